@@ -1,0 +1,2 @@
+lock:
+	uv pip compile -q pyproject.toml -o requirements/api.txt

@@ -1,0 +1,132 @@
+"""How a worker and its child process talk: a spec in, progress lines out, signals to stop, an exit code.
+
+A child is started as ``python -m app.<package> FOLDER``. ``FOLDER/spec.json`` says what to do. The child appends
+one JSON object a line to ``FOLDER/progress.jsonl``, leaves ``FOLDER/result.json`` when it succeeds and
+``FOLDER/error.json`` when it fails. Files rather than pipes: progress outlives the parent's outages.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from enum import IntEnum
+from pathlib import Path
+from typing import Any
+
+from app.errors import CrashedError, LoupeError, StorageFullError, is_disk_full
+
+logger = logging.getLogger(__name__)
+
+SPEC, PROGRESS, RESULT, ERROR = "spec.json", "progress.jsonl", "result.json", "error.json"
+
+
+class ExitCode(IntEnum):
+    """What a child's exit status means to its supervisor."""
+
+    SUCCEEDED = 0
+    FAILED = 1
+    RELEASED = 75  # EX_TEMPFAIL: checkpointed on request, to be continued by another attempt
+    ORPHANED = 76
+
+
+class Reporter:
+    """Appends progress lines; every line carries ``kind`` and the wall-clock ``time`` in seconds."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("a", encoding="utf-8", buffering=1)
+
+    def emit(self, kind: str, **fields: Any) -> None:
+        """Writes one line. Floats must be finite; use None otherwise."""
+        line = json.dumps({"kind": kind, "time": round(time.time(), 3), **fields}, allow_nan=False)
+        self._file.write(line + "\n")
+
+    def stage(self, name: str) -> None:
+        """Announces a stage of the job: preparing, training, evaluating, exporting, verifying."""
+        self.emit("stage", stage=name)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class StopSignal:
+    """What the parent has asked for. ``release``: checkpoint and leave (SIGTERM). ``finish``: end early, keep the best (SIGUSR1)."""
+
+    def __init__(self) -> None:
+        self.release = False
+        self.finish = False
+
+    def install(self) -> None:
+        """Binds the signals; call from the main thread."""
+        signal.signal(signal.SIGTERM, lambda *_: setattr(self, "release", True))
+        signal.signal(signal.SIGUSR1, lambda *_: setattr(self, "finish", True))
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C belongs to the parent, which then sends SIGTERM
+
+
+class Released(Exception):
+    """Raised by a child's work once it has checkpointed and is ready to leave."""
+
+
+Work = Callable[[dict[str, Any], Path, Reporter, StopSignal], dict[str, Any]]
+
+
+def run_child(work: Work, folder: Path) -> int:
+    """Runs ``work(spec, folder, reporter, stop)`` and turns its outcome into files and an exit code."""
+    _end_with_parent()
+    stop = StopSignal()
+    stop.install()
+    reporter = Reporter(folder / PROGRESS)
+    try:
+        spec = json.loads((folder / SPEC).read_text(encoding="utf-8"))
+        result = work(spec, folder, reporter, stop)
+        write_json(folder / RESULT, result)
+        return ExitCode.SUCCEEDED
+    except Released:
+        return ExitCode.RELEASED
+    except Exception as error:
+        logger.exception("the child process failed")
+        with contextlib.suppress(OSError):
+            write_json(folder / ERROR, _as_loupe_error(error).as_dict())
+        return ExitCode.FAILED
+    finally:
+        with contextlib.suppress(OSError):
+            reporter.close()
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes JSON beside the target, then renames: a reader sees the whole file or none."""
+    aside = path.with_name(path.name + ".part")
+    with aside.open("w", encoding="utf-8") as file:
+        json.dump(value, file, allow_nan=False)
+        file.flush()
+        os.fsync(file.fileno())
+    aside.replace(path)
+
+
+def _as_loupe_error(error: Exception) -> LoupeError:
+    if isinstance(error, LoupeError):
+        return error
+    if is_disk_full(error):
+        return StorageFullError(str(error), hint="Free some space where LOUPE_HOME lives, then retry the job.")
+    return CrashedError(
+        f"{type(error).__name__}: {error}"[:2000], hint="The full trace is in the job's process.log."
+    )
+
+
+def _end_with_parent() -> None:
+    """Ends this process when its parent does: the parent holds the other end of our standard input."""
+
+    def watch() -> None:
+        with contextlib.suppress(OSError, ValueError):
+            while sys.stdin.buffer.read(4096):
+                pass
+        os._exit(ExitCode.ORPHANED)
+
+    if not sys.stdin.isatty():
+        threading.Thread(target=watch, name="parent-watch", daemon=True).start()

@@ -1,0 +1,166 @@
+"""The error tree: what went wrong, the HTTP status it maps to, and what to do about it. No web import."""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+
+@dataclass(frozen=True)
+class FieldError:
+    """One invalid part of a request: a JSON pointer (or a file's name) and the reason."""
+
+    pointer: str
+    message: str
+
+
+class LoupeError(Exception):
+    """Base of every error that Loupe raises on purpose.
+
+    ``code`` names the kind for programs, ``title`` for people; ``detail`` says what happened this time and
+    ``hint`` what to do. ``retryable`` tells whether the same request can succeed later without a change.
+    """
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "internal"
+    title: ClassVar[str] = "Internal error"
+    retryable: ClassVar[bool] = False
+
+    def __init__(
+        self, detail: str, *, hint: str | None = None, errors: tuple[FieldError, ...] = ()
+    ) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.hint = hint
+        self.errors = errors
+
+    def as_dict(self) -> dict[str, Any]:
+        """The error as plain data, the form kept on a job and sent between processes."""
+        return {
+            "code": self.code,
+            "title": self.title,
+            "status": self.status,
+            "detail": self.detail,
+            "hint": self.hint,
+            "retryable": self.retryable,
+            "errors": [asdict(error) for error in self.errors],
+        }
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether the operating system reported that a device or a quota is full."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+# --- Requests -------------------------------------------------------------------------------------------
+
+
+class InvalidRequestError(LoupeError):
+    status, code, title = 422, "invalid_request", "Invalid request"
+
+
+class UnauthorizedError(LoupeError):
+    status, code, title = 401, "unauthorized", "API key missing or wrong"
+
+
+class NotFoundError(LoupeError):
+    status, code, title = 404, "not_found", "Not found"
+
+
+class ConflictError(LoupeError):
+    status, code, title = 409, "conflict", "Conflict with the current state"
+
+
+class NotAcceptableError(LoupeError):
+    status, code, title = 406, "not_acceptable", "No such representation"
+
+
+class TooLargeError(LoupeError):
+    status, code, title = 413, "too_large", "Too large"
+
+
+class UnsupportedMediaTypeError(LoupeError):
+    status, code, title = 415, "unsupported_media_type", "Unsupported media type"
+
+
+class IdempotencyMismatchError(LoupeError):
+    status, code, title = 422, "idempotency_mismatch", "Idempotency-Key used with another body"
+
+
+class UnavailableError(LoupeError):
+    status, code, title, retryable = 503, "unavailable", "A service that Loupe needs is down", True
+
+
+class StorageFullError(LoupeError):
+    status, code, title, retryable = 507, "disk_full", "No space left on the device", True
+
+
+# --- Pictures and datasets ------------------------------------------------------------------------------
+
+
+class ImageDecodeError(LoupeError):
+    status, code, title = 422, "undecodable_image", "Not a picture that can be decoded"
+
+
+class ImageTooLargeError(ImageDecodeError):
+    status, code, title = 413, "image_too_large", "Picture has too many pixels"
+
+
+class DatasetError(LoupeError):
+    status, code, title = 422, "data_error", "Dataset cannot be used"
+
+
+class ArchiveError(DatasetError):
+    code, title = "bad_archive", "Archive cannot be read"
+
+
+class UnsafeArchiveError(ArchiveError):
+    code, title = "unsafe_archive", "Archive is unsafe to unpack"
+
+
+class SplitError(DatasetError):
+    code, title = "split_impossible", "Dataset cannot be split this way"
+
+
+# --- Networks and training ------------------------------------------------------------------------------
+
+
+class UnknownNetworkError(LoupeError):
+    status, code, title = 422, "unknown_network", "Unknown network"
+
+
+class ImageSizeError(LoupeError):
+    status, code, title = 422, "invalid_image_size", "Image size the network cannot take"
+
+
+class TrainingError(LoupeError):
+    status, code, title = 500, "training_failed", "Training failed"
+
+
+class NotFiniteError(TrainingError):
+    code, title = "not_finite", "Loss is not finite"
+
+
+class OutOfMemoryError(TrainingError):
+    code, title, retryable = "out_of_memory", "Out of memory", True
+
+
+class CrashedError(TrainingError):
+    code, title, retryable = "crashed", "The training process crashed", True
+
+
+class StalledError(TrainingError):
+    code, title, retryable = "stalled", "No progress for too long", True
+
+
+class WorkerLostError(TrainingError):
+    code, title, retryable = "worker_lost", "The worker was lost", True
+
+
+class ArtifactError(LoupeError):
+    status, code, title = 500, "artifact_damaged", "Model artifact is damaged"
+
+
+class ParityError(TrainingError):
+    code, title = "not_served_as_measured", "The packaged model does not answer as the trained one"

@@ -1,0 +1,1 @@
+"""Request and response shapes (Pydantic), one file a resource."""
