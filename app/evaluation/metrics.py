@@ -1,0 +1,264 @@
+"""From labels and probabilities to the numbers of an evaluation, each with its formula's source.
+
+``docs/evaluation.md`` explains them to a reader.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import binomtest
+from sklearn.metrics import confusion_matrix, log_loss, precision_recall_fscore_support
+
+CONFIDENCE_LEVEL = 0.95
+CALIBRATION_BINS = 15
+RESAMPLES, RESAMPLING_SEED = 1000, 0
+
+Floats = NDArray[np.float64]
+Counts = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value with its 95 % confidence interval; the bounds are None where the method yields none."""
+
+    value: float
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class TopK:
+    """The share of pictures whose true label is among the ``k`` most probable ones."""
+
+    k: int
+    value: float
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """The numbers over all pictures. Macro means: averaged over the classes that have pictures."""
+
+    accuracy: Estimate
+    balanced_accuracy: Estimate
+    macro_f1: Estimate
+    macro_precision: Estimate
+    macro_recall: Estimate
+    top_k: TopK
+    log_loss: float
+
+
+@dataclass(frozen=True)
+class ClassScores:
+    """One class against the rest; all scores are None where ``support``, its number of pictures, is 0."""
+
+    name: str
+    precision: float | None
+    recall: float | None
+    f1: float | None
+    support: int
+
+
+@dataclass(frozen=True)
+class ConfusionMatrix:
+    """``counts[i][j]``: pictures of class ``labels[i]`` that were answered with ``labels[j]``."""
+
+    labels: tuple[str, ...]
+    counts: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class CalibrationBin:
+    """Pictures whose top probability lies in (``low``, ``high``], its mean, and how many were right."""
+
+    low: float
+    high: float
+    items: int
+    confidence: float | None
+    accuracy: float | None
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The expected calibration error and the reliability diagram that it summarises."""
+
+    ece: float
+    bins: tuple[CalibrationBin, ...]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Everything measured over ``items`` pictures."""
+
+    items: int
+    metrics: Metrics
+    classes: tuple[ClassScores, ...]
+    confusion_matrix: ConfusionMatrix
+    calibration: Calibration
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for JSON, without NaN."""
+        return asdict(self)
+
+
+def evaluate_predictions(
+    labels: NDArray[np.integer[Any]],
+    probabilities: NDArray[np.float32],
+    classes: Sequence[str],
+    top_k: int = 5,
+) -> Evaluation:
+    """Compares true labels, int (n,), with served probabilities, float32 (n, c).
+
+    The answer is the most probable class; of equal ones the one with the lower index (``decide``).
+    Raises ValueError for no pictures, fewer than two classes, shapes that disagree and NaN.
+    """
+    _check(labels, probabilities, classes)
+    predicted = decide(probabilities)
+    indices = np.arange(len(classes))
+    counts: Counts = confusion_matrix(labels, predicted, labels=indices)
+    scores = _score_classes(labels, predicted, classes)
+    return Evaluation(
+        items=len(labels),
+        metrics=Metrics(
+            accuracy=_wilson(int(np.trace(counts)), len(labels)),
+            **_macro_averages(counts, scores),
+            top_k=_top_k(labels, probabilities, min(top_k, len(classes))),
+            log_loss=float(log_loss(labels, probabilities, labels=indices)),
+        ),
+        classes=scores,
+        confusion_matrix=ConfusionMatrix(tuple(classes), tuple(tuple(row) for row in counts.tolist())),
+        calibration=_calibrate(labels == predicted, probabilities.max(axis=1).astype(np.float64)),
+    )
+
+
+def decide(probabilities: NDArray[np.float32]) -> NDArray[np.intp]:
+    """The index answered for each row of (n, c): the most probable, of equal ones the lower."""
+    indices: NDArray[np.intp] = probabilities.argmax(axis=1)
+    return indices
+
+
+def _check(
+    labels: NDArray[np.integer[Any]], probabilities: NDArray[np.float32], classes: Sequence[str]
+) -> None:
+    if len(classes) < 2:
+        raise ValueError("at least two classes are needed")
+    if len(labels) == 0:
+        raise ValueError("there are no pictures to evaluate")
+    if labels.shape != (len(labels),) or probabilities.shape != (len(labels), len(classes)):
+        raise ValueError(
+            f"labels {labels.shape}, probabilities {probabilities.shape}, {len(classes)} classes"
+        )
+    if labels.min() < 0 or labels.max() >= len(classes):
+        raise ValueError(f"labels must lie between 0 and {len(classes) - 1}")
+    if not np.isfinite(probabilities).all():
+        raise ValueError("probabilities must be finite")
+
+
+def _score_classes(
+    labels: NDArray[np.integer[Any]], predicted: NDArray[np.intp], classes: Sequence[str]
+) -> tuple[ClassScores, ...]:
+    """A class with pictures that was never answered has precision 0, scikit-learn's ``zero_division=0``."""
+    columns = precision_recall_fscore_support(
+        labels, predicted, labels=np.arange(len(classes)), average=None, zero_division=0
+    )
+    return tuple(
+        ClassScores(name, float(precision), float(recall), float(f1), int(support))
+        if support
+        else ClassScores(name, None, None, None, 0)
+        for name, precision, recall, f1, support in zip(classes, *columns, strict=True)
+    )
+
+
+def _macro_averages(counts: Counts, scores: Sequence[ClassScores]) -> dict[str, Estimate]:
+    present = [score for score in scores if score.support]
+    precision, f1 = (
+        float(np.mean([getattr(score, name) for score in present])) for name in ("precision", "f1")
+    )
+    resampled_precision, resampled_f1 = _resample(counts)
+    recall = _mean_of_proportions(np.diag(counts), counts.sum(axis=1))
+    return {
+        "balanced_accuracy": recall,
+        "macro_recall": recall,
+        "macro_precision": _percentiles(precision, resampled_precision),
+        "macro_f1": _percentiles(f1, resampled_f1),
+    }
+
+
+def _wilson(successes: int, trials: int) -> Estimate:
+    """Wilson's score interval of a proportion: Probable inference, the law of succession, JASA 22 (1927)."""
+    interval = binomtest(successes, trials).proportion_ci(CONFIDENCE_LEVEL, method="wilson")
+    return Estimate(successes / trials, float(interval.low), float(interval.high))
+
+
+def _mean_of_proportions(successes: Counts, trials: Counts) -> Estimate:
+    """The mean of independent proportions: Wilson's intervals combined by MOVER.
+
+    Zou, Huang, Zhang: A note on confidence interval estimation for a linear function of binomial proportions,
+    Computational Statistics & Data Analysis 53 (2009). Unlike a bootstrap's it stays open when all were right.
+    """
+    parts = [_wilson(int(k), int(n)) for k, n in zip(successes, trials, strict=True) if n]
+    values, lows, highs = np.array([(part.value, part.low, part.high) for part in parts], np.float64).T
+    value = float(values.mean())
+    below = float(np.sqrt(((values - lows) ** 2).sum())) / len(parts)
+    above = float(np.sqrt(((highs - values) ** 2).sum())) / len(parts)
+    return Estimate(value, max(0.0, value - below), min(1.0, value + above))
+
+
+def _resample(counts: Counts) -> tuple[Floats, Floats]:
+    """Macro precision and macro F1 of stratified bootstrap samples, each (RESAMPLES,).
+
+    Drawing a class's pictures with replacement is drawing its row of the matrix from a multinomial, at the cost
+    of the row's non-zero cells instead of its pictures.
+    """
+    generator = np.random.default_rng(RESAMPLING_SEED)
+    support = counts.sum(axis=1)
+    hits = np.zeros((RESAMPLES, len(counts)), np.int64)
+    answered = np.zeros_like(hits)
+    for index in np.flatnonzero(support):
+        cells = np.flatnonzero(counts[index])
+        drawn = generator.multinomial(support[index], counts[index, cells] / support[index], size=RESAMPLES)
+        answered[:, cells] += drawn
+        if index in cells:
+            hits[:, index] = drawn[:, np.searchsorted(cells, index)]
+    present = support > 0
+    hits, answered, support = hits[:, present], answered[:, present], support[present]
+    precision = hits / np.maximum(answered, 1)
+    f1 = 2 * hits / (answered + support)
+    return precision.mean(axis=1), f1.mean(axis=1)
+
+
+def _percentiles(value: float, resampled: Floats) -> Estimate:
+    """Samples that are all alike (no picture was wrong) say nothing about certainty: no bounds then."""
+    tail = (1 - CONFIDENCE_LEVEL) / 2
+    low, high = (float(bound) for bound in np.quantile(resampled, (tail, 1 - tail)))
+    if low == high:
+        return Estimate(value, None, None)
+    return Estimate(value, min(low, value), max(high, value))
+
+
+def _top_k(labels: NDArray[np.integer[Any]], probabilities: NDArray[np.float32], k: int) -> TopK:
+    of_label = np.take_along_axis(probabilities, labels[:, None], axis=1)
+    lower_index = np.arange(probabilities.shape[1]) < labels[:, None]
+    ahead = (probabilities > of_label) | ((probabilities == of_label) & lower_index)
+    return TopK(k, float((ahead.sum(axis=1) < k).mean()))
+
+
+def _calibrate(correct: NDArray[np.bool_], confidence: Floats) -> Calibration:
+    """Guo, Pleiss, Sun, Weinberger: On Calibration of Modern Neural Networks, ICML 2017, equation 3."""
+    places = np.clip(np.ceil(confidence * CALIBRATION_BINS).astype(int) - 1, 0, CALIBRATION_BINS - 1)
+    bins, error = [], 0.0
+    for place in range(CALIBRATION_BINS):
+        members = places == place
+        items = int(members.sum())
+        mean = float(confidence[members].mean()) if items else None
+        right = float(correct[members].mean()) if items else None
+        if mean is not None and right is not None:
+            error += items / len(correct) * abs(right - mean)
+        bins.append(
+            CalibrationBin(place / CALIBRATION_BINS, (place + 1) / CALIBRATION_BINS, items, mean, right)
+        )
+    return Calibration(error, tuple(bins))
