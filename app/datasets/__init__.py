@@ -1,0 +1,1 @@
+"""Datasets: reading folders and archives of pictures, the validation report, the split and TFRecord files."""

@@ -1,0 +1,122 @@
+"""What a dataset is: classes and pictures, kept as ``manifest.json``; the originals are content-addressed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from app.child import write_json
+from app.errors import DatasetError
+
+MANIFEST, REPORT = "manifest.json", "report.json"
+FORMAT_VERSION = 1
+
+Split = Literal["train", "valid", "test"]
+SPLITS: tuple[Split, ...] = ("train", "valid", "test")
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One labelled picture.
+
+    ``name``: its path inside the upload, without folders that wrap everything. ``split``: where the upload's
+    own train, valid or test folder puts it. ``width`` and ``height`` are in pixels, upright. ``sha256`` and
+    ``bytes`` are of the file as it came. ``notes``: the conversions that decoding needs.
+    """
+
+    id: str
+    name: str
+    label: str
+    split: Split | None
+    width: int
+    height: int
+    format: str
+    sha256: str
+    bytes: int
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class DatasetManifest:
+    """A dataset: ``classes`` in label order, ``items`` sorted by label and name, ``digest`` over both."""
+
+    digest: str
+    classes: tuple[str, ...]
+    items: tuple[Item, ...]
+
+    @property
+    def is_split(self) -> bool:
+        """Whether the upload came in train, valid and test folders."""
+        return any(item.split is not None for item in self.items)
+
+    @property
+    def class_counts(self) -> dict[str, int]:
+        """Pictures of each class, in label order."""
+        counts = Counter(item.label for item in self.items)
+        return {name: counts[name] for name in self.classes}
+
+
+def create_manifest(items: Iterable[Item]) -> DatasetManifest:
+    """Puts items into their order and computes the dataset's digest."""
+    ordered = tuple(sorted(items, key=lambda item: (item.label, item.name)))
+    digest = hashlib.sha256()
+    for item in ordered:
+        digest.update(json.dumps([item.label, item.split, item.name, item.sha256]).encode() + b"\n")
+    return DatasetManifest(digest.hexdigest(), tuple(sorted({item.label for item in ordered})), ordered)
+
+
+def item_id(label: str, split: Split | None, name: str, sha256: str) -> str:
+    """A picture's id: the same whenever the same picture is imported under the same name and label."""
+    return "img_" + hashlib.sha256(json.dumps([label, split, name, sha256]).encode()).hexdigest()[:16]
+
+
+def write_manifest(folder: Path, manifest: DatasetManifest) -> None:
+    """Writes ``manifest.json``, whole or not at all."""
+    items = [asdict(item) for item in manifest.items]
+    content = {"format_version": FORMAT_VERSION, "digest": manifest.digest, "classes": manifest.classes}
+    write_json(folder / MANIFEST, content | {"items": items})
+
+
+def load_manifest(folder: Path) -> DatasetManifest:
+    """Reads a dataset's manifest. Raises DatasetError when it is missing, damaged or of another version."""
+    try:
+        content = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        if content["format_version"] != FORMAT_VERSION:
+            raise DatasetError(
+                f"the manifest has version {content['format_version']}, this Loupe reads {FORMAT_VERSION}",
+                hint="Import the dataset again.",
+            )
+        items = [Item(**{**item, "notes": tuple(item["notes"])}) for item in content["items"]]
+        manifest = create_manifest(items)
+        if manifest.digest != content["digest"]:
+            raise ValueError("its digest does not match its items")
+    except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
+        raise DatasetError(
+            f"the dataset's manifest cannot be read: {error}", hint="Import the dataset again."
+        ) from error
+    return manifest
+
+
+def image_path(image_root: Path, sha256: str) -> Path:
+    """Where the original file with this digest is stored; all datasets share the store."""
+    return image_root / sha256[:2] / sha256
+
+
+def read_image(image_root: Path, item: Item) -> bytes:
+    """The original bytes of a picture. Raises DatasetError when they are missing or not the imported ones."""
+    try:
+        data = image_path(image_root, item.sha256).read_bytes()
+    except FileNotFoundError:
+        data = None
+    if data is None or hashlib.sha256(data).hexdigest() != item.sha256:
+        state = "missing" if data is None else "damaged"
+        raise DatasetError(
+            f"the stored picture {item.name} ({item.id}) is {state}",
+            hint="Import the dataset again to restore it.",
+        )
+    return data
