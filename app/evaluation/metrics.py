@@ -198,7 +198,7 @@ def _mean_of_proportions(successes: Counts, trials: Counts) -> Estimate:
     """The mean of independent proportions: Wilson's intervals combined by MOVER.
 
     Zou, Huang, Zhang: A note on confidence interval estimation for a linear function of binomial proportions,
-    Computational Statistics & Data Analysis 53 (2009). Unlike a bootstrap's it stays open when all were right.
+    Computational Statistics & Data Analysis 53 (2009). Unlike a bootstrap's it stays open when all are right.
     """
     parts = [_wilson(int(k), int(n)) for k, n in zip(successes, trials, strict=True) if n]
     values, lows, highs = np.array([(part.value, part.low, part.high) for part in parts], np.float64).T
@@ -211,7 +211,7 @@ def _mean_of_proportions(successes: Counts, trials: Counts) -> Estimate:
 def _resample(counts: Counts) -> tuple[Floats, Floats]:
     """Macro precision and macro F1 of stratified bootstrap samples, each (RESAMPLES,).
 
-    Drawing a class's pictures with replacement is drawing its row of the matrix from a multinomial, at the cost
+    Drawing a class's pictures with replacement is drawing its row of the matrix from a multinomial, at a cost
     of the row's non-zero cells instead of its pictures.
     """
     generator = np.random.default_rng(RESAMPLING_SEED)

@@ -1,0 +1,123 @@
+"""Models in memory: the least recently used go, one load a model, and no load holds up another model."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from app.artifacts import Artifact
+from app.errors import ArtifactError
+from app.inference.cache import ModelCache
+
+MakeArtifact = Callable[..., Artifact]
+
+
+@pytest.fixture
+def folders(make_artifact: MakeArtifact, tmp_path: Path) -> dict[str, Path]:
+    return {name: make_artifact(tmp_path / name, metrics={"name": name}).folder for name in "abcd"}
+
+
+def block_reading(path: Path) -> None:
+    """Makes a pipe of a file, so that whoever opens it waits until somebody writes."""
+    path.unlink()
+    os.mkfifo(path)
+
+
+def test_a_model_is_loaded_once_and_is_the_one_of_its_folder(folders: dict[str, Path]) -> None:
+    cache = ModelCache()
+    first = cache.get("a", folders["a"])
+    assert cache.get("a", folders["a"]) is first
+    assert first.artifact.manifest.metrics == {"name": "a"}
+    assert cache.get("b", folders["b"]).artifact.manifest.metrics == {"name": "b"}
+
+
+def test_the_least_recently_used_model_goes_when_there_are_too_many(folders: dict[str, Path]) -> None:
+    cache = ModelCache(max_models=2)
+    for name in ("a", "b", "a", "c"):
+        cache.get(name, folders[name])
+    assert cache.loaded() == ("a", "c")
+
+
+def test_models_go_when_they_take_too_much_memory(folders: dict[str, Path]) -> None:
+    size = ModelCache().get("a", folders["a"]).nbytes
+    cache = ModelCache(max_bytes=2 * size)
+    for name in "abcd":
+        cache.get(name, folders[name])
+    assert cache.loaded() == ("c", "d")
+
+
+def test_a_model_that_grew_makes_room_at_the_next_get(folders: dict[str, Path]) -> None:
+    size = ModelCache().get("a", folders["a"]).nbytes
+    cache = ModelCache(max_bytes=2 * size, interpreters=2)
+    cache.get("a", folders["a"])
+    grown = cache.get("b", folders["b"])
+    with grown._borrow(), grown._borrow():
+        pass
+    assert cache.loaded() == ("a", "b")
+    cache.get("b", folders["b"])
+    assert cache.loaded() == ("b",)
+
+
+def test_the_last_model_stays_though_it_alone_is_too_large(folders: dict[str, Path]) -> None:
+    cache = ModelCache(max_bytes=1)
+    kept = cache.get("a", folders["a"])
+    assert cache.get("a", folders["a"]) is kept
+    cache.get("b", folders["b"])
+    assert cache.loaded() == ("b",)
+
+
+def test_a_dropped_model_goes_on_answering_whoever_holds_it(folders: dict[str, Path]) -> None:
+    cache = ModelCache()
+    held = cache.get("a", folders["a"])
+    cache.drop("a")
+    cache.drop("never seen")
+    assert cache.loaded() == ()
+    assert len(list(held.predict_many([]))) == 0
+    assert cache.get("a", folders["a"]) is not held
+
+
+def test_threads_that_ask_at_once_share_one_load_which_holds_up_no_other_model(
+    folders: dict[str, Path],
+) -> None:
+    cache = ModelCache()
+    pipe = folders["a"] / "manifest.json"
+    manifest = pipe.read_bytes()
+    block_reading(pipe)
+    with ThreadPoolExecutor(4) as pool:
+        waiting = [pool.submit(cache.get, "a", folders["a"]) for _ in range(4)]
+        assert cache.get("b", folders["b"]).labels == ("red", "green", "blue")
+        assert cache.loaded() == ("b",)
+        assert not any(future.done() for future in waiting)
+        # The pipe gives its content to one reader only: a second load would never end.
+        pipe.write_bytes(manifest)
+        assert len({id(future.result(timeout=30)) for future in waiting}) == 1
+
+
+def test_a_model_dropped_while_it_loads_is_answered_but_not_kept(folders: dict[str, Path]) -> None:
+    cache = ModelCache()
+    pipe = folders["a"] / "manifest.json"
+    manifest = pipe.read_bytes()
+    block_reading(pipe)
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(cache.get, "a", folders["a"])
+        with pipe.open("wb") as writer:  # returns once the load has opened the other end
+            cache.drop("a")
+            writer.write(manifest)
+        assert future.result(timeout=30).labels == ("red", "green", "blue")
+    assert cache.loaded() == ()
+
+
+def test_a_failed_load_is_an_error_for_all_who_waited_and_is_tried_anew(
+    make_artifact: MakeArtifact, tmp_path: Path
+) -> None:
+    cache = ModelCache()
+    for _ in range(2):
+        with pytest.raises(ArtifactError, match=r"manifest\.json"):
+            cache.get("a", tmp_path / "a")
+    assert cache.loaded() == ()
+    make_artifact(tmp_path / "a")
+    assert cache.get("a", tmp_path / "a").labels == ("red", "green", "blue")
