@@ -122,9 +122,12 @@ def _as_loupe_error(error: Exception) -> LoupeError:
 def _end_with_parent() -> None:
     """Ends this process when its parent does: the parent holds the other end of our standard input."""
 
+    descriptor = sys.stdin.fileno()
+
     def watch() -> None:
         with contextlib.suppress(OSError, ValueError):
-            while sys.stdin.buffer.read(4096):
+            # Unbuffered: a thread that waits in sys.stdin.buffer aborts the interpreter when it ends.
+            while os.read(descriptor, 4096):
                 pass
         os._exit(ExitCode.ORPHANED)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageFile, MpoImagePlugin, TiffImagePlugin, WebPImagePlugin
+from PIL import ExifTags, Image, ImageFile, TiffImagePlugin, WebPImagePlugin
 from PIL.Image import Transpose
 
 from app.errors import ImageDecodeError, ImageTooLargeError
@@ -20,8 +20,7 @@ RESIZE_RULE = "pillow-bilinear-stretch-1"
 
 # Naming the plugins keeps Pillow from loading all of its forty when the first picture is opened.
 _FORMATS = (
-    "JPEG",
-    MpoImagePlugin.MpoImageFile.format,
+    "JPEG",  # opens MPO too, which is not registered under a name of its own
     "PNG",
     WebPImagePlugin.WebPImageFile.format,
     "BMP",
