@@ -134,6 +134,10 @@ class ImageSizeError(LoupeError):
     status, code, title = 422, "invalid_image_size", "Image size the network cannot take"
 
 
+class WeightsError(LoupeError):
+    status, code, title = 422, "unusable_weights", "Weights the network cannot take"
+
+
 class TrainingError(LoupeError):
     status, code, title = 500, "training_failed", "Training failed"
 

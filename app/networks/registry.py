@@ -126,8 +126,7 @@ _SE_RESNET = Family(
 _INCEPTION_TITLE = "Inception-v4, Inception-ResNet and the Impact of Residual Connections on Learning"
 _INCEPTION_URL = "https://arxiv.org/abs/1602.07261"
 _INCEPTION_V4 = Family("inception_v4", _INCEPTION_TITLE, _INCEPTION_URL, "minus_one_to_one", 75)
-_INCEPTION_RESNET_V1 = Family("inception_resnet_v1", _INCEPTION_TITLE, _INCEPTION_URL, "minus_one_to_one", 75)
-_INCEPTION_RESNET_V2 = Family("inception_resnet_v2", _INCEPTION_TITLE, _INCEPTION_URL, "minus_one_to_one", 75)
+_INCEPTION_RESNET = Family("inception_resnet", _INCEPTION_TITLE, _INCEPTION_URL, "minus_one_to_one", 75)
 _SQUEEZENET = Family(
     "squeezenet",
     "SqueezeNet: AlexNet-level accuracy with 50x fewer parameters and <0.5MB model size",
@@ -190,8 +189,8 @@ _NETWORKS = (
     NetworkSpec(
         "efficientnet_lite0", _EFFICIENTNET_LITE, 224, 4_652_008, 42_016, 385, 0.2, ("EfficientNet_Lite0",)
     ),
-    NetworkSpec("efficientnet_lite1", _EFFICIENTNET_LITE, 240, 0, 0, 0, 0.2, ("EfficientNet_Lite1",)),
-    NetworkSpec("efficientnet_lite2", _EFFICIENTNET_LITE, 260, 0, 0, 0, 0.3, ("EfficientNet_Lite2",)),
+    NetworkSpec("efficientnet_lite1", _EFFICIENTNET_LITE, 240, 5_416_680, 53_664, 600, 0.2, ("EfficientNet_Lite1",)),
+    NetworkSpec("efficientnet_lite2", _EFFICIENTNET_LITE, 260, 6_092_072, 58_096, 860, 0.3, ("EfficientNet_Lite2",)),
     NetworkSpec("resnet18", _RESNET, 224, 11_689_512, 9_600, 1_814, aliases=("ResNet_18", "ResNet")),
     NetworkSpec("resnet34", _RESNET, 224, 21_797_672, 17_024, 3_664, aliases=("ResNet_34",)),
     NetworkSpec("resnet50", _RESNET, 224, 25_557_032, 53_120, 4_089, aliases=("ResNet_50",)),
@@ -229,7 +228,7 @@ _NETWORKS = (
     NetworkSpec("inception_v4", _INCEPTION_V4, 299, 42_679_816, 63_168, 12_254, 0.2, ("InceptionV4",)),
     NetworkSpec(
         "inception_resnet_v1",
-        _INCEPTION_RESNET_V1,
+        _INCEPTION_RESNET,
         299,
         22_756_328,
         27_040,
@@ -239,7 +238,7 @@ _NETWORKS = (
     ),
     NetworkSpec(
         "inception_resnet_v2",
-        _INCEPTION_RESNET_V2,
+        _INCEPTION_RESNET,
         299,
         55_843_464,
         60_544,
@@ -276,7 +275,7 @@ _NETWORKS = (
     NetworkSpec(
         "shufflenet_v2_x2_0", _SHUFFLENET_V2, 224, 7_393_996, 33_716, 583, aliases=("ShuffleNetV2_x2_0",)
     ),
-    NetworkSpec("tiny_cnn", _TINY_CNN, 32, 100_312, 320, 9),
+    NetworkSpec("tiny_cnn", _TINY_CNN, 32, 100_312, 320, 8),
 )
 
 _BY_KEY = {_key(name): spec for spec in _NETWORKS for name in (spec.name, *spec.aliases)}
