@@ -1,0 +1,87 @@
+"""``/products/{product}/datasets`` and ``/datasets``"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, status
+from fastapi.responses import FileResponse, JSONResponse
+
+from app.api.answers import accepted
+from app.api.dependencies import After, Limit, RuntimeDep
+from app.api.uploads import receive_dataset
+from app.schemas.common import Page
+from app.schemas.dataset import Dataset, DatasetFromPath, DatasetItem, DatasetReport
+from app.services import datasets
+
+router = APIRouter(tags=["datasets"])
+
+ARCHIVE = {"type": "string", "format": "binary", "description": "zip, tar or tar.gz of class folders."}
+
+
+@router.post(
+    "/products/{product}/datasets",
+    status_code=status.HTTP_202_ACCEPTED,
+    response_model=Dataset,
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {
+                "multipart/form-data": {
+                    "schema": {"type": "object", "required": ["file"], "properties": {"file": ARCHIVE}}
+                },
+                "application/json": {"schema": DatasetFromPath.model_json_schema()},
+                "application/zip": {"schema": ARCHIVE},
+                "application/x-tar": {"schema": ARCHIVE},
+                "application/gzip": {"schema": ARCHIVE},
+            },
+        }
+    },
+)
+async def import_dataset(product: str, request: Request, runtime: RuntimeDep) -> JSONResponse:
+    """Import pictures: an archive of class folders, already split or not, or a folder the server can reach."""
+    return accepted(await receive_dataset(runtime, product, request))
+
+
+@router.get("/products/{product}/datasets")
+def list_datasets(
+    product: str, runtime: RuntimeDep, limit: Limit = 50, after: After = None
+) -> Page[Dataset]:
+    """The datasets of a product."""
+    return datasets.list_datasets(runtime, product, limit=limit, after=after)
+
+
+@router.get("/datasets/{dataset}")
+def get_dataset(dataset: str, runtime: RuntimeDep) -> Dataset:
+    """One dataset, with the state of its import."""
+    return datasets.get_dataset(runtime, dataset)
+
+
+@router.get("/datasets/{dataset}/report")
+def get_report(dataset: str, runtime: RuntimeDep) -> DatasetReport:
+    """What the import saw: counts and sizes per class, files left out, duplicates, conflicts, and advice."""
+    return datasets.get_report(runtime, dataset)
+
+
+@router.get("/datasets/{dataset}/items")
+def list_items(
+    dataset: str,
+    runtime: RuntimeDep,
+    job: Annotated[str | None, Query(description="Show the split that each picture has in this training.")] = None,
+    label: Annotated[str | None, Query(description="Only pictures of this class.")] = None,
+    limit: Limit = 50,
+    after: After = None,
+) -> Page[DatasetItem]:
+    """The pictures of a dataset."""
+    return datasets.list_items(runtime, dataset, job_id=job, label=label, limit=limit, after=after)
+
+
+@router.get("/datasets/{dataset}/items/{item}/image", response_class=FileResponse)
+def get_item_image(dataset: str, item: str, runtime: RuntimeDep) -> FileResponse:
+    """The original picture, byte for byte."""
+    path, picture = datasets.get_item_image(runtime, dataset, item)
+    return FileResponse(
+        path,
+        media_type=f"image/{'jpeg' if picture.format == 'mpo' else picture.format}",
+        headers={"ETag": f'"{picture.sha256}"', "X-Content-Type-Options": "nosniff"},
+    )

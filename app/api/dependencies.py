@@ -1,0 +1,63 @@
+"""What routes share: the opened runtime, paging, idempotency, the API key."""
+
+from __future__ import annotations
+
+import hmac
+from typing import Annotated
+
+from fastapi import Depends, Header, Query, Request
+
+from app.errors import UnauthorizedError
+from app.inference.cache import ModelCache
+from app.runtime import Runtime
+from app.services.idempotency import IdempotentRequest
+
+
+def get_runtime(request: Request) -> Runtime:
+    runtime: Runtime = request.app.state.runtime
+    return runtime
+
+
+def get_model_cache(request: Request) -> ModelCache:
+    cache: ModelCache = request.app.state.model_cache
+    return cache
+
+
+def require_api_key(
+    runtime: Annotated[Runtime, Depends(get_runtime)], authorization: Annotated[str | None, Header()] = None
+) -> None:
+    """Asks for the bearer token where one is set; compared in constant time."""
+    secret = runtime.settings.api_key
+    if secret is None:
+        return
+    scheme, _, token = (authorization or "").partition(" ")
+    given, expected = token.strip().encode(), secret.get_secret_value().encode()
+    if scheme.lower() != "bearer" or not hmac.compare_digest(given, expected):
+        raise UnauthorizedError(
+            "This server wants its API key.", hint="Send `Authorization: Bearer <LOUPE_API_KEY>`."
+        )
+
+
+async def get_idempotent_request(
+    request: Request,
+    idempotency_key: Annotated[
+        str | None,
+        Header(min_length=1, max_length=255, description="Repeat a request safely: same key, same answer."),
+    ] = None,
+) -> IdempotentRequest | None:
+    """The key of a creating request with a JSON body."""
+    if idempotency_key is None:
+        return None
+    return IdempotentRequest.of(scope_of(request), idempotency_key, await request.body())
+
+
+def scope_of(request: Request) -> str:
+    """The route that an idempotency key belongs to; ``/v1/jobs`` and ``/jobs`` are one."""
+    return f"{request.method} {request.url.path.removeprefix('/v1')}"
+
+
+RuntimeDep = Annotated[Runtime, Depends(get_runtime)]
+ModelCacheDep = Annotated[ModelCache, Depends(get_model_cache)]
+IdempotentDep = Annotated[IdempotentRequest | None, Depends(get_idempotent_request)]
+Limit = Annotated[int, Query(ge=1, le=100, description="Rows on a page.")]
+After = Annotated[str | None, Query(description="`next_cursor` of the page before.")]

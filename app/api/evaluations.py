@@ -1,0 +1,40 @@
+"""``/jobs/{job}/evaluations`` and ``/jobs/{job}/evaluation``"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, status
+from fastapi.responses import FileResponse, JSONResponse
+
+from app.api.answers import accepted
+from app.api.dependencies import IdempotentDep, RuntimeDep
+from app.schemas.evaluation import Evaluation, EvaluationCreate
+from app.schemas.job import Job
+from app.services import evaluations
+
+router = APIRouter(prefix="/jobs/{job}", tags=["evaluations"])
+
+DatasetQuery = Annotated[str | None, Query(description="The evaluation on this dataset instead of the own test split.")]
+
+
+@router.post("/evaluations", status_code=status.HTTP_202_ACCEPTED, response_model=Job)
+def create_evaluation(
+    job: str, runtime: RuntimeDep, idempotent: IdempotentDep, request: EvaluationCreate | None = None
+) -> JSONResponse:
+    """Evaluate the job's model again, on its untouched test split or on another dataset of the product."""
+    return accepted(
+        evaluations.create_evaluation(runtime, job, request or EvaluationCreate(dataset=None), idempotent)
+    )
+
+
+@router.get("/evaluation")
+def get_evaluation(job: str, runtime: RuntimeDep, dataset: DatasetQuery = None) -> Evaluation:
+    """The full report: metrics with intervals, scores per class, confusion matrix, mistakes."""
+    return evaluations.get_evaluation(runtime, job, dataset)
+
+
+@router.get("/evaluation/predictions", response_class=FileResponse)
+def get_predictions(job: str, runtime: RuntimeDep, dataset: DatasetQuery = None) -> FileResponse:
+    """One CSV row per picture: item, label, and the served probability of every class."""
+    return FileResponse(evaluations.get_predictions_file(runtime, job, dataset), media_type="text/csv")

@@ -1,0 +1,40 @@
+"""Whether the server lives, whether it can serve, and what it is. Open without an API key."""
+
+from __future__ import annotations
+
+import platform
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Response
+
+from app import __version__
+from app.api.dependencies import RuntimeDep, require_api_key
+from app.errors import LoupeError
+from app.migrations import is_current
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/healthz")
+async def healthz() -> dict[str, str]:
+    """200 as long as the process answers."""
+    return {"status": "ok"}
+
+
+@router.get("/readyz", responses={503: {"description": "Not ready; the checks say why."}})
+def readyz(runtime: RuntimeDep, response: Response) -> dict[str, Any]:
+    """200 when products, jobs and predictions can be served. Redis may be away: jobs are kept meanwhile."""
+    try:
+        database = "ok" if is_current(runtime.db) else "migrations are missing: run `loupe migrate`"
+    except LoupeError as error:
+        database = error.detail
+    ready = database == "ok"
+    response.status_code = 200 if ready else 503
+    redis = "ok" if runtime.queue.is_up() else "does not answer; jobs are kept and start when it is back"
+    return {"ready": ready, "checks": {"database": database, "redis": redis}}
+
+
+@router.get("/version", dependencies=[Depends(require_api_key)])
+async def version() -> dict[str, str]:
+    """The release that runs."""
+    return {"name": "loupe", "version": __version__, "python": platform.python_version()}

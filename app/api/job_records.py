@@ -1,0 +1,149 @@
+"""``/jobs/{job}/metrics``, ``/events``, ``/logs``"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import AsyncIterator
+from typing import Annotated, Literal
+
+import anyio
+from fastapi import APIRouter, Header, Query
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import PlainTextResponse, Response, StreamingResponse
+
+from app.api.dependencies import Limit, RuntimeDep
+from app.errors import FieldError, InvalidRequestError
+from app.runtime import Runtime
+from app.schemas.common import Page
+from app.schemas.job import EpochPoint, JobEvent, JobMetrics, LogFile, StepPoint
+from app.services import job_records
+
+router = APIRouter(prefix="/jobs/{job}", tags=["jobs"])
+
+EVENT_POLL_SECONDS = 0.3
+KEEP_ALIVE_SECONDS = 15.0
+LOG_POLL_SECONDS = 0.5
+
+
+@router.get(
+    "/metrics",
+    response_model=JobMetrics,
+    responses={200: {"content": {"text/csv": {"schema": {"type": "string"}}}}},
+)
+def get_metrics(
+    job: str,
+    runtime: RuntimeDep,
+    since: Annotated[int, Query(ge=0, description="Only what came after this step.")] = 0,
+    max_points: Annotated[int, Query(ge=2, le=100_000, description="Thin the steps evenly to so many.")] = 2000,
+    series: Annotated[Literal["epochs", "steps"], Query(description="Which series a CSV holds.")] = "epochs",
+    accept: Annotated[str, Header()] = "",
+) -> JobMetrics | Response:
+    """Series per step and per epoch, the best epoch, the test summary. Also while the training runs."""
+    metrics = job_records.get_metrics(runtime, job, since=since, max_points=max_points)
+    if "text/csv" in accept:
+        rows = metrics.epochs if series == "epochs" else metrics.steps
+        return Response(_to_csv(rows, EpochPoint if series == "epochs" else StepPoint), media_type="text/csv")
+    return metrics
+
+
+@router.get(
+    "/events",
+    response_model=Page[JobEvent],
+    responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
+)
+def list_events(
+    job: str,
+    runtime: RuntimeDep,
+    limit: Limit = 100,
+    after: Annotated[str | None, Query(description="Only events after this number.")] = None,
+    accept: Annotated[str, Header()] = "",
+    last_event_id: Annotated[str | None, Header()] = None,
+) -> Page[JobEvent] | Response:
+    """What happened to the job, numbered. As `text/event-stream` it follows, and resumes with `Last-Event-ID`."""
+    start = _event_number(last_event_id if last_event_id is not None else after)
+    page, _ = job_records.list_events(runtime, job, after=start, limit=limit)
+    if "text/event-stream" in accept:
+        return StreamingResponse(
+            _follow_events(runtime, job, start),
+            media_type="text/event-stream",
+            headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+        )
+    return page
+
+
+@router.get("/logs")
+def list_logs(job: str, runtime: RuntimeDep) -> list[LogFile]:
+    """The logs that the training has written so far."""
+    return job_records.list_logs(runtime, job)
+
+
+@router.get("/logs/{name}", response_class=PlainTextResponse)
+def get_log(
+    job: str,
+    name: str,
+    runtime: RuntimeDep,
+    tail: Annotated[int | None, Query(ge=1, description="Only the last lines.")] = None,
+    follow: Annotated[bool, Query(description="Go on until the job has ended.")] = False,
+) -> Response:
+    """A log: `training_result.log`, `training_result_step.log` or `test_result.log`."""
+    path = job_records.get_log(runtime, job, name)
+    text = job_records.tail(path, tail)
+    if not follow:
+        return PlainTextResponse(text)
+    return StreamingResponse(_follow_log(runtime, job, name, text), media_type="text/plain; charset=utf-8")
+
+
+def _event_number(value: str | None) -> int:
+    if value is None or value == "":
+        return 0
+    if not value.isdecimal() or len(value) > 9:
+        raise InvalidRequestError(
+            "An event's number is a whole number.", errors=(FieldError("after", "not a number"),)
+        )
+    return int(value)
+
+
+async def _follow_events(runtime: Runtime, job: str, after: int) -> AsyncIterator[str]:
+    silent_since = anyio.current_time()
+    while True:
+        page, ended = await run_in_threadpool(job_records.list_events, runtime, job, after=after)
+        for event in page.data:
+            after = event.number
+            yield f"id: {event.number}\nevent: {event.type}\ndata: {event.model_dump_json()}\n\n"
+        if ended:
+            return
+        if page.data:
+            silent_since = anyio.current_time()
+        elif anyio.current_time() - silent_since > KEEP_ALIVE_SECONDS:
+            silent_since = anyio.current_time()
+            yield ": still here\n\n"
+        if not page.has_more:
+            await anyio.sleep(EVENT_POLL_SECONDS)
+
+
+async def _follow_log(runtime: Runtime, job: str, name: str, begun: str) -> AsyncIterator[str]:
+    yield begun
+    path = job_records.get_log(runtime, job, name)
+    offset = path.stat().st_size if path.exists() else 0
+    while True:
+        # The state is read before the text, so that what the job wrote last is not missed.
+        _, ended = await run_in_threadpool(job_records.list_events, runtime, job, after=2**31 - 1)
+        if path.exists():
+            with path.open("rb") as file:
+                file.seek(offset)
+                data = file.read()
+            offset += len(data)
+            if data:
+                yield data.decode("utf-8", errors="replace")
+        if ended:
+            return
+        await anyio.sleep(LOG_POLL_SECONDS)
+
+
+def _to_csv(rows: list[EpochPoint] | list[StepPoint], kind: type[EpochPoint | StepPoint]) -> str:
+    output = io.StringIO()
+    writer = csv.DictWriter(output, fieldnames=list(kind.model_fields))
+    writer.writeheader()
+    writer.writerows(row.model_dump() for row in rows)
+    return output.getvalue()

@@ -1,0 +1,85 @@
+"""``/jobs``"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import anyio
+from fastapi import APIRouter, Query, Response, status
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import JSONResponse
+
+from app.api.answers import created
+from app.api.dependencies import After, IdempotentDep, Limit, RuntimeDep
+from app.schemas.common import Page
+from app.schemas.job import Job, JobCreate, JobKind, JobPlan, JobStatus
+from app.services import jobs
+from app.services.job_states import TERMINAL
+
+router = APIRouter(prefix="/jobs", tags=["jobs"])
+
+LONG_POLL_STEP_SECONDS = 0.25
+
+
+@router.post(
+    "",
+    status_code=status.HTTP_201_CREATED,
+    response_model=Job,
+    responses={200: {"model": JobPlan, "description": "The plan of a dry run."}},
+)
+def create_job(
+    request: JobCreate,
+    runtime: RuntimeDep,
+    idempotent: IdempotentDep,
+    dry_run: Annotated[bool, Query(description="Resolve every setting and start nothing.")] = False,
+) -> JSONResponse:
+    """Start a training. The job is stored before the answer; a worker takes it up."""
+    if dry_run:
+        return JSONResponse(jobs.plan_job(runtime, request).model_dump(mode="json"))
+    return created(jobs.create_job(runtime, request, idempotent))
+
+
+@router.get("")
+def list_jobs(
+    runtime: RuntimeDep,
+    product: Annotated[str | None, Query(description="Only jobs of this product.")] = None,
+    status: Annotated[JobStatus | None, Query(description="Only jobs in this state.")] = None,
+    kind: Annotated[JobKind | None, Query(description="Only jobs of this kind.")] = None,
+    limit: Limit = 50,
+    after: After = None,
+) -> Page[Job]:
+    """Jobs of all kinds, newest first."""
+    return jobs.list_jobs(runtime, product=product, status=status, kind=kind, limit=limit, after=after)
+
+
+@router.get("/{job}")
+async def get_job(
+    job: str,
+    runtime: RuntimeDep,
+    wait: Annotated[float, Query(ge=0, le=60, description="Seconds to wait for the job's end.")] = 0,
+) -> Job:
+    """One job, with its progress and the estimated time to its end."""
+    deadline = anyio.current_time() + wait
+    while True:
+        found = await run_in_threadpool(jobs.get_job, runtime, job)
+        if found.status in TERMINAL or anyio.current_time() >= deadline:
+            return found
+        await anyio.sleep(LONG_POLL_STEP_SECONDS)
+
+
+@router.post("/{job}/cancel", status_code=status.HTTP_202_ACCEPTED)
+def cancel_job(job: str, runtime: RuntimeDep, response: Response) -> Job:
+    """End a job and keep nothing of it. 200 when it had been cancelled before."""
+    answer, was_cancelled = jobs.cancel_job(runtime, job)
+    if was_cancelled:
+        response.status_code = status.HTTP_200_OK
+    return answer
+
+
+@router.post("/{job}/stop", status_code=status.HTTP_202_ACCEPTED)
+def stop_job(job: str, runtime: RuntimeDep, response: Response) -> Job:
+    """End a training early and keep its best epoch. 200 when that had been asked before."""
+    answer, was_asked = jobs.stop_job(runtime, job)
+    if was_asked:
+        response.status_code = status.HTTP_200_OK
+    return answer

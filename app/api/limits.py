@@ -1,0 +1,105 @@
+"""What wraps every request: an id, and a limit on its body that holds whatever the client claims."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from ulid import ULID
+
+from app.api.problems import problem_response
+from app.config import Settings
+from app.errors import TooLargeError
+
+UPLOAD_PATH = re.compile(r"(/v1)?/products/[^/]+/datasets/?")
+PREDICT_PATH = re.compile(r"(/v1)?/predict/?")
+# Boundaries and part headers come on top of the files themselves.
+MULTIPART_OVERHEAD_BYTES = 2**20
+
+
+class RequestIdMiddleware:
+    """Gives each request an id, or keeps the client's ``X-Request-Id``, and returns it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get("x-request-id", "")
+        request_id = given if re.fullmatch(r"[\w.:-]{1,128}", given) else f"req_{str(ULID()).lower()}"
+        scope.setdefault("state", {})["request_id"] = request_id
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message)["X-Request-Id"] = request_id
+            await send(message)
+
+        await self._app(scope, receive, send_with_id)
+
+
+class BodyTooLargeError(HTTPException):
+    """Raised while a body is read. FastAPI passes on an HTTPException and turns anything else into a 400."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(status_code=413)
+        self.problem = _too_large(limit)
+
+
+class BodyLimitMiddleware:
+    """Answers 413 to a body over the route's limit, by its declared length or as soon as it has grown too long."""
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self._app = app
+        self._settings = settings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        limit = self._limit(scope["path"])
+        declared = Headers(scope=scope).get("content-length", "")
+        if declared.isdigit() and int(declared) > limit:
+            await self._refuse(scope, receive, send, limit)
+            return
+        await self._app(scope, self._counted(receive, limit), send)
+
+    def _limit(self, path: str) -> int:
+        if UPLOAD_PATH.fullmatch(path):
+            return self._settings.max_upload_bytes + MULTIPART_OVERHEAD_BYTES
+        if PREDICT_PATH.fullmatch(path):
+            return self._settings.max_predict_bytes + MULTIPART_OVERHEAD_BYTES
+        return self._settings.max_json_bytes
+
+    @staticmethod
+    def _counted(receive: Receive, limit: int) -> Callable[[], Awaitable[Message]]:
+        seen = 0
+
+        async def receive_counted() -> Message:
+            nonlocal seen
+            message = await receive()
+            seen += len(message.get("body", b""))
+            if seen > limit:
+                raise BodyTooLargeError(limit)
+            return message
+
+        return receive_counted
+
+    @staticmethod
+    async def _refuse(scope: Scope, receive: Receive, send: Send, limit: int) -> None:
+        response = problem_response(Request(scope), _too_large(limit))
+        # The body is not read, so the connection cannot serve another request.
+        response.headers["Connection"] = "close"
+        await response(scope, receive, send)
+
+
+def _too_large(limit: int) -> TooLargeError:
+    return TooLargeError(
+        f"The body is larger than the {limit:,} bytes allowed here.",
+        hint="Send less, or raise LOUPE_MAX_UPLOAD_BYTES or LOUPE_MAX_PREDICT_BYTES on the server.",
+    )

@@ -1,0 +1,44 @@
+"""``/models`` and ``/networks``"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from app.api.dependencies import After, Limit, RuntimeDep
+from app.schemas.common import Page
+from app.schemas.model import Model, Network
+from app.services import networks, trained_models
+
+router = APIRouter()
+
+
+@router.get("/models", tags=["models"])
+def list_models(
+    runtime: RuntimeDep,
+    product: Annotated[str | None, Query(description="Only models of this product.")] = None,
+    job: Annotated[str | None, Query(description="Only the model of this job.")] = None,
+    limit: Limit = 50,
+    after: After = None,
+) -> Page[Model]:
+    """Trained models, newest first."""
+    return trained_models.list_models(runtime, product=product, job=job, limit=limit, after=after)
+
+
+@router.get("/models/{model}", tags=["models"])
+def get_model(model: str, runtime: RuntimeDep) -> Model:
+    """One model: where it comes from, how it measured, how it is served."""
+    return trained_models.get_model(runtime, model)
+
+
+@router.get("/networks", tags=["networks"])
+async def list_networks() -> list[Network]:
+    """The architectures that a job can train."""
+    return networks.list_networks()
+
+
+@router.get("/networks/{network}", tags=["networks"])
+async def get_network(network: str) -> Network:
+    """One architecture, by its name or one of its aliases."""
+    return networks.get_network(network)

@@ -1,0 +1,136 @@
+"""Taking in a dataset: which kind of body came, and an archive's way to the disk."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import BinaryIO
+
+from fastapi import Request
+from fastapi.concurrency import run_in_threadpool
+from pydantic import ValidationError
+from starlette.datastructures import UploadFile
+
+from app.api.dependencies import scope_of
+from app.errors import FieldError, InvalidRequestError, TooLargeError, UnsupportedMediaTypeError
+from app.runtime import Runtime
+from app.schemas.dataset import DatasetFromPath
+from app.services import datasets, products
+from app.services.idempotency import Answer, IdempotentRequest
+
+ARCHIVE_TYPES = frozenset(
+    {
+        "application/zip",
+        "application/x-zip-compressed",
+        "application/x-tar",
+        "application/gzip",
+        "application/x-gzip",
+        "application/octet-stream",
+    }
+)
+CHUNK_BYTES = 2**20
+
+
+async def receive_dataset(runtime: Runtime, product: str, request: Request) -> Answer:
+    """Dispatches on the body's type. Raises UnsupportedMediaTypeError for any other."""
+    await run_in_threadpool(products.get_product, runtime, product)
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type == "application/json":
+        return await _from_path(runtime, product, request)
+    if media_type == "multipart/form-data":
+        return await _from_form(runtime, product, request)
+    if media_type in ARCHIVE_TYPES:
+        return await _from_raw_body(runtime, product, request)
+    raise UnsupportedMediaTypeError(
+        f"A dataset cannot come as {media_type or 'a body without a content type'}.",
+        hint='Send multipart with a part `file`, an archive as the body, or JSON {"path": …}.',
+    )
+
+
+async def _from_path(runtime: Runtime, product: str, request: Request) -> Answer:
+    body = await request.body()
+    try:
+        wanted = DatasetFromPath.model_validate_json(body)
+    except ValidationError as error:
+        errors = tuple(
+            FieldError("/" + "/".join(map(str, item["loc"])), item["msg"]) for item in error.errors()
+        )
+        raise InvalidRequestError(
+            f"{errors[0].pointer}: {errors[0].message}", hint='Send {"path": "/folder"}.', errors=errors
+        ) from error
+    idempotent = IdempotentRequest.of(scope_of(request), request.headers.get("idempotency-key"), body)
+    return await run_in_threadpool(datasets.import_path, runtime, product, wanted.path, idempotent)
+
+
+async def _from_form(runtime: Runtime, product: str, request: Request) -> Answer:
+    async with request.form(max_files=1, max_fields=10) as form:
+        file = form.get("file")
+        if not isinstance(file, UploadFile):
+            raise InvalidRequestError(
+                "The form has no file.",
+                hint="Send the archive as the part `file`: curl -F file=@pictures.zip …",
+                errors=(FieldError("file", "missing"),),
+            )
+        target = runtime.storage.upload()
+        try:
+            digest = await run_in_threadpool(_copy, file.file, target, runtime.settings.max_upload_bytes)
+        except BaseException:
+            target.unlink(missing_ok=True)
+            raise
+        return await _import(runtime, product, request, target, file.filename or "upload", digest)
+
+
+async def _from_raw_body(runtime: Runtime, product: str, request: Request) -> Answer:
+    target = runtime.storage.upload()
+    digest = hashlib.sha256()
+    seen = 0
+    try:
+        with target.open("wb") as output:
+            async for chunk in request.stream():
+                seen += len(chunk)
+                _check_size(seen, runtime.settings.max_upload_bytes)
+                digest.update(chunk)
+                await run_in_threadpool(output.write, chunk)
+    except BaseException:
+        target.unlink(missing_ok=True)
+        raise
+    name = request.headers.get("x-filename") or "upload"
+    return await _import(runtime, product, request, target, name, digest.hexdigest())
+
+
+async def _import(
+    runtime: Runtime, product: str, request: Request, target: Path, name: str, digest: str
+) -> Answer:
+    key = request.headers.get("idempotency-key")
+    idempotent = IdempotentRequest(scope_of(request), key, digest) if key else None
+    try:
+        answer = await run_in_threadpool(
+            datasets.import_upload, runtime, product, target, Path(name).name, idempotent
+        )
+    except BaseException:
+        target.unlink(missing_ok=True)
+        raise
+    return answer
+
+
+def _copy(source: BinaryIO, target: Path, limit: int) -> str:
+    """Copies an upload into the home folder; returns its SHA-256."""
+    digest = hashlib.sha256()
+    seen = 0
+    with target.open("wb") as output:
+        while chunk := source.read(CHUNK_BYTES):
+            seen += len(chunk)
+            _check_size(seen, limit)
+            digest.update(chunk)
+            output.write(chunk)
+    return digest.hexdigest()
+
+
+def _check_size(seen: int, limit: int) -> None:
+    if seen > limit:
+        raise TooLargeError(
+            f"The archive is larger than {limit:,} bytes.",
+            hint="Split it, import a folder by path, or raise LOUPE_MAX_UPLOAD_BYTES.",
+        )
+
+

@@ -1,0 +1,108 @@
+"""Settings: everything that can be set from outside, read once from the environment (prefix ``LOUPE_``)."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import quote
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+# sun_path holds 108 bytes on Linux and 104 on macOS, its terminating zero included.
+MAX_SOCKET_PATH = 100
+
+
+class Settings(BaseSettings):
+    """The settings of one process; frozen, so that no part can change them under another."""
+
+    model_config = SettingsConfigDict(env_prefix="LOUPE_", env_file=".env", extra="ignore", frozen=True)
+
+    home: Path = Field(
+        Path("~/.loupe"), description="Folder for the database, pictures, models, logs and the embedded Redis."
+    )
+    database_url: str | None = Field(
+        None, description="SQLAlchemy URL of the database. Unset: SQLite in the home folder."
+    )
+    redis_url: str | None = Field(
+        None, description="URL of the Redis server. Unset: `loupe up` starts one in the home folder."
+    )
+    host: str = Field("127.0.0.1", description="Address the API listens on; beyond loopback an API key must be set.")
+    port: int = Field(8000, ge=0, le=65535, description="Port the API listens on.")
+    api_key: SecretStr | None = Field(
+        None, description="Bearer token that every route but the health checks asks for."
+    )
+    dataset_roots: Annotated[tuple[Path, ...], NoDecode] = Field(
+        (), description=f"Folders that datasets may be imported from by path, separated by {os.pathsep!r}."
+    )
+    max_upload_bytes: int = Field(20 * 2**30, gt=0, description="Largest archive that may be uploaded.")
+    max_predict_bytes: int = Field(64 * 2**20, gt=0, description="Largest body of a prediction request.")
+    max_json_bytes: int = Field(2**20, gt=0, description="Largest body of any other request.")
+    max_predict_files: int = Field(64, gt=0, description="Most pictures in one prediction request.")
+    max_dataset_items: int = Field(200_000, gt=0, description="Most entries in one dataset archive or folder.")
+    max_unpacked_bytes: int = Field(200 * 2**30, gt=0, description="Most bytes one archive may unpack to.")
+    training_concurrency: int = Field(1, ge=1, description="Trainings that one worker runs at a time.")
+    task_concurrency: int = Field(2, ge=1, description="Imports, exports and evaluations a worker runs at a time.")
+    checkpoint_seconds: float = Field(60.0, gt=0, description="Longest time between two checkpoints of a training.")
+    lease_seconds: float = Field(60.0, ge=2, description="Time after which a silent worker loses its job.")
+    heartbeat_seconds: float = Field(10.0, gt=0, description="Time between two heartbeats of a running job.")
+    stall_seconds: float = Field(600.0, gt=0, description="Least time without progress that ends a job as stalled.")
+    dispatch_seconds: float = Field(10.0, gt=0, description="Time after which a queued job is announced again.")
+    max_attempts: int = Field(3, ge=1, description="Attempts without a new checkpoint before a job fails.")
+    model_cache_bytes: int = Field(2 * 2**30, gt=0, description="Memory for loaded models, least used leave first.")
+    inference_threads: int = Field(0, ge=0, description="Pictures predicted at once per model; 0 takes the cores.")
+    log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.")
+
+    @field_validator("home", mode="after")
+    @classmethod
+    def _absolute_home(cls, value: Path) -> Path:
+        return value.expanduser().resolve()
+
+    @field_validator("dataset_roots", mode="before")
+    @classmethod
+    def _split_roots(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            value = [part for part in value.split(os.pathsep) if part]
+        return tuple(Path(part).expanduser().resolve() for part in value)
+
+    @field_validator("log_level", mode="after")
+    @classmethod
+    def _known_level(cls, value: str) -> str:
+        if value.upper() not in {"DEBUG", "INFO", "WARNING", "ERROR"}:
+            raise ValueError("must be DEBUG, INFO, WARNING or ERROR")
+        return value.upper()
+
+    @model_validator(mode="after")
+    def _lease_outlives_heartbeats(self) -> Settings:
+        if self.lease_seconds < 2 * self.heartbeat_seconds:
+            raise ValueError("LOUPE_LEASE_SECONDS must be at least twice LOUPE_HEARTBEAT_SECONDS")
+        return self
+
+    @property
+    def resolved_database_url(self) -> str:
+        """The database to use: the one given, or SQLite in the home folder."""
+        return self.database_url or f"sqlite:///{self.home / 'loupe.db'}"
+
+    @property
+    def redis_socket(self) -> Path:
+        """Unix socket of the embedded Redis; in the home folder unless that path is too long for a socket."""
+        path = self.home / "redis" / "redis.sock"
+        if len(os.fsencode(path)) <= MAX_SOCKET_PATH:
+            return path
+        name = hashlib.sha256(os.fsencode(self.home)).hexdigest()[:16]
+        return Path(tempfile.gettempdir()) / f"loupe-{os.getuid()}-{name}" / "redis.sock"
+
+    @property
+    def broker_url(self) -> str:
+        """The Redis server as Celery names it."""
+        if self.redis_url:
+            return self.redis_url
+        return f"redis+socket://{quote(str(self.redis_socket))}"
+
+    @property
+    def redis_client_url(self) -> str:
+        """The Redis server as redis-py names it."""
+        return self.redis_url or f"unix://{quote(str(self.redis_socket))}"

@@ -1,0 +1,109 @@
+"""The database: one engine a process, and the two ways to use it, ``read`` and ``write``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.orm import Session
+
+from app.errors import StorageFullError, UnavailableError
+
+SQLITE_BUSY_SECONDS = 15
+READ_ONLY = "loupe_read_only"
+
+
+class Database:
+    """An engine with the pragmas and timeouts that Loupe relies on."""
+
+    def __init__(self, url: str) -> None:
+        self.engine = _create_engine(url)
+        self._reading = self.engine.execution_options(**{READ_ONLY: True})
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """A session that sees one snapshot and changes nothing."""
+        with _translated_errors(), Session(self._reading, autoflush=False) as session:
+            yield session
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """One transaction: committed at the end of the block, rolled back if it raises."""
+        with (
+            _translated_errors(),
+            Session(self.engine, expire_on_commit=False) as session,
+            session.begin(),
+        ):
+            yield session
+
+    def dispose(self) -> None:
+        self.engine.dispose()
+
+
+def _create_engine(url: str) -> Engine:
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        if parsed.database:
+            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+        engine = create_engine(parsed, connect_args={"timeout": SQLITE_BUSY_SECONDS})
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+        return engine
+    if parsed.get_backend_name() == "postgresql":
+        if parsed.drivername == "postgresql":
+            parsed = parsed.set(drivername="postgresql+psycopg")
+        return create_engine(
+            parsed,
+            pool_pre_ping=True,
+            pool_timeout=2,
+            pool_size=10,
+            max_overflow=20,
+            connect_args={
+                "connect_timeout": 2,
+                "options": "-c statement_timeout=30000 -c lock_timeout=10000",
+                "tcp_user_timeout": 5000,
+            },
+        )
+    raise ValueError(f"LOUPE_DATABASE_URL: {parsed.get_backend_name()!r} is not one of sqlite, postgresql")
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    # The driver's own transaction handling would begin late and deferred; `_begin_sqlite` begins instead.
+    connection.isolation_level = None
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A writer takes the lock at once: upgrading a read transaction later fails with "database is locked".
+    read_only = connection.get_execution_options().get(READ_ONLY, False)
+    connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+
+@contextmanager
+def _translated_errors() -> Iterator[None]:
+    try:
+        yield
+    except (OperationalError, InterfaceError) as error:
+        if "disk is full" in str(error.orig):
+            raise StorageFullError(
+                "The database's disk is full.", hint="Free some space, then try again."
+            ) from error
+        raise UnavailableError(
+            "The database does not answer.", hint="It may be restarting; try again in a few seconds."
+        ) from error
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise UnavailableError(
+                "The connection to the database was lost.", hint="Try again in a few seconds."
+            ) from error
+        raise
+    except PoolTimeoutError as error:
+        raise UnavailableError(
+            "All database connections are in use.", hint="Try again in a few seconds."
+        ) from error

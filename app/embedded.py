@@ -1,0 +1,224 @@
+"""``loupe up``: the whole service as one tree of processes, started together and ended together."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from app.config import Settings
+from app.db import Database
+from app.errors import LoupeError
+from app.migrations import upgrade
+from app.redis_server import redis_command
+from app.server import check_protected
+
+logger = logging.getLogger(__name__)
+
+PR_SET_PDEATHSIG = 1
+POLL_SECONDS = 0.2
+READY_SECONDS = 60.0
+# A worker may take 25 s to checkpoint its training; see the supervisor.
+STOP_SECONDS = 30.0
+QUICK_DEATH_SECONDS = 5.0
+MAX_QUICK_DEATHS = 5
+
+
+class UpError(LoupeError):
+    status, code, title = 500, "up_failed", "Loupe could not start"
+
+
+@dataclass
+class Part:
+    """One process of the tree, restarted when it ends by itself."""
+
+    name: str
+    command: list[str]
+    process: subprocess.Popen[bytes] | None = None
+    started: float = 0.0
+    quick_deaths: int = 0
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+def up(settings: Settings) -> int:
+    """Runs until Ctrl-C or SIGTERM; returns the exit status. Raises LoupeError when it cannot start."""
+    check_protected(settings)
+    settings.home.mkdir(parents=True, exist_ok=True)
+    with _only_one(settings.home), _stop_signal() as stop:
+        database = Database(settings.resolved_database_url)
+        upgrade(database)
+        database.dispose()
+        parts = _parts(settings)
+        try:
+            for part in parts:
+                _start(part, settings.home)
+            _wait_until_ready(settings, parts, stop)
+            if not stop.is_set():
+                _say(f"Loupe is ready: {_url(settings)}  (API: {_url(settings)}/docs, files: {settings.home})")
+            while not stop.wait(POLL_SECONDS):
+                _restart_ended(parts, settings.home)
+        finally:
+            _stop_all(parts)
+    _say("Loupe has ended.")
+    return 0
+
+
+def _parts(settings: Settings) -> list[Part]:
+    python = sys.executable
+    environment = _environment(settings)
+    parts = [] if settings.redis_url else [Part("redis", redis_command(settings))]
+    for queue in ("tasks", "training"):
+        command = [python, "-m", "app.workers", "--queue", queue]
+        parts.append(Part(f"worker-{queue}", command, environment=environment))
+    parts.append(Part("api", [python, "-m", "app.server"], environment=environment))
+    return parts
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    """The settings as the children read them, whichever way they came to this process."""
+    values = settings.model_dump(mode="python")
+    environment = {}
+    for name, value in values.items():
+        if value is None:
+            continue
+        if name == "dataset_roots":
+            text = os.pathsep.join(str(root) for root in value)
+        elif name == "api_key":
+            text = value.get_secret_value()
+        else:
+            text = str(value)
+        environment[f"LOUPE_{name.upper()}"] = text
+    return environment
+
+
+def _start(part: Part, home: Path) -> None:
+    logs = home / "logs"
+    logs.mkdir(exist_ok=True)
+    with (logs / f"{part.name}.log").open("ab") as log:
+        part.process = subprocess.Popen(
+            part.command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **part.environment},
+            cwd=home,
+            start_new_session=True,  # Ctrl-C reaches this process alone, which then ends the parts in order
+            preexec_fn=_end_with_parent if sys.platform == "linux" else None,
+        )
+    part.started = time.monotonic()
+
+
+def _end_with_parent() -> None:
+    """In the child, before it becomes its program: SIGTERM when this process dies, however it dies."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _restart_ended(parts: list[Part], home: Path) -> None:
+    for part in parts:
+        if part.process is None or part.process.poll() is None:
+            continue
+        quick = time.monotonic() - part.started < QUICK_DEATH_SECONDS
+        part.quick_deaths = part.quick_deaths + 1 if quick else 0
+        if part.quick_deaths >= MAX_QUICK_DEATHS:
+            raise _cannot_start(part, home)
+        _say(f"{part.name} ended with status {part.process.returncode}; it is started again.")
+        _start(part, home)
+
+
+def _wait_until_ready(settings: Settings, parts: list[Part], stop: threading.Event) -> None:
+    deadline = time.monotonic() + READY_SECONDS
+    while not stop.is_set():
+        if _answers(f"{_url(settings)}/readyz"):
+            return
+        api = parts[-1]
+        if api.process is not None and api.process.poll() is not None:
+            raise _cannot_start(api, settings.home)
+        if time.monotonic() > deadline:
+            raise UpError(
+                f"The API was not ready after {READY_SECONDS:.0f} seconds.",
+                hint=f"See {settings.home / 'logs'}.",
+            )
+        _restart_ended(parts, settings.home)
+        stop.wait(POLL_SECONDS)
+
+
+def _cannot_start(part: Part, home: Path) -> UpError:
+    log = home / "logs" / f"{part.name}.log"
+    last = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:] or ["nothing"]
+    return UpError(
+        f"{part.name} ended right after its start; its last words: {last[0]}",
+        hint=f"See {log}. If the port is taken, choose another: loupe up --port 8001.",
+    )
+
+
+def _answers(url: str) -> bool:
+    with contextlib.suppress(urllib.error.URLError, OSError), urllib.request.urlopen(url, timeout=2) as answer:
+        return bool(answer.status == 200)
+    return False
+
+
+def _stop_all(parts: list[Part]) -> None:
+    """Last started, first ended: no new requests, then the workers, which checkpoint, then Redis."""
+    workers = [part for part in parts if part.name.startswith("worker")]
+    others = [part for part in parts if part not in workers]
+    for group in ([part for part in others if part.name == "api"], workers, [p for p in others if p.name == "redis"]):
+        running = [part.process for part in group if part.process is not None and part.process.poll() is None]
+        for process in running:
+            process.terminate()
+        deadline = time.monotonic() + STOP_SECONDS
+        for process in running:
+            try:
+                process.wait(max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+
+@contextlib.contextmanager
+def _only_one(home: Path) -> Iterator[None]:
+    """Two embedded services in one home would share a socket; the second is refused. The lock ends with us."""
+    with (home / "up.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UpError(
+                f"Another `loupe up` runs in {home} already.",
+                hint="Use that one, or choose another folder: loupe up --home DIR.",
+            ) from error
+        yield
+
+
+@contextlib.contextmanager
+def _stop_signal() -> Iterator[threading.Event]:
+    stop = threading.Event()
+    before = {
+        number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _url(settings: Settings) -> str:
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return f"http://{'127.0.0.1' if settings.host in ('0.0.0.0', '::') else host}:{settings.port}"
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()

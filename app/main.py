@@ -1,0 +1,65 @@
+"""The web application: lifespan, routers, error handlers, nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import APIRouter, Depends, FastAPI
+
+from app import __version__
+from app.api import datasets, evaluations, health, job_records, jobs, models, predict, products
+from app.api.dependencies import require_api_key
+from app.api.limits import BodyLimitMiddleware, RequestIdMiddleware
+from app.api.problems import install_problem_handlers
+from app.config import Settings
+from app.inference.cache import ModelCache
+from app.runtime import Runtime
+from app.schemas.common import Problem
+
+RESOURCES = (products, datasets, jobs, job_records, evaluations, models, predict)
+
+DESCRIPTION = """Train, prove and serve image classifiers, one per product.
+
+Make a product, import its pictures, start a job, follow its metrics, then predict. Errors are problem documents
+(RFC 9457) with a hint. Every path also exists under `/v1`."""
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The API of one Loupe. Nothing is opened before the application starts."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        runtime = Runtime.open(settings)
+        app.state.runtime = runtime
+        app.state.model_cache = ModelCache(
+            max_bytes=settings.model_cache_bytes, interpreters=settings.inference_threads or None
+        )
+        yield
+        runtime.close()
+
+    app = FastAPI(
+        title="Loupe",
+        version=__version__,
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        separate_input_output_schemas=False,
+        responses={"default": {"model": Problem, "description": "An error, as a problem document."}},
+    )
+    install_problem_handlers(app)
+    app.add_middleware(BodyLimitMiddleware, settings=settings)
+    app.add_middleware(RequestIdMiddleware)
+
+    guarded = APIRouter(dependencies=[Depends(require_api_key)])
+    for resource in RESOURCES:
+        guarded.include_router(resource.router)
+    app.include_router(health.router)
+    app.include_router(guarded)
+    app.include_router(health.router, prefix="/v1", include_in_schema=False)
+    app.include_router(guarded, prefix="/v1", include_in_schema=False)
+    return app
+
+
+def create_app_from_environment() -> FastAPI:
+    """The application with the settings of the environment; for ``uvicorn --factory``."""
+    return create_app(Settings())

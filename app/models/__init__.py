@@ -1,0 +1,28 @@
+"""SQLAlchemy tables, one per file. (Neural networks live in ``app.networks``.)"""
+
+from app.models.alias import Alias
+from app.models.base import Base
+from app.models.dataset import Dataset
+from app.models.evaluation import Evaluation
+from app.models.idempotency_key import IdempotencyKey
+from app.models.job import Job
+from app.models.job_event import JobEvent
+from app.models.job_metric import JobEpoch, JobStep
+from app.models.lease import Lease
+from app.models.product import Product
+from app.models.trained_model import TrainedModel
+
+__all__ = [
+    "Alias",
+    "Base",
+    "Dataset",
+    "Evaluation",
+    "IdempotencyKey",
+    "Job",
+    "JobEpoch",
+    "JobEvent",
+    "JobStep",
+    "Lease",
+    "Product",
+    "TrainedModel",
+]

@@ -1,0 +1,29 @@
+"""A model: a trained artifact (a folder) and its row."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import BigInteger, ForeignKey, Index, Integer, String, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.models.base import Base, CreatedAt, Json
+
+
+class TrainedModel(CreatedAt, Base):
+    __tablename__ = "models"
+    __table_args__ = (Index(None, "product_id", "id"), UniqueConstraint("product_id", "version"))
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    product_id: Mapped[str] = mapped_column(ForeignKey("products.id"))
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), unique=True)
+    dataset_id: Mapped[str] = mapped_column(ForeignKey("datasets.id"))
+    version: Mapped[int] = mapped_column(Integer)
+    network: Mapped[str] = mapped_column(String(64))
+    folder: Mapped[str] = mapped_column(String(200))
+    digest: Mapped[str] = mapped_column(String(80))
+    weights_sha256: Mapped[str] = mapped_column(String(64))
+    bytes: Mapped[int] = mapped_column(BigInteger)
+    labels: Mapped[list[str]] = mapped_column(Json)
+    metrics: Mapped[dict[str, Any]] = mapped_column(Json)
+    serving: Mapped[dict[str, Any]] = mapped_column(Json)

@@ -1,0 +1,29 @@
+"""The opened parts that one process of Loupe works with, passed to every service verb."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from app.config import Settings
+from app.db import Database
+from app.job_queue import JobQueue
+from app.storage import Storage
+
+
+@dataclass(frozen=True)
+class Runtime:
+    settings: Settings
+    db: Database
+    storage: Storage
+    queue: JobQueue
+
+    @classmethod
+    def open(cls, settings: Settings) -> Runtime:
+        """Opens everything lazily connectable; nothing is contacted yet but the home folder is made."""
+        storage = Storage(settings.home)
+        storage.create()
+        return cls(settings, Database(settings.resolved_database_url), storage, JobQueue(settings))
+
+    def close(self) -> None:
+        self.queue.close()
+        self.db.dispose()

@@ -1,0 +1,65 @@
+"""Datasets: what a client sends and gets."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.schemas.common import Problem, Request, Timestamp
+
+
+class DatasetFromPath(Request):
+    """An import of a folder or archive that the server can already reach."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"path": "/data/steel-strip"}]})
+
+    path: str = Field(min_length=1, max_length=4096, description="A folder or archive under LOUPE_DATASET_ROOTS.")
+
+
+class ClassCount(BaseModel):
+    name: str
+    count: int
+
+
+class Dataset(BaseModel):
+    id: str
+    product: str
+    status: Literal["importing", "ready", "failed"]
+    source: str = Field(description="Name of the uploaded file, or the path.")
+    digest: str | None = Field(description="Digest of all pictures and labels; the same pictures have the same digest.")
+    classes: list[ClassCount]
+    counts: dict[str, int] | None = Field(
+        description="Pictures in train, valid and test where the folders came split, else null."
+    )
+    items: int | None = Field(description="Pictures in the dataset.")
+    skipped: int | None = Field(description="Files left out; the report says why.")
+    job: str | None = Field(description="The import job.")
+    error: Problem | None
+    created_at: Timestamp
+    ready_at: Timestamp | None
+
+
+class DatasetItem(BaseModel):
+    id: str
+    name: str = Field(description="Path inside the upload.")
+    label: str
+    width: int
+    height: int
+    format: str
+    sha256: str
+    bytes: int
+    notes: list[str]
+    split: Literal["train", "valid", "test"] | None = Field(
+        description="Split in the job asked for; without a job the folder that it came in."
+    )
+
+
+class DatasetReport(BaseModel):
+    """What the import saw. The same keys as ``report.json``."""
+
+    model_config = ConfigDict(extra="allow")
+
+    dataset: str
+    classes: list[dict[str, Any]]
+    advice: list[str]

@@ -1,0 +1,145 @@
+"""Jobs: what a client sends and gets."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.schemas.common import Problem, Request, Slug, Timestamp
+from app.schemas.hyperparameters import Hyperparameters, SplitSettings
+
+JobStatus = Literal["queued", "running", "paused", "succeeded", "failed", "cancelled"]
+JobKind = Literal["training", "import", "evaluation", "export"]
+JobStage = Literal["preparing", "training", "evaluating", "exporting", "verifying", "publishing"]
+StopReason = Literal["completed", "early_stopped", "stopped_by_user", "budget_reached"]
+
+
+class JobCreate(Request):
+    """A training to run. Everything but the product has a default."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"product": "steel-strip", "network": "mobilenet_v2", "hyperparameters": {"epochs": 20}},
+                {"product": "steel-strip"},
+            ]
+        }
+    )
+
+    product: Slug
+    dataset: str | None = Field(None, description="Id of a ready dataset of the product; the newest if not given.")
+    network: str | None = Field(None, description="Name of a network, see `GET /networks`; the product's default if not given.")
+    hyperparameters: Hyperparameters = Field(default_factory=Hyperparameters)
+    split: SplitSettings = Field(default_factory=SplitSettings)
+    metadata: dict[str, Annotated[str, Field(max_length=1000)]] = Field(
+        default_factory=dict, max_length=50, description="Your own notes, given back as they are."
+    )
+
+
+class Progress(BaseModel):
+    epoch: int | None = Field(None, description="Epoch under way, from 1.")
+    epochs: int | None = None
+    step: int | None = Field(None, description="Training steps done over all epochs.")
+    steps: int | None = None
+    done: int | None = Field(None, description="Pictures done, in stages that count pictures.")
+    total: int | None = None
+    fraction: float = Field(0.0, ge=0, le=1, description="Share of the work that is done.")
+    images_per_second: float | None = None
+    eta_seconds: float | None = Field(None, description="Estimated time to the end of the training.")
+
+
+class BestEpoch(BaseModel):
+    epoch: int
+    metric: str
+    value: float
+
+
+class GateResult(BaseModel):
+    passed: bool
+    reasons: list[str] = Field(description="Why the model was not saved or did not become champion.")
+
+
+class JobDataset(BaseModel):
+    id: str
+    digest: str | None
+
+
+class Job(BaseModel):
+    id: str
+    kind: JobKind
+    status: JobStatus
+    stage: JobStage | None
+    stop_reason: StopReason | None
+    product: str
+    dataset: JobDataset
+    network: str | None
+    hyperparameters: dict[str, Any] | None = Field(description="Every setting, resolved.")
+    split: dict[str, Any] | None = Field(description="Settings of the split and the pictures in each part.")
+    seed: int | None
+    progress: Progress
+    best: BestEpoch | None
+    model: str | None = Field(description="The model that came out; null until then, or when the gate kept it out.")
+    gate: GateResult | None
+    error: Problem | None
+    attempt: int = Field(description="How often a worker has taken the job up.")
+    created_at: Timestamp
+    started_at: Timestamp | None
+    finished_at: Timestamp | None
+    metadata: dict[str, str]
+
+
+class JobPlan(BaseModel):
+    """What a dry run would start."""
+
+    product: str
+    dataset: JobDataset
+    network: str
+    hyperparameters: dict[str, Any]
+    split: dict[str, Any]
+    seed: int
+
+
+class JobEvent(BaseModel):
+    number: int = Field(description="Position in the job's events, from 1, without gaps.")
+    type: str
+    data: dict[str, Any]
+    created_at: Timestamp
+
+
+class StepPoint(BaseModel):
+    step: int
+    epoch: int
+    loss: float
+    accuracy: float
+    learning_rate: float
+    images_per_second: float | None
+
+
+class EpochPoint(BaseModel):
+    epoch: int
+    step: int
+    train_loss: float
+    train_accuracy: float
+    valid_loss: float | None
+    valid_accuracy: float | None
+    learning_rate: float
+    seconds: float
+    is_best: bool = Field(description="Whether this epoch was the best when it ended.")
+
+
+class JobMetrics(BaseModel):
+    """The series of a training so far; empty while it is queued."""
+
+    job: str
+    status: JobStatus
+    epochs: list[EpochPoint]
+    steps: list[StepPoint]
+    best: BestEpoch | None
+    test: dict[str, Any] | None = Field(description="Metrics on the untouched test split, once evaluated.")
+    last_step: int = Field(description="Give it as `since` to get only what is newer.")
+
+
+class LogFile(BaseModel):
+    name: str
+    bytes: int

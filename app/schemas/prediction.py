@@ -1,0 +1,75 @@
+"""Predictions: what a client gets for a picture."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.schemas.common import Problem, Request
+
+
+class InlineImage(Request):
+    """A picture inside a JSON body."""
+
+    b64: str = Field(description="The picture file, base64.")
+    name: str | None = Field(None, max_length=1024)
+
+
+class PredictRequest(Request):
+    """Pictures as JSON. Multipart and raw bodies are cheaper; this is for clients that speak nothing else."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    inputs: list[InlineImage] = Field(min_length=1)
+    product: str | None = None
+    job: str | None = None
+    model: str | None = None
+    top_k: int = Field(5, ge=1, le=1000)
+
+
+class PredictedLabel(BaseModel):
+    label: str
+    index: int = Field(description="Position of the label in the model's outputs.")
+    probability: float
+
+
+class PredictionModel(BaseModel):
+    id: str
+    product: str
+    version: int
+    alias: str | None = Field(description="The alias that led to the model, if one did.")
+    digest: str
+
+
+class PredictionImage(BaseModel):
+    width: int
+    height: int
+    format: str
+    sha256: str
+
+
+class PredictionTiming(BaseModel):
+    queue_ms: float
+    decode_ms: float
+    inference_ms: float
+
+
+class PredictionItem(BaseModel):
+    """The answer for one picture, or the error that this one picture has."""
+
+    name: str | None
+    image: PredictionImage | None = None
+    predictions: list[PredictedLabel] = Field(default_factory=list, description="Most probable first.")
+    top: PredictedLabel | None = None
+    timing: PredictionTiming | None = None
+    warnings: list[str] = Field(default_factory=list)
+    error: Problem | None = None
+
+
+class Predictions(BaseModel):
+    """The answer to a request. For a single picture its fields stand at the top level too."""
+
+    model_config = ConfigDict(extra="allow")
+
+    model: PredictionModel
+    results: list[PredictionItem]
+    errors: int = Field(description="How many of the pictures have an error.")

@@ -1,0 +1,52 @@
+"""Serving the API over HTTP: ``python -m app.server``, with the settings of the environment."""
+
+from __future__ import annotations
+
+import ipaddress
+
+import uvicorn
+
+from app.config import Settings
+from app.errors import LoupeError
+from app.main import create_app
+
+GRACEFUL_SECONDS = 5
+
+
+class UnprotectedError(LoupeError):
+    status, code, title = 500, "unprotected", "Refuses to listen without an API key"
+
+
+def serve(settings: Settings) -> None:
+    """Serves until a signal ends it. Raises UnprotectedError rather than expose pictures to a network."""
+    check_protected(settings)
+    uvicorn.run(
+        create_app(settings),
+        host=settings.host,
+        port=settings.port,
+        log_level=settings.log_level.lower(),
+        timeout_graceful_shutdown=GRACEFUL_SECONDS,
+        server_header=False,
+    )
+
+
+def check_protected(settings: Settings) -> None:
+    """Raises UnprotectedError when the address is beyond loopback and no API key is set."""
+    if settings.api_key is None and not _is_loopback(settings.host):
+        raise UnprotectedError(
+            f"{settings.host} can be reached by other machines, and no API key is set.",
+            hint="Set LOUPE_API_KEY to a long random text (`openssl rand -hex 32`), or listen on 127.0.0.1.",
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+if __name__ == "__main__":
+    serve(Settings())

@@ -1,0 +1,238 @@
+"""Datasets: accept an upload or a path, and read what an import made of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.datasets.manifest import DatasetManifest, Item, image_path, load_manifest
+from app.errors import ConflictError, FieldError, InvalidRequestError, NotFoundError
+from app.models import Dataset, Job
+from app.models.base import db_now, new_id
+from app.runtime import Runtime
+from app.schemas import dataset as schemas
+from app.schemas.common import Page, problem_from_error
+from app.services.idempotency import Answer, IdempotentRequest, recall, remember
+from app.services.job_states import append_event
+from app.services.pages import decode_cursor, encode_cursor, fetch_page
+from app.services.products import require_product
+
+
+def import_upload(
+    runtime: Runtime, product_id: str, upload: Path, filename: str, idempotent: IdempotentRequest | None = None
+) -> Answer:
+    """Accepts an archive that already lies in the scratch folder; its import becomes a job."""
+    return _start_import(runtime, product_id, upload, filename, idempotent, is_upload=True)
+
+
+def import_path(
+    runtime: Runtime, product_id: str, path: str, idempotent: IdempotentRequest | None = None
+) -> Answer:
+    """Accepts a folder or archive on this machine, if it lies under an allowed root."""
+    return _start_import(
+        runtime, product_id, _allowed_path(runtime, path), path, idempotent, is_upload=False
+    )
+
+
+def get_dataset(runtime: Runtime, dataset_id: str) -> schemas.Dataset:
+    with runtime.db.read() as session:
+        return to_schema(session, require_dataset(session, dataset_id))
+
+
+def list_datasets(
+    runtime: Runtime, product_id: str | None, *, limit: int, after: str | None
+) -> Page[schemas.Dataset]:
+    with runtime.db.read() as session:
+        query = select(Dataset)
+        if product_id is not None:
+            require_product(session, product_id)
+            query = query.where(Dataset.product_id == product_id)
+        return fetch_page(
+            session, query, Dataset.id, lambda row: to_schema(session, row), limit=limit, after=after
+        )
+
+
+def get_report(runtime: Runtime, dataset_id: str) -> schemas.DatasetReport:
+    """What the import saw, also when it failed after reading; raises ConflictError while there is none."""
+    with runtime.db.read() as session:
+        require_dataset(session, dataset_id)
+    path = runtime.storage.dataset(dataset_id) / "report.json"
+    try:
+        report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConflictError(
+            f"Dataset {dataset_id} has no report yet.", hint="Wait until its status is 'ready'."
+        ) from error
+    return schemas.DatasetReport(dataset=dataset_id, **report)
+
+
+def list_items(
+    runtime: Runtime, dataset_id: str, *, job_id: str | None, label: str | None, limit: int, after: str | None
+) -> Page[schemas.DatasetItem]:
+    """The pictures in the order of the manifest, with the split that each has in ``job_id``."""
+    manifest = read_manifest(runtime, dataset_id)
+    splits = _splits_of_job(runtime, dataset_id, job_id) if job_id else None
+    items: Iterable[Item] = manifest.items
+    if label is not None:
+        items = (item for item in items if item.label == label)
+    if after is not None:
+        cursor = decode_cursor(after)
+        items = iter(items)
+        for item in items:
+            if item.id == cursor:
+                break
+    taken: list[Item] = []
+    for item in items:
+        taken.append(item)
+        if len(taken) > limit:
+            break
+    shown = taken[:limit]
+    has_more = len(taken) > limit
+    return Page[schemas.DatasetItem](
+        data=[_item_to_schema(item, splits) for item in shown],
+        has_more=has_more,
+        next_cursor=encode_cursor(shown[-1].id) if has_more else None,
+    )
+
+
+def get_item_image(runtime: Runtime, dataset_id: str, item_id: str) -> tuple[Path, Item]:
+    """The original picture file of an item."""
+    for item in read_manifest(runtime, dataset_id).items:
+        if item.id == item_id:
+            return image_path(runtime.storage.images, item.sha256), item
+    raise NotFoundError(f"Dataset {dataset_id} has no item {item_id!r}.")
+
+
+def read_manifest(runtime: Runtime, dataset_id: str) -> DatasetManifest:
+    """The manifest of a ready dataset; raises NotFoundError or ConflictError."""
+    with runtime.db.read() as session:
+        require_ready(require_dataset(session, dataset_id))
+    return load_manifest(runtime.storage.dataset(dataset_id))
+
+
+def require_dataset(session: Session, dataset_id: str) -> Dataset:
+    """The dataset's row; raises NotFoundError."""
+    dataset = session.get(Dataset, dataset_id)
+    if dataset is None:
+        raise NotFoundError(
+            f"There is no dataset {dataset_id!r}.", hint="`GET /products/<product>/datasets` lists them."
+        )
+    return dataset
+
+
+def require_ready(dataset: Dataset) -> Dataset:
+    """Raises ConflictError unless the dataset can be used."""
+    if dataset.status == "importing":
+        raise ConflictError(
+            f"Dataset {dataset.id} is still importing.", hint="Wait until its status is 'ready'."
+        )
+    if dataset.status == "failed":
+        detail = (dataset.error or {}).get("detail", "")
+        raise ConflictError(
+            f"The import of dataset {dataset.id} failed: {detail}",
+            hint=(dataset.error or {}).get("hint") or "Mend the archive and import it again.",
+        )
+    return dataset
+
+
+def to_schema(session: Session, dataset: Dataset) -> schemas.Dataset:
+    job = session.scalar(select(Job.id).where(Job.dataset_id == dataset.id, Job.kind == "import"))
+    return schemas.Dataset(
+        id=dataset.id,
+        product=dataset.product_id,
+        status=dataset.status,
+        source=dataset.source,
+        digest=dataset.digest,
+        classes=[schemas.ClassCount(**entry) for entry in dataset.classes or []],
+        counts=dataset.counts,
+        items=dataset.items,
+        skipped=dataset.skipped,
+        job=job,
+        error=problem_from_error(dataset.error, dataset.id) if dataset.error else None,
+        created_at=dataset.created_at,
+        ready_at=dataset.ready_at,
+    )
+
+
+def _start_import(
+    runtime: Runtime,
+    product_id: str,
+    source: Path,
+    name: str,
+    idempotent: IdempotentRequest | None,
+    *,
+    is_upload: bool,
+) -> Answer:
+    with runtime.db.write() as session:
+        if (before := recall(session, idempotent)) is not None:
+            if is_upload:
+                source.unlink(missing_ok=True)
+            return before
+        require_product(session, product_id)
+        dataset = Dataset(
+            id=new_id("dst"), product_id=product_id, status="importing", source=name[-1024:]
+        )
+        session.add(dataset)
+        session.flush()
+        job = Job(
+            id=new_id("job"),
+            kind="import",
+            product_id=product_id,
+            dataset_id=dataset.id,
+            status="queued",
+            dispatched_at=db_now(),
+            payload={"source": str(source), "is_upload": is_upload},
+        )
+        session.add(job)
+        append_event(session, job, "status", status="queued")
+        session.flush()
+        answer = Answer(to_schema(session, dataset).model_dump(mode="json"), f"/datasets/{dataset.id}")
+        remember(session, idempotent, 202, answer)
+    runtime.queue.enqueue(job.id, job.kind)
+    return answer
+
+
+def _allowed_path(runtime: Runtime, path: str) -> Path:
+    roots = runtime.settings.dataset_roots
+    resolved = Path(path).expanduser().resolve() if "\0" not in path else Path()
+    if not any(resolved.is_relative_to(root) for root in roots):
+        allowed = ", ".join(str(root) for root in roots) or "none is set"
+        raise InvalidRequestError(
+            f"{path!r} is not under a folder that datasets may come from.",
+            hint=f"Allowed roots (LOUPE_DATASET_ROOTS): {allowed}. Or upload an archive.",
+            errors=(FieldError("/path", "not under an allowed root"),),
+        )
+    if not resolved.exists():
+        raise InvalidRequestError(
+            f"{path!r} does not exist on the server.", errors=(FieldError("/path", "no such file or folder"),)
+        )
+    return resolved
+
+
+def _splits_of_job(runtime: Runtime, dataset_id: str, job_id: str) -> dict[str, str]:
+    with runtime.db.read() as session:
+        job = session.get(Job, job_id)
+    if job is None or job.dataset_id != dataset_id or job.kind != "training":
+        raise NotFoundError(f"There is no training {job_id!r} on dataset {dataset_id}.")
+    splits: dict[str, str] = json.loads(runtime.storage.job_split(job_id).read_text(encoding="utf-8"))
+    return splits
+
+
+def _item_to_schema(item: Item, splits: dict[str, str] | None) -> schemas.DatasetItem:
+    return schemas.DatasetItem(
+        id=item.id,
+        name=item.name,
+        label=item.label,
+        width=item.width,
+        height=item.height,
+        format=item.format,
+        sha256=item.sha256,
+        bytes=item.bytes,
+        notes=list(item.notes),
+        split=splits.get(item.id) if splits is not None else item.split,  # type: ignore[arg-type]
+    )

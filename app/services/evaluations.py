@@ -1,0 +1,124 @@
+"""Evaluations: read the one of a job, ask for another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.errors import ConflictError, InvalidRequestError, NotFoundError
+from app.models import Evaluation, Job, TrainedModel
+from app.models.base import db_now, new_id
+from app.runtime import Runtime
+from app.schemas import evaluation as schemas
+from app.services.datasets import require_dataset, require_ready
+from app.services.idempotency import Answer, IdempotentRequest, recall, remember
+from app.services.job_states import TERMINAL, append_event
+from app.services.jobs import require_job
+from app.services.jobs import to_schema as job_to_schema
+
+PREDICTIONS = "predictions.csv"
+
+
+def create_evaluation(
+    runtime: Runtime,
+    job_id: str,
+    request: schemas.EvaluationCreate,
+    idempotent: IdempotentRequest | None = None,
+) -> Answer:
+    """Queues an evaluation of the job's model: on its test split again, or on another dataset."""
+    with runtime.db.write() as session:
+        if (before := recall(session, idempotent)) is not None:
+            return before
+        trained = _require_training(session, job_id)
+        model = session.scalar(select(TrainedModel).where(TrainedModel.job_id == job_id))
+        if model is None:
+            raise ConflictError(
+                f"Job {job_id} is {trained.status} and has no model to evaluate.",
+                hint="See the job's `gate` and `error`." if trained.status in TERMINAL else "Wait for its end.",
+            )
+        dataset_id = request.dataset or trained.dataset_id
+        dataset = require_ready(require_dataset(session, dataset_id))
+        if dataset.product_id != trained.product_id:
+            raise InvalidRequestError(f"Dataset {dataset_id} belongs to product {dataset.product_id!r}.")
+        job = Job(
+            id=new_id("job"),
+            kind="evaluation",
+            product_id=trained.product_id,
+            dataset_id=dataset_id,
+            status="queued",
+            dispatched_at=db_now(),
+            network=trained.network,
+            payload={
+                "job": job_id,
+                "model": model.id,
+                "subset": "test" if dataset_id == trained.dataset_id else "all",
+            },
+        )
+        session.add(job)
+        append_event(session, job, "status", status="queued")
+        session.flush()
+        answer = Answer(job_to_schema(session, job).model_dump(mode="json"), f"/jobs/{job.id}")
+        remember(session, idempotent, 202, answer)
+    runtime.queue.enqueue(job.id, job.kind)
+    return answer
+
+
+def get_evaluation(runtime: Runtime, job_id: str, dataset_id: str | None = None) -> schemas.Evaluation:
+    """The newest evaluation of a job's model, on its own test split unless a dataset is named."""
+    with runtime.db.read() as session:
+        return _to_schema(_require_evaluation(session, job_id, dataset_id))
+
+
+def get_predictions_file(runtime: Runtime, job_id: str, dataset_id: str | None = None) -> Path:
+    """The CSV with one row per picture: item, label, and the served probability of every class."""
+    with runtime.db.read() as session:
+        evaluation = _require_evaluation(session, job_id, dataset_id)
+        return runtime.storage.absolute(evaluation.folder) / PREDICTIONS
+
+
+def _require_training(session: Session, job_id: str) -> Job:
+    job = require_job(session, job_id)
+    if job.kind != "training":
+        raise ConflictError(f"Job {job_id} is an {job.kind}; only trainings have evaluations.")
+    return job
+
+
+def _require_evaluation(session: Session, job_id: str, dataset_id: str | None) -> Evaluation:
+    job = _require_training(session, job_id)
+    found = session.scalar(
+        select(Evaluation)
+        .where(Evaluation.job_id == job_id, Evaluation.dataset_id == (dataset_id or job.dataset_id))
+        .order_by(Evaluation.created_at.desc())
+        .limit(1)
+    )
+    if found is not None:
+        return found
+    if dataset_id is not None:
+        raise NotFoundError(
+            f"Job {job_id} has not been evaluated on dataset {dataset_id}.",
+            hint=f"Ask for it: `POST /jobs/{job_id}/evaluations`.",
+        )
+    raise ConflictError(
+        f"Job {job_id} is {job.status} and has no evaluation.",
+        hint="See the job's `error`." if job.status in TERMINAL else "Wait until it has succeeded.",
+    )
+
+
+def _to_schema(evaluation: Evaluation) -> schemas.Evaluation:
+    report = evaluation.report
+    return schemas.Evaluation(
+        id=evaluation.id,
+        job=evaluation.job_id,
+        model=evaluation.model_id,
+        dataset=evaluation.dataset_id,
+        subset="test" if evaluation.is_final_test else "all",
+        items=report["items"],
+        metrics=report["metrics"],
+        classes=report["classes"],
+        confusion_matrix=report["confusion_matrix"],
+        calibration=report.get("calibration"),
+        mistakes=report.get("mistakes", []),
+        created_at=evaluation.created_at,
+    )

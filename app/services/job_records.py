@@ -1,0 +1,116 @@
+"""What a job has left so far: its series, its events, its logs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from app.errors import InvalidRequestError, NotFoundError
+from app.models import Evaluation, Job, JobEpoch, JobEvent, JobStep
+from app.runtime import Runtime
+from app.schemas import job as schemas
+from app.schemas.common import Page
+from app.services.job_states import TERMINAL
+from app.services.jobs import require_job
+
+LOG_NAMES = ("training_result.log", "training_result_step.log", "test_result.log")
+
+
+def get_metrics(
+    runtime: Runtime, job_id: str, *, since: int = 0, max_points: int = 2000
+) -> schemas.JobMetrics:
+    """The series after step ``since``; steps are thinned evenly to ``max_points``, the newest always kept."""
+    with runtime.db.read() as session:
+        job = require_job(session, job_id)
+        newest, count = session.execute(
+            select(func.max(JobStep.step), func.count()).where(
+                JobStep.job_id == job_id, JobStep.step > since
+            )
+        ).one()
+        epochs = session.scalars(
+            select(JobEpoch).where(JobEpoch.job_id == job_id, JobEpoch.step > since).order_by(JobEpoch.epoch)
+        )
+        return schemas.JobMetrics(
+            job=job_id,
+            status=job.status,
+            epochs=[schemas.EpochPoint.model_validate(row, from_attributes=True) for row in epochs],
+            steps=_thinned_steps(session, job_id, since, newest, count, max_points),
+            best=schemas.BestEpoch(**job.best) if job.best else None,
+            test=_test_summary(session, job),
+            last_step=newest if newest is not None else since,
+        )
+
+
+def list_events(
+    runtime: Runtime, job_id: str, *, after: int = 0, limit: int = 100
+) -> tuple[Page[schemas.JobEvent], bool]:
+    """The events after number ``after``, oldest first, and whether the job has ended so that no more follow."""
+    with runtime.db.read() as session:
+        job = require_job(session, job_id)
+        rows = session.scalars(
+            select(JobEvent)
+            .where(JobEvent.job_id == job_id, JobEvent.number > after)
+            .order_by(JobEvent.number)
+            .limit(limit + 1)
+        ).all()
+        shown = rows[:limit]
+        has_more = len(rows) > limit
+        page = Page[schemas.JobEvent](
+            data=[schemas.JobEvent.model_validate(row, from_attributes=True) for row in shown],
+            has_more=has_more,
+            next_cursor=str(shown[-1].number) if has_more else None,
+        )
+        return page, job.status in TERMINAL and not has_more
+
+
+def list_logs(runtime: Runtime, job_id: str) -> list[schemas.LogFile]:
+    with runtime.db.read() as session:
+        require_job(session, job_id)
+    folder = runtime.storage.job_logs(job_id)
+    return [
+        schemas.LogFile(name=name, bytes=(folder / name).stat().st_size)
+        for name in LOG_NAMES
+        if (folder / name).is_file()
+    ]
+
+
+def get_log(runtime: Runtime, job_id: str, name: str) -> Path:
+    """The file of a log; it may still grow. An empty path stands for a log that is not begun yet."""
+    if name not in LOG_NAMES:
+        raise NotFoundError(f"There is no log {name!r}.", hint=f"Logs: {', '.join(LOG_NAMES)}.")
+    with runtime.db.read() as session:
+        require_job(session, job_id)
+    return runtime.storage.job_logs(job_id) / name
+
+
+def tail(path: Path, lines: int | None) -> str:
+    """The last ``lines`` lines of a text file, or all of it; empty when there is no file yet."""
+    if lines is not None and lines < 1:
+        raise InvalidRequestError("tail must be at least 1.")
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return ""
+    return text if lines is None else "".join(text.splitlines(keepends=True)[-lines:])
+
+
+def _thinned_steps(
+    session: Session, job_id: str, since: int, newest: int | None, count: int, max_points: int
+) -> list[schemas.StepPoint]:
+    query = select(JobStep).where(JobStep.job_id == job_id, JobStep.step > since)
+    if count > max_points:
+        stride = -(-count // max_points)
+        query = query.where((newest - JobStep.step) % stride == 0)
+    return [
+        schemas.StepPoint.model_validate(row, from_attributes=True)
+        for row in session.scalars(query.order_by(JobStep.step))
+    ]
+
+
+def _test_summary(session: Session, job: Job) -> dict[str, object] | None:
+    report = session.scalar(
+        select(Evaluation.report).where(Evaluation.job_id == job.id, Evaluation.is_final_test).limit(1)
+    )
+    return {"items": report["items"], **report["metrics"]} if report else None

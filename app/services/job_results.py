@@ -1,0 +1,138 @@
+"""The good end of a training or an evaluation: publish files, register the model, decide the champion."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from app.artifacts import open_artifact
+from app.models import Alias, Evaluation, Job, Product, TrainedModel
+from app.models.alias import CHAMPION
+from app.models.base import new_id, utc_now
+from app.runtime import Runtime
+from app.services.job_runs import Claim, complete, hold
+from app.services.job_states import append_event
+
+
+def finish_training(runtime: Runtime, claim: Claim, result: dict[str, Any], folder: Path) -> None:
+    """Publishes the artifact and the evaluation that the child left in ``folder``, then ends the job.
+
+    Files first, under a name that holds the fence; the row that makes them visible is written only while the
+    claim still stands, so a stale worker leaves files that nobody sees.
+    """
+    model_id = claim.job_id.replace("job_", "mdl_", 1)
+    model_folder = runtime.storage.models / model_id / f"{claim.fence:04d}"
+    evaluation_folder = runtime.storage.job(claim.job_id) / "evaluations" / f"final-{claim.fence:04d}"
+    _publish_once(runtime, folder / "evaluation", evaluation_folder)
+    if result["artifact"] is not None:
+        _publish_once(runtime, Path(result["artifact"]), model_folder)
+    with runtime.db.write() as session:
+        job = hold(session, claim)
+        job.stop_reason = result["stop_reason"]
+        job.best = result["best"]
+        job.result = {name: value for name, value in result.items() if name not in ("artifact", "evaluation")}
+        model = None
+        reasons = []
+        if result["artifact"] is None:
+            reasons.append(_below_threshold(job, result))
+        else:
+            model = _register(runtime, session, job, model_id, model_folder, result)
+            reasons += _challenge_champion(session, model)
+        session.add(
+            Evaluation(
+                id=new_id("evl"),
+                job_id=job.id,
+                model_id=model.id if model else None,
+                dataset_id=job.dataset_id,
+                is_final_test=True,
+                folder=runtime.storage.relative(evaluation_folder),
+                report=result["evaluation"],
+            )
+        )
+        job.gate = {"passed": not reasons, "reasons": reasons}
+        complete(session, job, model=model.id if model else None, gate=job.gate)
+
+
+def finish_evaluation(runtime: Runtime, claim: Claim, result: dict[str, Any], folder: Path) -> None:
+    """Stores an evaluation that was asked for after the training."""
+    with runtime.db.read() as session:
+        payload = session.get_one(Job, claim.job_id).payload
+    evaluation_id = claim.job_id.replace("job_", "evl_", 1)
+    target = runtime.storage.job(payload["job"]) / "evaluations" / f"{evaluation_id}-{claim.fence:04d}"
+    _publish_once(runtime, folder / "evaluation", target)
+    with runtime.db.write() as session:
+        job = hold(session, claim)
+        session.add(
+            Evaluation(
+                id=evaluation_id,
+                job_id=payload["job"],
+                model_id=payload["model"],
+                dataset_id=job.dataset_id,
+                is_final_test=payload["subset"] == "test",
+                folder=runtime.storage.relative(target),
+                report=result["evaluation"],
+            )
+        )
+        complete(session, job, evaluation=evaluation_id)
+
+
+def _publish_once(runtime: Runtime, source: Path, target: Path) -> None:
+    if source.exists() and not target.exists():
+        runtime.storage.publish(source, target)
+
+
+def _below_threshold(job: Job, result: dict[str, Any]) -> str:
+    accuracy = result["evaluation"]["metrics"]["accuracy"]["value"]
+    threshold = (job.hyperparameters or {})["min_accuracy"]
+    return f"Test accuracy {accuracy:.4f} is below min_accuracy {threshold:.4f}: no model was saved."
+
+
+def _register(
+    runtime: Runtime, session: Session, job: Job, model_id: str, folder: Path, result: dict[str, Any]
+) -> TrainedModel:
+    artifact = open_artifact(folder, verify=False)
+    # Two jobs of one product may end at the same moment: the product's row puts their versions in a row.
+    session.scalar(select(Product.id).where(Product.id == job.product_id).with_for_update())
+    newest = session.scalar(
+        select(func.max(TrainedModel.version)).where(TrainedModel.product_id == job.product_id)
+    )
+    manifest = artifact.manifest
+    model = TrainedModel(
+        id=model_id,
+        product_id=job.product_id,
+        job_id=job.id,
+        dataset_id=job.dataset_id,
+        version=(newest or 0) + 1,
+        network=manifest.network,
+        folder=runtime.storage.relative(folder),
+        digest=artifact.digest,
+        weights_sha256=result["weights_sha256"],
+        bytes=sum(file.stat().st_size for file in folder.iterdir()),
+        labels=list(manifest.labels),
+        metrics=result["evaluation"]["metrics"],
+        serving={**manifest.serving, "parity": result["parity"]},
+    )
+    session.add(model)
+    session.flush()
+    append_event(session, job, "model", model=model.id, version=model.version)
+    return model
+
+
+def _challenge_champion(session: Session, model: TrainedModel) -> list[str]:
+    """Makes ``model`` champion if it is at least as good as the one there; else says why not."""
+    alias = session.get(Alias, (model.product_id, CHAMPION), with_for_update=True)
+    if alias is None:
+        session.add(Alias(product_id=model.product_id, name=CHAMPION, model_id=model.id))
+        return []
+    champion = session.get_one(TrainedModel, alias.model_id)
+    new, old = (entry.metrics["accuracy"]["value"] for entry in (model, champion))
+    if new < old:
+        return [
+            f"Test accuracy {new:.4f} is below the {old:.4f} of the champion {champion.id}: "
+            "the model is saved but does not become champion."
+        ]
+    alias.model_id, alias.moved_at = model.id, utc_now()
+    return []

@@ -1,0 +1,274 @@
+"""Jobs from the worker's side: claim, beat and report, release, finish, fail.
+
+Every write after the claim carries its fence: a worker that lost its lease changes nothing any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import and_, or_, update
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.orm import Session
+
+from app.models import Base, Dataset, Job, JobEpoch, JobStep
+from app.models.base import db_now, utc_now
+from app.runtime import Runtime
+from app.services.job_states import append_event, move_job
+from app.services.jobs import mark_cancelled
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The right to run a job: void as soon as the job's fence is another."""
+
+    job_id: str
+    kind: str
+    fence: int
+    attempt: int
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the client has asked of a running job."""
+
+    cancel: bool
+    stop: bool
+
+
+class ClaimLostError(Exception):
+    """Another worker holds the job now, or it has ended: stop, and publish nothing."""
+
+
+def claim(runtime: Runtime, job_id: str, owner: str) -> Claim | None:
+    """Takes a queued job, or one whose lease has run out. None: nothing to do, drop the message."""
+    now = db_now()
+    taken = (
+        update(Job)
+        .where(
+            Job.id == job_id,
+            Job.cancel_requested.is_(False),
+            or_(Job.status == "queued", and_(Job.status == "running", Job.lease_until < now)),
+        )
+        .values(
+            status="running",
+            fence=Job.fence + 1,
+            attempt=Job.attempt + 1,
+            attempts_without_checkpoint=Job.attempts_without_checkpoint + 1,
+            lease_owner=owner,
+            lease_until=now + runtime.settings.lease_seconds,
+        )
+        .returning(Job.kind, Job.fence, Job.attempt)
+        .execution_options(synchronize_session=False)
+    )
+    with runtime.db.write() as session:
+        row = session.execute(taken).one_or_none()
+        if row is None:
+            return None
+        job = session.get_one(Job, job_id)
+        job.started_at = job.started_at or utc_now()
+        job.stage = "preparing"
+        append_event(session, job, "status", status="running", attempt=row.attempt)
+        return Claim(job_id, row.kind, row.fence, row.attempt)
+
+
+def report(runtime: Runtime, claim: Claim, lines: Sequence[dict[str, Any]]) -> Wishes:
+    """Extends the lease and stores the child's progress lines; raises ClaimLostError."""
+    with runtime.db.write() as session:
+        job = _hold(session, claim, lease_seconds=runtime.settings.lease_seconds)
+        _store_series(session, job, lines)
+        for line in lines:
+            _apply(session, job, line)
+        return Wishes(job.cancel_requested, job.stop_requested)
+
+
+def release(runtime: Runtime, claim: Claim, *, reason: str) -> None:
+    """Gives a job back that was checkpointed on request; it costs the job none of its attempts."""
+    with runtime.db.write() as session:
+        job = _hold(session, claim)
+        job.attempts_without_checkpoint = max(0, job.attempts_without_checkpoint - 1)
+        job.dispatched_at = None
+        move_job(session, job, "queued", reason=reason)
+    runtime.queue.enqueue(claim.job_id, claim.kind)
+
+
+def retry_or_fail(runtime: Runtime, claim: Claim, error: dict[str, Any]) -> None:
+    """After a crash: queued again, unless too many attempts in a row reached no new checkpoint."""
+    with runtime.db.write() as session:
+        job = _hold(session, claim)
+        again = give_back_or_fail(session, job, error, runtime.settings.max_attempts)
+    if again:
+        runtime.queue.enqueue(claim.job_id, claim.kind)
+
+
+def give_back_or_fail(session: Session, job: Job, error: dict[str, Any], max_attempts: int) -> bool:
+    """True when the job was queued again. The caller holds the job's row."""
+    if job.cancel_requested:
+        mark_cancelled(session, job)
+        return False
+    if job.attempts_without_checkpoint >= max_attempts:
+        mark_failed(session, job, error)
+        return False
+    job.dispatched_at = None
+    move_job(session, job, "queued", reason=error["code"], detail=error["detail"])
+    return True
+
+
+def fail(runtime: Runtime, claim: Claim, error: dict[str, Any]) -> None:
+    """Ends the job with ``error``."""
+    with runtime.db.write() as session:
+        mark_failed(session, _hold(session, claim), error)
+
+
+def cancelled(runtime: Runtime, claim: Claim) -> None:
+    """Ends the job as cancelled, once its child is gone."""
+    with runtime.db.write() as session:
+        mark_cancelled(session, _hold(session, claim))
+
+
+def mark_failed(session: Session, job: Job, error: dict[str, Any]) -> None:
+    job.error = error
+    if job.kind == "import":
+        dataset = session.get_one(Dataset, job.dataset_id)
+        dataset.status, dataset.error = "failed", error
+    move_job(session, job, "failed", error=error["code"], detail=error["detail"])
+
+
+def finish_import(runtime: Runtime, claim: Claim, result: dict[str, Any]) -> None:
+    """The dataset is ready; its folder was published by the import itself, under the dataset's id."""
+    with runtime.db.write() as session:
+        job = _hold(session, claim)
+        dataset = session.get_one(Dataset, job.dataset_id)
+        dataset.status = "ready"
+        dataset.digest = result["digest"]
+        dataset.classes = result["classes"]
+        dataset.counts = result["counts"]
+        dataset.items = result["items"]
+        dataset.skipped = result["skipped"]
+        dataset.ready_at = utc_now()
+        job.result = result
+        complete(session, job)
+
+
+def complete(session: Session, job: Job, **data: Any) -> None:
+    """Moves a job to its good end."""
+    job.progress = {**job.progress, "fraction": 1.0, "eta_seconds": 0.0}
+    move_job(session, job, "succeeded", **data)
+
+
+def hold(session: Session, claim: Claim) -> Job:
+    """The claimed job's row, held to the end of the transaction; raises ClaimLostError."""
+    return _hold(session, claim)
+
+
+def _hold(session: Session, claim: Claim, *, lease_seconds: float | None = None) -> Job:
+    values: dict[str, Any] = {"fence": Job.fence}
+    if lease_seconds is not None:
+        values["lease_until"] = db_now() + lease_seconds
+    held = session.execute(
+        update(Job)
+        .where(Job.id == claim.job_id, Job.fence == claim.fence, Job.status == "running")
+        .values(**values)
+        .returning(Job.id)
+        .execution_options(synchronize_session=False)
+    ).one_or_none()
+    if held is None:
+        raise ClaimLostError(claim.job_id)
+    return session.get_one(Job, claim.job_id, populate_existing=True)
+
+
+def _apply(session: Session, job: Job, line: dict[str, Any]) -> None:
+    """One progress line of a child; series lines are stored in bulk elsewhere."""
+    match line["kind"]:
+        case "stage":
+            job.stage = line["stage"]
+            append_event(session, job, "stage", stage=line["stage"])
+        case "plan":
+            job.progress = {**job.progress, "epochs": line["epochs"], "steps": line["steps"]}
+        case "step":
+            job.progress = _training_progress(job, line)
+        case "progress":
+            total = max(1, line["total"])
+            job.progress = {**job.progress, "done": line["done"], "total": line["total"]}
+            if job.kind != "training":
+                job.progress = {**job.progress, "fraction": min(1.0, line["done"] / total)}
+        case "epoch":
+            if line["best"] and line["valid"]:
+                metric = (job.hyperparameters or {})["monitor"]
+                value = line["valid"][metric.removeprefix("valid_")]
+                job.best = {"epoch": line["epoch"], "metric": metric, "value": value}
+            append_event(session, job, "epoch", **_data(line))
+        case "checkpoint":
+            job.attempts_without_checkpoint = 0
+            append_event(session, job, "checkpoint", **_data(line))
+        case "resumed" | "warning" | "device" as kind:
+            append_event(session, job, kind, **_data(line))
+
+
+def _data(line: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in line.items() if name not in ("kind", "time")}
+
+
+def _training_progress(job: Job, line: dict[str, Any]) -> dict[str, Any]:
+    before = job.progress
+    steps = before.get("steps") or line["step"]
+    speed = line.get("images_per_second")
+    if speed and before.get("images_per_second"):
+        # Smoothed over about ten steps: a single step's speed jumps.
+        speed = 0.9 * before["images_per_second"] + 0.1 * speed
+    pictures_left = (steps - line["step"]) * (job.hyperparameters or {}).get("batch_size", 1)
+    return {
+        **before,
+        "epoch": line["epoch"],
+        "step": line["step"],
+        "fraction": min(1.0, line["step"] / max(1, steps)),
+        "images_per_second": speed,
+        "eta_seconds": round(pictures_left / speed, 1) if speed else None,
+    }
+
+
+def _store_series(session: Session, job: Job, lines: Iterable[dict[str, Any]]) -> None:
+    steps: dict[int, dict[str, Any]] = {}
+    epochs: dict[int, dict[str, Any]] = {}
+    for line in lines:
+        if line["kind"] == "resumed":
+            # What lies after the checkpoint will be trained again: the series must not show it twice.
+            for table, points in ((JobStep, steps), (JobEpoch, epochs)):
+                session.query(table).filter(table.job_id == job.id, table.step > line["step"]).delete()
+                for key in [key for key, row in points.items() if row["step"] > line["step"]]:
+                    del points[key]
+        elif line["kind"] == "step":
+            steps[line["step"]] = {
+                "job_id": job.id,
+                **{name: line.get(name) for name in ("step", "epoch", "loss", "accuracy", "learning_rate")},
+                "images_per_second": line.get("images_per_second"),
+            }
+        elif line["kind"] == "epoch":
+            valid = line["valid"] or {}
+            epochs[line["epoch"]] = {
+                "job_id": job.id,
+                "epoch": line["epoch"],
+                "step": line["step"],
+                "train_loss": line["train"]["loss"],
+                "train_accuracy": line["train"]["accuracy"],
+                "valid_loss": valid.get("loss"),
+                "valid_accuracy": valid.get("accuracy"),
+                "learning_rate": line["learning_rate"],
+                "seconds": line["seconds"],
+                "is_best": line["best"],
+            }
+    _upsert(session, JobStep, list(steps.values()), ("job_id", "step"))
+    _upsert(session, JobEpoch, list(epochs.values()), ("job_id", "epoch"))
+
+
+def _upsert(session: Session, table: type[Base], rows: list[dict[str, Any]], key: tuple[str, ...]) -> None:
+    if not rows:
+        return
+    dialect = session.get_bind().dialect.name
+    insert = postgresql_insert if dialect == "postgresql" else sqlite_insert
+    statement = insert(table)
+    changed = {name: statement.excluded[name] for name in rows[0] if name not in key}
+    session.execute(statement.on_conflict_do_update(index_elements=key, set_=changed), rows)

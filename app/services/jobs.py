@@ -1,0 +1,259 @@
+"""Jobs from the client's side: plan, create, read, stop, cancel."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.child import write_json
+from app.datasets.manifest import DatasetManifest, load_manifest
+from app.datasets.split import split_dataset
+from app.errors import ConflictError, FieldError, ImageSizeError, InvalidRequestError, NotFoundError
+from app.models import Dataset, Job, Product, TrainedModel
+from app.models.base import db_now, new_id, utc_now
+from app.networks.registry import get_network
+from app.runtime import Runtime
+from app.schemas import job as schemas
+from app.schemas.common import Page, problem_from_error
+from app.schemas.hyperparameters import Hyperparameters
+from app.services.datasets import require_dataset, require_ready
+from app.services.idempotency import Answer, IdempotentRequest, recall, remember
+from app.services.job_states import TERMINAL, append_event, move_job
+from app.services.pages import fetch_page
+from app.services.products import require_product
+
+DEFAULT_NETWORK = "mobilenet_v2"
+
+
+def create_job(
+    runtime: Runtime, request: schemas.JobCreate, idempotent: IdempotentRequest | None = None
+) -> Answer:
+    """Stores a training as a queued job and announces it. The job exists once this returns."""
+    with runtime.db.write() as session:
+        if (before := recall(session, idempotent)) is not None:
+            return before
+        plan, splits = _plan(runtime, session, request)
+        job = Job(
+            id=new_id("job"),
+            kind="training",
+            product_id=plan.product,
+            dataset_id=plan.dataset.id,
+            status="queued",
+            dispatched_at=db_now(),
+            network=plan.network,
+            hyperparameters=plan.hyperparameters,
+            split=plan.split,
+            annotations=request.metadata,
+        )
+        session.add(job)
+        append_event(session, job, "status", status="queued")
+        session.flush()
+        runtime.storage.job(job.id).mkdir(parents=True)
+        write_json(runtime.storage.job_split(job.id), splits)
+        answer = Answer(to_schema(session, job).model_dump(mode="json"), f"/jobs/{job.id}")
+        remember(session, idempotent, 201, answer)
+    runtime.queue.enqueue(job.id, job.kind)
+    return answer
+
+
+def plan_job(runtime: Runtime, request: schemas.JobCreate) -> schemas.JobPlan:
+    """What ``create_job`` would start, with every default resolved; starts nothing."""
+    with runtime.db.read() as session:
+        return _plan(runtime, session, request)[0]
+
+
+def get_job(runtime: Runtime, job_id: str) -> schemas.Job:
+    with runtime.db.read() as session:
+        return to_schema(session, require_job(session, job_id))
+
+
+def list_jobs(
+    runtime: Runtime,
+    *,
+    product: str | None,
+    status: str | None,
+    kind: str | None,
+    limit: int,
+    after: str | None,
+) -> Page[schemas.Job]:
+    query = select(Job)
+    for column, value in ((Job.product_id, product), (Job.status, status), (Job.kind, kind)):
+        if value is not None:
+            query = query.where(column == value)
+    with runtime.db.read() as session:
+        return fetch_page(
+            session, query, Job.id, lambda row: to_schema(session, row), limit=limit, after=after
+        )
+
+
+def cancel_job(runtime: Runtime, job_id: str) -> tuple[schemas.Job, bool]:
+    """Ends a job and keeps nothing of it. Returns the job, and whether it had been cancelled before."""
+    with runtime.db.write() as session:
+        job = lock_job(session, job_id)
+        if job.status == "cancelled":
+            return to_schema(session, job), True
+        if job.status in TERMINAL:
+            raise ConflictError(f"Job {job_id} is {job.status} already; there is nothing to cancel.")
+        if job.status == "running":
+            if not job.cancel_requested:
+                job.cancel_requested = True
+                append_event(session, job, "cancel_requested")
+        else:
+            mark_cancelled(session, job)
+        session.flush()
+        return to_schema(session, job), False
+
+
+def stop_job(runtime: Runtime, job_id: str) -> tuple[schemas.Job, bool]:
+    """Ends a training early and keeps its best epoch. Returns the job, and whether that was asked before."""
+    with runtime.db.write() as session:
+        job = lock_job(session, job_id)
+        if job.kind != "training":
+            raise ConflictError(f"Job {job_id} is an {job.kind}; only trainings can be stopped early.",
+                                hint="`POST /jobs/<id>/cancel` ends it and keeps nothing.")
+        if job.status in TERMINAL:
+            raise ConflictError(f"Job {job_id} is {job.status} already; there is nothing to stop.")
+        if job.attempt == 0:
+            raise ConflictError(
+                f"Job {job_id} is {job.status} and has trained nothing that could be kept.",
+                hint="`POST /jobs/<id>/cancel` ends it and keeps nothing.",
+            )
+        if job.stop_requested:
+            return to_schema(session, job), True
+        job.stop_requested = True
+        append_event(session, job, "stop_requested")
+        session.flush()
+        return to_schema(session, job), False
+
+
+def mark_cancelled(session: Session, job: Job) -> None:
+    """The end of a cancelled job; a dataset that was being imported can never become ready."""
+    move_job(session, job, "cancelled")
+    if job.kind == "import":
+        dataset = session.get_one(Dataset, job.dataset_id)
+        dataset.status = "failed"
+        dataset.error = ConflictError("The import was cancelled.", hint="Import the pictures again.").as_dict()
+        dataset.ready_at = utc_now()
+
+
+def require_job(session: Session, job_id: str) -> Job:
+    """The job's row; raises NotFoundError."""
+    job = session.get(Job, job_id)
+    if job is None:
+        raise NotFoundError(f"There is no job {job_id!r}.", hint="`GET /jobs` lists them.")
+    return job
+
+
+def lock_job(session: Session, job_id: str) -> Job:
+    """The job's row, held until the end of the transaction; raises NotFoundError."""
+    job = session.scalar(select(Job).where(Job.id == job_id).with_for_update())
+    if job is None:
+        raise NotFoundError(f"There is no job {job_id!r}.", hint="`GET /jobs` lists them.")
+    return job
+
+
+def to_schema(session: Session, job: Job) -> schemas.Job:
+    dataset = session.get_one(Dataset, job.dataset_id)
+    model = session.scalar(select(TrainedModel.id).where(TrainedModel.job_id == job.id))
+    return schemas.Job(
+        id=job.id,
+        kind=job.kind,
+        status=job.status,
+        stage=job.stage,
+        stop_reason=job.stop_reason,
+        product=job.product_id,
+        dataset=schemas.JobDataset(id=dataset.id, digest=dataset.digest),
+        network=job.network,
+        hyperparameters=job.hyperparameters,
+        split=job.split,
+        seed=(job.hyperparameters or {}).get("seed"),
+        progress=schemas.Progress(**job.progress),
+        best=schemas.BestEpoch(**job.best) if job.best else None,
+        model=model,
+        gate=schemas.GateResult(**job.gate) if job.gate else None,
+        error=problem_from_error(job.error, job.id) if job.error else None,
+        attempt=job.attempt,
+        created_at=job.created_at,
+        started_at=job.started_at,
+        finished_at=job.finished_at,
+        metadata=job.annotations,
+    )
+
+
+def _plan(
+    runtime: Runtime, session: Session, request: schemas.JobCreate
+) -> tuple[schemas.JobPlan, dict[str, str]]:
+    product = require_product(session, request.product)
+    dataset = _choose_dataset(session, product, request.dataset)
+    manifest = load_manifest(runtime.storage.dataset(dataset.id))
+    resolved = _resolve(request, product, manifest)
+    seed = request.split.seed if request.split.seed is not None else resolved.seed
+    splits = dict(split_dataset(manifest, request.split, seed))
+    counts = Counter(splits.values())
+    plan = schemas.JobPlan(
+        product=product.id,
+        dataset=schemas.JobDataset(id=dataset.id, digest=dataset.digest),
+        network=get_network(request.network or product.default_network or DEFAULT_NETWORK).name,
+        hyperparameters=resolved.model_dump(mode="json"),
+        split={
+            **request.split.model_dump(mode="json"),
+            "seed": seed,
+            "counts": {name: counts[name] for name in ("train", "valid", "test")},
+        },
+        seed=resolved.seed,
+    )
+    return plan, splits
+
+
+def _choose_dataset(session: Session, product: Product, dataset_id: str | None) -> Dataset:
+    if dataset_id is not None:
+        dataset = require_dataset(session, dataset_id)
+        if dataset.product_id != product.id:
+            raise InvalidRequestError(
+                f"Dataset {dataset_id} belongs to product {dataset.product_id!r}, not to {product.id!r}.",
+                errors=(FieldError("/dataset", "belongs to another product"),),
+            )
+        return require_ready(dataset)
+    rows = select(Dataset).where(Dataset.product_id == product.id).order_by(Dataset.id.desc())
+    newest = session.scalar(rows.where(Dataset.status == "ready").limit(1)) or session.scalar(rows.limit(1))
+    if newest is None:
+        raise ConflictError(
+            f"Product {product.id!r} has no dataset to train on.",
+            hint=f"Import pictures first: `POST /products/{product.id}/datasets`.",
+        )
+    return require_ready(newest)
+
+
+def _resolve(request: schemas.JobCreate, product: Product, manifest: DatasetManifest) -> Hyperparameters:
+    """Every setting that was left to the defaults gets its value."""
+    network = get_network(request.network or product.default_network or DEFAULT_NETWORK)
+    given = request.hyperparameters
+    changes: dict[str, Any] = {}
+    if given.image_size is None:
+        changes["image_size"] = network.image_size
+    elif given.image_sides is not None:
+        height, width = given.image_sides
+        if min(height, width) < network.min_image_size:
+            raise ImageSizeError(
+                f"{network.name} needs at least {network.min_image_size} × {network.min_image_size} pixels, "
+                f"got {height} × {width}.",
+                hint=f"Its usual size is {network.image_size}.",
+                errors=(FieldError("/hyperparameters/image_size", f"at least {network.min_image_size}"),),
+            )
+        changes["image_size"] = height if height == width else (height, width)
+    if given.dropout is None:
+        changes["dropout"] = network.dropout
+    if given.min_accuracy is None:
+        changes["min_accuracy"] = product.min_accuracy or 0.0
+    if isinstance(given.class_weights, dict):
+        unknown = sorted(set(given.class_weights) - set(manifest.classes))
+        if unknown:
+            raise InvalidRequestError(
+                f"class_weights names classes that the dataset does not have: {', '.join(unknown)}.",
+                hint=f"Its classes: {', '.join(manifest.classes)}.",
+                errors=tuple(FieldError(f"/hyperparameters/class_weights/{name}", "no such class") for name in unknown),
+            )
+    return given.model_copy(update=changes)

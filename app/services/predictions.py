@@ -1,0 +1,102 @@
+"""Predictions: which class is in this picture, says the best model of the product."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from app.errors import LoupeError
+from app.images import decode_image
+from app.inference.cache import ModelCache
+from app.inference.predictor import Predictor
+from app.runtime import Runtime
+from app.schemas import prediction as schemas
+from app.schemas.common import problem_from_error
+from app.services.trained_models import ModelChoice, choose_model
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One uploaded picture file."""
+
+    name: str | None
+    data: bytes
+
+
+def predict(
+    runtime: Runtime,
+    cache: ModelCache,
+    pictures: Sequence[Picture],
+    *,
+    product: str | None,
+    job: str | None,
+    model: str | None,
+    top_k: int,
+) -> schemas.Predictions:
+    """Classifies ``pictures``. With several, a bad one is an error in its own result; a single one raises."""
+    began = time.perf_counter()
+    choice = choose_model(runtime, product=product, job=job, model=model)
+    predictor = cache.get(choice.id, runtime.storage.absolute(choice.folder))
+    queue_ms = _milliseconds_since(began)
+    results = []
+    for picture in pictures:
+        try:
+            results.append(_predict_one(predictor, picture, top_k, queue_ms))
+        except LoupeError as error:
+            if len(pictures) == 1 or error.status >= 500:
+                raise
+            problem = problem_from_error(error.as_dict(), picture.name)
+            results.append(schemas.PredictionItem(name=picture.name, error=problem))
+    answer = schemas.Predictions(
+        model=_model_schema(choice), results=results, errors=sum(item.error is not None for item in results)
+    )
+    if len(results) == 1:
+        only = {name: getattr(results[0], name) for name in schemas.PredictionItem.model_fields if name != "error"}
+        answer = schemas.Predictions(**{**dict(answer), **only})
+    return answer
+
+
+def _predict_one(
+    predictor: Predictor, picture: Picture, top_k: int, queue_ms: float
+) -> schemas.PredictionItem:
+    began = time.perf_counter()
+    image = decode_image(picture.data)
+    decode_ms = _milliseconds_since(began)
+    began = time.perf_counter()
+    probabilities = predictor.predict(image.pixels)
+    inference_ms = _milliseconds_since(began)
+    labels = predictor.labels
+    order = np.argsort(-probabilities, kind="stable")[:top_k]
+    ranked = [
+        schemas.PredictedLabel(label=labels[index], index=int(index), probability=float(probabilities[index]))
+        for index in order
+    ]
+    return schemas.PredictionItem(
+        name=picture.name,
+        image=schemas.PredictionImage(
+            width=image.width,
+            height=image.height,
+            format=image.format,
+            sha256=hashlib.sha256(picture.data).hexdigest(),
+        ),
+        predictions=ranked,
+        top=ranked[0],
+        timing=schemas.PredictionTiming(
+            queue_ms=queue_ms, decode_ms=decode_ms, inference_ms=inference_ms
+        ),
+        warnings=list(image.notes),
+    )
+
+
+def _model_schema(choice: ModelChoice) -> schemas.PredictionModel:
+    return schemas.PredictionModel(
+        id=choice.id, product=choice.product, version=choice.version, alias=choice.alias, digest=choice.digest
+    )
+
+
+def _milliseconds_since(began: float) -> float:
+    return round((time.perf_counter() - began) * 1000, 3)

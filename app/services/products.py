@@ -1,0 +1,103 @@
+"""Products: create, read, change, delete."""
+
+from __future__ import annotations
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from app.errors import ConflictError, NotFoundError
+from app.models import Alias, Dataset, Job, Product
+from app.models.alias import CHAMPION
+from app.networks.registry import get_network
+from app.runtime import Runtime
+from app.schemas import product as schemas
+from app.schemas.common import Page
+from app.services.idempotency import Answer, IdempotentRequest, recall, remember
+from app.services.pages import fetch_page
+
+
+def create_product(
+    runtime: Runtime, request: schemas.ProductCreate, idempotent: IdempotentRequest | None = None
+) -> Answer:
+    """Makes a product. Raises ConflictError when its id is taken."""
+    network = get_network(request.default_network).name if request.default_network else None
+    with runtime.db.write() as session:
+        if (before := recall(session, idempotent)) is not None:
+            return before
+        if session.get(Product, request.id) is not None:
+            raise ConflictError(f"Product {request.id!r} exists already.", hint="Choose another id, or use it.")
+        product = Product(
+            id=request.id,
+            name=request.name or request.id,
+            default_network=network,
+            min_accuracy=request.gate.min_accuracy,
+        )
+        session.add(product)
+        session.flush()
+        answer = Answer(to_schema(session, product).model_dump(mode="json"), f"/products/{product.id}")
+        remember(session, idempotent, 201, answer)
+        return answer
+
+
+def get_product(runtime: Runtime, product_id: str) -> schemas.Product:
+    with runtime.db.read() as session:
+        return to_schema(session, require_product(session, product_id))
+
+
+def list_products(runtime: Runtime, *, limit: int, after: str | None) -> Page[schemas.Product]:
+    with runtime.db.read() as session:
+        return fetch_page(
+            session, select(Product), Product.id, lambda row: to_schema(session, row), limit=limit, after=after
+        )
+
+
+def update_product(runtime: Runtime, product_id: str, request: schemas.ProductUpdate) -> schemas.Product:
+    """Changes what the request names and leaves the rest."""
+    changes = request.model_dump(exclude_unset=True)
+    with runtime.db.write() as session:
+        product = require_product(session, product_id)
+        if changes.get("name") is not None:
+            product.name = changes["name"]
+        if "default_network" in changes:
+            name = changes["default_network"]
+            product.default_network = get_network(name).name if name else None
+        if request.gate is not None:
+            product.min_accuracy = request.gate.min_accuracy
+        session.flush()
+        return to_schema(session, product)
+
+
+def delete_product(runtime: Runtime, product_id: str) -> None:
+    """Deletes a product that has no datasets and no jobs."""
+    with runtime.db.write() as session:
+        product = require_product(session, product_id)
+        for table in (Job, Dataset):
+            if session.scalar(select(table.id).where(table.product_id == product_id).limit(1)):
+                raise ConflictError(
+                    f"Product {product_id!r} has {table.__tablename__}; deleting it would lose them.",
+                    hint="Keep the product, or use another one.",
+                )
+        session.execute(delete(Alias).where(Alias.product_id == product_id))
+        session.delete(product)
+
+
+def require_product(session: Session, product_id: str) -> Product:
+    """The product's row; raises NotFoundError."""
+    product = session.get(Product, product_id)
+    if product is None:
+        raise NotFoundError(
+            f"There is no product {product_id!r}.", hint="`GET /products` lists them; `POST /products` makes one."
+        )
+    return product
+
+
+def to_schema(session: Session, product: Product) -> schemas.Product:
+    alias = session.get(Alias, (product.id, CHAMPION))
+    return schemas.Product(
+        id=product.id,
+        name=product.name,
+        default_network=product.default_network,
+        gate=schemas.ProductGate(min_accuracy=product.min_accuracy),
+        champion=alias.model_id if alias else None,
+        created_at=product.created_at,
+    )

@@ -1,0 +1,104 @@
+"""What keeps every accepted job moving: lost leases are given back, unheard jobs announced again.
+
+One process of many does it at a time, by a lease of its own. All ages are the database's clock.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+
+from sqlalchemy import or_, select, update
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+
+from app.errors import WorkerLostError
+from app.job_queue import queue_for
+from app.models import Job, Lease
+from app.models.base import db_now
+from app.runtime import Runtime
+from app.services.job_runs import give_back_or_fail
+
+REAPER = "reaper"
+LEASE_SECONDS = 15.0
+BATCH = 500
+
+
+def take_reaper_lease(runtime: Runtime, owner: str) -> bool:
+    """Whether ``owner`` is the reaper for the next seconds."""
+    with runtime.db.write() as session:
+        now = db_now()
+        insert = postgresql_insert if session.get_bind().dialect.name == "postgresql" else sqlite_insert
+        statement = insert(Lease).values(name=REAPER, owner=owner, until=now + LEASE_SECONDS)
+        row = session.execute(
+            statement.on_conflict_do_update(
+                index_elements=["name"],
+                set_={"owner": statement.excluded.owner, "until": statement.excluded.until},
+                where=or_(Lease.owner == owner, Lease.until < now),
+            ).returning(Lease.owner)
+        ).one_or_none()
+        return row is not None
+
+
+def reclaim_lost_jobs(
+    runtime: Runtime, *, is_gone: Callable[[str], bool], trust_expiry: bool
+) -> list[str]:
+    """Gives back running jobs whose worker is gone; returns their ids.
+
+    ``is_gone(owner)`` tells for an owner on this machine that its process has ended, which needs no waiting.
+    While ``trust_expiry`` is False an expired lease alone is no proof: right after an outage of the database
+    every healthy worker looks dead until it has had time to beat again.
+    """
+    lost = WorkerLostError(
+        "The worker that ran this job ended or fell silent.",
+        hint="Memory is the usual reason: see the worker's log and the system's.",
+    ).as_dict()
+    with runtime.db.write() as session:
+        now = session.scalar(select(db_now()))
+        running = session.scalars(
+            select(Job).where(Job.status == "running").with_for_update(skip_locked=True)
+        ).all()
+        reclaimed = []
+        for job in running:
+            expired = job.lease_until is None or job.lease_until < now
+            if (expired and trust_expiry) or is_gone(job.lease_owner or ""):
+                again = give_back_or_fail(session, job, lost, runtime.settings.max_attempts)
+                reclaimed.append((job.id, job.kind, again))
+    for job_id, kind, again in reclaimed:
+        if again:
+            runtime.queue.enqueue(job_id, kind)
+    return [job_id for job_id, _, _ in reclaimed]
+
+
+def announce_unheard_jobs(runtime: Runtime) -> int:
+    """Publishes again the queued jobs that nobody has taken up for a while; returns how many.
+
+    Only as many as the broker is short of, so that jobs waiting behind a long training do not pile up there.
+    """
+    waited = runtime.settings.dispatch_seconds
+    with runtime.db.read() as session:
+        now = session.scalar(select(db_now())) or 0.0
+        queued = session.execute(
+            select(Job.id, Job.kind, Job.dispatched_at)
+            .where(Job.status == "queued")
+            .order_by(Job.id)
+            .limit(BATCH)
+        ).all()
+    by_queue: dict[str, list[tuple[str, str, float | None]]] = defaultdict(list)
+    for job_id, kind, dispatched_at in queued:
+        by_queue[queue_for(kind)].append((job_id, kind, dispatched_at))
+    announced = []
+    for queue, jobs in by_queue.items():
+        length = runtime.queue.length(queue)
+        if length is None:
+            continue
+        stale = [(i, k) for i, k, at in jobs if at is None or at < now - waited]
+        for job_id, kind in stale[: max(0, len(jobs) - length)]:
+            if runtime.queue.enqueue(job_id, kind):
+                announced.append(job_id)
+    if announced:
+        with runtime.db.write() as session:
+            session.execute(
+                update(Job).where(Job.id.in_(announced)).values(dispatched_at=db_now())
+            )
+    return len(announced)

@@ -1,0 +1,136 @@
+"""Models and aliases: read the registry, and find the model that a prediction asks for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.errors import ConflictError, InvalidRequestError, NotFoundError
+from app.models import Alias, TrainedModel
+from app.models.alias import CHAMPION
+from app.runtime import Runtime
+from app.schemas import model as schemas
+from app.schemas.common import Page
+from app.services.job_states import TERMINAL
+from app.services.jobs import require_job
+from app.services.pages import fetch_page
+from app.services.products import require_product
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """The model that answers a request, and the alias that led to it if one did."""
+
+    id: str
+    product: str
+    version: int
+    digest: str
+    folder: str
+    alias: str | None
+
+
+def list_models(
+    runtime: Runtime, *, product: str | None, job: str | None, limit: int, after: str | None
+) -> Page[schemas.Model]:
+    query = select(TrainedModel)
+    if product is not None:
+        query = query.where(TrainedModel.product_id == product)
+    if job is not None:
+        query = query.where(TrainedModel.job_id == job)
+    with runtime.db.read() as session:
+        return fetch_page(
+            session, query, TrainedModel.id, lambda row: _to_schema(session, row), limit=limit, after=after
+        )
+
+
+def get_model(runtime: Runtime, model_id: str) -> schemas.Model:
+    with runtime.db.read() as session:
+        return _to_schema(session, _require_model(session, model_id))
+
+
+def list_aliases(runtime: Runtime, product_id: str) -> list[schemas.Alias]:
+    with runtime.db.read() as session:
+        require_product(session, product_id)
+        rows = session.scalars(select(Alias).where(Alias.product_id == product_id).order_by(Alias.name))
+        return [
+            schemas.Alias(name=row.name, product=product_id, model=row.model_id, moved_at=row.moved_at)
+            for row in rows
+        ]
+
+
+def choose_model(
+    runtime: Runtime, *, product: str | None, job: str | None, model: str | None
+) -> ModelChoice:
+    """The model named by ``model``, or of ``job``, or behind the champion (or ``product@alias``) of ``product``."""
+    if product is None and job is None and model is None:
+        raise InvalidRequestError(
+            "Say which model is asked: give `product`, `job` or `model`.",
+            hint="`GET /products` lists products, `GET /models` models.",
+        )
+    with runtime.db.read() as session:
+        if model is not None:
+            row, alias = _require_model(session, model), None
+        elif job is not None:
+            row, alias = _model_of_job(session, job), None
+        else:
+            row, alias = _model_of_alias(session, str(product))
+        wanted = product.partition("@")[0] if product else row.product_id
+        if row.product_id != wanted or (job is not None and row.job_id != job):
+            raise InvalidRequestError(
+                f"Model {row.id} is of product {row.product_id!r} and job {row.job_id}, not of what was asked for.",
+                hint="Give only one of `product`, `job` and `model`.",
+            )
+        return ModelChoice(row.id, row.product_id, row.version, row.digest, row.folder, alias)
+
+
+def _require_model(session: Session, model_id: str) -> TrainedModel:
+    model = session.get(TrainedModel, model_id)
+    if model is None:
+        raise NotFoundError(f"There is no model {model_id!r}.", hint="`GET /models` lists them.")
+    return model
+
+
+def _model_of_job(session: Session, job_id: str) -> TrainedModel:
+    job = require_job(session, job_id)
+    model = session.scalar(select(TrainedModel).where(TrainedModel.job_id == job_id))
+    if model is None:
+        raise ConflictError(
+            f"Job {job_id} is {job.status} and has no model.",
+            hint="See the job's `gate` and `error`." if job.status in TERMINAL else "Wait until it has succeeded.",
+        )
+    return model
+
+
+def _model_of_alias(session: Session, product: str) -> tuple[TrainedModel, str]:
+    product_id, _, name = product.partition("@")
+    name = name or CHAMPION
+    require_product(session, product_id)
+    alias = session.get(Alias, (product_id, name))
+    if alias is None:
+        raise ConflictError(
+            f"Product {product_id!r} has no {name} yet.",
+            hint="Train a model that passes the product's gate: `POST /jobs`.",
+        )
+    return session.get_one(TrainedModel, alias.model_id), name
+
+
+def _to_schema(session: Session, model: TrainedModel) -> schemas.Model:
+    aliases = session.scalars(select(Alias.name).where(Alias.model_id == model.id).order_by(Alias.name))
+    return schemas.Model(
+        id=model.id,
+        product=model.product_id,
+        version=model.version,
+        job=model.job_id,
+        dataset=model.dataset_id,
+        network=model.network,
+        labels=model.labels,
+        aliases=list(aliases),
+        digest=model.digest,
+        weights_sha256=model.weights_sha256,
+        bytes=model.bytes,
+        metrics=model.metrics,
+        serving=model.serving,
+        created_at=model.created_at,
+    )

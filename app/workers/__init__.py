@@ -1,0 +1,1 @@
+"""Worker processes: Celery delivers job ids, a supervisor runs each job in a child process of its own."""

@@ -1,0 +1,55 @@
+"""A worker process: ``python -m app.workers --queue training|tasks``."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import socket
+import threading
+from typing import Any
+
+from celery.signals import worker_shutting_down
+
+from app.config import Settings
+from app.job_queue import TASK_QUEUE, TRAINING_QUEUE, create_celery
+from app.runtime import Runtime
+from app.workers.reaper_thread import ReaperThread
+from app.workers.tasks import register_tasks
+
+
+def main() -> None:
+    """Serves one queue until it is told to end."""
+    parser = argparse.ArgumentParser(prog="python -m app.workers", description=__doc__)
+    parser.add_argument("--queue", choices=(TRAINING_QUEUE, TASK_QUEUE), required=True)
+    queue = parser.parse_args().queue
+    settings = Settings()
+    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    runtime = Runtime.open(settings)
+    shutdown = threading.Event()
+
+    @worker_shutting_down.connect(weak=False)  # type: ignore[untyped-decorator]
+    def _shut_down(**_: Any) -> None:
+        shutdown.set()
+
+    celery = create_celery(settings)
+    register_tasks(celery, runtime, shutdown)
+    ReaperThread(runtime, shutdown).start()
+    concurrency = settings.training_concurrency if queue == TRAINING_QUEUE else settings.task_concurrency
+    celery.worker_main(
+        [
+            "worker",
+            "--pool=threads",
+            f"--concurrency={concurrency}",
+            f"--queues={queue}",
+            f"--hostname={queue}-{os.getpid()}@{socket.gethostname()}",
+            f"--loglevel={settings.log_level}",
+            "--without-gossip",
+            "--without-mingle",
+            "--without-heartbeat",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    main()

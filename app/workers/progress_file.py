@@ -1,0 +1,36 @@
+"""Reading a child's progress lines while it writes them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+MAX_BYTES = 4 * 2**20
+
+
+class ProgressFile:
+    """Yields each complete line once. Lines count as read only when the caller confirms: nothing is lost
+    while the database is away."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = 0
+        self._pending = 0
+
+    def read(self) -> list[dict[str, Any]]:
+        """The lines since the last ``confirm``, the unfinished last one left for later."""
+        try:
+            with self._path.open("rb") as file:
+                file.seek(self._offset)
+                data = file.read(MAX_BYTES)
+        except FileNotFoundError:
+            return []
+        end = data.rfind(b"\n") + 1
+        self._pending = end
+        return [json.loads(line) for line in data[:end].splitlines()]
+
+    def confirm(self) -> None:
+        """The lines of the last ``read`` are stored."""
+        self._offset += self._pending
+        self._pending = 0

@@ -1,0 +1,53 @@
+"""The reaper's loop: a thread in every worker process, of which one at a time does the work."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+
+from app.errors import LoupeError
+from app.runtime import Runtime
+from app.services import reaper
+from app.workers.identity import is_gone, process_owner
+
+logger = logging.getLogger(__name__)
+
+ROUND_SECONDS = 3.0
+
+
+class ReaperThread(threading.Thread):
+    """Runs until ``shutdown`` is set."""
+
+    def __init__(self, runtime: Runtime, shutdown: threading.Event) -> None:
+        super().__init__(name="reaper", daemon=True)
+        self._runtime = runtime
+        self._shutdown = shutdown
+        self._owner = f"{process_owner()}|reaper"
+        self._seen_well_since = time.monotonic()
+
+    def run(self) -> None:
+        while not self._shutdown.wait(ROUND_SECONDS):
+            try:
+                self._round()
+            except LoupeError as error:
+                self._seen_well_since = time.monotonic()
+                logger.warning("reaper: %s", error.detail)
+            except Exception:
+                self._seen_well_since = time.monotonic()
+                logger.exception("reaper: a round failed, the next follows")
+
+    def _round(self) -> None:
+        if not reaper.take_reaper_lease(self._runtime, self._owner):
+            return
+        well_for = time.monotonic() - self._seen_well_since
+        reclaimed = reaper.reclaim_lost_jobs(
+            self._runtime,
+            is_gone=is_gone,
+            trust_expiry=well_for > 2 * self._runtime.settings.lease_seconds,
+        )
+        if reclaimed:
+            logger.warning("reaper: given back after their worker was lost: %s", ", ".join(reclaimed))
+        announced = reaper.announce_unheard_jobs(self._runtime)
+        if announced:
+            logger.info("reaper: announced %d waiting jobs again", announced)

@@ -1,0 +1,84 @@
+"""What a child process is told: one function a kind of job builds its ``spec.json``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.models import Job, JobEvent, TrainedModel
+from app.runtime import Runtime
+from app.services.job_runs import Claim
+
+MODULES = {"training": "app.training", "import": "app.datasets", "evaluation": "app.inference"}
+
+
+def build_spec(runtime: Runtime, claim: Claim) -> dict[str, Any]:
+    """The spec of a claimed job."""
+    with runtime.db.read() as session:
+        job = session.get_one(Job, claim.job_id)
+        match job.kind:
+            case "training":
+                return _training(runtime, session, job)
+            case "import":
+                return _import(runtime, job)
+            case _:
+                return _evaluation(runtime, session, job)
+
+
+def _training(runtime: Runtime, session: Session, job: Job) -> dict[str, Any]:
+    storage = runtime.storage
+    return {
+        "job_id": job.id,
+        "product": job.product_id,
+        "network": job.network,
+        "hyperparameters": job.hyperparameters,
+        "dataset": str(storage.dataset(job.dataset_id)),
+        "image_root": str(storage.images),
+        "split": str(storage.job_split(job.id)),
+        "records_root": str(storage.records),
+        "checkpoint_root": str(storage.job_checkpoints(job.id) / f"{job.fence:04d}"),
+        "resume_from": [str(folder) for folder in _checkpoints(session, job)],
+        "logs": str(storage.job_logs(job.id)),
+        "out": str(storage.attempt(job.id, job.fence) / "artifact"),
+        "checkpoint_seconds": runtime.settings.checkpoint_seconds,
+    }
+
+
+def _checkpoints(session: Session, job: Job) -> list[Path]:
+    """Recorded checkpoints, newest first. What was written but never recorded does not count."""
+    rows = session.scalars(
+        select(JobEvent.data)
+        .where(JobEvent.job_id == job.id, JobEvent.type == "checkpoint")
+        .order_by(JobEvent.number.desc())
+        .limit(10)
+    )
+    return [folder for folder in (Path(row["folder"]) for row in rows) if folder.is_dir()]
+
+
+def _import(runtime: Runtime, job: Job) -> dict[str, Any]:
+    settings = runtime.settings
+    return {
+        "kind": "import",
+        "source": job.payload["source"],
+        "image_root": str(runtime.storage.images),
+        "out": str(runtime.storage.dataset(job.dataset_id)),
+        "limits": {
+            "max_entries": settings.max_dataset_items,
+            "max_total_bytes": settings.max_unpacked_bytes,
+        },
+    }
+
+
+def _evaluation(runtime: Runtime, session: Session, job: Job) -> dict[str, Any]:
+    model = session.get_one(TrainedModel, job.payload["model"])
+    subset = job.payload["subset"]
+    return {
+        "artifact": str(runtime.storage.absolute(model.folder)),
+        "image_root": str(runtime.storage.images),
+        "dataset": str(runtime.storage.dataset(job.dataset_id)),
+        "split": str(runtime.storage.job_split(job.payload["job"])) if subset == "test" else None,
+        "subset": "test" if subset == "test" else None,
+    }

@@ -1,0 +1,36 @@
+"""Alembic's entry: runs the migrations on the engine given by the caller, or on the one that the settings name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from alembic import context
+from alembic.autogenerate.api import AutogenContext
+
+from app.config import Settings
+from app.db import Database
+from app.models import Base
+from app.models.base import Json, UtcDateTime
+
+
+def render_item(kind: str, item: Any, autogen: AutogenContext) -> str | bool:
+    """Names our own column types in a generated migration."""
+    name = "UtcDateTime" if isinstance(item, UtcDateTime) else "Json" if item is Json else None
+    if kind != "type" or name is None:
+        return False
+    autogen.imports.add(f"from app.models.base import {name}")
+    return f"{name}()" if name == "UtcDateTime" else name
+
+
+engine = context.config.attributes.get("engine") or Database(Settings().resolved_database_url).engine
+
+with engine.connect() as connection:
+    context.configure(
+        connection=connection,
+        target_metadata=Base.metadata,
+        render_as_batch=True,
+        compare_type=True,
+        render_item=render_item,
+    )
+    with context.begin_transaction():
+        context.run_migrations()
