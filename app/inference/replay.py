@@ -1,0 +1,133 @@
+"""Measures a packaged model as it is served: original bytes through decoding, resizing and the predictor."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.artifacts import open_artifact
+from app.child import Released, Reporter, StopSignal, write_json
+from app.datasets.concurrency import ordered_map
+from app.datasets.manifest import DatasetManifest, Item, load_manifest, read_image
+from app.errors import DatasetError
+from app.evaluation.metrics import decide, evaluate_predictions
+from app.evaluation.mistakes import list_mistakes
+from app.evaluation.report import format_report
+from app.inference.predictor import Predictor
+
+EVALUATION, PREDICTIONS, PROBABILITIES, REPORT = (
+    "evaluation.json",
+    "predictions.csv",
+    "probabilities.npy",
+    "test_result.log",
+)
+MISTAKES_KEPT = 200
+_SECONDS_BETWEEN_REPORTS = 0.2
+
+
+def evaluate_artifact(
+    spec: dict[str, Any], folder: Path, reporter: Reporter, stop: StopSignal
+) -> dict[str, Any]:
+    """The evaluation child's work.
+
+    ``spec``: ``artifact``, ``dataset`` and ``image_root`` are folders; ``split`` is the path of a JSON file
+    from item id to split, or null for the split that the dataset came with; ``subset`` is one of its splits,
+    or null for all pictures. Leaves the four files named above in ``folder``; the result is
+    ``{"evaluation": …}``. Raises ArtifactError, DatasetError, and Released when asked to leave.
+    """
+    reporter.stage("evaluating")
+    artifact = open_artifact(Path(spec["artifact"]))
+    dataset = load_manifest(Path(spec["dataset"]))
+    items = select_items(dataset, spec["split"], spec["subset"])
+    classes = artifact.manifest.labels
+    labels = _index_labels(items, classes)
+    probabilities = _replay(Predictor(artifact), items, Path(spec["image_root"]), reporter, stop)
+
+    subset = spec["subset"] or "all"
+    evaluation = evaluate_predictions(labels, probabilities, classes)
+    mistakes = list_mistakes([(item.id, item.name) for item in items], labels, probabilities, classes)
+    content = {
+        "artifact_digest": artifact.digest,
+        "dataset_digest": dataset.digest,
+        "subset": subset,
+        **evaluation.as_dict(),
+        "mistakes": [asdict(mistake) for mistake in mistakes[:MISTAKES_KEPT]],
+    }
+    np.save(folder / PROBABILITIES, probabilities)
+    _write_predictions(folder / PREDICTIONS, items, probabilities, classes)
+    report = format_report(evaluation, mistakes, subset)
+    (folder / REPORT).write_text(report, encoding="utf-8", errors="backslashreplace")
+    write_json(folder / EVALUATION, content)
+    return {"evaluation": content}
+
+
+def select_items(dataset: DatasetManifest, split_path: str | None, subset: str | None) -> list[Item]:
+    """The pictures to replay, in the dataset's order. Raises DatasetError when there are none."""
+    if subset is None:
+        items = list(dataset.items)
+    elif split_path is None:
+        items = [item for item in dataset.items if item.split == subset]
+    else:
+        split: dict[str, str] = json.loads(Path(split_path).read_text(encoding="utf-8"))
+        items = [item for item in dataset.items if split.get(item.id) == subset]
+    if not items:
+        raise DatasetError(
+            f"There are no pictures to evaluate in {subset or 'the dataset'}.",
+            hint="Evaluate another subset, or import a dataset with pictures in it.",
+        )
+    return items
+
+
+def _index_labels(items: Sequence[Item], classes: Sequence[str]) -> NDArray[np.int64]:
+    """Labels as indices of the model's outputs, whatever the dataset's own order of classes."""
+    indices = {name: index for index, name in enumerate(classes)}
+    unknown = sorted({item.label for item in items} - indices.keys())
+    if unknown:
+        raise DatasetError(
+            f"The model does not know {len(unknown)} of the dataset's classes: {', '.join(unknown[:10])}.",
+            hint=f"It knows: {', '.join(classes[:50])}. Rename classes, or train a model on this dataset.",
+        )
+    return np.array([indices[item.label] for item in items])
+
+
+def _replay(
+    predictor: Predictor, items: Sequence[Item], image_root: Path, reporter: Reporter, stop: StopSignal
+) -> NDArray[np.float32]:
+    """Probabilities, float32 (items, classes), by as many threads as there are CPUs."""
+    probabilities = np.empty((len(items), len(predictor.labels)), np.float32)
+    threads = os.cpu_count() or 1
+    reported = 0.0
+    with ThreadPoolExecutor(threads) as pool:
+
+        def answer(item: Item) -> NDArray[np.float32]:
+            return predictor.predict_bytes(read_image(image_root, item))[1]
+
+        for done, row in enumerate(ordered_map(pool, answer, items, ahead=4 * threads), start=1):
+            probabilities[done - 1] = row
+            if stop.release:
+                raise Released
+            if done == len(items) or time.monotonic() - reported >= _SECONDS_BETWEEN_REPORTS:
+                reported = time.monotonic()
+                reporter.emit("progress", done=done, total=len(items))
+    return probabilities
+
+
+def _write_predictions(
+    path: Path, items: Sequence[Item], probabilities: NDArray[np.float32], classes: Sequence[str]
+) -> None:
+    """Nine significant digits give a float32 back to the bit."""
+    with path.open("w", encoding="utf-8", newline="", errors="backslashreplace") as file:
+        writer = csv.writer(file)
+        writer.writerow(["item", "name", "label", "predicted", *classes])
+        for item, row, index in zip(items, probabilities.tolist(), decide(probabilities), strict=True):
+            writer.writerow([item.id, item.name, item.label, classes[index], *(f"{p:.9g}" for p in row)])
