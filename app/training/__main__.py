@@ -1,0 +1,41 @@
+"""Runs one training by itself.
+
+FOLDER holds spec.json (its fields: app/training/spec.py, TrainingSpec). Into it go progress.jsonl, a JSON object a
+line; result.json when the training succeeds, error.json when it fails; and verification/, the replay of the test
+split through the packaged model. SIGTERM checkpoints and leaves with exit status 75, to be continued by a run whose
+spec names the checkpoint in resume_from. SIGUSR1 ends early and keeps the best epoch. The run also ends when
+standard input, unless it is a terminal, is closed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from app.child import Reporter, StopSignal, run_child
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m app.training",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("folder", metavar="FOLDER", type=Path)
+    return run_child(_work, parser.parse_args().folder)
+
+
+def _work(spec: dict[str, Any], folder: Path, reporter: Reporter, stop: StopSignal) -> dict[str, Any]:
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    # TensorFlow takes seconds to load: imported here, a signal that comes meanwhile is already answered.
+    from app.training.pipeline import run_training
+
+    return run_training(spec, folder, reporter, stop)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

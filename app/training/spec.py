@@ -1,0 +1,112 @@
+"""What one training run is asked to do, parsed from its spec.json, and the digests by which a resume knows it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass as checked_dataclass
+
+from app.datasets.manifest import DatasetManifest
+from app.errors import DatasetError, InvalidRequestError
+from app.networks import get_network
+from app.schemas.hyperparameters import Hyperparameters
+
+
+@checked_dataclass(frozen=True, config=ConfigDict(extra="ignore"))
+class TrainingSpec:
+    """The content of spec.json.
+
+    ``dataset``: folder with manifest.json. ``split``: JSON file, item id to train, valid or test.
+    ``records_root``: where records are cached. ``checkpoint_root``: a folder of this attempt alone.
+    ``resume_from``: checkpoints of earlier attempts or the folders that hold them, the newest attempt first.
+    ``reported_step``: the last step that the caller knows of; a resume reports those after it again.
+    ``logs``, ``out``: where the log files and the artifact go.
+    """
+
+    job_id: str
+    product: str
+    network: str
+    hyperparameters: Hyperparameters
+    dataset: Path
+    image_root: Path
+    split: Path
+    records_root: Path
+    checkpoint_root: Path
+    logs: Path
+    out: Path
+    resume_from: tuple[Path, ...] = ()
+    reported_step: int | None = None
+    checkpoint_seconds: float = 60.0
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(height, width) in pixels: the one asked for, or the network's own."""
+        own = get_network(self.network).image_size
+        return self.hyperparameters.image_sides or (own, own)
+
+
+_ADAPTER = TypeAdapter(TrainingSpec)
+
+
+def parse_spec(value: Mapping[str, Any]) -> TrainingSpec:
+    """Raises InvalidRequestError that names the first field that is missing or wrong."""
+    try:
+        return _ADAPTER.validate_python(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = "/".join(str(part) for part in first["loc"])
+        raise InvalidRequestError(f"spec.json is not valid at {where}: {first['msg']}") from None
+
+
+def load_split(path: Path, manifest: DatasetManifest) -> dict[str, list[int]]:
+    """The positions of each split's items in the manifest. Raises DatasetError when one of the three is empty."""
+    assigned: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
+    positions: dict[str, list[int]] = {"train": [], "valid": [], "test": []}
+    for position, item in enumerate(manifest.items):
+        if item.id in assigned:
+            positions[assigned[item.id]].append(position)
+    for name, members in positions.items():
+        if not members:
+            raise DatasetError(
+                f"The {name} split has no pictures.", hint="Add pictures, or give this split a larger share."
+            )
+    return positions
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a checkpoint must agree with to be continued at all: digests, and classes in label order."""
+
+    configuration: str
+    dataset: str
+    split: str
+    classes: tuple[str, ...]
+
+    @classmethod
+    def of(cls, spec: TrainingSpec, manifest: DatasetManifest, split: Mapping[str, list[int]]) -> Identity:
+        configuration = {
+            "network": get_network(spec.network).name,
+            "image_size": spec.image_size,
+            # No part of the training itself; a retry may judge the same weights by another gate.
+            "hyperparameters": spec.hyperparameters.model_dump(mode="json", exclude={"min_accuracy"}),
+        }
+        membership = {name: [manifest.items[p].id for p in members] for name, members in split.items()}
+        return cls(_digest(configuration), manifest.digest, _digest(membership), manifest.classes)
+
+    def differences(self, other: Mapping[str, Any]) -> list[str]:
+        """Names of the fields in which a checkpoint's identity differs from this one."""
+        own = {**vars(self), "classes": list(self.classes)}
+        return [name for name, value in own.items() if other.get(name) != value]
+
+    def to_json(self) -> dict[str, Any]:
+        return {**vars(self), "classes": list(self.classes)}
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,86 @@
+"""What is computed on one batch: a training step and an evaluation step, each one graph for every batch size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from app.schemas.hyperparameters import Hyperparameters
+from app.training.augmentation import DRAWS, augment
+
+Step = Callable[..., Any]
+
+
+def build_train_step(model: keras.Model, optimizer: Any, settings: Hyperparameters) -> Step:
+    """step(images uint8 (n, h, w, 3), labels int32 (n,), weights float32 (n,), draws, learning rate).
+
+    Minimises the mean over the batch of weight x cross-entropy, labels smoothed as set. Returns float32 (2,):
+    the sum of those losses and the number of pictures classified right, both before the update.
+    """
+    height, width = model.input_shape[1:3]
+
+    # One trace with an open batch size: a second one costs seconds in a deep network, a fixed size gains nothing.
+    @tf.function(
+        jit_compile=False,
+        input_signature=[
+            tf.TensorSpec((None, height, width, 3), tf.uint8),
+            tf.TensorSpec((None,), tf.int32),
+            tf.TensorSpec((None,), tf.float32),
+            tf.TensorSpec((None, DRAWS), tf.float32),
+            tf.TensorSpec((), tf.float32),
+        ],
+    )
+    def step(images, labels, weights, draws, learning_rate):  # type: ignore[no-untyped-def]
+        pictures = augment(
+            tf.cast(images, tf.float32),
+            draws,
+            strength=settings.augmentation,
+            horizontal_flip=settings.horizontal_flip,
+        )
+        with tf.GradientTape() as tape:
+            logits = tf.cast(model(pictures, training=True), tf.float32)
+            losses = weights * cross_entropy(labels, logits, label_smoothing=settings.label_smoothing)
+            loss = optimizer.scale_loss(tf.reduce_mean(losses))
+        gradients = tape.gradient(loss, model.trainable_variables)
+        optimizer.learning_rate.assign(learning_rate)
+        optimizer.apply(gradients, model.trainable_variables)
+        return tf.stack([tf.reduce_sum(losses), count_correct(labels, logits)])
+
+    return step
+
+
+def build_evaluation_step(model: keras.Model) -> Step:
+    """step(images uint8 (n, h, w, 3), labels int32 (n,)) -> float32 (2,): summed cross-entropy, number right.
+
+    The loss is plain, neither weighted nor smoothed, so that it compares across settings.
+    """
+    height, width = model.input_shape[1:3]
+
+    @tf.function(
+        jit_compile=False,
+        input_signature=[
+            tf.TensorSpec((None, height, width, 3), tf.uint8),
+            tf.TensorSpec((None,), tf.int32),
+        ],
+    )
+    def step(images, labels):  # type: ignore[no-untyped-def]
+        logits = tf.cast(model(tf.cast(images, tf.float32), training=False), tf.float32)
+        return tf.stack([tf.reduce_sum(cross_entropy(labels, logits)), count_correct(labels, logits)])
+
+    return step
+
+
+def cross_entropy(labels: Any, logits: Any, *, label_smoothing: float = 0.0) -> Any:
+    """float32 (n,) from int labels (n,) and logits (n, classes); smoothing spreads over all classes alike."""
+    classes = logits.shape[-1]
+    targets = tf.one_hot(labels, classes) * (1.0 - label_smoothing) + label_smoothing / classes
+    return tf.nn.softmax_cross_entropy_with_logits(targets, logits)
+
+
+def count_correct(labels: Any, logits: Any) -> Any:
+    """float32 scalar: how many have their label's logit as the first greatest."""
+    predicted = tf.argmax(logits, axis=-1, output_type=tf.int32)
+    return tf.reduce_sum(tf.cast(predicted == labels, tf.float32))

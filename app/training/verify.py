@@ -1,0 +1,122 @@
+"""Replaying the test split through the packaged model in a process of its own, and comparing with Keras."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from app.child import ERROR, PROGRESS, RESULT, SPEC, Released, Reporter, StopSignal, write_json
+from app.errors import CrashedError, ParityError, TrainingError
+from app.training.spec import TrainingSpec
+
+Array = np.ndarray[Any, Any]
+MAX_PROBABILITY_DIFFERENCE = 1e-3
+TIE = 1e-4
+"""Two classes this close in probability may change places: rounding decides between them."""
+
+
+@dataclass(frozen=True)
+class Replay:
+    """``evaluation``: what the packaged model measures. ``items`` and ``probabilities`` (n, classes) in one order."""
+
+    folder: Path
+    evaluation: dict[str, Any]
+    items: tuple[str, ...]
+    probabilities: Array
+
+
+def replay_test_split(
+    artifact: Path, spec: TrainingSpec, folder: Path, reporter: Reporter, stop: StopSignal
+) -> Replay:
+    """Runs ``python -m app.inference`` on the original files; its progress is reported as this process's own.
+
+    ``folder`` is made anew and keeps what the replay writes. Raises Released when asked to leave, TrainingError
+    with the replay's own reason when it fails.
+    """
+    folder.mkdir(parents=True)
+    request = {
+        "artifact": str(artifact.resolve()),
+        "image_root": str(spec.image_root.resolve()),
+        "dataset": str(spec.dataset.resolve()),
+        "split": str(spec.split.resolve()),
+        "subset": "test",
+    }
+    write_json(folder / SPEC, request)
+    # The open pipe is the child's sign that this process lives.
+    process = subprocess.Popen([sys.executable, "-m", "app.inference", str(folder)], stdin=subprocess.PIPE)
+    try:
+        for line in _follow(process, folder / PROGRESS, stop):
+            if line["kind"] == "progress":
+                reporter.emit("progress", done=line["done"], total=line["total"])
+    finally:
+        process.kill()
+        process.communicate()
+    if process.returncode != 0:
+        raise _failure(process.returncode, folder / ERROR)
+    result = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+    with (folder / "predictions.csv").open(newline="", encoding="utf-8") as file:
+        items = tuple(row["item"] for row in csv.DictReader(file))
+    return Replay(folder, result["evaluation"], items, np.load(folder / "probabilities.npy"))
+
+
+def compare_probabilities(replay: Replay, items: Sequence[str], expected: Array) -> dict[str, Any]:
+    """How far the replay is from ``expected`` (n, classes), Keras's answers for ``items``. Raises ParityError.
+
+    Labels must agree except where Keras itself has two classes within ``TIE``.
+    """
+    if sorted(items) != sorted(replay.items):
+        raise ParityError("The packaged model was not asked about the pictures of the test split.")
+    row_of = {item: row for row, item in enumerate(items)}
+    expected = expected[[row_of[item] for item in replay.items]]
+    difference = np.abs(replay.probabilities - expected)
+    predicted = replay.probabilities.argmax(axis=1)
+    rows = np.arange(len(expected))
+    has_other_label = predicted != expected.argmax(axis=1)
+    is_wrong = expected.max(axis=1) - expected[rows, predicted] >= TIE
+    is_off = ~(difference.max(axis=1) <= MAX_PROBABILITY_DIFFERENCE)
+    bad = np.flatnonzero(is_wrong | is_off)
+    if bad.size:
+        raise ParityError(
+            f"{bad.size} of {len(rows)} test pictures get another answer from the packaged model, "
+            f"{replay.items[bad[0]]} first; probabilities differ by up to {difference.max():.2g}.",
+            hint="The model was not saved. This is a fault of Loupe or of a library: please report it.",
+        )
+    return {
+        "items": len(rows),
+        "labels_equal": int(len(rows) - np.count_nonzero(has_other_label)),
+        "max_probability_difference": float(difference.max()),
+    }
+
+
+def _follow(process: subprocess.Popen[bytes], path: Path, stop: StopSignal) -> Iterator[dict[str, Any]]:
+    """Whole lines of a child's progress file, until it ends."""
+    position = 0
+    while True:
+        has_ended = process.poll() is not None
+        if path.is_file():
+            with path.open("rb") as file:
+                file.seek(position)
+                whole, _, _ = file.read().rpartition(b"\n")
+            position += len(whole) + 1 if whole else 0
+            yield from map(json.loads, whole.splitlines())
+        if has_ended:
+            return
+        if stop.release:
+            raise Released
+        time.sleep(0.1)
+
+
+def _failure(exit_code: int, error: Path) -> TrainingError:
+    if not error.is_file():
+        return CrashedError(f"The replay of the test split ended with exit status {exit_code}.")
+    reason = json.loads(error.read_text(encoding="utf-8"))
+    return TrainingError(f"The packaged model could not be verified: {reason['detail']}", hint=reason["hint"])
