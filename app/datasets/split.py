@@ -1,8 +1,8 @@
 """The split of a dataset into train, valid and test: pure, deterministic, stratified, without leaks.
 
 Pictures with identical bytes form a group and never cross splits. Each class's groups are ranked by the
-SHA-256 of (seed, content digest): test takes the first, valid the next, train the rest, so a dataset that grows
-keeps most of its test pictures. How many is decided by the largest remainder, within each class and in total.
+SHA-256 of (seed, content digest): test takes the first, valid the next, train the rest, so a dataset that
+grows keeps most of its test pictures. How many is decided by the largest remainder, by class and overall.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def _rank(seed: int, sha256: str) -> bytes:
 
 def _ratios(sizes: NDArray[np.int64], shares: NDArray[np.float64]) -> NDArray[np.int64]:
     ratios = shares / shares.sum()
-    return _apportion(sizes, ratios, _largest_remainder((ratios * sizes.sum()).astype(np.float64)))
+    return _apportion(sizes, ratios, _largest_remainder(ratios * sizes.sum()))
 
 
 def _counts(
@@ -103,9 +103,10 @@ def _counts(
                 f"{name} has {int(total)} pictures for {len(sizes)} classes, each class needs at least one",
                 hint=f"Ask for at least {len(sizes)} pictures in each split.",
             )
-    rows = np.maximum(_largest_remainder(sizes * (wanted / available)), len(splits))
+    quota = sizes.astype(np.float64) * (wanted / available)
+    rows = np.maximum(_largest_remainder(quota), len(splits))
     while rows.sum() > wanted:
-        rows[np.argmax(rows - sizes * (wanted / available) - 1e9 * (rows <= len(splits)))] -= 1
+        rows[np.where(rows > len(splits), rows - quota, -np.inf).argmax()] -= 1
     return _apportion(rows, totals / totals.sum(), totals.astype(np.int64))
 
 

@@ -52,12 +52,12 @@ def write_records(
     progress: Progress | None = None,
     threads: int = 2,
 ) -> None:
-    """Writes the dataset's pictures, decoded and resized to ``size`` (height, width), to a new folder ``out``.
+    """Writes the pictures, decoded and resized to ``size`` (height, width), to a new folder ``out``.
 
     One record a picture, in the manifest's order, with the features image/raw (uint8, height by width by 3),
     image/height, image/width, image/channels, image/class/label, image/class/text, image/id, image/filename.
-    The bytes depend on nothing but the dataset and the size. Raises DatasetError for a picture that is missing
-    or damaged.
+    The bytes depend on nothing but the dataset and the size. Raises DatasetError for a picture that is
+    missing or damaged.
     """
     out.mkdir(parents=True)
     label_of = {name: index for index, name in enumerate(manifest.classes)}
@@ -108,7 +108,7 @@ def ensure_records(
     *,
     progress: Progress | None = None,
 ) -> Path:
-    """The folder with the dataset's records at ``size`` (height, width): written on first use, always checked.
+    """The folder of the records at ``size`` (height, width): written on first use, always checked.
 
     It appears under its name when it is complete; a damaged one is written again. Of several processes that
     ask at once, one writes and the others wait.
@@ -176,7 +176,7 @@ class RecordReader:
     def read(
         self, indices: Sequence[int] | NDArray[np.integer[Any]]
     ) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
-        """Copies out the pictures at ``indices``, uint8 (n, height, width, 3), and their labels, int32 (n,)."""
+        """Copies out the pictures at ``indices``, uint8 (n, height, width, 3), and labels, int32 (n,)."""
         chosen = np.asarray(indices, np.int64)
         height, width = self.image_size
         length = height * width * 3

@@ -1,0 +1,293 @@
+"""Reads the files of a zip or a tar archive, believing nothing that it says about itself.
+
+No ``extractall``, no links, no devices. What is unpacked is counted, so an archive that grows out of all
+proportion (a bomb) is refused whatever its headers declare.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import stat
+import struct
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import IO, Any, cast
+
+from app.datasets.sources import DamagedEntryError, Limits, Source, SourceFile, show
+from app.errors import ArchiveError, UnsafeArchiveError
+
+_CHUNK = 2**20
+_PACK_AGAIN = "Pack the folder again and upload it again."
+_SUPPORTED = "Pack the folder as zip, tar or tar.gz."
+_OTHER_KINDS = (
+    (b"7z\xbc\xaf'\x1c", "7z"),
+    (b"Rar!", "RAR"),
+    (b"\xfd7zXZ\0", "xz"),
+    (b"\x28\xb5\x2f\xfd", "zstd"),
+)
+_TAR_ERRORS = (tarfile.TarError, OSError, EOFError, zlib.error, ValueError, struct.error)
+
+
+def open_archive(path: Path, limits: Limits) -> Source:
+    """Opens an archive, its kind told by its content. Raises ArchiveError for what is none or is damaged."""
+    with path.open("rb") as file:
+        start = file.read(512)
+    if not start:
+        raise ArchiveError("the file is empty (0 bytes)", hint=_PACK_AGAIN)
+    for magic, kind in _OTHER_KINDS:
+        if start.startswith(magic):
+            raise ArchiveError(f"{kind} archives are not supported", hint=_SUPPORTED)
+    if start.startswith((b"\x1f\x8b", b"BZh")) or start[257:262] == b"ustar":
+        return TarSource(path, limits)
+    if start.startswith(b"PK") or zipfile.is_zipfile(path):
+        return ZipSource(path, limits)
+    raise ArchiveError("the file is not a zip, tar or tar.gz archive", hint=_SUPPORTED)
+
+
+class Budget:
+    """Counts unpacked bytes against the limits and the archive's own size."""
+
+    def __init__(self, limits: Limits, packed_bytes: int) -> None:
+        self._most = min(
+            limits.max_total_bytes, max(limits.ratio_from_bytes, int(limits.max_ratio * packed_bytes))
+        )
+        self._packed, self._spent = packed_bytes, 0
+
+    def reach(self, total: int) -> None:
+        """Refuses the archive when it unpacks to more than it may."""
+        self._spent = total
+        if total > self._most:
+            raise UnsafeArchiveError(
+                f"the archive of {self._packed:,} bytes unpacks to more than {self._most:,} bytes",
+                hint="This looks like a decompression bomb. If it is none, import the folder by its path.",
+            )
+
+    def spend(self, count: int) -> None:
+        """Adds to what has been unpacked."""
+        self.reach(self._spent + count)
+
+
+class ZipSource(Source):
+    """A zip archive, stored or deflated."""
+
+    def __init__(self, path: Path, limits: Limits) -> None:
+        super().__init__(limits)
+        self._done = 0
+        self._packed_bytes = path.stat().st_size
+        self._budget = Budget(limits, self._packed_bytes)
+        try:
+            _check_entry_count(path, limits.max_entries)
+            self._zip = zipfile.ZipFile(path)
+        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, struct.error) as error:
+            raise ArchiveError(
+                f"the zip archive is damaged or incomplete: {error}", hint=_PACK_AGAIN
+            ) from error
+
+    def files(self) -> Iterator[SourceFile]:
+        infos = self._zip.infolist()
+        Budget(self.limits, self._packed_bytes).reach(sum(info.file_size for info in infos))
+        for self._done, info in enumerate(infos, start=1):
+            name = self.check_name(_zip_name(info))
+            self._check_kind(info, name)
+            if info.is_dir():
+                self.note_folder(name)
+            elif self.admit(name) and not self.is_too_large(name, info.file_size):
+                yield SourceFile(name, partial(self._read, info))
+
+    def progress(self) -> float:
+        return self._done / max(1, len(self._zip.infolist()))
+
+    def close(self) -> None:
+        self._zip.close()
+
+    def _check_kind(self, info: zipfile.ZipInfo, name: str) -> None:
+        kind = stat.S_IFMT(info.external_attr >> 16)
+        if kind == stat.S_IFLNK:
+            raise UnsafeArchiveError(f"entry {show(name)} is a link", hint="Pack the files themselves.")
+        if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+            raise UnsafeArchiveError(f"entry {show(name)} is a device or a pipe", hint="Pack only files.")
+        if info.flag_bits & 0x1:
+            raise UnsafeArchiveError(
+                f"entry {show(name)} is encrypted", hint="Pack the folder without a password."
+            )
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise ArchiveError(
+                f"entry {show(name)} is compressed by method {info.compress_type}, which is not supported",
+                hint="Pack the folder as an ordinary zip (deflate), or as tar.gz.",
+            )
+
+    def _read(self, info: zipfile.ZipInfo) -> bytes:
+        content = bytearray()
+        try:
+            with self._zip.open(info) as file:
+                while chunk := file.read(_CHUNK):
+                    self._budget.spend(len(chunk))
+                    content += chunk
+        except (zipfile.BadZipFile, EOFError, OSError, zlib.error, ValueError, NotImplementedError) as error:
+            if "Overlapped" in str(error):
+                raise UnsafeArchiveError(
+                    f"entry {show(info.filename)} overlaps another one", hint=_PACK_AGAIN
+                ) from error
+            raise DamagedEntryError(f"damaged inside the archive: {error}", hint=_PACK_AGAIN) from error
+        return bytes(content)
+
+
+class TarSource(Source):
+    """A tar archive, plain or compressed by gzip or bzip2."""
+
+    def __init__(self, path: Path, limits: Limits) -> None:
+        super().__init__(limits)
+        self._packed_bytes = path.stat().st_size
+        with ExitStack() as stack:
+            self._file = stack.enter_context(path.open("rb"))
+            self._stream = stack.enter_context(_decompress(self._file))
+            self._unpacked = _CountedReader(self._stream, Budget(limits, self._packed_bytes))
+            try:
+                self._tar = tarfile.TarFile(
+                    fileobj=cast("IO[bytes]", self._unpacked), encoding="utf-8", errors="surrogateescape"
+                )
+            except _TAR_ERRORS as error:
+                raise ArchiveError(
+                    f"the file is no tar archive, or damaged: {error}", hint=_PACK_AGAIN
+                ) from error
+            self._open_files = stack.pop_all()
+
+    def files(self) -> Iterator[SourceFile]:
+        while (member := self._next()) is not None:
+            name = self.check_name(member.name)
+            if member.isdir():
+                self.note_folder(name)
+                continue
+            _check_member(member, name)
+            if self.admit(name) and not self.is_too_large(name, member.size):
+                yield SourceFile(name, partial(self._read, member))
+        self._check_end()
+
+    def progress(self) -> float:
+        return min(1.0, self._file.tell() / self._packed_bytes)
+
+    def close(self) -> None:
+        self._open_files.close()
+
+    def _next(self) -> tarfile.TarInfo | None:
+        self._tar.members = []  # type: ignore[attr-defined]  # else it keeps every header until the end
+        try:
+            return self._tar.next()
+        except _TAR_ERRORS as error:
+            raise ArchiveError(
+                f"the tar archive is damaged or cut short: {error}", hint=_PACK_AGAIN
+            ) from error
+
+    def _read(self, member: tarfile.TarInfo) -> bytes:
+        content = bytearray()
+        try:
+            file = cast("IO[bytes]", self._tar.extractfile(member))
+            while chunk := file.read(_CHUNK):
+                content += chunk
+        except _TAR_ERRORS as error:
+            raise ArchiveError(
+                f"the tar archive is damaged or cut short at {show(member.name)}: {error}", hint=_PACK_AGAIN
+            ) from error
+        return bytes(content)
+
+    def _check_end(self) -> None:
+        # tarfile takes a damaged header for the end; only a block of zeros is one.
+        if self._unpacked.last_read != bytes(tarfile.BLOCKSIZE):
+            raise ArchiveError("the tar archive is damaged or cut short", hint=_PACK_AGAIN)
+        try:
+            while self._unpacked.read(_CHUNK):  # reading to the end checks the checksum of gzip
+                pass
+        except _TAR_ERRORS as error:
+            raise ArchiveError(
+                f"the tar archive is damaged or cut short: {error}", hint=_PACK_AGAIN
+            ) from error
+
+
+class _CountedReader:
+    """What tarfile reads from: the unpacked stream, counted, and without huge headers read into memory."""
+
+    def __init__(self, stream: IO[bytes], budget: Budget) -> None:
+        self._stream, self._budget = stream, budget
+        self.last_read = b""
+
+    def read(self, size: int) -> bytes:
+        if size > 4 * _CHUNK:
+            raise UnsafeArchiveError(f"the tar archive has a header of {size:,} bytes", hint=_PACK_AGAIN)
+        self.last_read = self._stream.read(size)
+        self._budget.reach(self._stream.tell())
+        return self.last_read
+
+    def seek(self, position: int) -> int:
+        self._budget.reach(position)
+        return self._stream.seek(position)
+
+    def tell(self) -> int:
+        return self._stream.tell()
+
+
+def _decompress(file: IO[bytes]) -> IO[bytes]:
+    start = file.read(3)
+    file.seek(0)
+    if start[:2] == b"\x1f\x8b":
+        return cast("IO[bytes]", gzip.GzipFile(fileobj=file))
+    return cast("IO[bytes]", bz2.BZ2File(file)) if start == b"BZh" else file
+
+
+def _check_member(member: tarfile.TarInfo, name: str) -> None:
+    if member.issym() or member.islnk():
+        raise UnsafeArchiveError(
+            f"entry {show(name)} is a link",
+            hint="Pack the files themselves (tar --dereference --hard-dereference).",
+        )
+    if member.issparse():
+        raise UnsafeArchiveError(
+            f"entry {show(name)} is a sparse file", hint="Pack the folder without --sparse."
+        )
+    if not member.isreg():
+        raise UnsafeArchiveError(f"entry {show(name)} is a device or a pipe", hint="Pack only files.")
+
+
+def _zip_name(info: zipfile.ZipInfo) -> str:
+    # orig_filename, since zipfile cuts ``filename`` at a NUL. Without the UTF-8 flag the format says cp437,
+    # yet many programs store UTF-8 there.
+    name = info.orig_filename
+    if not info.flag_bits & 0x800:
+        try:
+            return name.encode("cp437").decode("utf-8")
+        except UnicodeError:
+            return name
+    return name
+
+
+def _check_entry_count(path: Path, most: int) -> None:
+    """Counts the entries of a zip's directory without keeping them; zipfile would hold millions in memory."""
+    with path.open("rb") as file:
+        end = file.seek(0, io.SEEK_END)
+        tail_start = max(0, end - 65_557)
+        file.seek(tail_start)
+        tail = file.read()
+        at = tail.rfind(b"PK\x05\x06")
+        if at < 0:
+            raise zipfile.BadZipFile("its directory, which is at the end of the file, is missing")
+        length: int = struct.unpack_from("<L", tail, at + 12)[0]
+        directory_end = tail_start + at
+        if at >= 20 and tail[at - 20 : at - 16] == b"PK\x06\x07":  # zip64: a longer record before this one
+            directory_end = struct.unpack_from("<Q", tail, at - 12)[0]
+            file.seek(directory_end + 40)
+            length = struct.unpack("<Q", file.read(8))[0]
+        position = file.seek(max(0, directory_end - length))
+        for _ in range(most + 1):
+            header: Any = file.read(46)
+            if header[:4] != b"PK\x01\x02" or len(header) < 46:
+                return
+            position = file.seek(position + 46 + sum(struct.unpack_from("<HHH", header, 28)))
+    raise UnsafeArchiveError(
+        f"the archive has more than {most:,} entries", hint="Divide the dataset into several archives."
+    )

@@ -1,0 +1,82 @@
+"""Reads the files of a folder on this machine."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+from app.datasets.sources import DamagedEntryError, Limits, Source, SourceFile, show
+from app.errors import DatasetError
+
+
+class FolderSource(Source):
+    """A folder. A link is followed to a file inside the folder and nowhere else; it is skipped otherwise."""
+
+    unreadable = unsafe = DatasetError
+    kind = "folder"
+
+    def __init__(self, path: Path, limits: Limits) -> None:
+        super().__init__(limits)
+        self._root = path.resolve()
+        self._total, self._done = 1, 0
+
+    def files(self) -> Iterator[SourceFile]:
+        found = sorted(self._walk(self._root, ""))
+        self._total = max(1, len(found))
+        for self._done, (name, path) in enumerate(found, start=1):
+            yield SourceFile(name, partial(_read_regular_file, path, self.limits.max_file_bytes))
+
+    def progress(self) -> float:
+        return self._done / self._total
+
+    def close(self) -> None:
+        """A folder needs none."""
+
+    def _walk(self, folder: Path, prefix: str) -> Iterator[tuple[str, Path]]:
+        try:
+            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        except PermissionError as error:
+            raise DatasetError(
+                f"the folder {show(str(folder))} cannot be read: {error.strerror}",
+                hint="Let the user that runs Loupe read it.",
+            ) from error
+        for entry in entries:
+            name = self.check_name(prefix + entry.name)
+            if entry.is_dir(follow_symlinks=False):
+                self.note_folder(name)
+                yield from self._walk(Path(entry.path), f"{prefix}{entry.name}/")
+            elif self.admit(name):
+                path = self._target(entry, name)
+                if path is not None and not self.is_too_large(name, path.stat().st_size):
+                    yield name, path
+
+    def _target(self, entry: os.DirEntry[str], name: str) -> Path | None:
+        path = Path(entry.path)
+        if entry.is_symlink():
+            path = path.resolve()
+            if not path.is_relative_to(self._root):
+                self.skipped[name] = "a link that leads out of the folder"
+                return None
+        if not path.is_file():
+            self.skipped[name] = (
+                "a link to a folder or to nothing" if entry.is_symlink() else "not a regular file"
+            )
+            return None
+        return path
+
+
+def _read_regular_file(path: Path, at_most: int) -> bytes:
+    # The path may have become a link or a pipe since it was listed; neither may be followed or waited for.
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        raise DamagedEntryError(
+            f"the file cannot be read: {error.strerror}", hint="Check its permissions."
+        ) from error
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise DamagedEntryError("the file is no regular file any more", hint="Import again.")
+        return file.read(at_most)

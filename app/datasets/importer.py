@@ -1,0 +1,258 @@
+"""Imports an upload: decodes every picture once, stores the originals, writes manifest and report."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from app.child import write_json
+from app.datasets.archives import open_archive
+from app.datasets.concurrency import ordered_map
+from app.datasets.folders import FolderSource
+from app.datasets.layout import Layout, read_layout
+from app.datasets.manifest import (
+    REPORT,
+    DatasetManifest,
+    Item,
+    create_manifest,
+    image_path,
+    item_id,
+    write_manifest,
+)
+from app.datasets.report import Findings, create_report, is_picture_name, split_counts
+from app.datasets.sources import DamagedEntryError, Limits, Source
+from app.errors import DatasetError, ImageDecodeError, ImageTooLargeError
+from app.images import decode_image, looks_like_picture
+
+Progress = Callable[[int, float], None]
+_THREADS = 2
+_ADVICE_IN_RESULT = 20
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """A decoded picture, its bytes waiting in a file of ours."""
+
+    name: str
+    staged: Path
+    sha256: str
+    bytes: int
+    width: int
+    height: int
+    format: str
+    mode: str
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Rejected:
+    name: str
+    reason: str
+    is_corrupt: bool
+
+
+def import_dataset(
+    source: Path, image_root: Path, out: Path, scratch: Path, limits: Limits, progress: Progress
+) -> dict[str, Any]:
+    """Imports a folder or an archive into the dataset folder ``out``, which appears when it is complete.
+
+    ``scratch`` is a folder for our own use, on the file system of ``image_root``. ``progress`` is called
+    after each file with their number and the fraction done. Returns the result for the parent process. Raises
+    DatasetError and its kinds for an upload that cannot become a dataset; nothing of it is then kept.
+    """
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    try:
+        with _open_source(source, limits) as opened:
+            pictures, rejected = _decode_all(opened, scratch, progress)
+            layout = read_layout(
+                [picture.name for picture in pictures], _all_folders(opened, pictures, rejected)
+            )
+            findings = _to_findings(pictures, rejected, opened.skipped, layout)
+        _check_usable(findings, rejected)
+        for picture in pictures:
+            if picture.name in layout.places:
+                _store(picture, image_root)
+        os.sync()  # once instead of an fsync each: the pictures must survive what their manifest survives
+        report = create_report(findings)
+        _publish(out, findings.manifest, report)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return _summarise(findings, report)
+
+
+def _open_source(path: Path, limits: Limits) -> Source:
+    if path.is_dir():
+        return FolderSource(path, limits)
+    if not path.is_file():
+        raise DatasetError(f"{path} is neither a file nor a folder", hint="Check the path.")
+    return open_archive(path, limits)
+
+
+def _decode_all(source: Source, scratch: Path, progress: Progress) -> tuple[list[_Picture], list[_Rejected]]:
+    pictures: list[_Picture] = []
+    rejected: list[_Rejected] = []
+    with ThreadPoolExecutor(_THREADS) as pool:
+        outcomes = ordered_map(pool, _decode, _read_all(source, scratch), ahead=2 * _THREADS)
+        for done, outcome in enumerate(outcomes, start=1):
+            if isinstance(outcome, _Picture):
+                pictures.append(outcome)
+            else:
+                rejected.append(outcome)
+            progress(done, min(source.progress(), 0.999))  # reading runs ahead of decoding
+    progress(len(pictures) + len(rejected), 1.0)
+    return pictures, rejected
+
+
+def _read_all(source: Source, scratch: Path) -> Iterator[tuple[str, Path, bytes | DamagedEntryError]]:
+    for number, file in enumerate(source.files()):
+        content: bytes | DamagedEntryError
+        try:
+            content = file.read()
+        except DamagedEntryError as error:
+            content = error
+        yield file.name, scratch / f"{number:08d}", content
+
+
+def _decode(job: tuple[str, Path, bytes | DamagedEntryError]) -> _Picture | _Rejected:
+    name, staged, content = job
+    if isinstance(content, DamagedEntryError):
+        return _Rejected(name, content.detail, is_corrupt=True)
+    try:
+        image = decode_image(content)
+    except ImageTooLargeError as error:
+        return _Rejected(name, error.detail, is_corrupt=False)
+    except ImageDecodeError as error:
+        return _Rejected(name, error.detail, is_corrupt=is_picture_name(name) or looks_like_picture(content))
+    staged.write_bytes(content)
+    digest = hashlib.sha256(content).hexdigest()
+    return _Picture(
+        name, staged, digest, len(content), image.width, image.height, image.format, image.mode, image.notes
+    )
+
+
+def _all_folders(source: Source, pictures: list[_Picture], rejected: list[_Rejected]) -> set[str]:
+    folders = set(source.folders)
+    for name in [picture.name for picture in pictures] + [file.name for file in rejected]:
+        parts = name.split("/")[:-1]
+        folders.update("/".join(parts[: depth + 1]) for depth in range(len(parts)))
+    return folders
+
+
+def _to_findings(
+    pictures: list[_Picture], rejected: list[_Rejected], skipped: dict[str, str], layout: Layout
+) -> Findings:
+    items, modes = [], {}
+    for picture in pictures:
+        place = layout.places.get(picture.name)
+        if place is None:
+            continue
+        identifier = item_id(place.label, place.split, place.name, picture.sha256)
+        modes[identifier] = picture.mode
+        items.append(
+            Item(
+                id=identifier,
+                name=place.name,
+                label=place.label,
+                split=place.split,
+                width=picture.width,
+                height=picture.height,
+                format=picture.format,
+                sha256=picture.sha256,
+                bytes=picture.bytes,
+                notes=picture.notes,
+            )
+        )
+    others = {file.name: file.reason for file in rejected if not file.is_corrupt}
+    return Findings(
+        manifest=create_manifest(items),
+        modes=modes,
+        corrupt={file.name: file.reason for file in rejected if file.is_corrupt},
+        skipped={**skipped, **others, **layout.skipped},
+        empty_classes=layout.empty_classes,
+    )
+
+
+def _check_usable(findings: Findings, rejected: list[_Rejected]) -> None:
+    manifest = findings.manifest
+    if not manifest.items:
+        left_out = {**findings.skipped, **findings.corrupt}
+        seen = "; ".join(f"{name}: {reason}" for name, reason in list(left_out.items())[:3])
+        raise DatasetError(
+            f"there is no picture in a class folder{f' ({seen})' if seen else ''}",
+            hint="Upload a folder for each class with its pictures inside: CLASS/picture.jpg.",
+        )
+    if len(manifest.classes) < 2:
+        corrupt = sum(file.is_corrupt for file in rejected)
+        empty = f"; no picture in {', '.join(findings.empty_classes[:10])}" if findings.empty_classes else ""
+        damaged = f"; {corrupt} pictures could not be decoded" if corrupt else ""
+        raise DatasetError(
+            f"there is one class only, '{manifest.classes[0]}'{empty}{damaged}",
+            hint="A classifier needs at least two classes: add the folder of another one.",
+        )
+
+
+def _store(picture: _Picture, image_root: Path) -> None:
+    """Moves a picture into the store, unless its sound copy is there; safe while others do the same."""
+    target = image_path(image_root, picture.sha256)
+    if target.exists() and hashlib.sha256(target.read_bytes()).hexdigest() == picture.sha256:
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        picture.staged.replace(target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        aside = target.with_name(f".{target.name}.{os.getpid()}.part")
+        try:
+            shutil.copyfile(picture.staged, aside)
+            aside.replace(target)
+        finally:
+            aside.unlink(missing_ok=True)
+
+
+def _publish(out: Path, manifest: DatasetManifest, report: dict[str, Any]) -> None:
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with _aside(out) as aside:
+        write_manifest(aside, manifest)
+        write_json(aside / REPORT, report)
+        if out.exists():
+            # An attempt that was killed after this point left the same dataset.
+            shutil.rmtree(out)
+        aside.rename(out)
+    descriptor = os.open(out.parent, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _aside(out: Path) -> Iterator[Path]:
+    aside = out.with_name(f".{out.name}.part")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir()
+    try:
+        yield aside
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _summarise(findings: Findings, report: dict[str, Any]) -> dict[str, Any]:
+    manifest = findings.manifest
+    return {
+        "digest": manifest.digest,
+        "classes": [{"name": name, "count": count} for name, count in manifest.class_counts.items()],
+        "items": len(manifest.items),
+        "counts": split_counts(manifest.items),
+        "skipped": len(findings.skipped) + len(findings.corrupt),
+        "warnings": report["advice"][:_ADVICE_IN_RESULT],
+    }

@@ -1,0 +1,211 @@
+"""The validation report of an import: what is in the dataset, what was left out and why, and what to do."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from statistics import median_low
+from typing import Any
+
+from app.datasets.manifest import SPLITS, DatasetManifest, Item
+
+LISTED = 1000  # longer lists are cut; their totals are exact
+_FEW_PICTURES, _IMBALANCE = 20, 10
+_EXTENSIONS = {
+    "jpg": "jpeg", "jpeg": "jpeg", "jpe": "jpeg", "jfif": "jpeg", "mpo": "jpeg", "png": "png", "webp": "webp",
+    "bmp": "bmp", "dib": "bmp", "tif": "tiff", "tiff": "tiff", "gif": "gif",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What an import came upon. ``corrupt``, ``skipped``: name → reason. ``modes``: item id → Pillow mode."""
+
+    manifest: DatasetManifest
+    modes: Mapping[str, str]
+    corrupt: Mapping[str, str]
+    skipped: Mapping[str, str]
+    empty_classes: tuple[str, ...]
+
+
+def create_report(findings: Findings) -> dict[str, Any]:
+    """The report as plain data, the content of ``report.json``."""
+    manifest = findings.manifest
+    copies = _copies(manifest.items)
+    duplicates = [[item.name for item in group] for group in copies]
+    conflicts = [group for group in copies if len({item.label for item in group}) > 1]
+    leaks = [group for group in copies if len({item.split for item in group}) > 1]
+    wrong = [
+        {"name": item.name, "format": item.format} for item in manifest.items if has_wrong_extension(item)
+    ]
+    report: dict[str, Any] = {
+        "digest": manifest.digest,
+        "items": len(manifest.items),
+        "is_split": manifest.is_split,
+        "splits": split_counts(manifest.items),
+        "classes": _describe_classes(findings),
+        "empty_classes": list(findings.empty_classes),
+        "small_classes": _small_classes(manifest),
+        "corrupt": _with_reasons(findings.corrupt),
+        "skipped": _with_reasons(findings.skipped),
+        "duplicates": _cut(duplicates),
+        "conflicting_labels": _cut([_describe_conflict(group) for group in conflicts]),
+        "across_splits": _cut([[item.name for item in group] for group in leaks]),
+        "wrong_extensions": _cut(wrong),
+        "notes": dict(Counter(note for item in manifest.items for note in item.notes).most_common()),
+        "totals": {
+            "corrupt": len(findings.corrupt),
+            "skipped": len(findings.skipped),
+            "duplicates": len(duplicates),
+            "conflicting_labels": len(conflicts),
+            "across_splits": len(leaks),
+            "wrong_extensions": len(wrong),
+        },
+    }
+    report["advice"] = _advise(report)
+    return report
+
+
+def split_counts(items: Iterable[Item]) -> dict[str, int] | None:
+    """Pictures in each of the upload's own splits; None where it did not come split."""
+    counts = Counter(item.split for item in items if item.split is not None)
+    return {split: counts[split] for split in SPLITS} if counts else None
+
+
+def has_wrong_extension(item: Item) -> bool:
+    """Whether the file's name promises another picture format than its content has."""
+    promised = _EXTENSIONS.get(PurePosixPath(item.name).suffix[1:].lower())
+    return promised is not None and promised != {"mpo": "jpeg"}.get(item.format, item.format)
+
+
+def is_picture_name(name: str) -> bool:
+    """Whether the file's extension is one of a picture format that Loupe reads."""
+    return PurePosixPath(name).suffix[1:].lower() in _EXTENSIONS
+
+
+def _copies(items: Iterable[Item]) -> list[list[Item]]:
+    groups: dict[str, list[Item]] = defaultdict(list)
+    for item in items:
+        groups[item.sha256].append(item)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def _describe_classes(findings: Findings) -> list[dict[str, Any]]:
+    members: dict[str, list[Item]] = {name: [] for name in findings.manifest.classes}
+    for item in findings.manifest.items:
+        members[item.label].append(item)
+    return [
+        {
+            "name": name,
+            "count": len(items),
+            "splits": split_counts(items),
+            "width": _spread([item.width for item in items]),
+            "height": _spread([item.height for item in items]),
+            "bytes": sum(item.bytes for item in items),
+            "formats": dict(Counter(item.format for item in items).most_common()),
+            "modes": dict(Counter(findings.modes[item.id] for item in items).most_common()),
+        }
+        for name, items in members.items()
+    ]
+
+
+def _spread(values: list[int]) -> dict[str, int]:
+    return {"min": min(values), "median": median_low(values), "max": max(values)}
+
+
+def _small_classes(manifest: DatasetManifest) -> list[dict[str, Any]]:
+    """Classes without three different pictures, one for each split."""
+    distinct: dict[str, set[str]] = defaultdict(set)
+    for item in manifest.items:
+        distinct[item.label].add(item.sha256)
+    counts = manifest.class_counts
+    return [
+        {"name": name, "count": counts[name], "distinct": len(distinct[name])}
+        for name in manifest.classes
+        if len(distinct[name]) < len(SPLITS)
+    ]
+
+
+def _describe_conflict(group: list[Item]) -> dict[str, Any]:
+    return {
+        "sha256": group[0].sha256,
+        "names": [item.name for item in group],
+        "labels": sorted({item.label for item in group}),
+    }
+
+
+def _with_reasons(reasons: Mapping[str, str]) -> list[dict[str, str]]:
+    return _cut([{"name": name, "reason": reason} for name, reason in sorted(reasons.items())])
+
+
+def _cut(values: list[Any]) -> list[Any]:
+    return values[:LISTED]
+
+
+def _advise(report: dict[str, Any]) -> list[str]:
+    """One sentence for each thing that somebody should act upon, the gravest first."""
+    totals, classes = report["totals"], report["classes"]
+    advice = []
+    if conflicts := totals["conflicting_labels"]:
+        advice.append(
+            f"{_count(conflicts, 'picture lies', 'pictures lie')} in more than one class: "
+            "decide on one label each (conflicting_labels)."
+        )
+    if leaks := totals["across_splits"]:
+        advice.append(
+            f"{_count(leaks, 'picture is', 'pictures are')} in more than one split: training leaves the "
+            "copies out of train and valid, so that the test stays honest (across_splits)."
+        )
+    if small := report["small_classes"]:
+        advice.append(
+            f"Too few different pictures to train, validate and test on: {_names(small)}. "
+            "Each class needs at least 3; add some, or remove the class."
+        )
+    if empty := report["empty_classes"]:
+        advice.append(f"No picture in the folders {', '.join(empty[:10])}: fill them, or remove them.")
+    if corrupt := totals["corrupt"]:
+        advice.append(
+            f"{_count(corrupt, 'picture', 'pictures')} could not be decoded and had to be left out: "
+            "replace or remove (corrupt)."
+        )
+    if few := [entry for entry in classes if len(SPLITS) <= entry["count"] < _FEW_PICTURES]:
+        advice.append(
+            f"Fewer than {_FEW_PICTURES} pictures in {_names(few)}: results will be uncertain; add more."
+        )
+    counts = [entry["count"] for entry in classes]
+    if counts and max(counts) > _IMBALANCE * min(counts):
+        advice.append(
+            f"The largest class has {max(counts)} pictures, the smallest {min(counts)}: look at the balanced "
+            'accuracy, and consider class_weights "balanced".'
+        )
+    if _formats_tell_classes([set(entry["formats"]) for entry in classes]):
+        advice.append(
+            "No two classes share a file format: a network may learn its traces; store all classes alike."
+        )
+    if duplicates := totals["duplicates"]:
+        advice.append(
+            f"{_count(duplicates, 'picture is', 'pictures are')} there more than once: copies stay in one "
+            "split and add nothing (duplicates)."
+        )
+    if wrong := totals["wrong_extensions"]:
+        advice.append(
+            f"{_count(wrong, 'file has', 'files have')} another format than the extension says: "
+            "the content was used (wrong_extensions)."
+        )
+    if skipped := totals["skipped"]:
+        advice.append(f"{_count(skipped, 'file was', 'files were')} skipped (skipped).")
+    return advice
+
+
+def _formats_tell_classes(formats: list[set[str]]) -> bool:
+    return len(formats) > 1 and sum(map(len, formats)) == len(set().union(*formats))
+
+
+def _names(entries: list[dict[str, Any]]) -> str:
+    return ", ".join(entry["name"] for entry in entries[:10])
+
+
+def _count(count: int, one: str, several: str) -> str:
+    return f"{count:,} {one if count == 1 else several}"
