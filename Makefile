@@ -1,2 +1,68 @@
-lock:
-	uv pip compile -q pyproject.toml -o requirements/api.txt
+# Loupe. `make demo` shows it, `make test` tests it; both set up what they need.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(shell command -v uv 2>/dev/null || echo $(VENV)-uv/bin/uv)
+STAMP := $(VENV)/.locked
+
+.PHONY: help setup demo up test test-fast check check-postgres format lock openapi bench clean
+
+help: ## Show this list.
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
+
+setup: $(STAMP) ## Make .venv with everything that is locked.
+
+# uv is fetched into a folder of its own where it is missing.
+$(VENV)-uv/bin/uv:
+	$(PYTHON) -m venv $(VENV)-uv
+	$(VENV)-uv/bin/pip install --quiet uv
+
+$(STAMP): requirements/dev.txt pyproject.toml $(if $(findstring $(VENV)-uv,$(UV)),$(VENV)-uv/bin/uv)
+	@test -x $(BIN)/python || $(UV) venv --quiet --python $(PYTHON) $(VENV)
+	$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements/dev.txt
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@touch $(STAMP)
+
+demo: setup ## Start Loupe, train on real pictures, show the metrics, predict. ARGS=--exit ends it afterwards.
+	$(BIN)/loupe demo $(ARGS)
+
+up: setup ## Start Loupe in ~/.loupe.
+	$(BIN)/loupe up $(ARGS)
+
+test: setup ## Run all tests.
+	$(BIN)/python -m pytest $(ARGS)
+
+test-fast: setup ## Run the tests that take seconds.
+	$(BIN)/python -m pytest -m "not slow and not integration and not postgres and not chaos" $(ARGS)
+
+check: setup ## Lint, types, layers.
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+check-postgres: setup ## Run the database tests on PostgreSQL (Debian: apt-get install postgresql).
+	$(BIN)/python -m pytest -m postgres --require-postgres $(ARGS)
+
+format: setup ## Format the code.
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+openapi: setup ## Write docs/openapi.json anew.
+	$(BIN)/python -m tests.openapi > docs/openapi.json
+
+bench: setup ## Run the benchmarks and print their tables.
+	$(BIN)/python benchmarks/training.py
+	$(BIN)/python benchmarks/serving.py
+
+LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml
+lock: ## Resolve the dependencies anew, newest versions.
+	$(LOCK) --upgrade -o requirements/api.txt
+	$(LOCK) --upgrade --extra train -o requirements/train.txt
+	$(LOCK) --upgrade --extra gpu -o requirements/gpu.txt
+	$(LOCK) --upgrade --extra train --group dev -o requirements/dev.txt
+
+clean: ## Remove the virtual environment and caches.
+	rm -rf $(VENV) $(VENV)-uv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,8 +1,8 @@
 """How a worker and its child process talk: a spec in, progress lines out, signals to stop, an exit code.
 
-A child is started as ``python -m app.<package> FOLDER``. ``FOLDER/spec.json`` says what to do. The child appends
-one JSON object a line to ``FOLDER/progress.jsonl``, leaves ``FOLDER/result.json`` when it succeeds and
-``FOLDER/error.json`` when it fails. Files rather than pipes: progress outlives the parent's outages.
+A child is started as ``python -m app.<package> FOLDER``. ``FOLDER/spec.json`` says what to do. The child
+appends one JSON object a line to ``FOLDER/progress.jsonl``, leaves ``FOLDER/result.json`` when it succeeds
+and ``FOLDER/error.json`` when it fails. Files rather than pipes: progress outlives the parent's outages.
 """
 
 from __future__ import annotations
@@ -56,7 +56,10 @@ class Reporter:
 
 
 class StopSignal:
-    """What the parent has asked for. ``release``: checkpoint and leave (SIGTERM). ``finish``: end early, keep the best (SIGUSR1)."""
+    """What the parent has asked for.
+
+    ``release`` (SIGTERM): checkpoint and leave. ``finish`` (SIGUSR1): end early, keep the best epoch.
+    """
 
     def __init__(self) -> None:
         self.release = False
@@ -113,7 +116,9 @@ def _as_loupe_error(error: Exception) -> LoupeError:
     if isinstance(error, LoupeError):
         return error
     if is_disk_full(error):
-        return StorageFullError(str(error), hint="Free some space where LOUPE_HOME lives, then retry the job.")
+        return StorageFullError(
+            str(error), hint="Free some space where LOUPE_HOME lives, then retry the job."
+        )
     return CrashedError(
         f"{type(error).__name__}: {error}"[:2000], hint="The full trace is in the job's process.log."
     )

@@ -22,7 +22,8 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="LOUPE_", env_file=".env", extra="ignore", frozen=True)
 
     home: Path = Field(
-        Path("~/.loupe"), description="Folder for the database, pictures, models, logs and the embedded Redis."
+        Path("~/.loupe"),
+        description="Folder for the database, pictures, models, logs and the embedded Redis.",
     )
     database_url: str | None = Field(
         None, description="SQLAlchemy URL of the database. Unset: SQLite in the home folder."
@@ -30,7 +31,9 @@ class Settings(BaseSettings):
     redis_url: str | None = Field(
         None, description="URL of the Redis server. Unset: `loupe up` starts one in the home folder."
     )
-    host: str = Field("127.0.0.1", description="Address the API listens on; beyond loopback an API key must be set.")
+    host: str = Field(
+        "127.0.0.1", description="Address the API listens on; beyond loopback an API key must be set."
+    )
     port: int = Field(8000, ge=0, le=65535, description="Port the API listens on.")
     api_key: SecretStr | None = Field(
         None, description="Bearer token that every route but the health checks asks for."
@@ -42,18 +45,32 @@ class Settings(BaseSettings):
     max_predict_bytes: int = Field(64 * 2**20, gt=0, description="Largest body of a prediction request.")
     max_json_bytes: int = Field(2**20, gt=0, description="Largest body of any other request.")
     max_predict_files: int = Field(64, gt=0, description="Most pictures in one prediction request.")
-    max_dataset_items: int = Field(200_000, gt=0, description="Most entries in one dataset archive or folder.")
+    max_dataset_items: int = Field(
+        200_000, gt=0, description="Most entries in one dataset archive or folder."
+    )
     max_unpacked_bytes: int = Field(200 * 2**30, gt=0, description="Most bytes one archive may unpack to.")
     training_concurrency: int = Field(1, ge=1, description="Trainings that one worker runs at a time.")
-    task_concurrency: int = Field(2, ge=1, description="Imports, exports and evaluations a worker runs at a time.")
-    checkpoint_seconds: float = Field(60.0, gt=0, description="Longest time between two checkpoints of a training.")
+    task_concurrency: int = Field(
+        2, ge=1, description="Imports, exports and evaluations a worker runs at a time."
+    )
+    checkpoint_seconds: float = Field(
+        60.0, gt=0, description="Longest time between two checkpoints of a training."
+    )
     lease_seconds: float = Field(60.0, ge=2, description="Time after which a silent worker loses its job.")
     heartbeat_seconds: float = Field(10.0, gt=0, description="Time between two heartbeats of a running job.")
-    stall_seconds: float = Field(600.0, gt=0, description="Least time without progress that ends a job as stalled.")
-    dispatch_seconds: float = Field(10.0, gt=0, description="Time after which a queued job is announced again.")
+    stall_seconds: float = Field(
+        600.0, gt=0, description="Least time without progress that ends a job as stalled."
+    )
+    dispatch_seconds: float = Field(
+        10.0, gt=0, description="Time after which a queued job is announced again."
+    )
     max_attempts: int = Field(3, ge=1, description="Attempts without a new checkpoint before a job fails.")
-    model_cache_bytes: int = Field(2 * 2**30, gt=0, description="Memory for loaded models, least used leave first.")
-    inference_threads: int = Field(0, ge=0, description="Pictures predicted at once per model; 0 takes the cores.")
+    model_cache_bytes: int = Field(
+        2 * 2**30, gt=0, description="Memory for loaded models, least used leave first."
+    )
+    inference_threads: int = Field(
+        0, ge=0, description="Pictures predicted at once per model; 0 takes the cores."
+    )
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.")
 
     @field_validator("home", mode="after")

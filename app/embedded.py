@@ -66,7 +66,9 @@ def up(settings: Settings) -> int:
                 _start(part, settings.home)
             _wait_until_ready(settings, parts, stop)
             if not stop.is_set():
-                _say(f"Loupe is ready: {_url(settings)}  (API: {_url(settings)}/docs, files: {settings.home})")
+                _say(
+                    f"Loupe is ready: {_url(settings)}  (API: {_url(settings)}/docs, files: {settings.home})"
+                )
             while not stop.wait(POLL_SECONDS):
                 _restart_ended(parts, settings.home)
         finally:
@@ -164,17 +166,19 @@ def _cannot_start(part: Part, home: Path) -> UpError:
 
 
 def _answers(url: str) -> bool:
-    with contextlib.suppress(urllib.error.URLError, OSError), urllib.request.urlopen(url, timeout=2) as answer:
+    with (
+        contextlib.suppress(urllib.error.URLError, OSError),
+        urllib.request.urlopen(url, timeout=2) as answer,
+    ):
         return bool(answer.status == 200)
     return False
 
 
 def _stop_all(parts: list[Part]) -> None:
     """Last started, first ended: no new requests, then the workers, which checkpoint, then Redis."""
-    workers = [part for part in parts if part.name.startswith("worker")]
-    others = [part for part in parts if part not in workers]
-    for group in ([part for part in others if part.name == "api"], workers, [p for p in others if p.name == "redis"]):
-        running = [part.process for part in group if part.process is not None and part.process.poll() is None]
+    for kind in ("api", "worker", "redis"):
+        group = [part.process for part in parts if part.name.startswith(kind)]
+        running = [process for process in group if process is not None and process.poll() is None]
         for process in running:
             process.terminate()
         deadline = time.monotonic() + STOP_SECONDS
@@ -189,7 +193,7 @@ def _stop_all(parts: list[Part]) -> None:
 
 @contextlib.contextmanager
 def _only_one(home: Path) -> Iterator[None]:
-    """Two embedded services in one home would share a socket; the second is refused. The lock ends with us."""
+    """Two embedded services in one home would share a socket: the second is refused."""
     with (home / "up.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -27,9 +27,7 @@ class LoupeError(Exception):
     title: ClassVar[str] = "Internal error"
     retryable: ClassVar[bool] = False
 
-    def __init__(
-        self, detail: str, *, hint: str | None = None, errors: tuple[FieldError, ...] = ()
-    ) -> None:
+    def __init__(self, detail: str, *, hint: str | None = None, errors: tuple[FieldError, ...] = ()) -> None:
         super().__init__(detail)
         self.detail = detail
         self.hint = hint

@@ -21,8 +21,8 @@ RESOURCES = (products, datasets, jobs, job_records, evaluations, models, predict
 
 DESCRIPTION = """Train, prove and serve image classifiers, one per product.
 
-Make a product, import its pictures, start a job, follow its metrics, then predict. Errors are problem documents
-(RFC 9457) with a hint. Every path also exists under `/v1`."""
+Make a product, import its pictures, start a job, follow its metrics, then predict. Errors are problem
+documents (RFC 9457) with a hint. Every path also exists under `/v1`."""
 
 
 def create_app(settings: Settings) -> FastAPI:

@@ -1,4 +1,4 @@
-"""Where files live under the home folder, and how a finished folder becomes visible: written aside, synced, renamed."""
+"""Where files live under the home folder, and how a finished folder appears: aside, synced, renamed."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Storage:
 
     @property
     def scratch(self) -> Path:
-        """Uploads and half-written things, on the same file system as the rest so that a rename is enough."""
+        """Uploads and half-written things, on the file system of the rest so that a rename is enough."""
         return self.root / "scratch"
 
     def dataset(self, dataset_id: str) -> Path:
@@ -66,7 +66,7 @@ class Storage:
         return self.job(job_id) / "checkpoints"
 
     def attempt(self, job_id: str, fence: int) -> Path:
-        """The working folder of one claim; the fence in its name keeps a stale writer out of a newer one's."""
+        """The working folder of one claim; the fence in its name keeps a stale writer out."""
         return self.job(job_id) / f"attempt-{fence:04d}"
 
     def upload(self) -> Path:

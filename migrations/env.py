@@ -1,8 +1,8 @@
-"""Alembic's entry: runs the migrations on the engine given by the caller, or on the one that the settings name."""
+"""Alembic's entry: runs the migrations on the caller's engine, or on the one that the settings name."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from alembic import context
 from alembic.autogenerate.api import AutogenContext
@@ -13,7 +13,7 @@ from app.models import Base
 from app.models.base import Json, UtcDateTime
 
 
-def render_item(kind: str, item: Any, autogen: AutogenContext) -> str | bool:
+def render_item(kind: str, item: Any, autogen: AutogenContext) -> str | Literal[False]:
     """Names our own column types in a generated migration."""
     name = "UtcDateTime" if isinstance(item, UtcDateTime) else "Json" if item is Json else None
     if kind != "type" or name is None:

@@ -39,14 +39,12 @@ ARCHIVE = {"type": "string", "format": "binary", "description": "zip, tar or tar
     },
 )
 async def import_dataset(product: str, request: Request, runtime: RuntimeDep) -> JSONResponse:
-    """Import pictures: an archive of class folders, already split or not, or a folder the server can reach."""
+    """Import pictures: an archive of class folders, split or not, or a folder the server can reach."""
     return accepted(await receive_dataset(runtime, product, request))
 
 
 @router.get("/products/{product}/datasets")
-def list_datasets(
-    product: str, runtime: RuntimeDep, limit: Limit = 50, after: After = None
-) -> Page[Dataset]:
+def list_datasets(product: str, runtime: RuntimeDep, limit: Limit = 50, after: After = None) -> Page[Dataset]:
     """The datasets of a product."""
     return datasets.list_datasets(runtime, product, limit=limit, after=after)
 
@@ -67,7 +65,7 @@ def get_report(dataset: str, runtime: RuntimeDep) -> DatasetReport:
 def list_items(
     dataset: str,
     runtime: RuntimeDep,
-    job: Annotated[str | None, Query(description="Show the split that each picture has in this training.")] = None,
+    job: Annotated[str | None, Query(description="Show each picture's split in this training.")] = None,
     label: Annotated[str | None, Query(description="Only pictures of this class.")] = None,
     limit: Limit = 50,
     after: After = None,

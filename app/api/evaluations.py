@@ -15,7 +15,9 @@ from app.services import evaluations
 
 router = APIRouter(prefix="/jobs/{job}", tags=["evaluations"])
 
-DatasetQuery = Annotated[str | None, Query(description="The evaluation on this dataset instead of the own test split.")]
+DatasetQuery = Annotated[
+    str | None, Query(description="The evaluation on this dataset instead of the own test split.")
+]
 
 
 @router.post("/evaluations", status_code=status.HTTP_202_ACCEPTED, response_model=Job)

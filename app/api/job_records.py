@@ -35,7 +35,9 @@ def get_metrics(
     job: str,
     runtime: RuntimeDep,
     since: Annotated[int, Query(ge=0, description="Only what came after this step.")] = 0,
-    max_points: Annotated[int, Query(ge=2, le=100_000, description="Thin the steps evenly to so many.")] = 2000,
+    max_points: Annotated[
+        int, Query(ge=2, le=100_000, description="Thin the steps evenly to so many.")
+    ] = 2000,
     series: Annotated[Literal["epochs", "steps"], Query(description="Which series a CSV holds.")] = "epochs",
     accept: Annotated[str, Header()] = "",
 ) -> JobMetrics | Response:
@@ -60,7 +62,10 @@ def list_events(
     accept: Annotated[str, Header()] = "",
     last_event_id: Annotated[str | None, Header()] = None,
 ) -> Page[JobEvent] | Response:
-    """What happened to the job, numbered. As `text/event-stream` it follows, and resumes with `Last-Event-ID`."""
+    """What happened to the job, numbered.
+
+    As `text/event-stream` it follows the job to its end, and resumes with `Last-Event-ID`.
+    """
     start = _event_number(last_event_id if last_event_id is not None else after)
     page, _ = job_records.list_events(runtime, job, after=start, limit=limit)
     if "text/event-stream" in accept:

@@ -52,7 +52,7 @@ class BodyTooLargeError(HTTPException):
 
 
 class BodyLimitMiddleware:
-    """Answers 413 to a body over the route's limit, by its declared length or as soon as it has grown too long."""
+    """Answers 413 to a body over the route's limit, by its declared length or as soon as it grows past it."""
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app

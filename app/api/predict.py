@@ -110,7 +110,9 @@ async def _read_question(request: Request, max_files: int) -> Question:
 
 
 async def _from_form(request: Request, form: FormData, max_files: int) -> Question:
-    files = [part for name in ("file", "files") for part in form.getlist(name) if isinstance(part, UploadFile)]
+    files = [
+        part for name in ("file", "files") for part in form.getlist(name) if isinstance(part, UploadFile)
+    ]
     _check_count(len(files), max_files)
     pictures = [Picture(part.filename, await part.read()) for part in files]
     fields = {name: str(form[name]) for name in OPTIONS if name in form}
@@ -132,13 +134,17 @@ def _from_json(body: bytes, max_files: int) -> Question:
             pictures.append(Picture(entry.name, base64.b64decode(entry.b64, validate=True)))
         except (binascii.Error, ValueError) as error:
             raise InvalidRequestError(
-                f"/inputs/{index}/b64 is not base64.", errors=(FieldError(f"/inputs/{index}/b64", "not base64"),)
+                f"/inputs/{index}/b64 is not base64.",
+                errors=(FieldError(f"/inputs/{index}/b64", "not base64"),),
             ) from error
     return Question(pictures, asked.product, asked.job, asked.model, asked.top_k)
 
 
 def _question(request: Request, fields: dict[str, str], pictures: list[Picture]) -> Question:
-    given = {**{name: request.query_params[name] for name in OPTIONS if name in request.query_params}, **fields}
+    given = {
+        **{name: request.query_params[name] for name in OPTIONS if name in request.query_params},
+        **fields,
+    }
     top_k = given.get("top_k", "5")
     if not top_k.isdecimal() or not 1 <= int(top_k) <= 1000:
         raise InvalidRequestError(
@@ -146,7 +152,11 @@ def _question(request: Request, fields: dict[str, str], pictures: list[Picture])
             errors=(FieldError("top_k", "a whole number from 1 to 1000"),),
         )
     return Question(
-        pictures, given.get("product") or None, given.get("job") or None, given.get("model") or None, int(top_k)
+        pictures,
+        given.get("product") or None,
+        given.get("job") or None,
+        given.get("model") or None,
+        int(top_k),
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from app.errors import FieldError, InvalidRequestError, LoupeError, StorageFullError, is_disk_full
@@ -88,7 +89,11 @@ def _http_problem(request: Request, error: HTTPException) -> JSONResponse:
         HTTPStatus.NOT_FOUND: "`GET /docs` lists the paths.",
         HTTPStatus.METHOD_NOT_ALLOWED: f"Allowed here: {(error.headers or {}).get('Allow', 'see /docs')}.",
     }
-    detail = error.detail if error.detail != status.phrase else f"{request.method} {request.url.path}: {status.phrase}"
+    detail = (
+        error.detail
+        if error.detail != status.phrase
+        else f"{request.method} {request.url.path}: {status.phrase}"
+    )
     body = {
         "code": status.phrase.lower().replace(" ", "_").replace("-", "_"),
         "title": status.phrase,
@@ -102,9 +107,7 @@ def _http_problem(request: Request, error: HTTPException) -> JSONResponse:
 
 
 def _as_invalid_request(error: RequestValidationError) -> InvalidRequestError:
-    errors = tuple(
-        FieldError(_pointer(item["loc"]), _message(item)) for item in error.errors()
-    )
+    errors = tuple(FieldError(_pointer(item["loc"]), _message(item)) for item in error.errors())
     first = errors[0]
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
     return InvalidRequestError(
@@ -118,7 +121,11 @@ def _pointer(location: tuple[int | str, ...]) -> str:
     """A JSON pointer for the body, a plain name for parameters."""
     where, *rest = location
     # Pydantic names the member of a union or the validator that it tried; neither is part of the document.
-    path = [str(part) for part in rest if not str(part).startswith(("function-", "tuple[", "constrained-", "dict["))]
+    path = [
+        str(part)
+        for part in rest
+        if not str(part).startswith(("function-", "tuple[", "constrained-", "dict["))
+    ]
     return "/" + "/".join(path) if where == "body" else ".".join([*path]) or str(where)
 
 
@@ -137,9 +144,10 @@ def _known_fields(location: tuple[int | str, ...]) -> list[str]:
     from app.schemas.hyperparameters import Hyperparameters, SplitSettings
     from app.schemas.job import JobCreate
 
-    owner = {
+    shapes: dict[tuple[str, ...], type[BaseModel]] = {
         ("body", "hyperparameters"): Hyperparameters,
         ("body", "split"): SplitSettings,
         ("body",): JobCreate,
-    }.get(tuple(str(part) for part in location[:-1]))
+    }
+    owner = shapes.get(tuple(str(part) for part in location[:-1]))
     return sorted(owner.model_fields) if owner else []

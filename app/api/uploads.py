@@ -132,5 +132,3 @@ def _check_size(seen: int, limit: int) -> None:
             f"The archive is larger than {limit:,} bytes.",
             hint="Split it, import a folder by path, or raise LOUPE_MAX_UPLOAD_BYTES.",
         )
-
-

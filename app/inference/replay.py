@@ -31,6 +31,9 @@ EVALUATION, PREDICTIONS, PROBABILITIES, REPORT = (
     "probabilities.npy",
     "test_result.log",
 )
+FILES = (EVALUATION, PREDICTIONS, PROBABILITIES, REPORT)
+"""What an evaluation leaves in its folder."""
+
 MISTAKES_KEPT = 200
 _SECONDS_BETWEEN_REPORTS = 0.2
 

@@ -38,11 +38,11 @@ class UtcDateTime(TypeDecorator[datetime]):
         value = value.astimezone(UTC)
         return value if dialect.name == "postgresql" else value.replace(tzinfo=None)
 
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+    def process_result_value(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
         return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value
 
 
-class db_now(FunctionElement[float]):  # noqa: N801  (reads as the SQL function it is)
+class db_now(FunctionElement[float]):
     """The database's clock in seconds since 1970, so that hosts with wrong clocks agree on leases."""
 
     type = Float()
@@ -50,12 +50,12 @@ class db_now(FunctionElement[float]):  # noqa: N801  (reads as the SQL function 
 
 
 @compiles(db_now, "sqlite")
-def _sqlite_now(element: db_now, compiler: SQLCompiler, **kw: Any) -> str:
+def _sqlite_now(_element: db_now, _compiler: SQLCompiler, **_kw: Any) -> str:
     return "((julianday('now') - 2440587.5) * 86400.0)"
 
 
 @compiles(db_now, "postgresql")
-def _postgresql_now(element: db_now, compiler: SQLCompiler, **kw: Any) -> str:
+def _postgresql_now(_element: db_now, _compiler: SQLCompiler, **_kw: Any) -> str:
     return "extract(epoch from clock_timestamp())::double precision"
 
 

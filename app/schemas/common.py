@@ -54,7 +54,7 @@ class Problem(BaseModel):
     request_id: str | None = None
 
 
-class Page(BaseModel, Generic[T]):  # noqa: UP046  (Pydantic generics must run on Python 3.11)
+class Page(BaseModel, Generic[T]):
     """One page of a list, newest first."""
 
     data: list[T]

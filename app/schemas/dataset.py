@@ -14,7 +14,9 @@ class DatasetFromPath(Request):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"path": "/data/steel-strip"}]})
 
-    path: str = Field(min_length=1, max_length=4096, description="A folder or archive under LOUPE_DATASET_ROOTS.")
+    path: str = Field(
+        min_length=1, max_length=4096, description="A folder or archive under LOUPE_DATASET_ROOTS."
+    )
 
 
 class ClassCount(BaseModel):
@@ -27,7 +29,9 @@ class Dataset(BaseModel):
     product: str
     status: Literal["importing", "ready", "failed"]
     source: str = Field(description="Name of the uploaded file, or the path.")
-    digest: str | None = Field(description="Digest of all pictures and labels; the same pictures have the same digest.")
+    digest: str | None = Field(
+        description="Digest of all pictures and labels; the same pictures have the same digest."
+    )
     classes: list[ClassCount]
     counts: dict[str, int] | None = Field(
         description="Pictures in train, valid and test where the folders came split, else null."

@@ -14,7 +14,9 @@ class EvaluationCreate(Request):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{}]})
 
-    dataset: str | None = Field(None, description="Id of a dataset of the product; the job's own test split if not given.")
+    dataset: str | None = Field(
+        None, description="Id of a dataset of the product; the job's own test split if not given."
+    )
 
 
 class Evaluation(BaseModel):

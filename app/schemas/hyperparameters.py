@@ -17,7 +17,9 @@ class EarlyStopping(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    patience: int = Field(10, ge=1, le=10_000, description="Validations without an improvement before stopping.")
+    patience: int = Field(
+        10, ge=1, le=10_000, description="Validations without an improvement before stopping."
+    )
     min_delta: float = Field(0.0, ge=0, description="The least change that counts as an improvement.")
 
 
@@ -37,7 +39,9 @@ class Hyperparameters(BaseModel):
 
     epochs: int = Field(30, ge=1, le=10_000, description="Passes over the train split.")
     batch_size: int = Field(32, ge=1, le=4096, description="Pictures in one training step.")
-    image_size: ImageSize | None = Field(None, description="Input size in pixels; null takes the network's own.")
+    image_size: ImageSize | None = Field(
+        None, description="Input size in pixels; null takes the network's own."
+    )
     optimizer: Literal["adamw", "adam", "sgd", "rmsprop"] = Field("adamw", description="Update rule.")
     learning_rate: float = Field(1e-3, gt=0, le=10, description="Peak learning rate.")
     learning_rate_schedule: Literal["constant", "cosine", "step", "exponential"] = Field(
@@ -48,37 +52,51 @@ class Hyperparameters(BaseModel):
     decay_rate: float = Field(0.1, gt=0, le=1, description="step, exponential: factor of one decay.")
     momentum: float = Field(0.9, ge=0, lt=1, description="sgd, rmsprop: momentum.")
     weight_decay: float = Field(1e-4, ge=0, le=1, description="Decoupled weight decay on kernels.")
-    label_smoothing: float = Field(0.0, ge=0, lt=1, description="Probability mass spread over the other classes.")
-    dropout: float | None = Field(None, ge=0, lt=1, description="Rate before the classifier; null takes the network's own.")
+    label_smoothing: float = Field(
+        0.0, ge=0, lt=1, description="Probability mass spread over the other classes."
+    )
+    dropout: float | None = Field(
+        None, ge=0, lt=1, description="Rate before the classifier; null takes the network's own."
+    )
     augmentation: Literal["none", "light", "strong"] = Field(
         "light",
-        description="none; light: flip, small shift and zoom, brightness and contrast; strong: more of each and cutout.",
+        description="light: flip, shift, zoom, brightness and contrast; strong: more of each and cutout.",
     )
     horizontal_flip: bool = Field(True, description="Whether augmentation may mirror pictures left to right.")
     class_weights: Literal["none", "balanced"] | dict[str, Annotated[float, Field(gt=0)]] = Field(
-        "none", description="Weight of each class in the loss: none, balanced (inverse frequency), or by class name."
+        "none",
+        description="Weight of each class in the loss: none, balanced (inverse frequency), or by class name.",
     )
-    validation_freq: int = Field(1, ge=1, description="Epochs between two validations; the last epoch is always validated.")
+    validation_freq: int = Field(
+        1, ge=1, description="Epochs between two validations; the last epoch is always validated."
+    )
     monitor: Literal["valid_accuracy", "valid_loss"] = Field(
-        "valid_accuracy", description="What decides the best epoch; ties go to the lower validation loss, then the earlier epoch."
+        "valid_accuracy",
+        description="What decides the best epoch; ties: lower validation loss, then the earlier epoch.",
     )
     early_stopping: Annotated[EarlyStopping | None, BeforeValidator(_early_stopping)] = Field(
         None, description="null trains all epochs; true, a patience, or {patience, min_delta}."
     )
     min_accuracy: float | None = Field(
-        None, ge=0, le=1,
-        description="Test accuracy under which no model is saved; null takes the product's gate, 0 if it has none.",
+        None,
+        ge=0,
+        le=1,
+        description="Test accuracy under which no model is saved; null takes the product's gate, or 0.",
     )
     shuffle_buffer: int | None = Field(
         None, ge=1, description="Pictures in the shuffle buffer; null shuffles the whole train split."
     )
     mixed_precision: bool | None = Field(
-        None, description="Compute in 16 bits, keep weights in 32; null turns it on where the GPU gains from it."
+        None,
+        description="Compute in 16 bits, keep weights in 32; null turns it on where the GPU gains from it.",
     )
     deterministic: bool | None = Field(
-        None, description="Bit-equal results for equal input; null turns it on for CPU, where it costs little."
+        None,
+        description="Bit-equal results for equal input; null turns it on for CPU, where it costs little.",
     )
-    seed: int = Field(0, ge=0, le=2**31 - 1, description="Seed of initial weights, data order, augmentation and split.")
+    seed: int = Field(
+        0, ge=0, le=2**31 - 1, description="Seed of initial weights, data order, augmentation and split."
+    )
 
     @model_validator(mode="after")
     def _check_size(self) -> Self:
@@ -109,7 +127,9 @@ class SplitSettings(BaseModel):
     train: Share = Field(0.7, description="Ratio, or number of pictures.")
     valid: Share = Field(0.15, description="Ratio, or number of pictures.")
     test: Share = Field(0.15, description="Ratio, or number of pictures.")
-    seed: int | None = Field(None, ge=0, le=2**31 - 1, description="Seed of the draw; null takes the job's seed.")
+    seed: int | None = Field(
+        None, ge=0, le=2**31 - 1, description="Seed of the draw; null takes the job's seed."
+    )
 
     @model_validator(mode="after")
     def _check_shares(self) -> Self:
@@ -117,7 +137,9 @@ class SplitSettings(BaseModel):
         if min(shares) <= 0:
             raise ValueError("train, valid and test must each be greater than 0")
         if not self.is_counts and abs(sum(shares) - 1) > 1e-6:
-            raise ValueError(f"ratios must add up to 1, these add up to {sum(shares):g}; or give whole numbers as counts")
+            raise ValueError(
+                f"ratios must add up to 1, these add up to {sum(shares):g}; or give whole numbers as counts"
+            )
         return self
 
     @property

@@ -28,8 +28,12 @@ class JobCreate(Request):
     )
 
     product: Slug
-    dataset: str | None = Field(None, description="Id of a ready dataset of the product; the newest if not given.")
-    network: str | None = Field(None, description="Name of a network, see `GET /networks`; the product's default if not given.")
+    dataset: str | None = Field(
+        None, description="Id of a ready dataset of the product; the newest if not given."
+    )
+    network: str | None = Field(
+        None, description="Name of a network, see `GET /networks`; the product's default if not given."
+    )
     hyperparameters: Hyperparameters = Field(default_factory=Hyperparameters)
     split: SplitSettings = Field(default_factory=SplitSettings)
     metadata: dict[str, Annotated[str, Field(max_length=1000)]] = Field(
@@ -79,7 +83,9 @@ class Job(BaseModel):
     seed: int | None
     progress: Progress
     best: BestEpoch | None
-    model: str | None = Field(description="The model that came out; null until then, or when the gate kept it out.")
+    model: str | None = Field(
+        description="The model that came out; null until then, or when the gate kept it out."
+    )
     gate: GateResult | None
     error: Problem | None
     attempt: int = Field(description="How often a worker has taken the job up.")

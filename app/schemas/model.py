@@ -18,10 +18,16 @@ class Model(BaseModel):
     network: str
     labels: list[str] = Field(description="Classes in the order of the model's outputs.")
     aliases: list[str]
-    digest: str = Field(description="Digest of the artifact's manifest, which holds that of each of its files.")
-    weights_sha256: str = Field(description="SHA-256 over all weight bytes in the order of the network's variables.")
+    digest: str = Field(
+        description="Digest of the artifact's manifest, which holds that of each of its files."
+    )
+    weights_sha256: str = Field(
+        description="SHA-256 over all weight bytes in the order of the network's variables."
+    )
     bytes: int
-    metrics: dict[str, Any] = Field(description="Metrics on the untouched test split, measured through the served path.")
+    metrics: dict[str, Any] = Field(
+        description="Metrics on the untouched test split, measured through the served path."
+    )
     serving: dict[str, Any]
     created_at: Timestamp
 
@@ -39,7 +45,9 @@ class Network(BaseModel):
     image_size: int = Field(description="Default height and width in pixels.")
     min_image_size: int
     parameters: int = Field(description="Trainable parameters at 1,000 classes.")
-    macs: int = Field(description="Multiply-accumulates of convolutions and dense layers at the default size.")
+    macs: int = Field(
+        description="Multiply-accumulates of convolutions and dense layers at the default size."
+    )
     paper: str
     paper_url: str
     aliases: list[str]

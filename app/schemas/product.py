@@ -10,7 +10,9 @@ from app.schemas.common import Request, Slug, Timestamp
 class ProductGate(Request):
     """What a new model must reach."""
 
-    min_accuracy: float | None = Field(None, ge=0, le=1, description="Test accuracy under which no model is saved.")
+    min_accuracy: float | None = Field(
+        None, ge=0, le=1, description="Test accuracy under which no model is saved."
+    )
 
 
 class ProductCreate(Request):
@@ -24,7 +26,9 @@ class ProductCreate(Request):
     )
 
     id: Slug
-    name: str | None = Field(None, min_length=1, max_length=200, description="For people; the id if not given.")
+    name: str | None = Field(
+        None, min_length=1, max_length=200, description="For people; the id if not given."
+    )
     default_network: str | None = Field(None, description="Network of jobs that name none.")
     gate: ProductGate = Field(default_factory=lambda: ProductGate(min_accuracy=None))
 
@@ -42,5 +46,7 @@ class Product(BaseModel):
     name: str
     default_network: str | None
     gate: ProductGate
-    champion: str | None = Field(description="Id of the model that answers predictions, null before there is one.")
+    champion: str | None = Field(
+        description="Id of the model that answers predictions, null before there is one."
+    )
     created_at: Timestamp

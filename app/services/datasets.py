@@ -24,7 +24,11 @@ from app.services.products import require_product
 
 
 def import_upload(
-    runtime: Runtime, product_id: str, upload: Path, filename: str, idempotent: IdempotentRequest | None = None
+    runtime: Runtime,
+    product_id: str,
+    upload: Path,
+    filename: str,
+    idempotent: IdempotentRequest | None = None,
 ) -> Answer:
     """Accepts an archive that already lies in the scratch folder; its import becomes a job."""
     return _start_import(runtime, product_id, upload, filename, idempotent, is_upload=True)
@@ -34,9 +38,7 @@ def import_path(
     runtime: Runtime, product_id: str, path: str, idempotent: IdempotentRequest | None = None
 ) -> Answer:
     """Accepts a folder or archive on this machine, if it lies under an allowed root."""
-    return _start_import(
-        runtime, product_id, _allowed_path(runtime, path), path, idempotent, is_upload=False
-    )
+    return _start_import(runtime, product_id, _allowed_path(runtime, path), path, idempotent, is_upload=False)
 
 
 def get_dataset(runtime: Runtime, dataset_id: str) -> schemas.Dataset:
@@ -174,9 +176,7 @@ def _start_import(
                 source.unlink(missing_ok=True)
             return before
         require_product(session, product_id)
-        dataset = Dataset(
-            id=new_id("dst"), product_id=product_id, status="importing", source=name[-1024:]
-        )
+        dataset = Dataset(id=new_id("dst"), product_id=product_id, status="importing", source=name[-1024:])
         session.add(dataset)
         session.flush()
         job = Job(
@@ -234,5 +234,5 @@ def _item_to_schema(item: Item, splits: dict[str, str] | None) -> schemas.Datase
         sha256=item.sha256,
         bytes=item.bytes,
         notes=list(item.notes),
-        split=splits.get(item.id) if splits is not None else item.split,  # type: ignore[arg-type]
+        split=splits.get(item.id) if splits is not None else item.split,
     )

@@ -36,7 +36,9 @@ def create_evaluation(
         if model is None:
             raise ConflictError(
                 f"Job {job_id} is {trained.status} and has no model to evaluate.",
-                hint="See the job's `gate` and `error`." if trained.status in TERMINAL else "Wait for its end.",
+                hint="See the job's `gate` and `error`."
+                if trained.status in TERMINAL
+                else "Wait for its end.",
             )
         dataset_id = request.dataset or trained.dataset_id
         dataset = require_ready(require_dataset(session, dataset_id))

@@ -25,9 +25,7 @@ def get_metrics(
     with runtime.db.read() as session:
         job = require_job(session, job_id)
         newest, count = session.execute(
-            select(func.max(JobStep.step), func.count()).where(
-                JobStep.job_id == job_id, JobStep.step > since
-            )
+            select(func.max(JobStep.step), func.count()).where(JobStep.job_id == job_id, JobStep.step > since)
         ).one()
         epochs = session.scalars(
             select(JobEpoch).where(JobEpoch.job_id == job_id, JobEpoch.step > since).order_by(JobEpoch.epoch)
@@ -46,7 +44,7 @@ def get_metrics(
 def list_events(
     runtime: Runtime, job_id: str, *, after: int = 0, limit: int = 100
 ) -> tuple[Page[schemas.JobEvent], bool]:
-    """The events after number ``after``, oldest first, and whether the job has ended so that no more follow."""
+    """The events after number ``after``, oldest first, and whether no more can follow."""
     with runtime.db.read() as session:
         job = require_job(session, job_id)
         rows = session.scalars(

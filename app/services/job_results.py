@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.artifacts import open_artifact
+from app.inference.replay import FILES as EVALUATION_FILES
 from app.models import Alias, Evaluation, Job, Product, TrainedModel
 from app.models.alias import CHAMPION
 from app.models.base import new_id, utc_now
@@ -17,8 +19,8 @@ from app.services.job_runs import Claim, complete, hold
 from app.services.job_states import append_event
 
 
-def finish_training(runtime: Runtime, claim: Claim, result: dict[str, Any], folder: Path) -> None:
-    """Publishes the artifact and the evaluation that the child left in ``folder``, then ends the job.
+def finish_training(runtime: Runtime, claim: Claim, result: dict[str, Any]) -> None:
+    """Publishes the artifact and the evaluation that the child left, then ends the job.
 
     Files first, under a name that holds the fence; the row that makes them visible is written only while the
     claim still stands, so a stale worker leaves files that nobody sees.
@@ -26,14 +28,14 @@ def finish_training(runtime: Runtime, claim: Claim, result: dict[str, Any], fold
     model_id = claim.job_id.replace("job_", "mdl_", 1)
     model_folder = runtime.storage.models / model_id / f"{claim.fence:04d}"
     evaluation_folder = runtime.storage.job(claim.job_id) / "evaluations" / f"final-{claim.fence:04d}"
-    _publish_once(runtime, folder / "evaluation", evaluation_folder)
+    _publish_evaluation(runtime, Path(result["verification"]), evaluation_folder)
     if result["artifact"] is not None:
-        _publish_once(runtime, Path(result["artifact"]), model_folder)
+        runtime.storage.publish(Path(result["artifact"]), model_folder)
     with runtime.db.write() as session:
         job = hold(session, claim)
         job.stop_reason = result["stop_reason"]
         job.best = result["best"]
-        job.result = {name: value for name, value in result.items() if name not in ("artifact", "evaluation")}
+        job.result = {name: result[name] for name in ("weights_sha256", "epochs_run", "is_exact", "parity")}
         model = None
         reasons = []
         if result["artifact"] is None:
@@ -62,7 +64,7 @@ def finish_evaluation(runtime: Runtime, claim: Claim, result: dict[str, Any], fo
         payload = session.get_one(Job, claim.job_id).payload
     evaluation_id = claim.job_id.replace("job_", "evl_", 1)
     target = runtime.storage.job(payload["job"]) / "evaluations" / f"{evaluation_id}-{claim.fence:04d}"
-    _publish_once(runtime, folder / "evaluation", target)
+    _publish_evaluation(runtime, folder, target)
     with runtime.db.write() as session:
         job = hold(session, claim)
         session.add(
@@ -79,9 +81,12 @@ def finish_evaluation(runtime: Runtime, claim: Claim, result: dict[str, Any], fo
         complete(session, job, evaluation=evaluation_id)
 
 
-def _publish_once(runtime: Runtime, source: Path, target: Path) -> None:
-    if source.exists() and not target.exists():
-        runtime.storage.publish(source, target)
+def _publish_evaluation(runtime: Runtime, source: Path, target: Path) -> None:
+    """Moves the files of an evaluation out of its working folder."""
+    with runtime.storage.scratch_folder("evaluation") as aside:
+        for name in EVALUATION_FILES:
+            (source / name).rename(aside / name)
+        runtime.storage.publish(aside, target)
 
 
 def _below_threshold(job: Job, result: dict[str, Any]) -> str:
@@ -113,7 +118,7 @@ def _register(
         bytes=sum(file.stat().st_size for file in folder.iterdir()),
         labels=list(manifest.labels),
         metrics=result["evaluation"]["metrics"],
-        serving={**manifest.serving, "parity": result["parity"]},
+        serving={**asdict(manifest.serving), "parity": result["parity"]},
     )
     session.add(model)
     session.flush()

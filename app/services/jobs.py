@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.child import write_json
-from app.datasets.manifest import DatasetManifest, load_manifest
+from app.datasets.manifest import DatasetManifest, Split, load_manifest
 from app.datasets.split import split_dataset
 from app.errors import ConflictError, FieldError, ImageSizeError, InvalidRequestError, NotFoundError
 from app.models import Dataset, Job, Product, TrainedModel
@@ -112,8 +112,10 @@ def stop_job(runtime: Runtime, job_id: str) -> tuple[schemas.Job, bool]:
     with runtime.db.write() as session:
         job = lock_job(session, job_id)
         if job.kind != "training":
-            raise ConflictError(f"Job {job_id} is an {job.kind}; only trainings can be stopped early.",
-                                hint="`POST /jobs/<id>/cancel` ends it and keeps nothing.")
+            raise ConflictError(
+                f"Job {job_id} is an {job.kind}; only trainings can be stopped early.",
+                hint="`POST /jobs/<id>/cancel` ends it and keeps nothing.",
+            )
         if job.status in TERMINAL:
             raise ConflictError(f"Job {job_id} is {job.status} already; there is nothing to stop.")
         if job.attempt == 0:
@@ -135,7 +137,9 @@ def mark_cancelled(session: Session, job: Job) -> None:
     if job.kind == "import":
         dataset = session.get_one(Dataset, job.dataset_id)
         dataset.status = "failed"
-        dataset.error = ConflictError("The import was cancelled.", hint="Import the pictures again.").as_dict()
+        dataset.error = ConflictError(
+            "The import was cancelled.", hint="Import the pictures again."
+        ).as_dict()
         dataset.ready_at = utc_now()
 
 
@@ -185,7 +189,7 @@ def to_schema(session: Session, job: Job) -> schemas.Job:
 
 def _plan(
     runtime: Runtime, session: Session, request: schemas.JobCreate
-) -> tuple[schemas.JobPlan, dict[str, str]]:
+) -> tuple[schemas.JobPlan, dict[str, Split]]:
     product = require_product(session, request.product)
     dataset = _choose_dataset(session, product, request.dataset)
     manifest = load_manifest(runtime.storage.dataset(dataset.id))
@@ -254,6 +258,8 @@ def _resolve(request: schemas.JobCreate, product: Product, manifest: DatasetMani
             raise InvalidRequestError(
                 f"class_weights names classes that the dataset does not have: {', '.join(unknown)}.",
                 hint=f"Its classes: {', '.join(manifest.classes)}.",
-                errors=tuple(FieldError(f"/hyperparameters/class_weights/{name}", "no such class") for name in unknown),
+                errors=tuple(
+                    FieldError(f"/hyperparameters/class_weights/{name}", "no such class") for name in unknown
+                ),
             )
     return given.model_copy(update=changes)

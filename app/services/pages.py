@@ -19,7 +19,7 @@ S = TypeVar("S")
 
 def fetch_page(
     session: Session,
-    query: Select[tuple[R]],
+    query: Select[R],
     key: InstrumentedAttribute[str],
     to_schema: Callable[[R], S],
     *,

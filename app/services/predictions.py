@@ -55,7 +55,9 @@ def predict(
         model=_model_schema(choice), results=results, errors=sum(item.error is not None for item in results)
     )
     if len(results) == 1:
-        only = {name: getattr(results[0], name) for name in schemas.PredictionItem.model_fields if name != "error"}
+        only = {
+            name: getattr(results[0], name) for name in schemas.PredictionItem.model_fields if name != "error"
+        }
         answer = schemas.Predictions(**{**dict(answer), **only})
     return answer
 
@@ -85,9 +87,7 @@ def _predict_one(
         ),
         predictions=ranked,
         top=ranked[0],
-        timing=schemas.PredictionTiming(
-            queue_ms=queue_ms, decode_ms=decode_ms, inference_ms=inference_ms
-        ),
+        timing=schemas.PredictionTiming(queue_ms=queue_ms, decode_ms=decode_ms, inference_ms=inference_ms),
         warnings=list(image.notes),
     )
 

@@ -25,7 +25,9 @@ def create_product(
         if (before := recall(session, idempotent)) is not None:
             return before
         if session.get(Product, request.id) is not None:
-            raise ConflictError(f"Product {request.id!r} exists already.", hint="Choose another id, or use it.")
+            raise ConflictError(
+                f"Product {request.id!r} exists already.", hint="Choose another id, or use it."
+            )
         product = Product(
             id=request.id,
             name=request.name or request.id,
@@ -47,7 +49,12 @@ def get_product(runtime: Runtime, product_id: str) -> schemas.Product:
 def list_products(runtime: Runtime, *, limit: int, after: str | None) -> Page[schemas.Product]:
     with runtime.db.read() as session:
         return fetch_page(
-            session, select(Product), Product.id, lambda row: to_schema(session, row), limit=limit, after=after
+            session,
+            select(Product),
+            Product.id,
+            lambda row: to_schema(session, row),
+            limit=limit,
+            after=after,
         )
 
 
@@ -86,7 +93,8 @@ def require_product(session: Session, product_id: str) -> Product:
     product = session.get(Product, product_id)
     if product is None:
         raise NotFoundError(
-            f"There is no product {product_id!r}.", hint="`GET /products` lists them; `POST /products` makes one."
+            f"There is no product {product_id!r}.",
+            hint="`GET /products` lists them; `POST /products` makes one.",
         )
     return product
 

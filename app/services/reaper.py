@@ -40,9 +40,7 @@ def take_reaper_lease(runtime: Runtime, owner: str) -> bool:
         return row is not None
 
 
-def reclaim_lost_jobs(
-    runtime: Runtime, *, is_gone: Callable[[str], bool], trust_expiry: bool
-) -> list[str]:
+def reclaim_lost_jobs(runtime: Runtime, *, is_gone: Callable[[str], bool], trust_expiry: bool) -> list[str]:
     """Gives back running jobs whose worker is gone; returns their ids.
 
     ``is_gone(owner)`` tells for an owner on this machine that its process has ended, which needs no waiting.
@@ -54,7 +52,7 @@ def reclaim_lost_jobs(
         hint="Memory is the usual reason: see the worker's log and the system's.",
     ).as_dict()
     with runtime.db.write() as session:
-        now = session.scalar(select(db_now()))
+        now = session.scalar(select(db_now())) or 0.0
         running = session.scalars(
             select(Job).where(Job.status == "running").with_for_update(skip_locked=True)
         ).all()
@@ -98,7 +96,5 @@ def announce_unheard_jobs(runtime: Runtime) -> int:
                 announced.append(job_id)
     if announced:
         with runtime.db.write() as session:
-            session.execute(
-                update(Job).where(Job.id.in_(announced)).values(dispatched_at=db_now())
-            )
+            session.execute(update(Job).where(Job.id.in_(announced)).values(dispatched_at=db_now()))
     return len(announced)

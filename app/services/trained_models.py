@@ -60,10 +60,8 @@ def list_aliases(runtime: Runtime, product_id: str) -> list[schemas.Alias]:
         ]
 
 
-def choose_model(
-    runtime: Runtime, *, product: str | None, job: str | None, model: str | None
-) -> ModelChoice:
-    """The model named by ``model``, or of ``job``, or behind the champion (or ``product@alias``) of ``product``."""
+def choose_model(runtime: Runtime, *, product: str | None, job: str | None, model: str | None) -> ModelChoice:
+    """The model ``model``, or that of ``job``, or the one behind ``product`` or ``product@alias``."""
     if product is None and job is None and model is None:
         raise InvalidRequestError(
             "Say which model is asked: give `product`, `job` or `model`.",
@@ -79,7 +77,7 @@ def choose_model(
         wanted = product.partition("@")[0] if product else row.product_id
         if row.product_id != wanted or (job is not None and row.job_id != job):
             raise InvalidRequestError(
-                f"Model {row.id} is of product {row.product_id!r} and job {row.job_id}, not of what was asked for.",
+                f"Model {row.id} is of product {row.product_id!r} and job {row.job_id}, not as asked.",
                 hint="Give only one of `product`, `job` and `model`.",
             )
         return ModelChoice(row.id, row.product_id, row.version, row.digest, row.folder, alias)
@@ -98,7 +96,9 @@ def _model_of_job(session: Session, job_id: str) -> TrainedModel:
     if model is None:
         raise ConflictError(
             f"Job {job_id} is {job.status} and has no model.",
-            hint="See the job's `gate` and `error`." if job.status in TERMINAL else "Wait until it has succeeded.",
+            hint="See the job's `gate` and `error`."
+            if job.status in TERMINAL
+            else "Wait until it has succeeded.",
         )
     return model
 

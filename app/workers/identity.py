@@ -21,7 +21,7 @@ def is_gone(owner: str) -> bool:
     if machine != _machine().removesuffix("|pid") or not pid.isdigit():
         return False
     try:
-        return abs(psutil.Process(int(pid)).create_time() - float(started)) > 1
+        return bool(abs(psutil.Process(int(pid)).create_time() - float(started)) > 1)
     except psutil.NoSuchProcess:
         return True
 
@@ -31,5 +31,5 @@ def _machine() -> str:
     boot = Path("/proc/sys/kernel/random/boot_id")
     boot_id = boot.read_text(encoding="ascii").strip() if boot.exists() else f"{psutil.boot_time():.0f}"
     namespace = Path("/proc/self/ns/pid")
-    where = os.readlink(namespace) if namespace.is_symlink() else ""
+    where = str(namespace.readlink()) if namespace.is_symlink() else ""
     return f"{socket.gethostname()}|{boot_id}|{where}|pid"

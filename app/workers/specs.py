@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from app.models import Job, JobEvent, TrainedModel
+from app.models import Job, JobEvent, JobStep, TrainedModel
 from app.runtime import Runtime
 from app.services.job_runs import Claim
 
@@ -43,6 +43,7 @@ def _training(runtime: Runtime, session: Session, job: Job) -> dict[str, Any]:
         "resume_from": [str(folder) for folder in _checkpoints(session, job)],
         "logs": str(storage.job_logs(job.id)),
         "out": str(storage.attempt(job.id, job.fence) / "artifact"),
+        "reported_step": session.scalar(select(func.max(JobStep.step)).where(JobStep.job_id == job.id)),
         "checkpoint_seconds": runtime.settings.checkpoint_seconds,
     }
 

@@ -18,7 +18,15 @@ from typing import Any, TypeVar
 import psutil
 
 from app import child
-from app.errors import CrashedError, LoupeError, OutOfMemoryError, StalledError, UnavailableError
+from app.errors import (
+    CrashedError,
+    LoupeError,
+    OutOfMemoryError,
+    StalledError,
+    StorageFullError,
+    UnavailableError,
+    is_disk_full,
+)
 from app.runtime import Runtime
 from app.services import job_results, job_runs
 from app.services.job_runs import Claim, ClaimLostError, Wishes
@@ -62,7 +70,7 @@ class Supervisor:
         except Exception as error:
             logger.exception("job %s: the supervisor failed", self._claim.job_id)
             self._kill()
-            problem = error if isinstance(error, LoupeError) else CrashedError(f"{type(error).__name__}: {error}")
+            problem = _as_loupe_error(error)
             with contextlib.suppress(ClaimLostError):
                 self._persist(lambda: job_runs.fail(self._runtime, self._claim, problem.as_dict()))
         finally:
@@ -107,7 +115,8 @@ class Supervisor:
                     self._finish_sent = True
             if now - self._last_progress > self._runtime.settings.stall_seconds:
                 self._kill()
-                self._give_up(StalledError(f"No progress for {self._runtime.settings.stall_seconds:.0f} seconds."))
+                limit = self._runtime.settings.stall_seconds
+                self._give_up(StalledError(f"No progress for {limit:.0f} seconds."))
                 return
         self._drain()
         self._settle(self._process.returncode)
@@ -151,10 +160,10 @@ class Supervisor:
     def _finish(self, result: dict[str, Any]) -> None:
         match self._claim.kind:
             case "training":
-                job_results.finish_training(self._runtime, self._claim, result, self._folder)
+                job_results.finish_training(self._runtime, self._claim, result)
                 self._runtime.storage.remove(self._runtime.storage.job_checkpoints(self._claim.job_id))
             case "import":
-                job_results.finish_import(self._runtime, self._claim, result)
+                job_runs.finish_import(self._runtime, self._claim, result)
             case _:
                 job_results.finish_evaluation(self._runtime, self._claim, result, self._folder)
 
@@ -162,14 +171,14 @@ class Supervisor:
         self._persist(lambda: job_runs.retry_or_fail(self._runtime, self._claim, error.as_dict()))
 
     def _persist(self, write: Callable[[], T]) -> T:
-        """Repeats ``write`` until the database answers; raises ClaimLostError if the job moved on meanwhile."""
+        """Repeats ``write`` until the database answers; raises ClaimLostError if the job moved on."""
         while True:
             try:
                 return write()
             except UnavailableError as error:
-                if self._shutdown.is_set() and self._release_deadline is not None:
-                    if time.monotonic() > self._release_deadline:
-                        raise ClaimLostError(self._claim.job_id) from error
+                deadline = self._release_deadline
+                if self._shutdown.is_set() and deadline is not None and time.monotonic() > deadline:
+                    raise ClaimLostError(self._claim.job_id) from error
                 time.sleep(1)
 
     def _pass_on_shutdown(self) -> None:
@@ -217,6 +226,12 @@ class Supervisor:
         self._process.wait()
         if self._process.stdin is not None:
             self._process.stdin.close()
+
+
+def _as_loupe_error(error: Exception) -> LoupeError:
+    if is_disk_full(error):
+        return StorageFullError(str(error), hint="Free some space where LOUPE_HOME lives, then start again.")
+    return error if isinstance(error, LoupeError) else CrashedError(f"{type(error).__name__}: {error}")
 
 
 def _oom_kills() -> int:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import op
-from app.models.base import Json
-from app.models.base import UtcDateTime
+
+from app.models.base import Json, UtcDateTime
 
 revision = "f7548c19b6fd"
 down_revision = None
