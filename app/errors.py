@@ -149,7 +149,7 @@ class OutOfMemoryError(TrainingError):
 
 
 class CrashedError(TrainingError):
-    code, title, retryable = "crashed", "The training process crashed", True
+    code, title, retryable = "crashed", "The process crashed", True
 
 
 class StalledError(TrainingError):

@@ -191,10 +191,10 @@ def _apply(session: Session, job: Job, line: dict[str, Any]) -> None:
         case "step":
             job.progress = _training_progress(job, line)
         case "progress":
-            total = max(1, line["total"])
-            job.progress = {**job.progress, "done": line["done"], "total": line["total"]}
-            if job.kind != "training":
-                job.progress = {**job.progress, "fraction": min(1.0, line["done"] / total)}
+            done, total = line["done"], line["total"]
+            job.progress = {**job.progress, "done": done, "total": total}
+            if job.kind != "training" and total:
+                job.progress = {**job.progress, "fraction": min(1.0, done / total)}
         case "epoch":
             if line["best"] and line["valid"]:
                 metric = (job.hyperparameters or {})["monitor"]
