@@ -23,16 +23,9 @@ from app.errors import DatasetError
 from app.evaluation.metrics import decide, evaluate_predictions
 from app.evaluation.mistakes import list_mistakes
 from app.evaluation.report import format_report
+from app.inference.files import EVALUATION, PREDICTIONS, PROBABILITIES, REPORT
+from app.inference.files import FILES as FILES
 from app.inference.predictor import Predictor
-
-EVALUATION, PREDICTIONS, PROBABILITIES, REPORT = (
-    "evaluation.json",
-    "predictions.csv",
-    "probabilities.npy",
-    "test_result.log",
-)
-FILES = (EVALUATION, PREDICTIONS, PROBABILITIES, REPORT)
-"""What an evaluation leaves in its folder."""
 
 MISTAKES_KEPT = 200
 _SECONDS_BETWEEN_REPORTS = 0.2
@@ -45,7 +38,7 @@ def evaluate_artifact(
 
     ``spec``: ``artifact``, ``dataset`` and ``image_root`` are folders; ``split`` is the path of a JSON file
     from item id to split, or null for the split that the dataset came with; ``subset`` is one of its splits,
-    or null for all pictures. Leaves the four files named above in ``folder``; the result is
+    or null for all pictures. Leaves ``FILES`` in ``folder``; the result is
     ``{"evaluation": …}``. Raises ArtifactError, DatasetError, and Released when asked to leave.
     """
     reporter.stage("evaluating")

@@ -23,8 +23,9 @@ from app.artifacts import Artifact
 from app.child import ExitCode, Released, Reporter, StopSignal
 from app.datasets.manifest import Item, Split, create_manifest, image_path, item_id, write_manifest
 from app.errors import ArtifactError, DatasetError
+from app.inference.files import EVALUATION, PREDICTIONS, PROBABILITIES, REPORT
 from app.inference.predictor import Predictor
-from app.inference.replay import EVALUATION, PREDICTIONS, PROBABILITIES, REPORT, evaluate_artifact
+from app.inference.replay import evaluate_artifact
 
 
 @dataclass
