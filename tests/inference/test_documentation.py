@@ -1,0 +1,89 @@
+"""What ``docs/artifacts.md`` and ``docs/evaluation.md`` say about the files is so."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from app.artifacts import MANIFEST, Artifact
+from app.evaluation.metrics import CALIBRATION_BINS, RESAMPLES, evaluate_predictions
+from app.evaluation.mistakes import Mistake
+from app.images import RESIZE_RULE
+from app.inference.files import FILES
+from app.inference.predictor import Predictor
+from app.inference.replay import MISTAKES_KEPT
+
+DOCS = Path(__file__).parents[2] / "docs"
+ARTIFACTS = (DOCS / "artifacts.md").read_text(encoding="utf-8")
+EVALUATION = (DOCS / "evaluation.md").read_text(encoding="utf-8")
+
+
+def keys_of(value: Any) -> Iterator[str]:
+    """Every key at every depth."""
+    if isinstance(value, dict):
+        for key, child in value.items():
+            yield key
+            yield from keys_of(child)
+    elif isinstance(value, list | tuple):
+        for child in value:
+            yield from keys_of(child)
+
+
+def words(text: str) -> set[str]:
+    """Everything set as code, and the members of a set of braces."""
+    return {word for code in re.findall(r"`([^`\n]+)`", text) for word in re.findall(r"[\w.]+", code)}
+
+
+def test_every_key_of_an_evaluation_is_explained() -> None:
+    labels, probabilities = np.array([0, 1]), np.array([[0.6, 0.4], [0.7, 0.3]], np.float32)
+    evaluation = evaluate_predictions(labels, probabilities, ("a", "b")).as_dict()
+    assert set(keys_of(evaluation)) | set(Mistake.__dataclass_fields__) <= words(EVALUATION)
+    assert set(FILES) <= words(EVALUATION)
+
+
+def test_every_key_of_a_manifest_is_explained(artifact: Artifact) -> None:
+    manifest = json.loads((artifact.folder / MANIFEST).read_text())
+    manifest["files"] = list(manifest["files"].values())
+    assert set(keys_of(manifest)) <= words(ARTIFACTS)
+    assert {*artifact.manifest.files, MANIFEST} <= words(ARTIFACTS)
+
+
+@pytest.mark.parametrize(
+    ("text", "statement"),
+    [
+        (EVALUATION, f"{RESAMPLES:,} times"),
+        (EVALUATION, f"{CALIBRATION_BINS} `bins`"),
+        (EVALUATION, f"the {MISTAKES_KEPT} most confident"),
+        (ARTIFACTS, f"`{RESIZE_RULE}`"),
+    ],
+)
+def test_a_number_that_is_set_in_the_code_is_the_one_in_the_text(text: str, statement: str) -> None:
+    assert statement in text
+
+
+def test_the_code_for_use_without_loupe_gives_the_served_answer(
+    artifact: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    shutil.copytree(artifact.folder, elsewhere / "artifact")
+    noise = np.random.default_rng(1).integers(0, 256, (70, 90, 3), dtype=np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(noise).save(elsewhere / "picture.jpg", exif=exif)
+    monkeypatch.chdir(elsewhere)
+
+    [code] = re.findall(r"```python\n(.*?)```", ARTIFACTS, re.DOTALL)
+    namespace: dict[str, Any] = {}
+    exec(code, namespace)
+
+    expected = Predictor(artifact).predict_bytes((elsewhere / "picture.jpg").read_bytes())[1]
+    assert list(namespace["answers"].values()) == expected.tolist()
+    assert artifact.manifest.labels[int(expected.argmax())] in capsys.readouterr().out
