@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from app.datasets.manifest import SPLITS, DatasetManifest, Item, Split, read_image
-from app.datasets.tfrecord import INDEX, write_records
+from app.datasets.tfrecord import write_records
 
 Progress = Callable[[int, int], None]
 Assignment = dict[str, Split]  # item id → split
@@ -74,7 +74,7 @@ def export_records(
                 write_records(
                     part, image_root, records.size, scratch, compression=records.compression, progress=report
                 )
-                for path in [*sorted(scratch.glob("*.tfrecord*")), scratch / INDEX]:
+                for path in sorted(scratch.glob("*.tfrecord*")):
                     tar.add(path, f"{folder or 'all'}/{path.name}", filter=_without_origin)
                 shutil.rmtree(scratch)
                 done += len(items)

@@ -1,0 +1,303 @@
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import struct
+import tarfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.datasets.archives import open_archive
+from app.datasets.sources import DamagedEntryError, Limits
+from app.errors import ArchiveError, UnsafeArchiveError
+
+
+def walk(path: Path, **limits: Any) -> dict[str, bytes]:
+    with open_archive(path, Limits(**limits)) as source:
+        return {file.name: file.read() for file in source.files()}
+
+
+def add_member(path: Path, member: tarfile.TarInfo, content: bytes = b"", **options: Any) -> Path:
+    with tarfile.open(path, "w", **options) as archive:
+        archive.addfile(member, io.BytesIO(content))
+    return path
+
+
+def refused(path: Path, match: str, kind: type[ArchiveError] = UnsafeArchiveError, **limits: Any) -> None:
+    with pytest.raises(kind, match=match) as caught:
+        walk(path, **limits)
+    assert type(caught.value) is kind
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz", "tar.bz2"])
+def test_each_kind_is_read_whatever_the_file_is_called(
+    kind: str, write_zip: Any, write_tar: Any, two_classes: dict[str, bytes]
+) -> None:
+    if kind == "zip":
+        path = write_zip(two_classes, "archive.dat")
+    else:
+        path = write_tar(two_classes, "archive.dat", "w:" + kind.partition(".")[2])
+    assert walk(path) == two_classes
+
+
+@pytest.mark.parametrize("write", ["write_zip", "write_tar"])
+@pytest.mark.parametrize(
+    ("name", "match"),
+    [
+        ("../escape.png", r"'\.\./escape\.png' points outside"),
+        ("cat/../../escape.png", "points outside"),
+        ("cat\\..\\..\\escape.png", "points outside"),
+        ("/etc/cron.d/escape.png", "absolute"),
+        ("C:\\Windows\\escape.png", "absolute"),
+        ("\\\\server\\share\\escape.png", "absolute"),
+        ("cat/" + "x" * 4096 + ".png", "has a name of 4104 bytes, the limit is 1024"),
+        ("cat/line\nbreak.png", "control characters"),
+    ],
+)
+def test_a_name_that_could_do_harm_is_refused(
+    request: pytest.FixtureRequest, write: str, name: str, match: str, tmp_path: Path
+) -> None:
+    path = request.getfixturevalue(write)({"cat/1.png": b"1", name: b"2"})
+    before = set(tmp_path.rglob("*"))
+    refused(path, match)
+    assert set(tmp_path.rglob("*")) == before
+
+
+def test_a_nul_in_a_zip_name_is_refused(write_zip: Any) -> None:
+    path = write_zip({"cat/1.pngX.exe": b"1"})
+    path.write_bytes(path.read_bytes().replace(b"1.pngX", b"1.png\0"))
+    refused(path, "control characters")
+
+
+@pytest.mark.parametrize("write", ["write_zip", "write_tar"])
+def test_names_that_differ_only_by_case_are_refused(request: pytest.FixtureRequest, write: str) -> None:
+    path = request.getfixturevalue(write)({"cat/Tom.png": b"1", "cat/tom.png": b"2"})
+    refused(path, "'cat/Tom.png' and 'cat/tom.png' differ only by upper and lower case")
+
+
+def test_a_name_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        for _ in range(2):
+            archive.addfile(tarfile.TarInfo("cat/1.png"))
+    refused(tmp_path / "a.tar", "'cat/1.png' is there twice")
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("cat/1.png", b"1")
+        with pytest.warns(UserWarning, match="Duplicate"):
+            archive.writestr("cat/1.png", b"2")
+    refused(tmp_path / "a.zip", "'cat/1.png' is there twice")
+
+
+@pytest.mark.parametrize(
+    ("kind", "match"),
+    [
+        (tarfile.SYMTYPE, "is a link"),
+        (tarfile.LNKTYPE, "is a link"),
+        (tarfile.CHRTYPE, "is a device"),
+        (tarfile.BLKTYPE, "is a device"),
+        (tarfile.FIFOTYPE, "is a device or a pipe"),
+    ],
+)
+def test_a_tar_with_anything_but_files_and_folders_is_refused(
+    tmp_path: Path, kind: bytes, match: str
+) -> None:
+    member = tarfile.TarInfo("cat/1.png")
+    member.type, member.linkname = kind, "/etc/passwd"
+    refused(add_member(tmp_path / "a.tar", member), match)
+
+
+@pytest.mark.parametrize(("mode", "match"), [(0o120777, "is a link"), (0o020666, "is a device")])
+def test_a_zip_with_a_link_or_a_device_is_refused(tmp_path: Path, mode: int, match: str) -> None:
+    info = zipfile.ZipInfo("cat/1.png")
+    info.create_system, info.external_attr = 3, mode << 16
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr(info, "/etc/passwd")
+    refused(tmp_path / "a.zip", match)
+
+
+def test_an_encrypted_zip_is_refused(write_zip: Any) -> None:
+    path = write_zip({"cat/1.png": b"1"})
+    data = bytearray(path.read_bytes())
+    data[6] |= 1
+    data[data.index(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(bytes(data))
+    refused(path, "is encrypted")
+
+
+def test_a_zip_with_an_exotic_compression_says_which(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("cat/1.png", b"1" * 100)
+    refused(tmp_path / "a.zip", "method 14", ArchiveError)
+
+
+@pytest.mark.parametrize("kind", ["zip", "gz", "bz2"])
+def test_a_bomb_is_refused_before_it_is_unpacked(kind: str, write_zip: Any, write_tar: Any) -> None:
+    bomb = {f"cat/{number}.bmp": bytes(1_000_000) for number in range(8)}
+    path = write_zip(bomb) if kind == "zip" else write_tar(bomb, "bomb", f"w:{kind}")
+    assert path.stat().st_size < 60_000
+    refused(path, "unpacks to more than", ratio_from_bytes=100_000)
+
+
+def test_a_zip_bomb_that_lies_about_its_size_is_refused(write_zip: Any) -> None:
+    path = write_zip({f"cat/{number}.bmp": bytes(1_000_000) for number in range(8)})
+    # Each entry declares 10 bytes in both of its headers.
+    path.write_bytes(path.read_bytes().replace(struct.pack("<L", 1_000_000), struct.pack("<L", 10)))
+    with open_archive(path, Limits(ratio_from_bytes=100_000)) as source:
+        for file in source.files():
+            with pytest.raises(DamagedEntryError):
+                file.read()
+
+
+def test_a_tar_header_of_a_gigabyte_is_not_read_into_memory(tmp_path: Path) -> None:
+    member = tarfile.TarInfo("././@LongLink")
+    member.type, member.size = tarfile.GNUTYPE_LONGNAME, 2**30
+    path = tmp_path / "a.tar.gz"
+    path.write_bytes(gzip.compress(member.tobuf(tarfile.GNU_FORMAT) + bytes(2**20)))
+    refused(path, "header of 1,073,741,824 bytes")
+
+
+def test_a_sparse_tar_entry_is_refused(tmp_path: Path) -> None:
+    member = tarfile.TarInfo("cat/1.png")
+    header = bytearray(member.tobuf(tarfile.GNU_FORMAT))
+    header[156:157] = tarfile.GNUTYPE_SPARSE
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    (tmp_path / "a.tar").write_bytes(bytes(header) + bytes(10240))
+    refused(tmp_path / "a.tar", "sparse")
+
+
+@pytest.mark.parametrize("write", ["write_zip", "write_tar"])
+def test_too_many_entries_are_refused(request: pytest.FixtureRequest, write: str) -> None:
+    path = request.getfixturevalue(write)({f"cat/{number}.png": b"" for number in range(11)})
+    refused(path, "more than 10 entries", max_entries=10)
+    assert len(walk(path, max_entries=11)) == 11
+
+
+def test_a_zip64_archive_is_counted_and_read(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for number in range(70_000):
+            archive.writestr(f"{number}/", b"")
+    refused(tmp_path / "a.zip", "more than 69,999 entries", max_entries=69_999)
+    assert walk(tmp_path / "a.zip", max_entries=70_000) == {}
+
+
+@pytest.mark.parametrize("write", ["write_zip", "write_tar"])
+def test_a_file_over_the_limit_for_one_file_is_skipped_with_its_reason(
+    request: pytest.FixtureRequest, write: str
+) -> None:
+    path = request.getfixturevalue(write)({"cat/film.mp4": os.urandom(5000), "cat/1.png": b"1"})
+    with open_archive(path, Limits(max_file_bytes=4000)) as source:
+        assert [file.name for file in source.files()] == ["cat/1.png"]
+        assert "5,000 bytes" in source.skipped["cat/film.mp4"]
+
+
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        (b"", "empty"),
+        (b"just some text\n" * 100, "not a zip, tar or tar.gz"),
+        (b"\xff\xd8\xff\xe0" + bytes(600), "not a zip, tar or tar.gz"),
+        (b"7z\xbc\xaf'\x1c" + bytes(600), "7z archives are not supported"),
+        (b"Rar!\x1a\x07" + bytes(600), "RAR archives are not supported"),
+        (b"PK\x03\x04" + bytes(600), "damaged or incomplete"),
+        (b"\x1f\x8b\x08" + bytes(600), "no tar archive, or damaged"),
+        (gzip.compress(b"no tar inside" * 100), "no tar archive, or damaged"),
+    ],
+)
+def test_what_is_no_archive_is_named(tmp_path: Path, content: bytes, match: str) -> None:
+    (tmp_path / "upload.zip").write_bytes(content)
+    refused(tmp_path / "upload.zip", match, ArchiveError)
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz"])
+def test_an_archive_cut_short_anywhere_is_an_error_and_never_fewer_pictures(
+    kind: str, write_zip: Any, write_tar: Any
+) -> None:
+    files = {f"cat/{number}.png": os.urandom(700) for number in range(6)}
+    path = write_zip(files) if kind == "zip" else write_tar(files, "a", "w:gz" if "gz" in kind else "w")
+    data = path.read_bytes()
+    lengths = range(0, len(data) - 1, 97) if kind != "tar" else range(0, 6 * 1536, 256)
+    for length in lengths:
+        path.write_bytes(data[:length])
+        with pytest.raises(ArchiveError):
+            walk(path)
+
+
+def test_a_damaged_tar_header_is_an_error_and_not_the_end(write_tar: Any) -> None:
+    path = write_tar({f"cat/{number}.png": b"1" * 100 for number in range(4)})
+    data = bytearray(path.read_bytes())
+    data[2 * 1024 + 10] ^= 0xFF
+    path.write_bytes(bytes(data))
+    refused(path, "damaged or cut short", ArchiveError)
+
+
+def test_one_damaged_entry_of_a_zip_does_not_cost_the_others(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr("cat/1.png", b"first")
+        archive.writestr("cat/2.png", b"second")
+    path = tmp_path / "a.zip"
+    path.write_bytes(path.read_bytes().replace(b"first", b"fIrst"))
+    with open_archive(path, Limits()) as source:
+        files = iter(source.files())
+        with pytest.raises(DamagedEntryError, match="CRC"):
+            next(files).read()
+        assert next(files).read() == b"second"
+
+
+def test_utf8_names_are_read_from_a_zip_that_does_not_declare_them(tmp_path: Path) -> None:
+    info = zipfile.ZipInfo("cat/sch??n.png")
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr(info, b"1")
+    path = tmp_path / "a.zip"
+    path.write_bytes(path.read_bytes().replace(b"sch??n", "schön".encode()))
+    assert list(walk(path)) == ["cat/schön.png"]
+    path.write_bytes(path.read_bytes().replace("schön".encode(), b"sch\x94\x94n"))
+    assert list(walk(path)) == ["cat/schöön.png"]
+
+
+def test_a_zip_whose_declared_utf8_name_is_none_is_an_error(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("cat/schön.png", b"1")
+    path = tmp_path / "a.zip"
+    path.write_bytes(path.read_bytes().replace("ö".encode(), b"\xff\xff"))
+    with pytest.raises(ArchiveError):
+        walk(path)
+
+
+@pytest.mark.parametrize("tar_format", [tarfile.GNU_FORMAT, tarfile.USTAR_FORMAT, tarfile.PAX_FORMAT])
+def test_a_tar_name_that_is_not_utf8_is_an_error_that_shows_it(tmp_path: Path, tar_format: int) -> None:
+    member = tarfile.TarInfo("cat/sch\udcf6n.png")
+    path = add_member(
+        tmp_path / "a.tar", member, format=tar_format, encoding="utf-8", errors="surrogateescape"
+    )
+    refused(path, r"'cat/sch\\udcf6n.png' is not valid UTF-8", ArchiveError)
+
+
+def test_composed_and_decomposed_names_are_one_name(write_zip: Any) -> None:
+    assert list(walk(write_zip({"cafe\u0301/1.png": b"1"}))) == ["caf\u00e9/1.png"]
+
+
+def test_system_files_are_skipped_with_a_reason_and_folders_remembered(write_zip: Any) -> None:
+    hidden = ["__MACOSX/cat/._1.png", "cat/.DS_Store", "cat/Thumbs.db", ".git/config"]
+    path = write_zip({"cat/1.png": b"1", "dog/": b"", **dict.fromkeys(hidden, b"x")})
+    with open_archive(path, Limits()) as source:
+        assert [file.name for file in source.files()] == ["cat/1.png"]
+        assert set(source.skipped) == set(hidden)
+        assert set(source.skipped.values()) == {"hidden or system file"}
+        assert source.folders == {"dog"}
+        assert source.progress() == 1
+
+
+def test_reading_a_plain_tar_does_not_go_back(write_tar: Callable[..., Path]) -> None:
+    path = write_tar({f"cat/{number}.png": os.urandom(3000) for number in range(50)}, "a", "w:gz")
+    with open_archive(path, Limits()) as source:
+        progress = []
+        for file in source.files():
+            file.read()
+            progress.append(source.progress())
+    assert progress == sorted(progress)

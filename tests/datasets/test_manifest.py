@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.datasets.manifest import image_path, load_manifest, read_image, write_manifest
+from app.errors import DatasetError
+
+
+def test_a_manifest_is_read_back_as_it_was_written(tmp_path: Path, make_manifest: Any) -> None:
+    manifest = make_manifest([("dog", "aa", "train"), ("cat", "bb", "test"), ("schön", "cc", None)])
+    write_manifest(tmp_path, manifest)
+    assert load_manifest(tmp_path) == manifest
+    assert manifest.classes == ("cat", "dog", "schön")
+    assert manifest.class_counts == {"cat": 1, "dog": 1, "schön": 1}
+
+
+@pytest.mark.parametrize("damage", ["cut", "label", "version", "missing"])
+def test_a_damaged_manifest_is_an_error(tmp_path: Path, make_manifest: Any, damage: str) -> None:
+    write_manifest(tmp_path, make_manifest([("dog", "aa", None), ("cat", "bb", None)]))
+    path = tmp_path / "manifest.json"
+    content = json.loads(path.read_text())
+    if damage == "label":
+        content["items"][0]["label"] = "dog"
+    if damage == "version":
+        content["format_version"] = 99
+    path.write_text(json.dumps(content)[: -10 if damage == "cut" else None])
+    if damage == "missing":
+        path.unlink()
+    with pytest.raises(DatasetError) as caught:
+        load_manifest(tmp_path)
+    assert caught.value.hint
+
+
+def test_a_stored_picture_that_is_missing_or_damaged_is_never_returned(
+    importer: Any, write_zip: Any, two_classes: dict[str, bytes]
+) -> None:
+    importer(write_zip(two_classes))
+    item = load_manifest(importer.root / "dataset").items[0]
+    assert read_image(importer.images, item) == two_classes[item.name]
+    path = image_path(importer.images, item.sha256)
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(DatasetError, match="damaged"):
+        read_image(importer.images, item)
+    with pytest.raises(DatasetError, match="missing"):
+        read_image(importer.images, replace(item, sha256="0" * 64))

@@ -1,0 +1,246 @@
+from __future__ import annotations
+
+import io
+import struct
+import subprocess
+import sys
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from app.errors import ImageDecodeError, ImageTooLargeError
+from app.images import decode_image, fit_to
+
+FORMATS = ["JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "MPO"]
+
+
+def gradient(width: int = 60, height: int = 40) -> Image.Image:
+    y, x = np.mgrid[0:height, 0:width]
+    channels = [x * 255 // (width - 1), y * 255 // (height - 1), (x + y) * 2]
+    return Image.fromarray(np.stack(channels, axis=2).clip(0, 255).astype(np.uint8))
+
+
+def encode(image: Image.Image, file_format: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    if file_format == "MPO":
+        options = {"save_all": True, "append_images": [image], **options}
+    image.save(buffer, file_format, **options)
+    return buffer.getvalue()
+
+
+def png_header(width: int, height: int) -> bytes:
+    header = struct.pack(">LLBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunk = b"IHDR" + header
+    data = zlib.compress(b"\0" * 100)
+    chunks = struct.pack(">L", 13) + chunk + struct.pack(">L", zlib.crc32(chunk))
+    chunks += struct.pack(">L", len(data)) + b"IDAT" + data + struct.pack(">L", zlib.crc32(b"IDAT" + data))
+    return b"\x89PNG\r\n\x1a\n" + chunks
+
+
+@pytest.mark.parametrize("file_format", FORMATS)
+def test_each_format_is_decoded_and_named_by_its_content(file_format: str) -> None:
+    image = gradient()
+    decoded = decode_image(encode(image, file_format))
+    assert decoded.format == file_format.lower()
+    assert (decoded.width, decoded.height) == (60, 40)
+    assert decoded.pixels.shape == (40, 60, 3)
+    assert decoded.pixels.dtype == np.uint8
+    difference = np.abs(decoded.pixels.astype(int) - np.asarray(image).astype(int))
+    assert difference.mean() < {"JPEG": 8, "MPO": 8, "WEBP": 8, "GIF": 12}.get(file_format, 0.001)
+
+
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_picture_stands_upright_whatever_its_exif_orientation(file_format: str, orientation: int) -> None:
+    upright = gradient()
+    stored_as = {
+        1: lambda image: image,
+        2: lambda image: image.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
+        3: lambda image: image.transpose(Image.Transpose.ROTATE_180),
+        4: lambda image: image.transpose(Image.Transpose.FLIP_TOP_BOTTOM),
+        5: lambda image: image.transpose(Image.Transpose.TRANSPOSE),
+        6: lambda image: image.transpose(Image.Transpose.ROTATE_90),
+        7: lambda image: image.transpose(Image.Transpose.TRANSVERSE),
+        8: lambda image: image.transpose(Image.Transpose.ROTATE_270),
+    }[orientation]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    decoded = decode_image(encode(stored_as(upright), file_format, exif=exif))
+    assert (decoded.width, decoded.height) == upright.size
+    assert np.abs(decoded.pixels.astype(int) - np.asarray(upright).astype(int)).mean() < 8
+    assert any("orientation" in note for note in decoded.notes) == (orientation != 1)
+
+
+def test_a_damaged_exif_block_does_not_cost_the_picture() -> None:
+    decoded = decode_image(encode(gradient(), "PNG", exif=b"Exif\0\0II*\0\xff\xff\xff\x7f"))
+    assert decoded.pixels.shape == (40, 60, 3)
+
+
+def test_sixteen_bit_grey_is_divided_by_257_whatever_the_brightest_pixel() -> None:
+    deep = np.array([[0, 257, 128, 129, 32896, 65535]], np.uint16)
+    for file_format in ("PNG", "TIFF"):
+        decoded = decode_image(encode(Image.fromarray(deep), file_format))
+        assert decoded.pixels[0, :, 0].tolist() == [0, 1, 0, 1, 128, 255]
+        assert np.ptp(decoded.pixels, axis=2).max() == 0
+        assert any("257" in note for note in decoded.notes)
+
+
+def test_32_bit_integers_within_16_bits_are_taken_as_16_bit() -> None:
+    inside = Image.fromarray(np.array([[0, 65535]], np.int32))
+    assert decode_image(encode(inside, "TIFF")).pixels[0, :, 0].tolist() == [0, 255]
+    outside = Image.fromarray(np.array([[-1, 70000]], np.int32))
+    with pytest.raises(ImageDecodeError, match="no fixed range"):
+        decode_image(encode(outside, "TIFF"))
+
+
+def test_floating_point_pixels_are_refused_with_a_hint() -> None:
+    with pytest.raises(ImageDecodeError, match="floating-point") as caught:
+        decode_image(encode(Image.fromarray(np.ones((4, 4), np.float32)), "TIFF"))
+    assert caught.value.hint
+
+
+def test_sixteen_bit_colour_is_stated() -> None:
+    row = b"\0" + struct.pack(">6H", 0, 32896, 65535, 257, 256, 255)
+    body = [
+        (b"IHDR", struct.pack(">LLBBBBB", 2, 1, 16, 2, 0, 0, 0)),
+        (b"IDAT", zlib.compress(row)),
+        (b"IEND", b""),
+    ]
+    data = b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">L", len(content)) + name + content + struct.pack(">L", zlib.crc32(name + content))
+        for name, content in body
+    )
+    decoded = decode_image(data)
+    assert decoded.pixels[0].tolist() == [[0, 128, 255], [1, 1, 0]]
+    assert any("16-bit" in note for note in decoded.notes)
+
+
+def test_transparency_is_composited_on_white() -> None:
+    pixels = np.array([[[10, 20, 30, 255], [10, 20, 30, 0], [0, 0, 0, 128]]], np.uint8)
+    decoded = decode_image(encode(Image.fromarray(pixels), "PNG"))
+    assert decoded.pixels[0].tolist() == [[10, 20, 30], [255, 255, 255], [127, 127, 127]]
+    assert decoded.notes == ("transparency composited on white",)
+
+
+def test_an_opaque_alpha_channel_changes_nothing_and_is_not_noted() -> None:
+    image = gradient()
+    with_alpha = image.copy()
+    with_alpha.putalpha(255)
+    decoded = decode_image(encode(with_alpha, "PNG"))
+    assert np.array_equal(decoded.pixels, np.asarray(image))
+    assert decoded.notes == ()
+
+
+@pytest.mark.parametrize("transparency", [0, bytes([0, 255])])
+def test_a_transparent_palette_entry_becomes_white(transparency: object) -> None:
+    image = Image.new("P", (2, 1))
+    image.putpalette([200, 0, 0, 0, 200, 0])
+    image.putdata([0, 1])
+    decoded = decode_image(encode(image, "PNG", transparency=transparency))
+    assert decoded.pixels[0].tolist() == [[255, 255, 255], [0, 200, 0]]
+
+
+@pytest.mark.parametrize("mode", ["L", "1", "P", "LA", "CMYK", "YCbCr"])
+def test_every_pixel_kind_becomes_rgb_and_the_conversion_is_stated(mode: str) -> None:
+    decoded = decode_image(encode(gradient().convert(mode), "TIFF"))
+    assert decoded.pixels.shape == (40, 60, 3)
+    assert decoded.mode == mode
+    assert mode == "LA" or decoded.notes
+
+
+def test_cmyk_jpeg_keeps_its_colours() -> None:
+    decoded = decode_image(encode(Image.new("RGB", (32, 32), (250, 10, 10)).convert("CMYK"), "JPEG"))
+    assert decoded.pixels[16, 16, 0] > 230
+    assert decoded.pixels[16, 16, 1:].max() < 40
+    assert any("CMYK" in note for note in decoded.notes)
+
+
+@pytest.mark.parametrize("file_format", ["GIF", "WEBP", "PNG", "TIFF"])
+def test_of_several_frames_or_pages_the_first_is_used(file_format: str) -> None:
+    first, second = Image.new("RGB", (16, 16), "red"), Image.new("RGB", (16, 16), "blue")
+    decoded = decode_image(encode(first, file_format, save_all=True, append_images=[second]))
+    assert decoded.pixels[8, 8].tolist()[0] > 240
+    assert decoded.pixels[8, 8].tolist()[2] < 10
+    assert "first of several frames or pages used" in decoded.notes
+
+
+@pytest.mark.parametrize("file_format", FORMATS)
+def test_a_truncated_picture_is_an_error_and_never_half_a_picture(file_format: str) -> None:
+    noise = np.random.default_rng(1).integers(0, 256, (48, 48, 3), np.uint8)
+    data = encode(Image.fromarray(noise), file_format)
+    for kept in (1, 8, 30, len(data) // 4, len(data) // 3):
+        with pytest.raises(ImageDecodeError) as caught:
+            decode_image(data[:kept])
+        assert caught.value.hint
+
+
+@pytest.mark.parametrize("file_format", FORMATS)
+def test_flipped_bytes_give_a_picture_or_a_decode_error_and_nothing_else(file_format: str) -> None:
+    data = encode(gradient(), file_format)
+    rng = np.random.default_rng(7)
+    for _ in range(150):
+        damaged = bytearray(data)
+        for position in rng.integers(0, len(data), 3):
+            damaged[position] = rng.integers(0, 256)
+        try:
+            decoded = decode_image(bytes(damaged), max_pixels=100_000)
+        except ImageDecodeError:
+            continue
+        assert decoded.pixels.shape == (decoded.height, decoded.width, 3)
+
+
+@pytest.mark.parametrize("side", [5001, 10_000, 15_000, 60_000])
+def test_an_enormous_picture_is_refused_by_its_header(side: int) -> None:
+    with pytest.raises(ImageTooLargeError) as caught:
+        decode_image(png_header(side, side))
+    assert "pixels" in caught.value.detail
+    assert caught.value.status == 413
+
+
+def test_the_pixel_limit_is_the_callers() -> None:
+    assert decode_image(encode(gradient(), "PNG"), max_pixels=2400).width == 60
+    with pytest.raises(ImageTooLargeError, match="60 x 40"):
+        decode_image(encode(gradient(), "PNG"), max_pixels=2399)
+
+
+@pytest.mark.parametrize(
+    ("data", "named"),
+    [
+        (b"", "empty"),
+        (b"a,b,c\n1,2,3\n", "text"),
+        ("schön, nicht?".encode(), "text"),
+        (b"<!DOCTYPE html><html></html>", "web page"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0", "HEIC"),
+        (b"%PDF-1.7\n", "PDF"),
+        (b"\0\x01\x02\x03" * 10, "unknown"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "text"),
+    ],
+)
+def test_what_is_no_picture_is_named(data: bytes, named: str) -> None:
+    with pytest.raises(ImageDecodeError, match=named) as caught:
+        decode_image(data)
+    assert caught.value.hint
+
+
+def test_formats_that_loupe_does_not_name_are_not_opened() -> None:
+    with pytest.raises(ImageDecodeError):
+        decode_image(encode(gradient(), "PPM"))
+
+
+def test_resizing_keeps_the_whole_picture_and_averages_when_it_shrinks() -> None:
+    stripes = np.zeros((64, 64, 3), np.uint8)
+    stripes[:, ::2] = 255
+    small = fit_to(stripes, (8, 16))
+    assert small.shape == (8, 16, 3)
+    assert np.abs(small.astype(int) - 127).max() < 24
+    assert np.array_equal(fit_to(small, (8, 16)), small)
+
+
+def test_importing_the_module_changes_no_global_setting_of_pillow() -> None:
+    script = (
+        "from PIL import Image, ImageFile; a = (Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES);"
+        "import app.images; assert a == (Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES)"
+    )
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
