@@ -114,7 +114,7 @@ def list_contenders(keras_model: Any, artifact: Artifact) -> list[Contender]:
         Contender("Predictor", 1, predictor.predict),
         Contender("Predictor", 2, predictor.predict),
         Contender("Predictor(threads=2)", 1, threaded.predict),
-        Contender("Keras", 1, lambda picture: keras_model.predict_on_batch(_batch(picture))),
+        Contender("Keras, all CPUs", 1, lambda picture: keras_model.predict_on_batch(_batch(picture))),
     ]
 
 
