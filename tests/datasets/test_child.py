@@ -85,13 +85,13 @@ def test_a_child_that_fails_leaves_the_error_and_nothing_else(
 
 
 def test_a_child_that_is_told_to_stop_leaves_at_once_and_cleanly(
-    child: Child, write_zip: Any, picture: Any, tmp_path: Path
+    child: Child, write_tar: Any, picture: Any, tmp_path: Path
 ) -> None:
-    content = [picture(number, "PNG", (300, 300)) for number in range(20)]
-    source = write_zip({f"{label}/{n}.png": content[n % 20] for label in ("cat", "dog") for n in range(400)})
+    content = picture(0, "PNG", (1000, 1000))
+    source = write_tar({f"{label}/{number}.png": content for label in ("cat", "dog") for number in range(20)})
     process = child.start(kind="import", source=source, out=tmp_path / "dataset")
     with process:
-        while not (child.folder / "unpacked/00000005").exists():
+        while not (child.folder / "unpacked/00000002").exists():
             assert process.poll() is None
             time.sleep(0.005)
         process.send_signal(signal.SIGTERM)

@@ -52,33 +52,29 @@ def test_records_are_read_back_at_random_as_the_pictures_they_were_made_of(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("compression", [None, "gzip"])
-def test_tensorflow_reads_the_same_examples(
-    dataset: tuple[DatasetManifest, Path], tmp_path: Path, compression: Any
-) -> None:
+def test_tensorflow_reads_the_same_examples(dataset: tuple[DatasetManifest, Path], tmp_path: Path) -> None:
     manifest, images = dataset
-    write_records(manifest, images, SIZE, tmp_path / "records", shard_bytes=2000, compression=compression)
+    write_records(manifest, images, SIZE, tmp_path / "plain", shard_bytes=2000)
+    write_records(manifest, images, SIZE, tmp_path / "compressed", shard_bytes=2000, compression="gzip")
     script = """
 import json, sys
 import tensorflow as tf
 rows = []
-for record in tf.data.TFRecordDataset(sorted(sys.argv[2:]), compression_type=sys.argv[1]):
+shards = [sorted(tf.io.gfile.glob(sys.argv[1] + name)) for name in ("/plain/*.tfrecord", "/compressed/*.gz")]
+plain = tf.data.TFRecordDataset(shards[0])
+compressed = tf.data.TFRecordDataset(shards[1], compression_type="GZIP")
+for record in plain.concatenate(compressed):
     feature = tf.train.Example.FromString(record.numpy()).features.feature
     integers = {key: feature[key].int64_list.value[0] for key in feature if feature[key].int64_list.value}
     texts = {key: feature[key].bytes_list.value[0].hex() for key in feature if feature[key].bytes_list.value}
     rows.append({**integers, **texts})
 print(json.dumps(rows))
 """
-    shards = [str(path) for path in (tmp_path / "records").glob("*.tfrecord*")]
     ran = subprocess.run(
-        [sys.executable, "-c", script, "GZIP" if compression else "", *shards],
-        capture_output=True,
-        text=True,
-        check=True,
+        [sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True
     )
     rows = json.loads(ran.stdout)
-    assert len(rows) == len(manifest.items)
-    for row, item in zip(rows, manifest.items, strict=True):
+    for row, item in zip(rows, manifest.items * 2, strict=True):
         pixels = fit_to(decode_image(read_image(images, item)).pixels, SIZE)
         assert row == {
             "image/height": 6,
