@@ -1,0 +1,209 @@
+"""The HTTP API as the commands call it: JSON in and out, and every failure a LoupeError with a hint."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import quote
+
+from app.errors import FieldError, LoupeError
+
+if TYPE_CHECKING:
+    import httpx2 as httpx
+
+CONNECT_SECONDS = 5.0
+# An upload is answered once the server has stored all of it; a first prediction loads the model.
+ANSWER_SECONDS = 600.0
+# How long a command that waits for a job puts up with a server that is being started again.
+PATIENCE_SECONDS = 60.0
+RETRY_SECONDS = 1.0
+PAGE_ROWS = 100
+
+
+class CommandError(LoupeError):
+    """What a command cannot do, found out on this side."""
+
+    code, title = "command_failed", "The command failed"
+
+
+class UnreachableError(CommandError):
+    """No server at the address, or the connection broke."""
+
+    code, title, retryable = "unreachable", "The server cannot be reached", True
+
+
+class ServerError(LoupeError):
+    """A problem document of the server; ``problem`` is all of it."""
+
+    code: ClassVar[str] = "server_error"
+
+    def __init__(self, problem: Mapping[str, Any]) -> None:
+        errors = tuple(
+            FieldError(entry["pointer"], entry["message"]) for entry in problem.get("errors") or ()
+        )
+        super().__init__(str(problem["detail"]), hint=problem.get("hint"), errors=errors)
+        self.problem = problem
+
+
+class Client:
+    """One Loupe server. Raises ServerError for its problem documents, UnreachableError without an answer."""
+
+    def __init__(self, server: str) -> None:
+        # Here and not above: `loupe --help` need not wait for it.
+        import httpx2 as httpx
+
+        self.server = (server if "://" in server else f"http://{server}").rstrip("/")
+        headers = {"Accept": "application/json"}
+        if key := os.environ.get("LOUPE_API_KEY"):
+            headers["Authorization"] = f"Bearer {key}"
+        try:
+            url = httpx.URL(self.server)
+            if url.scheme not in ("http", "https") or not url.host:
+                raise httpx.InvalidURL("not http://HOST:PORT")
+            self._http = httpx.Client(
+                base_url=url,
+                headers=headers,
+                timeout=httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
+                # A proxy for the outside world cannot reach this machine's own addresses.
+                trust_env=not _is_loopback(url.host),
+            )
+        except (httpx.InvalidURL, UnicodeEncodeError) as error:
+            raise CommandError(
+                f"{server!r} is no address of a server: {error}", hint="For example http://127.0.0.1:8000."
+            ) from error
+
+    def get(self, path: str, **params: Any) -> Any:
+        return self._send("GET", path, params=params).json()
+
+    def get_patiently(self, path: str, **params: Any) -> Any:
+        """As ``get``, but waits for a server that is away for a moment."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                return self.get(path, **params)
+            except LoupeError as error:
+                is_away = isinstance(error, UnreachableError) or (
+                    isinstance(error, ServerError) and error.problem.get("status") in (502, 503, 504)
+                )
+                if not is_away or time.monotonic() > deadline:
+                    raise
+            time.sleep(RETRY_SECONDS)
+
+    def get_text(self, path: str, accept: str, **params: Any) -> str:
+        return str(self._send("GET", path, params=params, headers={"Accept": accept}).text)
+
+    def post(self, path: str, body: Any = None, **params: Any) -> Any:
+        return self._send("POST", path, params=params, json={} if body is None else body).json()
+
+    def patch(self, path: str, body: Any) -> Any:
+        return self._send("PATCH", path, json=body).json()
+
+    def delete(self, path: str) -> None:
+        self._send("DELETE", path)
+
+    def post_files(self, path: str, fields: Mapping[str, str], files: Iterable[tuple[str, bytes]]) -> Any:
+        """Sends (name, content) pairs as parts ``file`` of a form."""
+        parts = [("file", (name, content)) for name, content in files]
+        return self._send("POST", path, data=dict(fields), files=parts).json()
+
+    def upload(self, path: str, chunks: Iterator[bytes], *, size: int, media_type: str, name: str) -> Any:
+        """Streams a body of ``size`` bytes; nothing of it is kept in memory or on the disk."""
+        headers = {
+            "Content-Type": media_type,
+            "Content-Length": str(size),
+            "X-Filename": quote(name, safe=" !#$&'()+,;=@[]^`{}~"),
+        }
+        return self._send("POST", path, content=chunks, headers=headers).json()
+
+    def list_rows(self, path: str, limit: int, **params: Any) -> dict[str, Any]:
+        """The first ``limit`` rows of a list as one page, fetched in as many as that takes."""
+        rows: list[Any] = []
+        cursor: str | None = None
+        while True:
+            page = self.get(path, limit=min(PAGE_ROWS, limit - len(rows)), after=cursor, **params)
+            rows += page["data"]
+            cursor = page["next_cursor"]
+            if not page["has_more"] or len(rows) >= limit:
+                return {**page, "data": rows}
+
+    @contextmanager
+    def stream(self, path: str, **params: Any) -> Iterator[httpx.Response]:
+        """A body that is read while it comes."""
+        with self._translated(), self._http.stream("GET", path, params=_given(params)) as response:
+            if response.is_error:
+                response.read()
+                raise _as_error(response)
+            yield response
+
+    def _send(
+        self, method: str, path: str, *, params: dict[str, Any] | None = None, **body: Any
+    ) -> httpx.Response:
+        with self._translated():
+            response = self._http.request(method, path, params=_given(params or {}), **body)
+        if response.is_success:
+            return response
+        raise _as_error(response)
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        import httpx2 as httpx
+
+        try:
+            yield
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            raise UnreachableError(
+                f"No Loupe answers at {self.server}.",
+                hint="Start one with `loupe up`, or name another with --server URL or LOUPE_SERVER.",
+            ) from error
+        except httpx.TimeoutException as error:
+            raise UnreachableError(
+                f"{self.server} did not answer in time.",
+                hint="Try again; the server's log says what it does.",
+            ) from error
+        except httpx.TransportError as error:
+            raise UnreachableError(
+                f"The connection to {self.server} was lost: {error or type(error).__name__}.",
+                hint="See whether the server still runs, then try again.",
+            ) from error
+
+
+def quoted(part: str) -> str:
+    """An id or a name from the command line as one part of a path."""
+    if part in ("", ".", ".."):
+        raise CommandError(f"{part!r} is not an id.")
+    return quote(part, safe="")
+
+
+def _given(params: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in params.items() if value is not None}
+
+
+def _as_error(response: httpx.Response) -> LoupeError:
+    try:
+        problem = response.json()
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        problem = None
+    if isinstance(problem, dict) and "detail" in problem:
+        return ServerError({"status": response.status_code, **problem})
+    return ServerError(
+        {
+            "status": response.status_code,
+            "detail": f"{response.request.url} answered {response.status_code} {response.reason_phrase}, "
+            "and not as a Loupe does.",
+            "hint": "Check --server: the address, and a proxy that may stand before it.",
+        }
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

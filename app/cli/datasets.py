@@ -1,0 +1,288 @@
+"""``loupe dataset``"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from rich.progress import Progress, TaskID
+
+from app.cli.client import Client, CommandError, quoted
+from app.cli.console import (
+    add_row,
+    bytes_progress,
+    format_bytes,
+    format_time,
+    join_counts,
+    make_table,
+    note,
+    say,
+    say_json,
+    say_problem,
+    show,
+    show_fields,
+)
+from app.cli.follow import follow_job
+from app.cli.options import DEFAULT_SERVER, AsJson, Limit, Server, examples
+from app.cli.packing import archive_type, pack, packed_size, read_chunks, scan_folder
+from app.cli.reports import show_import_report, summarise_import
+
+app = typer.Typer(no_args_is_help=True, help="Datasets: the labelled pictures of a product.")
+
+DatasetId = Annotated[str, typer.Argument(metavar="DATASET", help="Id of the dataset, dst_…")]
+
+
+@app.command(
+    "import",
+    epilog=examples(
+        "loupe dataset import screws ~/pictures/screws",
+        "loupe dataset import screws screws.zip",
+        "loupe dataset import screws /data/screws --server-path",
+    ),
+)
+def import_dataset(
+    product: Annotated[str, typer.Argument(metavar="PRODUCT", help="Id of the product.")],
+    path: Annotated[
+        str,
+        typer.Argument(
+            metavar="PATH", help="A folder, or a zip, tar or tar.gz, of one folder of pictures per class."
+        ),
+    ],
+    server_path: Annotated[
+        bool, typer.Option("--server-path", help="PATH is on the server, under its LOUPE_DATASET_ROOTS.")
+    ] = False,
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="Do not wait for the import's end.")] = False,
+    as_json: AsJson = False,
+    server: Server = DEFAULT_SERVER,
+) -> None:
+    """Import pictures. A folder is packed while it is sent.
+
+    The folder holds one folder per class; or train, valid and test, each with one folder per class.
+    Pictures may be JPEG, PNG, WebP, BMP, TIFF or GIF of any size; what is no picture is left out and listed.
+    """
+    client = Client(server)
+    target = f"/products/{quoted(product)}/datasets"
+    dataset = client.post(target, {"path": path}) if server_path else send_dataset(client, target, Path(path))
+    if not no_wait:
+        dataset = finish_import(client, dataset)
+    if as_json:
+        say_json(dataset)
+    elif no_wait:
+        say(dataset["id"])
+        note(f"The import goes on: loupe job follow {dataset['job']}")
+    else:
+        summarise_import(dataset, client.get(f"/datasets/{dataset['id']}/report"))
+        note(f"Next, a training: loupe train {product} --follow")
+
+
+@app.command("list")
+def list_datasets(
+    product: Annotated[str, typer.Argument(metavar="PRODUCT", help="Id of the product.")],
+    limit: Limit = 50,
+    as_json: AsJson = False,
+    server: Server = DEFAULT_SERVER,
+) -> None:
+    """List the datasets of a product, newest first."""
+    page = Client(server).list_rows(f"/products/{quoted(product)}/datasets", limit)
+    if as_json:
+        say_json(page)
+        return
+    table = make_table("!id", "status", ">pictures", ">classes", ">left out", "source", "created")
+    for entry in page["data"]:
+        add_row(
+            table,
+            entry["id"],
+            entry["status"],
+            _number(entry["items"]),
+            len(entry["classes"]) or "",
+            _number(entry["skipped"]),
+            entry["source"],
+            format_time(entry["created_at"]),
+        )
+    show(table)
+    if not page["data"]:
+        note(f"There is no dataset yet: loupe dataset import {product} FOLDER")
+
+
+@app.command("show")
+def show_dataset(dataset: DatasetId, as_json: AsJson = False, server: Server = DEFAULT_SERVER) -> None:
+    """Show one dataset."""
+    answer = Client(server).get(f"/datasets/{quoted(dataset)}")
+    if as_json:
+        say_json(answer)
+        return
+    counts = answer["counts"] or {}
+    show_fields(
+        {
+            "id": answer["id"],
+            "product": answer["product"],
+            "status": answer["status"],
+            "source": answer["source"],
+            "pictures": _number(answer["items"]) or None,
+            "classes": join_counts(answer["classes"], at_most=40) or None,
+            "came split": ", ".join(f"{name} {count:,}" for name, count in counts.items() if count) or None,
+            "left out": answer["skipped"] or None,
+            "digest": answer["digest"],
+            "import job": answer["job"],
+            "created": format_time(answer["created_at"]),
+        }
+    )
+    if answer["error"]:
+        say_problem(answer["error"])
+
+
+@app.command("report")
+def show_report(dataset: DatasetId, as_json: AsJson = False, server: Server = DEFAULT_SERVER) -> None:
+    """Show what the import saw: counts, sizes, files left out, duplicates, and advice."""
+    answer = Client(server).get(f"/datasets/{quoted(dataset)}/report")
+    if as_json:
+        say_json(answer)
+    else:
+        show_import_report(answer)
+
+
+@app.command("items", epilog=examples("loupe dataset items dst_… --job job_… --label scratch"))
+def list_items(
+    dataset: DatasetId,
+    job: Annotated[
+        str | None, typer.Option("--job", help="Show the split of each picture in this training.")
+    ] = None,
+    label: Annotated[str | None, typer.Option("--label", help="Only pictures of this class.")] = None,
+    limit: Limit = 50,
+    as_json: AsJson = False,
+    server: Server = DEFAULT_SERVER,
+) -> None:
+    """List the pictures of a dataset."""
+    page = Client(server).list_rows(f"/datasets/{quoted(dataset)}/items", limit, job=job, label=label)
+    if as_json:
+        say_json(page)
+        return
+    table = make_table("!id", "name", "label", "split", ">width", ">height", "format", ">size", "notes")
+    for entry in page["data"]:
+        add_row(
+            table,
+            *(entry[name] for name in ("id", "name", "label", "split", "width", "height", "format")),
+            format_bytes(entry["bytes"]),
+            ", ".join(entry["notes"]),
+        )
+    show(table)
+    if page["has_more"]:
+        note("There are more: --limit")
+
+
+@app.command(
+    "export",
+    epilog=examples(
+        "loupe dataset export dst_… --format tfrecord --image-size 224 --to screws.tar",
+        "loupe dataset export dst_… --format folders --job job_… --to screws.tar",
+    ),
+)
+def export_dataset(
+    dataset: DatasetId,
+    to: Annotated[Path, typer.Option("--to", metavar="FILE", help="The tar file to write.")],
+    kind: Annotated[
+        Literal["tfrecord", "folders"],
+        typer.Option("--format", help="TFRecord files of resized pictures, or folders of the originals."),
+    ] = "tfrecord",
+    image_size: Annotated[
+        int | None,
+        typer.Option("--image-size", min=8, max=2048, help="tfrecord: height and width in pixels."),
+    ] = None,
+    compression: Annotated[
+        Literal["none", "gzip"], typer.Option("--compression", help="tfrecord: compression of the files.")
+    ] = "none",
+    job: Annotated[
+        str | None, typer.Option("--job", help="Divide into train, valid and test as this training did.")
+    ] = None,
+    server: Server = DEFAULT_SERVER,
+) -> None:
+    """Export a dataset as a tar of TFRecord files or of class folders."""
+    if to.is_dir():
+        raise CommandError(f"{to} is a folder.", hint="Give --to a file's name, for example screws.tar.")
+    if not to.parent.is_dir():
+        raise CommandError(f"There is no folder {to.parent}.")
+    client = Client(server)
+    path = f"/datasets/{quoted(dataset)}/exports"
+    wanted = {
+        "format": kind,
+        "image_size": image_size,
+        "compression": None if compression == "none" else compression,
+        "job": job,
+    }
+    export = client.post(path, {name: value for name, value in wanted.items() if value is not None})
+    require_success(follow_job(client, export["id"], label="exporting"))
+    written = _download(client, f"{path}/{export['id']}", to)
+    say(f"{to}: {format_bytes(written)}")
+
+
+def send_dataset(client: Client, target: str, path: Path) -> dict[str, Any]:
+    """Uploads a folder or an archive; returns the dataset that it becomes."""
+    if path.is_dir():
+        contents = scan_folder(path)
+        for reason, names in contents.left_out.items():
+            note(f"{len(names):,} left out, {reason}: {', '.join(names[:3])}{' …' if len(names) > 3 else ''}")
+        size, media_type, name = packed_size(contents), "application/x-tar", f"{path.resolve().name}.tar"
+        return _upload(client, target, pack(contents), size, media_type, name)
+    if not path.is_file():
+        raise CommandError(
+            f"There is no folder or archive {path} on this machine.",
+            hint="With --server-path, PATH is one on the server.",
+        )
+    with path.open("rb") as file:
+        return _upload(client, target, read_chunks(file), path.stat().st_size, archive_type(path), path.name)
+
+
+def finish_import(client: Client, dataset: dict[str, Any]) -> dict[str, Any]:
+    """Waits for an import's end; returns the dataset, or ends the command with the import's error."""
+    require_success(follow_job(client, dataset["job"], label="importing"))
+    ready: dict[str, Any] = client.get(f"/datasets/{dataset['id']}")
+    return ready
+
+
+def require_success(job: dict[str, Any]) -> None:
+    """Ends the command when a job that it needed did not succeed."""
+    if job["status"] == "succeeded":
+        return
+    if job["error"]:
+        say_problem(job["error"])
+        raise typer.Exit(1)
+    raise CommandError(f"The {job['kind']} {job['id']} was {job['status']}.")
+
+
+def _upload(
+    client: Client, target: str, chunks: Iterator[bytes], size: int, media_type: str, name: str
+) -> dict[str, Any]:
+    with bytes_progress() as progress:
+        bar = progress.add_task("sending", total=size)
+        answer: dict[str, Any] = client.upload(
+            target, _counted(chunks, progress, bar), size=size, media_type=media_type, name=name
+        )
+    return answer
+
+
+def _download(client: Client, path: str, to: Path) -> int:
+    """Writes beside the target and renames, so that a broken download leaves no half file under its name."""
+    part = to.with_name(f"{to.name}.part")
+    try:
+        with client.stream(path) as response, bytes_progress() as progress, part.open("wb") as file:
+            length = response.headers.get("content-length")
+            bar = progress.add_task("receiving", total=int(length) if length else None)
+            for chunk in _counted(response.iter_bytes(), progress, bar):
+                file.write(chunk)
+            written = file.tell()
+        part.replace(to)
+    finally:
+        part.unlink(missing_ok=True)
+    return written
+
+
+def _counted(chunks: Iterable[bytes], progress: Progress, bar: TaskID) -> Iterator[bytes]:
+    for chunk in chunks:
+        yield chunk
+        progress.advance(bar, len(chunk))
+
+
+def _number(value: int | None) -> str:
+    return "" if value is None else f"{value:,}"

@@ -1,0 +1,183 @@
+"""``loupe demo``: the whole loop on handwritten digits, through the HTTP API alone."""
+
+from __future__ import annotations
+
+import shlex
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from app.cli.client import Client, ServerError
+from app.cli.console import say, show
+from app.cli.datasets import finish_import, require_success, send_dataset
+from app.cli.demo_service import DemoService, running_service, stay
+from app.cli.digits import draw_picture, write_digits
+from app.cli.follow import follow_job
+from app.cli.jobs import show_end
+from app.cli.options import examples
+from app.cli.predict import predict_files
+from app.cli.reports import show_classes, show_confusions, summarise_import
+
+PRODUCT, PRODUCT_NAME = "digits", "Handwritten digits (demo)"
+NETWORK = "tiny_cnn"
+EPOCHS = 12
+# Mirrored digits are no digits.
+SETTINGS = {"batch_size": 32, "learning_rate": 0.003, "horizontal_flip": False, "seed": 1}
+DRAWN = 4
+
+demo_epilog = examples("loupe demo", "loupe demo --exit", "loupe demo --server http://127.0.0.1:8000")
+
+
+def demo(
+    leave: Annotated[
+        bool, typer.Option("--exit", help="End the service at the end, instead of on Ctrl-C.")
+    ] = False,
+    home: Annotated[
+        Path, typer.Option("--home", metavar="DIR", help="Folder for everything that is kept.")
+    ] = Path(".loupe/demo"),
+    port: Annotated[
+        int, typer.Option("--port", min=1, max=65535, help="Port; a free one where it is taken.")
+    ] = 8000,
+    epochs: Annotated[int, typer.Option("--epochs", min=1, help="Passes over the train split.")] = EPOCHS,
+    server: Annotated[
+        str | None, typer.Option("--server", metavar="URL", help="Use this Loupe, and start none.")
+    ] = None,
+) -> None:
+    """Train on 1,797 handwritten digits and predict some that were held out, in about a minute.
+
+    Starts Loupe in a folder of its own, does everything through the HTTP API, and leaves Loupe running.
+    """
+    with _service(server, home.resolve(), port) as service:
+        with (
+            tempfile.TemporaryDirectory(prefix="loupe-demo-") if server else _inside(home.resolve()) as folder
+        ):
+            _walk(Client(service.url), Path(folder), epochs)
+        if leave or service.process is None:
+            return
+        say("Loupe goes on running; Ctrl-C ends it.", style="bold")
+        stay(service)
+
+
+@contextmanager
+def _service(server: str | None, home: Path, port: int) -> Iterator[DemoService]:
+    if server is not None:
+        yield DemoService(server)
+        return
+    with running_service(home, port) as service:
+        yield service
+
+
+@contextmanager
+def _inside(home: Path) -> Iterator[Path]:
+    """The pictures stay in the demo's folder, to try the commands on."""
+    yield home / "digits"
+
+
+def _walk(client: Client, folder: Path, epochs: int) -> None:
+    _heading(1, "Pictures: scikit-learn's handwritten digits, as PNG files in a folder per class")
+    digits = write_digits(folder)
+    held_out = sorted(digits.held_out.glob("*/*.png"))
+    say(f"{digits.uploaded}")
+    say(f"{digits.held_out}: {len(held_out)} pictures that Loupe does not see before the end")
+
+    _heading(2, "A product and its dataset")
+    product = _make_product(client)
+    dataset = finish_import(client, send_dataset(client, f"/products/{product}/datasets", digits.uploaded))
+    summarise_import(dataset, client.get(f"/datasets/{dataset['id']}/report"))
+
+    _heading(3, f"A training of {NETWORK}, {epochs} epochs")
+    body = {
+        "product": product,
+        "dataset": dataset["id"],
+        "network": NETWORK,
+        "hyperparameters": {**SETTINGS, "epochs": epochs},
+        "metadata": {"from": "loupe demo"},
+    }
+    job = follow_job(client, client.post("/jobs", body)["id"], label="training")
+    require_success(job)
+
+    _heading(4, "What it is worth, on the test split that the training never saw")
+    show_end(client, job)
+    evaluation = client.get(f"/jobs/{job['id']}/evaluation")
+    say()
+    show_classes(evaluation["classes"])
+    say()
+    show_confusions(evaluation["confusion_matrix"])
+
+    _heading(5, f"Predictions for the {len(held_out)} pictures held out")
+    answers = list(predict_files(client, held_out, {"product": product, "job": job["id"], "top_k": "3"}))
+    _show_answers(held_out, answers)
+    _say_where_next(client.server, product, job["id"], held_out[0])
+
+
+def _make_product(client: Client) -> str:
+    """The demo's product: the one of an earlier run, or a new one under the first name that is free."""
+    number = 1
+    while True:
+        name = PRODUCT if number == 1 else f"{PRODUCT}-{number}"
+        try:
+            found = client.get(f"/products/{name}")
+        except ServerError as error:
+            if error.problem["status"] != 404:
+                raise
+            client.post("/products", {"id": name, "name": PRODUCT_NAME, "default_network": NETWORK})
+            say(f"product {name}")
+            return name
+        if found["name"] == PRODUCT_NAME:
+            say(f"product {name}, from an earlier run")
+            return name
+        number += 1
+
+
+def _show_answers(pictures: Sequence[Path], answers: Sequence[dict[str, Any]]) -> None:
+    right = [
+        answer["top"]["label"] == path.parent.name for path, answer in zip(pictures, answers, strict=True)
+    ]
+    # One picture of every few classes, and the mistakes: those teach most.
+    mistakes = [index for index, is_right in enumerate(right) if not is_right]
+    spread = range(0, len(pictures), max(1, len(pictures) // DRAWN))
+    shown = [*mistakes[:2], *(index for index in spread if index not in mistakes[:2])][:DRAWN]
+    grid = Table.grid(padding=(0, 3))
+    drawings = [draw_picture(pictures[index]) for index in shown]
+    for _ in shown:
+        grid.add_column(no_wrap=True)
+    for lines in zip(*drawings, strict=True):
+        grid.add_row(*lines)
+    grid.add_row(*(Text(f"true {pictures[index].parent.name}", style="dim") for index in shown))
+    grid.add_row(*(_answer(answers[index], right[index]) for index in shown))
+    say()
+    show(grid)
+    say()
+    say(f"{sum(right)} of {len(right)} right: accuracy {sum(right) / len(right):.4f}", style="bold")
+
+
+def _answer(answer: dict[str, Any], is_right: bool) -> Text:
+    top = answer["top"]
+    return Text(f"says {top['label']}, {top['probability']:.1%}", style="green" if is_right else "red")
+
+
+def _say_where_next(server: str, product: str, job: str, picture: Path) -> None:
+    option = "" if server == "http://127.0.0.1:8000" else f" --server {server}"
+    _heading(6, "Where to look next")
+    for line in (
+        f"{server}/docs                  the HTTP API",
+        f"loupe job show {job}{option}",
+        f"loupe job metrics {job} --csv{option}",
+        f"loupe evaluate {job}{option}",
+        f"loupe predict {product} {shlex.quote(str(picture.parent.parent))} --csv{option}",
+        f"curl -F file=@{shlex.quote(str(picture))} '{server}/predict?product={product}'",
+        f"curl {server}/jobs/{job}/metrics",
+        "loupe product create NAME      your own pictures; loupe --help shows the way",
+    ):
+        say(f"  {line}")
+
+
+def _heading(number: int, text: str) -> None:
+    say()
+    say(f"{number}. {text}", style="bold cyan")

@@ -1,0 +1,111 @@
+"""``loupe model`` and ``loupe networks``"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from app.cli.client import Client, quoted
+from app.cli.console import (
+    add_row,
+    format_bytes,
+    format_time,
+    make_table,
+    note,
+    say,
+    say_json,
+    show,
+    show_fields,
+)
+from app.cli.options import DEFAULT_SERVER, AsJson, Limit, Server
+from app.cli.reports import summarise_metrics
+
+app = typer.Typer(no_args_is_help=True, help="Models: what trainings have made.")
+
+
+@app.command("list")
+def list_models(
+    product: Annotated[str | None, typer.Option("--product", help="Only models of this product.")] = None,
+    job: Annotated[str | None, typer.Option("--job", help="Only the model of this job.")] = None,
+    limit: Limit = 20,
+    as_json: AsJson = False,
+    server: Server = DEFAULT_SERVER,
+) -> None:
+    """List models, newest first."""
+    page = Client(server).list_rows("/models", limit, product=product, job=job)
+    if as_json:
+        say_json(page)
+        return
+    table = make_table("!id", "product", ">version", "network", ">accuracy", "aliases", ">size", "created")
+    for model in page["data"]:
+        add_row(
+            table,
+            model["id"],
+            model["product"],
+            model["version"],
+            model["network"],
+            f"{model['metrics']['accuracy']['value']:.4f}",
+            ", ".join(model["aliases"]),
+            format_bytes(model["bytes"]),
+            format_time(model["created_at"]),
+        )
+    show(table)
+    if not page["data"]:
+        note("There is no model yet: loupe train PRODUCT --follow")
+
+
+@app.command("show")
+def show_model(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Id of the model, mdl_…")],
+    as_json: AsJson = False,
+    server: Server = DEFAULT_SERVER,
+) -> None:
+    """Show one model: where it comes from, how it measured, how it is served."""
+    answer = Client(server).get(f"/models/{quoted(model)}")
+    if as_json:
+        say_json(answer)
+        return
+    serving = answer["serving"]
+    show_fields(
+        {
+            "id": answer["id"],
+            "product": f"{answer['product']}, version {answer['version']}",
+            "aliases": ", ".join(answer["aliases"]) or None,
+            "job": answer["job"],
+            "dataset": answer["dataset"],
+            "network": answer["network"],
+            "labels": ", ".join(answer["labels"]),
+            "size": format_bytes(answer["bytes"]),
+            "serving": " ".join(str(serving[name]) for name in ("runtime", "precision") if name in serving),
+            "digest": answer["digest"],
+            "weights": answer["weights_sha256"],
+            "created": format_time(answer["created_at"]),
+        }
+    )
+    say()
+    show_fields(summarise_metrics(answer["metrics"].get("items"), answer["metrics"], "test"))
+
+
+def list_networks(as_json: AsJson = False, server: Server = DEFAULT_SERVER) -> None:
+    """List the networks that can be trained."""
+    networks = Client(server).get("/networks")
+    if as_json:
+        say_json(networks)
+        return
+    table = make_table("!name", ">pixels", ">least", ">parameters", ">MACs", "paper")
+    for network in networks:
+        add_row(
+            table,
+            network["name"],
+            network["image_size"],
+            network["min_image_size"],
+            _in_millions(network["parameters"]),
+            _in_millions(network["macs"]),
+            network["paper"],
+        )
+    show(table)
+
+
+def _in_millions(count: int) -> str:
+    return f"{count / 1e6:,.2f} M" if count < 1e8 else f"{count / 1e6:,.0f} M"

@@ -1,0 +1,188 @@
+"""Pictures on this machine's disk: finding them, and a folder as a tar stream without a copy of it."""
+
+from __future__ import annotations
+
+import os
+import tarfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+from app.cli.client import CommandError
+from app.cli.console import printable
+from app.datasets.report import is_picture_name
+
+CHUNK_BYTES = 2**18
+# What the server takes as one file; larger ones are films or archives, and would travel for nothing.
+MAX_FILE_BYTES = 128 * 2**20
+_ARCHIVE_TYPES = {
+    ".zip": "application/zip",
+    ".tar": "application/x-tar",
+    ".gz": "application/gzip",
+    ".tgz": "application/gzip",
+}
+_SYSTEM_NAMES = frozenset({"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir"})
+
+
+@dataclass(frozen=True)
+class PackedFile:
+    """A file of the folder: where it is, its name in the archive, its size when it was found."""
+
+    path: Path
+    name: str
+    bytes: int
+
+
+@dataclass
+class FolderContents:
+    """What a folder holds. ``left_out``: why → names that are not packed."""
+
+    files: list[PackedFile] = field(default_factory=list)
+    folders: list[str] = field(default_factory=list)
+    left_out: dict[str, list[str]] = field(default_factory=dict)
+
+    def leave_out(self, reason: str, name: str) -> None:
+        self.left_out.setdefault(reason, []).append(name)
+
+
+def scan_folder(folder: Path) -> FolderContents:
+    """Everything in a folder but hidden and system files, and links that lead out of it.
+
+    Files that look like no picture are packed too: pictures hide under wrong names, and the server's report
+    tells what it skipped. Raises CommandError for names that no archive can carry, and for an empty folder.
+    """
+    root = folder.resolve()
+    contents = FolderContents()
+    _scan(root, root, "", contents)
+    if not contents.files:
+        why = "; ".join(f"{len(names)} left out: {reason}" for reason, names in contents.left_out.items())
+        raise CommandError(
+            f"There is no file in {folder}{f' ({why})' if why else ''}.",
+            hint="A dataset is a folder with one folder of pictures per class.",
+        )
+    return contents
+
+
+def packed_size(contents: FolderContents) -> int:
+    """The exact length of what ``pack`` yields, in bytes."""
+    headers = sum(len(_header(name, None)) for name in contents.folders)
+    files = sum(len(_header(file.name, file.bytes)) + _padded(file.bytes) for file in contents.files)
+    return headers + files + 2 * tarfile.BLOCKSIZE
+
+
+def pack(contents: FolderContents) -> Iterator[bytes]:
+    """The folder as a tar archive, read while it is sent. Raises CommandError if a file changes meanwhile."""
+    for name in contents.folders:
+        yield _header(name, None)
+    for file in contents.files:
+        yield _header(file.name, file.bytes)
+        yield from _content(file)
+    yield bytes(2 * tarfile.BLOCKSIZE)
+
+
+def read_chunks(file: BinaryIO) -> Iterator[bytes]:
+    """An opened file in chunks."""
+    while chunk := file.read(CHUNK_BYTES):
+        yield chunk
+
+
+def archive_type(path: Path) -> str:
+    """The media type that an archive's name stands for."""
+    return _ARCHIVE_TYPES.get(path.suffix.lower(), "application/octet-stream")
+
+
+def find_pictures(paths: Iterable[Path]) -> list[Path]:
+    """The files among ``paths``, and the pictures in its folders at any depth, in the order of their names.
+
+    A file that is named is taken whatever it is called. Raises CommandError for a path that is not there, and
+    for a folder without pictures.
+    """
+    found: dict[Path, None] = {}
+    for path in paths:
+        if path.is_dir():
+            pictures = sorted(_pictures_below(path))
+            if not pictures:
+                raise CommandError(
+                    f"There is no picture in {path}.",
+                    hint="Folders are searched for jpg, png, webp, bmp, tiff, gif; name others one by one.",
+                )
+            found.update(dict.fromkeys(pictures))
+        elif path.exists():
+            found[path] = None
+        else:
+            raise CommandError(f"There is no file or folder {printable(str(path))}.")
+    return list(found)
+
+
+def display_name(path: Path) -> str:
+    """A path as text that can be sent and printed, also where its bytes are no UTF-8."""
+    return os.fsencode(path).decode("utf-8", "replace")
+
+
+def _scan(root: Path, folder: Path, prefix: str, contents: FolderContents) -> None:
+    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+        name = prefix + _checked(entry.name, prefix)
+        if entry.name.startswith(".") or entry.name.casefold() in _SYSTEM_NAMES:
+            contents.leave_out("hidden or system file", name)
+        elif entry.is_dir(follow_symlinks=False):
+            contents.folders.append(name)
+            _scan(root, Path(entry.path), f"{name}/", contents)
+        elif not entry.is_file():
+            contents.leave_out("neither a file nor a folder, or a link to a folder", name)
+        elif entry.is_symlink() and not Path(entry.path).resolve().is_relative_to(root):
+            contents.leave_out(
+                "a link that leads out of the folder; `cp -rL` makes a copy without links", name
+            )
+        elif (size := entry.stat().st_size) > MAX_FILE_BYTES:
+            contents.leave_out(f"larger than {MAX_FILE_BYTES // 2**20} MiB", name)
+        else:
+            contents.files.append(PackedFile(Path(entry.path), name, size))
+
+
+def _checked(name: str, prefix: str) -> str:
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise CommandError(
+            f"The name of {printable(prefix + name)} is not valid UTF-8.",
+            hint="Rename the file, then try again.",
+        ) from error
+    return name
+
+
+def _header(name: str, size: int | None) -> bytes:
+    """A tar entry's header; ``size`` None makes it a folder."""
+    info = tarfile.TarInfo(name)
+    if size is None:
+        info.type, info.mode = tarfile.DIRTYPE, 0o755
+    else:
+        info.size = size
+    return info.tobuf(tarfile.PAX_FORMAT)
+
+
+def _content(file: PackedFile) -> Iterator[bytes]:
+    seen = 0
+    with file.path.open("rb") as source:
+        for chunk in read_chunks(source):
+            seen += len(chunk)
+            if seen > file.bytes:
+                break
+            yield chunk
+    if seen != file.bytes:
+        raise CommandError(f"{file.path} changed while it was being sent.", hint="Start the import again.")
+    yield bytes(_padded(seen) - seen)
+
+
+def _padded(size: int) -> int:
+    return -(-size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
+
+
+def _pictures_below(folder: Path) -> Iterator[Path]:
+    for current, folders, files in os.walk(folder):
+        folders[:] = [
+            name for name in folders if not name.startswith(".") and name.casefold() not in _SYSTEM_NAMES
+        ]
+        for name in files:
+            if not name.startswith(".") and is_picture_name(PurePosixPath(name).name):
+                yield Path(current) / name

@@ -1,0 +1,122 @@
+"""``loupe product``"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from app.cli.client import Client, CommandError, quoted
+from app.cli.console import add_row, format_time, make_table, note, say, say_json, show, show_fields
+from app.cli.options import DEFAULT_SERVER, AsJson, Limit, Server, examples
+
+app = typer.Typer(no_args_is_help=True, help="Products: the things whose pictures are classified.")
+
+ProductId = Annotated[str, typer.Argument(metavar="PRODUCT", help="Id of the product.")]
+Name = Annotated[str | None, typer.Option("--name", help="A name for people.")]
+Network = Annotated[str | None, typer.Option("--network", help="Network of trainings that name none.")]
+MinAccuracy = Annotated[
+    float | None,
+    typer.Option("--min-accuracy", help="Test accuracy, 0 to 1, under which no model is saved."),
+]
+
+
+@app.command(
+    "create", epilog=examples("loupe product create screws --name 'Screws, line 2' --min-accuracy 0.95")
+)
+def create_product(
+    product: ProductId,
+    name: Name = None,
+    network: Network = None,
+    min_accuracy: MinAccuracy = None,
+    as_json: AsJson = False,
+    server: Server = DEFAULT_SERVER,
+) -> None:
+    """Make a product."""
+    body = {"id": product, **_changes(name, network, min_accuracy)}
+    answer = Client(server).post("/products", body)
+    if as_json:
+        say_json(answer)
+        return
+    say(f"Product {answer['id']} is there.")
+    note(f"Next, its pictures: loupe dataset import {answer['id']} FOLDER")
+
+
+@app.command("list")
+def list_products(limit: Limit = 100, as_json: AsJson = False, server: Server = DEFAULT_SERVER) -> None:
+    """List the products, newest first."""
+    page = Client(server).list_rows("/products", limit)
+    if as_json:
+        say_json(page)
+        return
+    table = make_table("!id", "name", "champion", "network", ">min accuracy", "created")
+    for entry in page["data"]:
+        minimum = entry["gate"]["min_accuracy"]
+        add_row(
+            table,
+            entry["id"],
+            entry["name"],
+            entry["champion"] or "-",
+            entry["default_network"] or "-",
+            "-" if minimum is None else minimum,
+            format_time(entry["created_at"]),
+        )
+    show(table)
+    if not page["data"]:
+        note("There is no product yet: loupe product create NAME")
+
+
+@app.command("show")
+def show_product(product: ProductId, as_json: AsJson = False, server: Server = DEFAULT_SERVER) -> None:
+    """Show one product and its champion, the model that answers predictions."""
+    answer = Client(server).get(f"/products/{quoted(product)}")
+    if as_json:
+        say_json(answer)
+    else:
+        _show(answer)
+
+
+@app.command("update", epilog=examples("loupe product update screws --min-accuracy 0.97"))
+def update_product(
+    product: ProductId,
+    name: Name = None,
+    network: Network = None,
+    min_accuracy: MinAccuracy = None,
+    as_json: AsJson = False,
+    server: Server = DEFAULT_SERVER,
+) -> None:
+    """Change a product's name, default network or gate."""
+    changes = _changes(name, network, min_accuracy)
+    if not changes:
+        raise CommandError("Nothing to change.", hint="Give --name, --network or --min-accuracy.")
+    answer = Client(server).patch(f"/products/{quoted(product)}", changes)
+    if as_json:
+        say_json(answer)
+    else:
+        _show(answer)
+
+
+@app.command("delete")
+def delete_product(product: ProductId, server: Server = DEFAULT_SERVER) -> None:
+    """Delete a product that has no datasets and no jobs."""
+    Client(server).delete(f"/products/{quoted(product)}")
+    say(f"Product {product} is deleted.")
+
+
+def _changes(name: str | None, network: str | None, min_accuracy: float | None) -> dict[str, Any]:
+    gate = None if min_accuracy is None else {"min_accuracy": min_accuracy}
+    given = {"name": name, "default_network": network, "gate": gate}
+    return {key: value for key, value in given.items() if value is not None}
+
+
+def _show(product: dict[str, Any]) -> None:
+    show_fields(
+        {
+            "id": product["id"],
+            "name": product["name"],
+            "champion": product["champion"] or "none yet",
+            "network": product["default_network"],
+            "min accuracy": product["gate"]["min_accuracy"],
+            "created": format_time(product["created_at"]),
+        }
+    )

@@ -1,0 +1,165 @@
+"""Evaluations and import reports as text: summary, table per class, confusion matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.text import Text
+
+from app.cli.console import (
+    add_row,
+    format_bytes,
+    format_estimate,
+    join_counts,
+    make_table,
+    note,
+    printable,
+    say,
+    show,
+    show_fields,
+)
+
+WIDEST_MATRIX = 25
+WIDEST_NAMES = 60
+WIDEST_NAMES = 60
+TOP_CONFUSIONS = 30
+WORST_CLASSES = 40
+LISTED_NAMES = 10
+
+
+def summarise_metrics(items: int | None, metrics: Mapping[str, Any], subset: str) -> dict[str, object]:
+    """The numbers over all pictures, as fields to show."""
+    over = f", {items:,} pictures" if items is not None else ""
+    top_k = metrics["top_k"]
+    return {
+        f"{subset} accuracy": format_estimate(metrics["accuracy"]) + over,
+        "balanced accuracy": format_estimate(metrics["balanced_accuracy"]),
+        "macro F1": format_estimate(metrics["macro_f1"]),
+        f"top-{top_k['k']} accuracy": f"{top_k['value']:.4f}",
+    }
+
+
+def show_evaluation(evaluation: Mapping[str, Any]) -> None:
+    """Everything about an evaluation that fits a terminal."""
+    subset = "test" if evaluation["subset"] == "test" else "overall"
+    show_fields(summarise_metrics(evaluation["items"], evaluation["metrics"], subset))
+    say()
+    show_classes(evaluation["classes"])
+    say()
+    show_confusions(evaluation["confusion_matrix"])
+
+
+def show_classes(classes: Sequence[Mapping[str, Any]]) -> None:
+    """Scores per class; of very many, those with the lowest F1."""
+    shown = list(classes)
+    title = None
+    if len(shown) > WORST_CLASSES:
+        shown = sorted(shown, key=lambda entry: (entry["f1"] is None, entry["f1"] or 0.0))[:WORST_CLASSES]
+        title = f"The {WORST_CLASSES} of {len(classes)} classes with the lowest F1"
+    table = make_table("class", ">precision", ">recall", ">F1", ">pictures", title=title)
+    for entry in shown:
+        scores = (_score(entry[name]) for name in ("precision", "recall", "f1"))
+        add_row(table, entry["name"], *scores, entry["support"])
+    show(table)
+
+
+def show_confusions(matrix: Mapping[str, Any]) -> None:
+    """The matrix while it fits a screen, else its largest entries off the diagonal."""
+    labels, counts = matrix["labels"], matrix["counts"]
+    if len(labels) > WIDEST_MATRIX:
+        _show_top_confusions(labels, counts)
+        return
+    rows = columns = [printable(label) for label in labels]
+    if sum(map(len, columns)) > WIDEST_NAMES:
+        columns = [str(index) for index in range(len(labels))]
+        rows = [f"{index:>{len(columns[-1])}} {row}" for index, row in enumerate(rows)]
+    table = make_table("true \\ predicted", *(f">{name}" for name in columns), title="Confusion matrix")
+    for index, (name, row) in enumerate(zip(rows, counts, strict=True)):
+        cells = (_cell(count, index == column, sum(row)) for column, count in enumerate(row))
+        add_row(table, name, *cells)
+    show(table)
+
+
+def show_import_report(report: Mapping[str, Any]) -> None:
+    """What an import saw: classes, what was left out, advice."""
+    classes = report["classes"]
+    is_split = any(entry.get("splits") for entry in classes)
+    splits = (">train", ">valid", ">test") if is_split else ()
+    table = make_table("class", ">pictures", *splits, ">width", ">height", ">size", "formats")
+    for entry in classes:
+        parts = (entry["splits"][name.lstrip(">")] for name in splits) if is_split else ()
+        sizes = (_spread(entry[side]) for side in ("width", "height"))
+        formats = ", ".join(f"{name} {count:,}" for name, count in entry["formats"].items())
+        add_row(
+            table, entry["name"], f"{entry['count']:,}", *parts, *sizes, format_bytes(entry["bytes"]), formats
+        )
+    show(table)
+    _show_left_out("could not be decoded", report.get("corrupt") or [], report["totals"].get("corrupt", 0))
+    _show_left_out("skipped", report.get("skipped") or [], report["totals"].get("skipped", 0))
+    show_advice(report["advice"])
+
+
+def show_advice(advice: Sequence[str]) -> None:
+    for sentence in advice:
+        say(Text.assemble(("advice: ", "bold yellow"), printable(sentence)))
+
+
+def summarise_import(dataset: Mapping[str, Any], report: Mapping[str, Any]) -> None:
+    """The few lines after an import."""
+    left_out = f", {dataset['skipped']:,} files left out" if dataset["skipped"] else ""
+    say(
+        f"{dataset['id']}: {dataset['items']:,} pictures in {len(dataset['classes'])} classes{left_out}",
+        style="bold",
+    )
+    say(f"  {join_counts(dataset['classes'])}")
+    if dataset["counts"] and any(dataset["counts"].values()):
+        say("  came split: " + ", ".join(f"{name} {count:,}" for name, count in dataset["counts"].items()))
+    show_advice(report["advice"])
+    if report["advice"]:
+        note(f"All of it: loupe dataset report {dataset['id']}")
+
+
+def _show_left_out(what: str, entries: Sequence[Mapping[str, str]], total: int) -> None:
+    if not total:
+        return
+    say()
+    say(f"{total:,} {what}", style="bold")
+    for entry in entries[:LISTED_NAMES]:
+        say(f"  {entry['name']}: {entry['reason']}")
+    if total > LISTED_NAMES:
+        say(f"  … and {total - LISTED_NAMES:,} more; --json lists them")
+
+
+def _show_top_confusions(labels: Sequence[str], counts: Sequence[Sequence[int]]) -> None:
+    wrong = [
+        (count, labels[i], labels[j])
+        for i, row in enumerate(counts)
+        for j, count in enumerate(row)
+        if count and i != j
+    ]
+    largest = sorted(wrong, key=lambda entry: -entry[0])[:TOP_CONFUSIONS]
+    table = make_table(
+        "true", "predicted", ">pictures", title=f"Most frequent confusions ({len(largest)} of {len(wrong)})"
+    )
+    for count, true, predicted in largest:
+        add_row(table, true, predicted, count)
+    show(table)
+
+
+def _cell(count: int, is_right: bool, row_total: int) -> Text:
+    if not count:
+        return Text("·", style="dim")
+    if is_right:
+        return Text(str(count), style="green")
+    return Text(str(count), style="bold red" if count * 10 >= row_total else "red")
+
+
+def _score(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _spread(values: Mapping[str, int]) -> str:
+    if values["min"] == values["max"]:
+        return str(values["min"])
+    return f"{values['min']}–{values['max']}"

@@ -1,0 +1,84 @@
+"""The command's tree, and the one place where its errors end."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from app import __version__
+from app.cli import datasets, demo, evaluations, jobs, models, predict, products, service
+from app.cli.client import CommandError
+from app.cli.console import out, say_error
+from app.cli.options import examples
+from app.errors import LoupeError
+
+SERVICE, WORK, THINGS = "Run Loupe", "Train and predict", "Look and manage"
+
+GETTING_STARTED = """[bold]Getting started[/bold]
+
+[cyan]loupe demo[/cyan] shows all of it on handwritten digits. For pictures of your own, one folder per class:
+
+[cyan]loupe up[/cyan] and then, in another terminal:
+
+[cyan]loupe product create screws[/cyan]
+
+[cyan]loupe dataset import screws ~/pictures/screws[/cyan]
+
+[cyan]loupe train screws --follow[/cyan]
+
+[cyan]loupe predict screws picture.jpg[/cyan]"""
+
+app = typer.Typer(
+    name="loupe",
+    help="Train, prove and serve image classifiers, one per product, on your own machines.",
+    epilog=GETTING_STARTED,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+app.command("demo", rich_help_panel=SERVICE, epilog=demo.demo_epilog)(demo.demo)
+app.command(
+    "up", rich_help_panel=SERVICE, epilog=examples("loupe up", "loupe up --port 9000 --home /data/loupe")
+)(service.up)
+app.command("api", rich_help_panel=SERVICE)(service.api)
+app.command("worker", rich_help_panel=SERVICE)(service.worker)
+app.command("migrate", rich_help_panel=SERVICE)(service.migrate)
+app.command("train", rich_help_panel=WORK, epilog=jobs.train_epilog)(jobs.train)
+app.command("evaluate", rich_help_panel=WORK, epilog=evaluations.evaluate_epilog)(evaluations.evaluate)
+app.command("predict", rich_help_panel=WORK, epilog=predict.predict_epilog)(predict.predict)
+app.add_typer(products.app, name="product", rich_help_panel=THINGS)
+app.add_typer(datasets.app, name="dataset", rich_help_panel=THINGS)
+app.add_typer(jobs.app, name="job", rich_help_panel=THINGS)
+app.add_typer(models.app, name="model", rich_help_panel=THINGS)
+app.command("networks", rich_help_panel=THINGS)(models.list_networks)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        out.print(f"loupe {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Runs the command; an expected error is printed with its hint, and the status is 1."""
+    try:
+        app()
+    except LoupeError as error:
+        say_error(error)
+    except OSError as error:
+        what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        say_error(CommandError(what))
+    sys.exit(1)
