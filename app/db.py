@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DataError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 
-from app.errors import StorageFullError, UnavailableError
+from app.errors import InvalidRequestError, StorageFullError, UnavailableError
 
 SQLITE_BUSY_SECONDS = 15
 READ_ONLY = "loupe_read_only"
@@ -96,6 +96,10 @@ def _translated_errors() -> Iterator[None]:
             ) from error
         raise UnavailableError(
             "The database does not answer.", hint="It may be restarting; try again in a few seconds."
+        ) from error
+    except (DataError, UnicodeEncodeError) as error:
+        raise InvalidRequestError(
+            "A text holds characters that cannot be stored, such as NUL.", hint="Leave them out."
         ) from error
     except DBAPIError as error:
         if error.connection_invalidated:

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ulid import ULID
 
-from app.api.problems import problem_response
+from app.api.problems import internal_error, problem_response
 from app.config import Settings
 from app.errors import TooLargeError
 
@@ -22,7 +22,10 @@ MULTIPART_OVERHEAD_BYTES = 2**20
 
 
 class RequestIdMiddleware:
-    """Gives each request an id, or keeps the client's ``X-Request-Id``, and returns it."""
+    """Gives each request an id, or keeps the client's ``X-Request-Id``, and returns it.
+
+    The last resort too: Starlette answers an unexpected error outside of all middleware, without the id.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -35,12 +38,21 @@ class RequestIdMiddleware:
         request_id = given if re.fullmatch(r"[\w.:-]{1,128}", given) else f"req_{str(ULID()).lower()}"
         scope.setdefault("state", {})["request_id"] = request_id
 
+        has_started = False
+
         async def send_with_id(message: Message) -> None:
+            nonlocal has_started
             if message["type"] == "http.response.start":
+                has_started = True
                 MutableHeaders(scope=message)["X-Request-Id"] = request_id
             await send(message)
 
-        await self._app(scope, receive, send_with_id)
+        try:
+            await self._app(scope, receive, send_with_id)
+        except Exception as error:
+            if has_started:
+                raise
+            await internal_error(Request(scope), error)(scope, receive, send_with_id)
 
 
 class BodyTooLargeError(HTTPException):

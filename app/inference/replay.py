@@ -24,7 +24,6 @@ from app.evaluation.metrics import decide, evaluate_predictions
 from app.evaluation.mistakes import list_mistakes
 from app.evaluation.report import format_report
 from app.inference.files import EVALUATION, PREDICTIONS, PROBABILITIES, REPORT
-from app.inference.files import FILES as FILES
 from app.inference.predictor import Predictor
 
 MISTAKES_KEPT = 200

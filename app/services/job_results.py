@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.artifacts import open_artifact
-from app.inference.replay import FILES as EVALUATION_FILES
+from app.inference.files import FILES as EVALUATION_FILES
 from app.models import Alias, Evaluation, Job, Product, TrainedModel
 from app.models.alias import CHAMPION
 from app.models.base import new_id, utc_now

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -44,7 +43,7 @@ def decode_cursor(cursor: str) -> str:
     """The inverse of ``encode_cursor``; raises InvalidRequestError for what it did not make."""
     try:
         return base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
-    except (binascii.Error, UnicodeError) as error:
+    except ValueError as error:  # binascii.Error and UnicodeError are ValueErrors
         raise InvalidRequestError(
             "The cursor is not one that this server gave.",
             hint="Pass `next_cursor` of the page before as it is.",

@@ -1,0 +1,125 @@
+"""``POST /predict``"""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from tests.conftest import Trained
+from tests.pictures import make_picture
+
+RED = make_picture("red", 1000)
+
+
+def as_format(image_format: str, **options: Any) -> bytes:
+    output = io.BytesIO()
+    Image.open(io.BytesIO(RED)).convert("P" if image_format == "GIF" else "RGB").save(
+        output, image_format, **options
+    )
+    return output.getvalue()
+
+
+def test_a_form_a_raw_body_and_json_are_answered_alike(trained: Trained) -> None:
+    client = trained.client
+    form = client.post(
+        "/predict", files={"file": ("red.png", RED)}, data={"product": "squares", "top_k": "2"}
+    )
+    raw = client.post("/predict?product=squares&top_k=2", content=RED, headers={"content-type": "image/png"})
+    inputs = [{"b64": base64.b64encode(RED).decode(), "name": "red.png"}]
+    json = client.post("/predict", json={"product": "squares", "top_k": 2, "inputs": inputs})
+    assert form.status_code == raw.status_code == json.status_code == 200
+    assert form.json()["predictions"] == raw.json()["predictions"] == json.json()["predictions"]
+    answer = form.json()
+    assert len(answer["predictions"]) == 2
+    assert answer["top"] == answer["predictions"][0]
+    assert answer["predictions"][0]["probability"] >= answer["predictions"][1]["probability"]
+    assert answer["image"]["format"] == "png"
+    assert answer["model"]["alias"] == "champion"
+    assert answer["results"][0]["predictions"] == answer["predictions"]
+
+
+def test_of_several_files_one_bad_one_is_an_error_in_its_own_place(trained: Trained) -> None:
+    files = [("file", ("a.png", RED)), ("file", ("b.png", b"not a picture")), ("file", ("c.png", RED))]
+    answer = trained.client.post("/predict", files=files, data={"product": "squares"}).json()
+    assert [item["name"] for item in answer["results"]] == ["a.png", "b.png", "c.png"]
+    assert answer["errors"] == 1
+    assert answer["results"][1]["error"]["code"] == "undecodable_image"
+    assert answer["results"][0]["predictions"] == answer["results"][2]["predictions"]
+
+
+@pytest.mark.parametrize("data", [b"", b"\x89PNG\r\n", RED[:200], b"GIF89a", b"<svg/>", b"%PDF-1.7"])
+def test_a_single_picture_that_cannot_be_decoded_is_a_422(trained: Trained, data: bytes) -> None:
+    answer = trained.client.post("/predict", files={"file": ("x.png", data)}, data={"product": "squares"})
+    assert answer.status_code == 422
+    assert answer.json()["code"] == "undecodable_image"
+
+
+def test_a_picture_with_too_many_pixels_is_refused_before_it_is_decoded(trained: Trained) -> None:
+    output = io.BytesIO()
+    Image.new("1", (8000, 8000)).save(output, "PNG")
+    answer = trained.client.post(
+        "/predict", files={"file": ("x.png", output.getvalue())}, data={"product": "squares"}
+    )
+    assert answer.status_code == 413
+
+
+@pytest.mark.parametrize("image_format", ["JPEG", "WEBP", "BMP", "TIFF", "GIF"])
+def test_every_format_is_decoded_whatever_its_name_says(trained: Trained, image_format: str) -> None:
+    data = as_format(image_format)
+    answer = trained.client.post("/predict", files={"file": ("x.png", data)}, data={"product": "squares"})
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["image"]["format"] == image_format.lower()
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [
+        ({}, 422),
+        ({"product": "nothing"}, 404),
+        ({"job": "job_nothing"}, 404),
+        ({"model": "mdl_nothing"}, 404),
+        ({"product": "squares@night-shift"}, 409),
+        ({"product": "squares", "top_k": "0"}, 422),
+        ({"product": "squares", "top_k": "many"}, 422),
+    ],
+)
+def test_a_question_to_no_model_is_refused(trained: Trained, query: dict[str, str], status: int) -> None:
+    answer = trained.client.post("/predict", files={"file": ("red.png", RED)}, data=query)
+    assert answer.status_code == status
+    assert answer.json()["hint"] or answer.json()["errors"]
+
+
+def test_a_form_without_a_picture_and_one_with_too_many_are_refused(trained: Trained) -> None:
+    client = trained.client
+    assert (
+        client.post("/predict", files={"other": ("x", b"x")}, data={"product": "squares"}).status_code == 422
+    )
+    many = [
+        ("file", (f"{index}.png", RED)) for index in range(trained.runtime.settings.max_predict_files + 1)
+    ]
+    answer = client.post("/predict", files=many, data={"product": "squares"})
+    assert answer.status_code == 413
+
+
+def test_a_damaged_model_is_not_served(trained: Trained) -> None:
+    """The last guard: one flipped bit in the artifact, and it answers nothing."""
+    client, runtime = trained.client, trained.runtime
+    model = client.get(f"/models?job={trained.job}").json()["data"][0]["id"]
+    file = next((runtime.storage.models / model).rglob("model.tflite"))
+    whole = file.read_bytes()
+    damaged = bytearray(whole)
+    damaged[len(damaged) // 2] ^= 1
+    client.app.state.model_cache.drop(model)  # type: ignore[attr-defined]
+    file.write_bytes(damaged)
+    try:
+        answer = client.post("/predict", files={"file": ("red.png", RED)}, data={"model": model})
+        assert answer.status_code == 500
+        assert answer.json()["code"] == "artifact_damaged"
+    finally:
+        file.write_bytes(whole)
+    again = client.post("/predict", files={"file": ("red.png", RED)}, data={"model": model})
+    assert again.status_code == 200

@@ -1,0 +1,173 @@
+"""Fixtures that everything shares: a home folder, databases, the API, a whole service."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx2 as httpx
+import pytest
+from fastapi.testclient import TestClient
+
+from app import migrations
+from app.config import Settings
+from app.main import create_app
+from app.runtime import Runtime
+from tests import postgres_server
+from tests.ports import free_port
+from tests.running import TINY, import_pictures, run_queued
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--require-postgres", action="store_true", help="Fail instead of skip where PostgreSQL is missing."
+    )
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("LOUPE_")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(home=tmp_path / "home", _env_file=None)
+
+
+@pytest.fixture(scope="session")
+def postgres(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of an empty PostgreSQL server of our own."""
+    programs = postgres_server.find_programs()
+    if programs is None:
+        message = (
+            "PostgreSQL is not installed: the database tests ran on SQLite alone (see make check-postgres)"
+        )
+        if request.config.getoption("--require-postgres"):
+            pytest.fail(message)
+        pytest.skip(message)
+    with postgres_server.run(programs, tmp_path_factory.mktemp("postgres")) as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def any_database(request: pytest.FixtureRequest, settings: Settings) -> Settings:
+    """Settings with each kind of database in turn; the PostgreSQL one is fresh for each test."""
+    if request.param == "sqlite":
+        return settings
+    url = postgres_server.create_database(request.getfixturevalue("postgres"))
+    return settings.model_copy(update={"database_url": url})
+
+
+@pytest.fixture
+def runtime(settings: Settings) -> Iterator[Runtime]:
+    """An opened Loupe on SQLite. Its Redis is away: what is queued stays queued."""
+    yield from _open(settings)
+
+
+@pytest.fixture
+def any_runtime(any_database: Settings) -> Iterator[Runtime]:
+    """Like ``runtime``, on SQLite and on PostgreSQL."""
+    yield from _open(any_database)
+
+
+@pytest.fixture
+def client(runtime: Runtime) -> Iterator[TestClient]:
+    """The API in this process, without workers."""
+    with TestClient(create_app(runtime.settings), raise_server_exceptions=False) as client:
+        yield client
+
+
+def _open(settings: Settings) -> Iterator[Runtime]:
+    runtime = Runtime.open(settings)
+    migrations.upgrade(runtime.db)
+    yield runtime
+    runtime.close()
+
+
+@dataclass
+class Service:
+    """A whole Loupe in processes of its own."""
+
+    url: str
+    home: Path
+    process: subprocess.Popen[bytes]
+
+    def client(self) -> httpx.Client:
+        return httpx.Client(base_url=self.url, timeout=60)
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """``loupe up`` for the whole session: Redis, two workers, the API."""
+    home = tmp_path_factory.mktemp("service")
+    started = start_service(home)
+    yield started
+    stop_service(started)
+    shutil.rmtree(home, ignore_errors=True)
+
+
+def start_service(home: Path, **environment: str) -> Service:
+    """Starts ``loupe up`` in ``home`` and waits until it is ready."""
+    port = free_port()
+    log = (home.parent / f"{home.name}-up.log").open("ab")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "app.cli", "up", "--home", str(home), "--port", str(port)],
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+        env={**{k: v for k, v in os.environ.items() if not k.startswith("LOUPE_")}, **environment},
+    )
+    log.close()
+    service = Service(f"http://127.0.0.1:{port}", home, process)
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            if httpx.get(f"{service.url}/readyz", timeout=2).status_code == 200:
+                return service
+        except httpx.HTTPError:
+            pass
+        threading.Event().wait(0.2)
+    process.kill()
+    raise RuntimeError((home.parent / f"{home.name}-up.log").read_text(encoding="utf-8"))
+
+
+def stop_service(service: Service, number: int = signal.SIGTERM) -> int:
+    """Sends a signal to ``loupe up`` and returns its exit status."""
+    if service.process.poll() is None:
+        service.process.send_signal(number)
+    return service.process.wait(60)
+
+
+@dataclass
+class Trained:
+    """A product with a dataset, a finished training and its champion, behind the API of this process."""
+
+    client: TestClient
+    runtime: Runtime
+    product: str
+    dataset: str
+    job: str
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trained]:
+    """One real training for all tests that only read what came out."""
+    settings = Settings(home=tmp_path_factory.mktemp("trained"), _env_file=None)
+    for runtime in _open(settings):
+        with TestClient(create_app(settings), raise_server_exceptions=False) as client:
+            client.post("/products", json={"id": "squares"}).raise_for_status()
+            dataset = import_pictures(client, runtime, "squares")
+            body = {"product": "squares", "network": "tiny_cnn", "hyperparameters": TINY}
+            job = client.post("/jobs", json=body).raise_for_status().json()["id"]
+            run_queued(runtime)
+            yield Trained(client, runtime, "squares", dataset, job)
