@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Console, RenderableType
@@ -21,11 +23,11 @@ from rich.text import Text
 
 from app.errors import FieldError, LoupeError
 
-out = Console(highlight=False, markup=False, emoji=False)
-err = Console(stderr=True, highlight=False, markup=False, emoji=False)
-
-# A pipe or a file has no edge to wrap at; ids that scripts cut out of a column must stay whole.
+# A pipe or a file has no edge to wrap at; what scripts cut out of a column must stay whole.
 PIPE_WIDTH = 1000
+
+out = Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
+err = Console(stderr=True, highlight=False, markup=False, emoji=False)
 
 
 def say(text: str | Text = "", style: str | None = None) -> None:
@@ -42,8 +44,10 @@ def show(renderable: RenderableType) -> None:
     """A table or another block of the result."""
     if out.is_terminal:
         out.print(renderable)
-    else:
-        out.print(renderable, width=PIPE_WIDTH, crop=False)
+        return
+    with out.capture() as capture:
+        out.print(renderable)
+    out.file.writelines(f"{line.rstrip()}\n" for line in capture.get().splitlines())
 
 
 def say_json(answer: Any) -> None:
@@ -194,6 +198,17 @@ def format_bytes(count: float) -> str:
 def format_time(timestamp: str | None) -> str:
     """An RFC 3339 time without its fraction."""
     return "" if timestamp is None else timestamp.partition(".")[0].replace("T", " ").removesuffix("Z")
+
+
+def format_age(timestamp: str | None) -> str:
+    """How long ago an RFC 3339 time was: 12 s, 5 min, 3 h, 8 d."""
+    if timestamp is None:
+        return ""
+    seconds = max(0.0, (datetime.now(UTC) - datetime.fromisoformat(timestamp)).total_seconds())
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds // size:.0f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 def format_estimate(estimate: Mapping[str, Any] | None) -> str:

@@ -13,6 +13,7 @@ from app.cli.client import Client, CommandError, quoted
 from app.cli.console import (
     add_row,
     bytes_progress,
+    format_age,
     format_bytes,
     format_time,
     join_counts,
@@ -89,7 +90,7 @@ def list_datasets(
     if as_json:
         say_json(page)
         return
-    table = make_table("!id", "status", ">pictures", ">classes", ">left out", "source", "created")
+    table = make_table("!id", "status", ">pictures", ">classes", ">left out", "source", ">age")
     for entry in page["data"]:
         add_row(
             table,
@@ -99,7 +100,7 @@ def list_datasets(
             len(entry["classes"]) or "",
             _number(entry["skipped"]),
             entry["source"],
-            format_time(entry["created_at"]),
+            format_age(entry["created_at"]),
         )
     show(table)
     if not page["data"]:

@@ -26,9 +26,9 @@ from app.cli.reports import show_classes, show_confusions, summarise_import
 
 PRODUCT, PRODUCT_NAME = "digits", "Handwritten digits (demo)"
 NETWORK = "tiny_cnn"
-EPOCHS = 12
-# Mirrored digits are no digits.
-SETTINGS = {"batch_size": 32, "learning_rate": 0.003, "horizontal_flip": False, "seed": 1}
+EPOCHS = 15
+# Mirrored digits are no digits. On so few pictures many epochs tie in accuracy; the loss tells them apart.
+SETTINGS = {"learning_rate": 0.003, "horizontal_flip": False, "monitor": "valid_loss", "seed": 1}
 DRAWN = 4
 
 demo_epilog = examples("loupe demo", "loupe demo --exit", "loupe demo --server http://127.0.0.1:8000")

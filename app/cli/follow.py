@@ -44,7 +44,10 @@ def _watch(client: Client, job_id: str, progress: Progress, label: str | None) -
                     say_above(progress, line)
             if not page["has_more"]:
                 break
-        progress.update(bar, **_bar_state(job, label))
+        state = _bar_state(job, label)
+        # `update` takes None for "as before"; here it means a bar without an end.
+        progress.tasks[bar].total = state.pop("total")
+        progress.update(bar, **state)
         if job["status"] in TERMINAL:
             return job
         time.sleep(POLL_SECONDS)

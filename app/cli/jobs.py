@@ -10,6 +10,7 @@ from app.cli.assignments import parse_assignments, parse_value
 from app.cli.client import Client, quoted
 from app.cli.console import (
     add_row,
+    format_age,
     format_estimate,
     format_seconds,
     format_time,
@@ -135,7 +136,7 @@ def list_jobs(
     if as_json:
         say_json(page)
         return
-    table = make_table("!id", "kind", "status", "product", "network", ">progress", "best", "model", "created")
+    table = make_table("!id", "!kind", "!status", "product", "network", ">progress", ">best", ">age")
     for job in page["data"]:
         best = job["best"]
         add_row(
@@ -146,9 +147,8 @@ def list_jobs(
             job["product"],
             job["network"] or "",
             f"{job['progress']['fraction']:.0%}",
-            f"{best['metric']} {best['value']:.4f}" if best else "",
-            job["model"],
-            format_time(job["created_at"]),
+            f"{best['value']:.4f}" if best else "",
+            format_age(job["created_at"]),
         )
     show(table)
     if page["has_more"]:

@@ -9,6 +9,7 @@ import typer
 from app.cli.client import Client, quoted
 from app.cli.console import (
     add_row,
+    format_age,
     format_bytes,
     format_time,
     make_table,
@@ -37,7 +38,7 @@ def list_models(
     if as_json:
         say_json(page)
         return
-    table = make_table("!id", "product", ">version", "network", ">accuracy", "aliases", ">size", "created")
+    table = make_table("!id", "product", ">version", "network", ">accuracy", "aliases", ">size", ">age")
     for model in page["data"]:
         add_row(
             table,
@@ -48,7 +49,7 @@ def list_models(
             f"{model['metrics']['accuracy']['value']:.4f}",
             ", ".join(model["aliases"]),
             format_bytes(model["bytes"]),
-            format_time(model["created_at"]),
+            format_age(model["created_at"]),
         )
     show(table)
     if not page["data"]:

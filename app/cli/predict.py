@@ -28,6 +28,7 @@ from app.cli.packing import display_name, find_pictures
 BATCH_FILES, BATCH_BYTES = 16, 16 * 2**20
 # The server answers a request on one core; a few at once use more of them.
 REQUESTS_AT_ONCE = 4
+WIDEST_RANKS = 10
 # Where a lone picture's answer is an error about the picture, not about the request.
 PICTURE_ERRORS = frozenset({"undecodable_image", "image_too_large", "too_large"})
 
@@ -141,26 +142,26 @@ def _size(path: Path) -> int:
 
 
 def _print_table(answers: Iterator[dict[str, Any]], top_k: int) -> int:
-    columns = ("label", ">probability") * min(top_k, 10)
-    table = make_table("picture", *columns)
-    failed = 0
-    model = None
-    for answer in answers:
+    results = list(answers)
+    failed = sum(answer.get("error") is not None for answer in results)
+    ranks = min(top_k, WIDEST_RANKS)
+    table = make_table("picture", *(("label", ">probability") * ranks), *(["error"] if failed else []))
+    for answer in results:
         if error := answer.get("error"):
-            failed += 1
-            add_row(table, answer["name"], Text(printable(error["detail"]), style="red"))
+            add_row(
+                table, answer["name"], *([""] * (2 * ranks)), Text(printable(error["detail"]), style="red")
+            )
             continue
-        model = answer["model"]
-        cells = [
+        cells = (
             cell
-            for entry in answer["predictions"][:10]
+            for entry in answer["predictions"][:ranks]
             for cell in (entry["label"], f"{entry['probability']:.4f}")
-        ]
+        )
         add_row(table, answer["name"], *cells)
     show(table)
-    if model is not None:
-        alias = f", {model['alias']} of {model['product']}" if model["alias"] else f" of {model['product']}"
-        note(f"answered by {model['id']}, version {model['version']}{alias}")
+    if model := next((answer["model"] for answer in results if "model" in answer), None):
+        alias = f", {model['alias']}" if model["alias"] else ""
+        note(f"answered by {model['id']}, version {model['version']}{alias} of {model['product']}")
     return failed
 
 

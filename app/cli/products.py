@@ -7,7 +7,17 @@ from typing import Annotated, Any
 import typer
 
 from app.cli.client import Client, CommandError, quoted
-from app.cli.console import add_row, format_time, make_table, note, say, say_json, show, show_fields
+from app.cli.console import (
+    add_row,
+    format_age,
+    format_time,
+    make_table,
+    note,
+    say,
+    say_json,
+    show,
+    show_fields,
+)
 from app.cli.options import DEFAULT_SERVER, AsJson, Limit, Server, examples
 
 app = typer.Typer(no_args_is_help=True, help="Products: the things whose pictures are classified.")
@@ -49,7 +59,7 @@ def list_products(limit: Limit = 100, as_json: AsJson = False, server: Server = 
     if as_json:
         say_json(page)
         return
-    table = make_table("!id", "name", "champion", "network", ">min accuracy", "created")
+    table = make_table("!id", "name", "champion", "network", ">min accuracy", ">age")
     for entry in page["data"]:
         minimum = entry["gate"]["min_accuracy"]
         add_row(
@@ -59,7 +69,7 @@ def list_products(limit: Limit = 100, as_json: AsJson = False, server: Server = 
             entry["champion"] or "-",
             entry["default_network"] or "-",
             "-" if minimum is None else minimum,
-            format_time(entry["created_at"]),
+            format_age(entry["created_at"]),
         )
     show(table)
     if not page["data"]:
