@@ -58,20 +58,15 @@ class Budget:
         self._most = min(
             limits.max_total_bytes, max(limits.ratio_from_bytes, int(limits.max_ratio * packed_bytes))
         )
-        self._packed, self._spent = packed_bytes, 0
+        self._packed = packed_bytes
 
     def reach(self, total: int) -> None:
         """Refuses the archive when it unpacks to more than it may."""
-        self._spent = total
         if total > self._most:
             raise UnsafeArchiveError(
                 f"the archive of {self._packed:,} bytes unpacks to more than {self._most:,} bytes",
                 hint="This looks like a decompression bomb. If it is none, import the folder by its path.",
             )
-
-    def spend(self, count: int) -> None:
-        """Adds to what has been unpacked."""
-        self.reach(self._spent + count)
 
 
 class ZipSource(Source):
@@ -81,7 +76,6 @@ class ZipSource(Source):
         super().__init__(limits)
         self._done = 0
         self._packed_bytes = path.stat().st_size
-        self._budget = Budget(limits, self._packed_bytes)
         try:
             _check_entry_count(path, limits.max_entries)
             self._zip = zipfile.ZipFile(path)
@@ -92,6 +86,7 @@ class ZipSource(Source):
 
     def files(self) -> Iterator[SourceFile]:
         infos = self._zip.infolist()
+        # Safe to believe: zipfile returns no more than an entry declares, and an error where there is more.
         Budget(self.limits, self._packed_bytes).reach(sum(info.file_size for info in infos))
         for self._done, info in enumerate(infos, start=1):
             name = self.check_name(_zip_name(info))
@@ -126,17 +121,17 @@ class ZipSource(Source):
     def _read(self, info: zipfile.ZipInfo) -> bytes:
         content = bytearray()
         try:
+            # In chunks: in one go zipfile would unpack all that an entry holds, whatever it declares.
             with self._zip.open(info) as file:
                 while chunk := file.read(_CHUNK):
-                    self._budget.spend(len(chunk))
                     content += chunk
+            return bytes(content)
         except (zipfile.BadZipFile, EOFError, OSError, zlib.error, ValueError, NotImplementedError) as error:
             if "Overlapped" in str(error):
                 raise UnsafeArchiveError(
                     f"entry {show(info.filename)} overlaps another one", hint=_PACK_AGAIN
                 ) from error
             raise DamagedEntryError(f"damaged inside the archive: {error}", hint=_PACK_AGAIN) from error
-        return bytes(content)
 
 
 class TarSource(Source):

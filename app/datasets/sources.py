@@ -21,7 +21,10 @@ _SYSTEM_NAMES = frozenset({"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini"
 
 @dataclass(frozen=True)
 class Limits:
-    """What an upload may hold. Bytes are counted while they are unpacked; headers are not believed."""
+    """What an upload may hold.
+
+    ``max_ratio``: unpacked bytes for each byte of the archive, once there are more than ``ratio_from_bytes``.
+    """
 
     max_entries: int = 200_000
     max_name_bytes: int = 1024

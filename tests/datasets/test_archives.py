@@ -5,6 +5,7 @@ import io
 import os
 import struct
 import tarfile
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -143,14 +144,35 @@ def test_a_bomb_is_refused_before_it_is_unpacked(kind: str, write_zip: Any, writ
     refused(path, "unpacks to more than", ratio_from_bytes=100_000)
 
 
-def test_a_zip_bomb_that_lies_about_its_size_is_refused(write_zip: Any) -> None:
-    path = write_zip({f"cat/{number}.bmp": bytes(1_000_000) for number in range(8)})
-    # Each entry declares 10 bytes in both of its headers.
-    path.write_bytes(path.read_bytes().replace(struct.pack("<L", 1_000_000), struct.pack("<L", 10)))
-    with open_archive(path, Limits(ratio_from_bytes=100_000)) as source:
-        for file in source.files():
-            with pytest.raises(DamagedEntryError):
-                file.read()
+def test_a_zip_bomb_is_refused_before_its_first_file(write_zip: Any) -> None:
+    path = write_zip({"cat/1.png": b"1", "cat/2.bmp": bytes(1_000_000)})
+    with open_archive(path, Limits(ratio_from_bytes=100_000)) as source, pytest.raises(UnsafeArchiveError):
+        next(iter(source.files()))
+
+
+def test_a_tar_bomb_of_a_single_file_is_refused(write_tar: Any) -> None:
+    path = write_tar({"cat/1.bmp": bytes(512 * 2000)}, "bomb", "w:gz")
+    refused(path, "unpacks to more than", ratio_from_bytes=100_000)
+
+
+def test_a_skipped_file_over_the_limits_is_not_unpacked_to_get_past_it(write_tar: Any) -> None:
+    path = write_tar({"cat/.hidden": os.urandom(5_000_000), "cat/1.png": b"1"}, "a", "w:gz")
+    with open_archive(path, Limits(max_total_bytes=1_000_000)) as source:
+        with pytest.raises(UnsafeArchiveError, match="more than 1,000,000 bytes"):
+            list(source.files())
+        assert source.progress() < 0.5
+
+
+def test_a_zip_bomb_that_lies_about_its_size_is_not_unpacked(write_zip: Any) -> None:
+    path = write_zip({"cat/1.bmp": bytes(100_000_000)})
+    path.write_bytes(path.read_bytes().replace(struct.pack("<L", 100_000_000), struct.pack("<L", 10)))
+    tracemalloc.start()
+    with open_archive(path, Limits()) as source:
+        (file,) = source.files()
+        with pytest.raises(DamagedEntryError):
+            file.read()
+    assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    tracemalloc.stop()
 
 
 def test_a_tar_header_of_a_gigabyte_is_not_read_into_memory(tmp_path: Path) -> None:
@@ -175,6 +197,9 @@ def test_a_sparse_tar_entry_is_refused(tmp_path: Path) -> None:
 def test_too_many_entries_are_refused(request: pytest.FixtureRequest, write: str) -> None:
     path = request.getfixturevalue(write)({f"cat/{number}.png": b"" for number in range(11)})
     refused(path, "more than 10 entries", max_entries=10)
+    if write == "write_zip":
+        with pytest.raises(UnsafeArchiveError):
+            open_archive(path, Limits(max_entries=10))
     assert len(walk(path, max_entries=11)) == 11
 
 

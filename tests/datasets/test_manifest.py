@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from app.datasets.manifest import image_path, load_manifest, read_image, write_manifest
+from app.datasets.manifest import create_manifest, image_path, load_manifest, read_image, write_manifest
 from app.errors import DatasetError
 
 
@@ -17,6 +17,14 @@ def test_a_manifest_is_read_back_as_it_was_written(tmp_path: Path, make_manifest
     assert load_manifest(tmp_path) == manifest
     assert manifest.classes == ("cat", "dog", "schön")
     assert manifest.class_counts == {"cat": 1, "dog": 1, "schön": 1}
+
+
+@pytest.mark.parametrize("change", [{"label": "bird"}, {"split": "test"}, {"name": "x"}, {"sha256": "bb"}])
+def test_the_digest_covers_label_split_name_and_content(make_manifest: Any, change: dict[str, Any]) -> None:
+    manifest = make_manifest([("dog", "aa", "train"), ("cat", "cc", "train")])
+    changed = [manifest.items[0], replace(manifest.items[1], **change)]
+    assert create_manifest(changed).digest != manifest.digest
+    assert create_manifest(reversed(manifest.items)).digest == manifest.digest
 
 
 @pytest.mark.parametrize("damage", ["cut", "label", "version", "missing"])
