@@ -12,9 +12,12 @@ from keras import layers
 # statistics of a short training far behind its weights.
 BATCH_NORM_MOMENTUM = 0.9
 
-KERNEL_INITIALIZER = keras.initializers.VarianceScaling(
-    scale=2.0, mode="fan_out", distribution="untruncated_normal"
-)
+# A recipe and not an initializer: that draws its seed once, when it is made. Shared, it would give all layers of
+# one shape the same weights; made at import, weights that keras.utils.set_random_seed comes too late for.
+KERNEL_INITIALIZER = {
+    "class_name": "VarianceScaling",
+    "config": {"scale": 2.0, "mode": "fan_out", "distribution": "untruncated_normal"},
+}
 
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
