@@ -32,9 +32,13 @@ CLASSES, BATCH = 10, 32
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--pictures", type=int, default=512, help="a round's pictures; a quarter of it at 224 px")
+    parser.add_argument(
+        "--pictures", type=int, default=512, help="a round's pictures; a quarter of it at 224 px"
+    )
     parser.add_argument("--case", nargs="*", default=CASES, metavar="NETWORK:PIXELS")
     parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -89,7 +93,9 @@ def measure(case: str, deterministic: bool, rounds: int, pictures: int) -> dict[
 
             def run(epoch: int) -> None:
                 for batch in subset.read_epoch(epoch, settings, weights):
-                    step(batch.images, batch.labels, batch.weights, batch.draws, np.float32(1e-3)).numpy()
+                    step(
+                        batch.images, batch.labels, batch.weights, batch.parameters, np.float32(1e-3)
+                    ).numpy()
 
             return run
 
@@ -115,7 +121,9 @@ def keras_fit(model, subset):  # type: ignore[no-untyped-def]
     return lambda _epoch: model.fit(data, epochs=1, verbose=0)
 
 
-def time_alternately(variants: dict[str, Callable[[int], object]], rounds: int, pictures: int) -> dict[str, float]:
+def time_alternately(
+    variants: dict[str, Callable[[int], object]], rounds: int, pictures: int
+) -> dict[str, float]:
     seconds: dict[str, list[float]] = {name: [] for name in variants}
     for round_ in range(rounds + 1):
         for name, run in variants.items():

@@ -106,20 +106,21 @@ class Fit:
     def restore(self, checkpoint: Checkpoint) -> None:
         """Continues where a checkpoint was made. ValueError when it was made by another network or optimizer."""
         state, arrays = checkpoint.state, checkpoint.arrays
+        position = Position(**{**state["position"], "sums": Sums(**state["position"]["sums"])})
+        best = BestEpoch(**state["best"])
+        early_stopping = state["early_stopping"] and EarlyStoppingCounter(**state["early_stopping"])
+        history = arrays["history"][0]
         for name, variables in self._variables().items():
             check_shapes(name, variables, arrays[name])
+        # Nothing is changed before everything was read: a checkpoint that does not fit must leave step 0 as it is.
         for name, variables in self._variables().items():
             for variable, value in zip(variables, arrays[name], strict=True):
                 variable.assign(value)
-        position = state["position"]
-        self.position = Position(**{**position, "sums": Sums(**position["sums"])})
-        self.best = BestEpoch(**state["best"])
+        self._history[: len(history)] = history
+        self.position, self.best, self._early_stopping = position, best, early_stopping
         self.best_weights = arrays.get("best")
-        if state["early_stopping"] is not None:
-            self._early_stopping = EarlyStoppingCounter(**state["early_stopping"])
-        self._history[: self.position.step] = arrays["history"][0]
         self.is_exact = state["exact"]
-        self._store.sequence = max(self._store.sequence, state["sequence"])
+        self._store.sequence = state["sequence"]
 
     @property
     def past_steps(self) -> Iterator[StepRecord]:
@@ -188,7 +189,9 @@ class Fit:
     def _run_step(self, batch: Any, logs: TrainingLogs) -> None:
         at, items = self.position, len(batch.labels)
         rate = self.rate_at(at.step + 1)
-        totals = self._train_step(batch.images, batch.labels, batch.weights, batch.draws, np.float32(rate))
+        totals = self._train_step(
+            batch.images, batch.labels, batch.weights, batch.parameters, np.float32(rate)
+        )
         loss, correct = (float(total) for total in totals.numpy())
         if not math.isfinite(loss):
             raise _not_finite("training", at.step + 1, at.epoch, rate)

@@ -18,7 +18,8 @@ from app.child import Released, Reporter, StopSignal
 from app.datasets.manifest import DatasetManifest, load_manifest
 from app.datasets.tfrecord import RecordReader, ensure_records
 from app.images import RESIZE_RULE
-from app.networks import create_network, get_network
+from app.networks import get_network
+from app.networks.create import create_network
 from app.training.checkpoints import CheckpointStore
 from app.training.device import library_versions, set_up_device
 from app.training.export import build_inference_model, predict_subset, save_model
@@ -75,11 +76,12 @@ def run_training(
     replay = replay_test_split(aside, spec, replayed, reporter, stop)
     parity = compare_probabilities(replay, [manifest.items[p].id for p in split["test"]], expected)
     shutil.copyfile(replay.folder / TEST_LOG, spec.logs / TEST_LOG)
-    is_kept = _passes(replay, spec.hyperparameters.min_accuracy)
+    evaluation, is_kept = replay.evaluation, _passes(replay, spec.hyperparameters.min_accuracy)
     if is_kept:
         serving = replace(described.serving, parity=parity)
-        metrics = replay.evaluation["metrics"]
-        write_artifact(aside, replace(described, serving=serving, metrics=metrics), files)
+        measured = replace(described, serving=serving, metrics=evaluation["metrics"])
+        # The manifest changes, and with it the digest: the files that were replayed stay as they are.
+        evaluation = {**evaluation, "artifact_digest": write_artifact(aside, measured, files).digest}
         aside.rename(spec.out)
     else:
         shutil.rmtree(aside)
@@ -89,7 +91,7 @@ def run_training(
         "weights_sha256": described.weights_sha256,
         "best": {"epoch": fit.best.epoch, "metric": fit.best.monitor, "value": fit.best.value},
         "stop_reason": fit.position.stop_reason,
-        "evaluation": replay.evaluation,
+        "evaluation": evaluation,
         "verification": str(replay.folder),
         "parity": parity,
         "epochs_run": len(fit.position.epochs),
@@ -119,6 +121,7 @@ def _create_fit(
     stop: StopSignal,
 ) -> Fit:
     settings = spec.hyperparameters
+    # Imports draw from the global generator too: create_network comes from its own module, imported by now.
     keras.utils.set_random_seed(settings.seed)
     model = create_network(
         spec.network, spec.image_size, len(manifest.classes), preprocessing=True, dropout=settings.dropout

@@ -9,13 +9,13 @@ import keras
 import tensorflow as tf
 
 from app.schemas.hyperparameters import Hyperparameters
-from app.training.augmentation import DRAWS, augment
+from app.training.augmentation import PARAMETERS, augment
 
 Step = Callable[..., Any]
 
 
 def build_train_step(model: keras.Model, optimizer: Any, settings: Hyperparameters) -> Step:
-    """step(images uint8 (n, h, w, 3), labels int32 (n,), weights float32 (n,), draws, learning rate).
+    """step(images uint8 (n, h, w, 3), labels int32 (n,), weights float32 (n,), parameters, learning rate).
 
     Minimises the mean over the batch of weight x cross-entropy, labels smoothed as set. Returns float32 (2,):
     the sum of those losses and the number of pictures classified right, both before the update.
@@ -29,17 +29,12 @@ def build_train_step(model: keras.Model, optimizer: Any, settings: Hyperparamete
             tf.TensorSpec((None, height, width, 3), tf.uint8),
             tf.TensorSpec((None,), tf.int32),
             tf.TensorSpec((None,), tf.float32),
-            tf.TensorSpec((None, DRAWS), tf.float32),
+            tf.TensorSpec((None, PARAMETERS), tf.float32),
             tf.TensorSpec((), tf.float32),
         ],
     )
-    def step(images, labels, weights, draws, learning_rate):  # type: ignore[no-untyped-def]
-        pictures = augment(
-            tf.cast(images, tf.float32),
-            draws,
-            strength=settings.augmentation,
-            horizontal_flip=settings.horizontal_flip,
-        )
+    def step(images, labels, weights, parameters, learning_rate):  # type: ignore[no-untyped-def]
+        pictures = augment(tf.cast(images, tf.float32), parameters, strength=settings.augmentation)
         with tf.GradientTape() as tape:
             logits = tf.cast(model(pictures, training=True), tf.float32)
             losses = weights * cross_entropy(labels, logits, label_smoothing=settings.label_smoothing)

@@ -11,7 +11,7 @@ import numpy as np
 from app.datasets.tfrecord import RecordReader
 from app.errors import InvalidRequestError
 from app.schemas.hyperparameters import Hyperparameters
-from app.training.augmentation import DRAWS
+from app.training.augmentation import DRAWS, augmentation_parameters
 from app.training.data_order import augmentation_draws, epoch_batches
 from app.training.prefetch import prefetch
 
@@ -44,12 +44,12 @@ class Subset:
 
 @dataclass(frozen=True)
 class TrainingBatch:
-    """images uint8 (b, h, w, 3), labels int32 (b,), weights float32 (b,), draws float32 (b, DRAWS)."""
+    """images uint8 (b, h, w, 3), labels int32 (b,), weights float32 (b,), parameters as ``augment`` takes them."""
 
     images: Array
     labels: Array
     weights: Array
-    draws: Array
+    parameters: Array
 
 
 class TrainingSubset(Subset):
@@ -70,7 +70,13 @@ class TrainingSubset(Subset):
 
         def load(chosen: Array) -> TrainingBatch:
             images, labels = self.reader.read(self.positions[chosen])
-            return TrainingBatch(images, labels, weights[labels], draws[chosen])
+            parameters = augmentation_parameters(
+                draws[chosen],
+                strength=settings.augmentation,
+                horizontal_flip=settings.horizontal_flip,
+                image_size=self.reader.image_size,
+            )
+            return TrainingBatch(images, labels, weights[labels], parameters)
 
         return prefetch(load, batches[start:])
 

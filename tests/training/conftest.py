@@ -1,0 +1,110 @@
+"""A dataset of real pictures, easy but not trivial: noise in which one colour channel is a little brighter."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from app.datasets.manifest import Item, create_manifest, image_path, item_id, load_manifest, write_manifest
+from app.datasets.split import split_dataset
+from app.datasets.tfrecord import RecordReader, ensure_records
+from app.schemas.hyperparameters import Hyperparameters, SplitSettings
+
+SIDE = 16
+CLASSES = ("blue", "green", "red")
+PICTURES = 50
+"""Of each class."""
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """``split``: positions in the manifest of each split's items."""
+
+    root: Path
+    reader: RecordReader
+    split: dict[str, np.ndarray]
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Pictures:
+    root = tmp_path_factory.mktemp("pictures")
+    random = np.random.default_rng(0)
+    items = []
+    for label in CLASSES:
+        for index in range(PICTURES):
+            pixels = random.integers(160, size=(SIDE, SIDE, 3), dtype=np.uint8)
+            pixels[..., 2 - CLASSES.index(label)] += 24
+            items.append(_store(root / "images", f"{label}/{index:03d}.png", label, pixels))
+    (root / "dataset").mkdir()
+    write_manifest(root / "dataset", create_manifest(items))
+    manifest = load_manifest(root / "dataset")
+    assigned = split_dataset(manifest, SplitSettings(), seed=0)
+    (root / "split.json").write_text(json.dumps(assigned))
+    split = {
+        name: np.array([p for p, item in enumerate(manifest.items) if assigned.get(item.id) == name])
+        for name in ("train", "valid", "test")
+    }
+    records = ensure_records(manifest, root / "images", (SIDE, SIDE), root / "records")
+    return Pictures(root, RecordReader(records), split)
+
+
+@pytest.fixture
+def make_spec(pictures: Pictures, tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    """spec.json of a training on the pictures, its folders under the test's own; fields can be replaced."""
+    return partial(_make_spec, pictures, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def make_lasting_spec(
+    pictures: Pictures, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., dict[str, Any]]:
+    """The same for a training that the tests of a module share."""
+    return partial(_make_spec, pictures, tmp_path_factory.mktemp("training"))
+
+
+def _make_spec(
+    pictures: Pictures,
+    root: Path,
+    attempt: str = "attempt-1",
+    *,
+    hyperparameters: dict[str, Any],
+    **fields: Any,
+) -> dict[str, Any]:
+    settings = Hyperparameters(**{"image_size": SIDE, "batch_size": 16, **hyperparameters})
+    return {
+        "job_id": "job_1",
+        "product": "colours",
+        "network": "tiny_cnn",
+        "hyperparameters": settings.model_dump(mode="json"),
+        "dataset": str(pictures.root / "dataset"),
+        "image_root": str(pictures.root / "images"),
+        "split": str(pictures.root / "split.json"),
+        "records_root": str(pictures.root / "records"),
+        "checkpoint_root": str(root / "checkpoints" / attempt),
+        "resume_from": [],
+        "logs": str(root / "logs"),
+        "out": str(root / "artifacts" / attempt),
+        "checkpoint_seconds": 60,
+        **fields,
+    }
+
+
+def _store(image_root: Path, name: str, label: str, pixels: np.ndarray) -> Item:
+    buffer = BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    data = buffer.getvalue()
+    sha256 = hashlib.sha256(data).hexdigest()
+    path = image_path(image_root, sha256)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return Item(item_id(label, None, name, sha256), name, label, None, SIDE, SIDE, "png", sha256, len(data))
