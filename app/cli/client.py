@@ -6,6 +6,7 @@ import ipaddress
 import json
 import os
 import time
+import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -72,6 +73,7 @@ class Client:
                 # A proxy for the outside world cannot reach this machine's own addresses.
                 trust_env=not _is_loopback(url.host),
             )
+            weakref.finalize(self, self._http.close)
         except (httpx.InvalidURL, UnicodeEncodeError) as error:
             raise CommandError(
                 f"{server!r} is no address of a server: {error}", hint="For example http://127.0.0.1:8000."

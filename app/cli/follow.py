@@ -10,7 +10,7 @@ import typer
 from rich.progress import Progress
 from rich.text import Text
 
-from app.cli.client import Client, quoted
+from app.cli.client import Client, UnreachableError, quoted
 from app.cli.console import format_seconds, note, printable, say_above, work_progress
 
 POLL_SECONDS = 0.4
@@ -27,6 +27,9 @@ def follow_job(client: Client, job_id: str, *, label: str | None = None) -> dict
         note(f"Detached; {job_id} goes on.", style=None)
         note(f"Follow it again: loupe job follow {job_id}    End it: loupe job cancel {job_id}")
         raise typer.Exit(DETACHED) from None
+    except UnreachableError:
+        note(f"{job_id} is kept. Once the server answers again: loupe job follow {job_id}", style=None)
+        raise
 
 
 def _watch(client: Client, job_id: str, progress: Progress, label: str | None) -> dict[str, Any]:

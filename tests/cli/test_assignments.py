@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from app.cli.assignments import parse_assignments, parse_value
+from app.cli.client import CommandError
+from app.schemas.hyperparameters import Hyperparameters, SplitSettings
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("20", 20),
+        ("1e-3", 0.001),
+        (".5", 0.5),
+        ("true", True),
+        ("null", None),
+        ("none", "none"),
+        ("NaN", "NaN"),
+        ("96x128", [96, 128]),
+        ("[96, 128]", [96, 128]),
+        ('{"patience": 5}', {"patience": 5}),
+        ("cosine", "cosine"),
+        ("", ""),
+        ("0x10", [0, 10]),
+    ],
+)
+def test_values_are_typed_as_json_types_them(text: str, value: Any) -> None:
+    parsed = parse_value(text)
+
+    assert parsed == value
+    assert type(parsed) is type(value)
+
+
+def test_dots_go_into_objects_and_split_stands_apart() -> None:
+    hyperparameters, split = parse_assignments(
+        ["epochs=5", "early_stopping.patience=3", "class_weights.a b=2", "split.train=0.8", "split.seed=1"]
+    )
+
+    assert hyperparameters == {"epochs": 5, "early_stopping": {"patience": 3}, "class_weights": {"a b": 2}}
+    assert split == {"train": 0.8, "seed": 1}
+
+
+@pytest.mark.parametrize("assignment", ["epochs", "=3", "a..b=1", ".a=1"])
+def test_what_is_no_assignment_is_named(assignment: str) -> None:
+    with pytest.raises(CommandError, match="is not name=value"):
+        parse_assignments([assignment])
+
+
+@pytest.mark.parametrize("assignments", [["a=1", "a.b=2"], ["split=1"]])
+def test_a_value_cannot_also_be_an_object(assignments: list[str]) -> None:
+    with pytest.raises(CommandError):
+        parse_assignments(assignments)
+
+
+def test_every_default_can_be_written_as_an_assignment() -> None:
+    def written(value: Any) -> str:
+        return {None: "null", True: "true", False: "false"}.get(value, str(value))
+
+    defaults = Hyperparameters().model_dump()
+    hyperparameters, _ = parse_assignments([f"{name}={written(value)}" for name, value in defaults.items()])
+    _, split = parse_assignments([f"split.{name}={written(value)}" for name, value in SplitSettings()])
+
+    assert Hyperparameters(**hyperparameters) == Hyperparameters()
+    assert SplitSettings(**split) == SplitSettings()
