@@ -2,8 +2,8 @@
 
     python benchmarks/training.py [--rounds 5] [--pictures 512] [--case NETWORK:PIXELS ...]
 
-Core-milliseconds a picture: CPU time of the whole process, all threads, divided by the pictures; the median of the
-rounds, which alternate between the variants. Run it on an idle machine.
+Core-milliseconds a picture: CPU time of the whole process, all threads, divided by the pictures; the median
+of the rounds, which alternate between the variants. Run it on an idle machine.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def print_table(case: str, results: dict[str, dict[str, float]]) -> None:
 
 
 def measure(case: str, deterministic: bool, rounds: int, pictures: int) -> dict[str, float]:
-    """Median core-ms a picture of each variant, in a process of its own: determinism cannot be turned off again."""
+    """Median core-ms a picture of each variant; in a process of its own, as determinism cannot be undone."""
     import keras
 
     from app.networks import create_network

@@ -1,1 +1,1 @@
-"""Keras in, artifact out: one training run from a dataset to a proved model. `python -m app.training` runs it."""
+"""Keras in, artifact out: one training run, from a dataset to a proved model (``python -m app.training``)."""

@@ -1,8 +1,8 @@
 """Random variations of training pictures, as batched TensorFlow ops that depend on each picture's own draws.
 
-A picture's pixels do not depend on its neighbours in the batch, to the bit. Its parameters are therefore computed
-in NumPy from add, multiply and divide alone: these round alike in vectorised and scalar code, where sin may not,
-and TensorFlow's graph optimiser does not get to regroup them, which it does differently for other batch sizes.
+A picture's pixels do not depend on its neighbours in the batch, to the bit. Its parameters are therefore
+computed in NumPy, from add, multiply and divide alone: these round alike in vectorised and scalar code, where
+sin may not. As ops of a TensorFlow graph they came out otherwise for other batch sizes.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def augmentation_parameters(
 
 
 def augment(images: Any, parameters: Any, *, strength: Strength) -> Any:
-    """Varies raw pictures: float32 (n, h, w, 3), 0 to 255 in and out. ``parameters``: as made for this strength.
+    """Varies raw pictures: float32 (n, h, w, 3), 0 to 255 in and out. ``parameters`` are made for it.
 
     light: flip, shift and zoom, brightness and contrast. strong: more of each, rotation, colour balance and,
     for every second picture, cutout (DeVries and Taylor, arXiv 1708.04552). Borders are mirrored.

@@ -44,7 +44,7 @@ class CheckpointStore:
         self.sequence = sequence
 
     def write(self, state: Mapping[str, Any], arrays: Mapping[str, Sequence[Array]]) -> tuple[Path, str]:
-        """Writes ``state.json`` and one ``NAME.npz`` for each list; the folder and the digest of its manifest.
+        """Writes ``state.json`` and one ``NAME.npz`` for each list: the folder, the digest of its manifest.
 
         When this returns, the checkpoint outlives a loss of power. OSError when the disk refuses; then
         nothing of it is left and earlier checkpoints are as they were.
@@ -73,7 +73,7 @@ class CheckpointStore:
         return folder, hashlib.sha256(manifest).hexdigest()
 
     def prune(self, keep: int = 2) -> None:
-        """Deletes all but the newest of this attempt's checkpoints; the one before it is what a damaged one needs."""
+        """Deletes all but the newest of this attempt's checkpoints; a damaged one needs the one before it."""
         for folder in _newest_first(self.root)[keep:]:
             # A folder that is half deleted must not look like a checkpoint.
             doomed = folder.with_name(folder.name.replace(_PREFIX, _DOOMED))

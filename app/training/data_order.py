@@ -48,6 +48,6 @@ def epoch_order(items: int, *, seed: int, epoch: int, shuffle_buffer: int | None
 
 
 def augmentation_draws(items: int, draws: int, *, seed: int, epoch: int) -> np.ndarray[Any, Any]:
-    """float32 (items, draws), uniform in [0, 1): row i varies picture i in this epoch, in whatever batch it is."""
+    """float32 (items, draws), uniform in [0, 1): row i varies picture i in this epoch, whatever its batch."""
     sequence = np.random.SeedSequence([seed, epoch], spawn_key=(1,))
     return np.random.Generator(np.random.PCG64(sequence)).random((items, draws), dtype=np.float32)

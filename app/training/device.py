@@ -1,4 +1,4 @@
-"""What computes: device, precision and determinism of this process, and whether a result there can be repeated."""
+"""What computes: device, precision and determinism of this process, and the versions of its libraries."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ class Device:
 def set_up_device(settings: Hyperparameters) -> Device:
     """Configures TensorFlow and Keras for the whole process; call once, before anything is computed.
 
-    Op determinism is on by default on CPU. Weights are always float32; 16-bit computation is on by default only
-    on a GPU with tensor cores, float16 there and bfloat16 on CPU, where it has the hardware if anything has.
+    Op determinism is on by default on CPU. Weights are always float32; 16-bit computation, float16 on a GPU
+    and bfloat16 on a CPU, is on by default only on a GPU with tensor cores.
     """
     gpus = tf.config.list_physical_devices("GPU")
     for gpu in gpus:

@@ -24,8 +24,8 @@ def build_inference_model(
 ) -> keras.Model:
     """A functional model: float32 (n, h, w, 3) RGB 0 to 255 → float32 (n, classes) softmax probabilities.
 
-    ``weights`` are the values of ``model.weights`` of the trained network, in order. It is built without dropout
-    before the classifier, so it holds no random state there: its variables are its weights.
+    ``weights`` are the values of ``model.weights`` of the trained network, in order. It is built without
+    dropout before the classifier, so it holds no random state there: its variables are its weights.
     """
     with _float32_policy():
         model = create_network(network, image_size, num_classes, preprocessing=True, dropout=0.0)

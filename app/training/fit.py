@@ -1,4 +1,4 @@
-"""The training loop: steps, validation, best epoch, early stopping, checkpoints, and the way back from one."""
+"""The training loop: steps, validation, best epoch, early stopping, checkpoints and the way back from one."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ StopReason = Literal["completed", "early_stopped", "stopped_by_user"]
 
 @dataclass
 class Sums:
-    """Totals over the pictures of the epoch so far; ``seconds`` is what it has taken, waits between attempts aside."""
+    """Totals over the pictures of the epoch so far; ``seconds`` leaves out waits between attempts."""
 
     loss: float = 0.0
     correct: float = 0.0
@@ -52,8 +52,8 @@ class Position:
 class Fit:
     """One network's training, from step 0 or a checkpoint, until a reason to stop.
 
-    ``best_weights`` are the values of ``model.weights`` at the best epoch. ``base_state`` is written into each
-    checkpoint beside the loop's own state.
+    ``best_weights`` are the values of ``model.weights`` at the best epoch. ``base_state`` is written into
+    each checkpoint beside the loop's own state.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class Fit:
     # --- The way back ------------------------------------------------------------------------------------
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Continues where a checkpoint was made. ValueError when it was made by another network or optimizer."""
+        """Continues where a checkpoint was made. ValueError when another network or optimizer made it."""
         state, arrays = checkpoint.state, checkpoint.arrays
         position = Position(**{**state["position"], "sums": Sums(**state["position"]["sums"])})
         best = BestEpoch(**state["best"])
@@ -112,7 +112,7 @@ class Fit:
         history = arrays["history"][0]
         for name, variables in self._variables().items():
             check_shapes(name, variables, arrays[name])
-        # Nothing is changed before everything was read: a checkpoint that does not fit must leave step 0 as it is.
+        # All is read before anything is changed: a checkpoint that does not fit must leave step 0 as it is.
         for name, variables in self._variables().items():
             for variable, value in zip(variables, arrays[name], strict=True):
                 variable.assign(value)

@@ -1,4 +1,4 @@
-"""The training's log files: training_result.log, a line an epoch, and training_result_step.log, a line a step."""
+"""The log files: training_result.log, a line an epoch, and training_result_step.log, a line a step."""
 
 from __future__ import annotations
 

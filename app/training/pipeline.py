@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from app.artifacts import KERAS_MODEL, LITERT_MODEL, Manifest, Serving, weights_sha256, write_artifact
 from app.child import Released, Reporter, StopSignal
 from app.datasets.manifest import DatasetManifest, load_manifest
 from app.datasets.tfrecord import RecordReader, ensure_records
+from app.errors import OutOfMemoryError
 from app.images import RESIZE_RULE
 from app.networks import get_network
 from app.networks.create import create_network
 from app.training.checkpoints import CheckpointStore
-from app.training.device import library_versions, set_up_device
+from app.training.device import Device, library_versions, set_up_device
 from app.training.export import build_inference_model, predict_subset, save_model
 from app.training.fit import Fit, read_values
 from app.training.logs import TEST_LOG, TrainingLogs
@@ -29,6 +32,26 @@ from app.training.resume import resume
 from app.training.spec import Identity, TrainingSpec, load_split, parse_spec
 from app.training.subsets import Subset, TrainingSubset, weigh_classes
 from app.training.verify import Replay, compare_probabilities, replay_test_split
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the stages share. ``split``: positions of each split's items in manifest and records."""
+
+    spec: TrainingSpec
+    folder: Path
+    reporter: Reporter
+    stop: StopSignal
+    device: Device
+    manifest: DatasetManifest
+    split: dict[str, list[int]]
+    reader: RecordReader
+    identity: Identity
+
+    def subset(self, name: str) -> Subset:
+        return Subset(self.reader, np.array(self.split[name]))
 
 
 def run_training(
@@ -39,117 +62,66 @@ def run_training(
     Raises Released after a checkpoint when asked to leave, and the errors of app.errors with their hints.
     """
     spec = parse_spec(spec_json)
+    with naming_lack_of_memory(spec):
+        run = _prepare(spec, folder, reporter, stop)
+        fit = _train(run)
+        _leave_if_asked(stop)
+        model, expected = _evaluate(run, fit)
+        _leave_if_asked(stop)
+        with _folder_aside(spec.out) as aside:
+            described = _export(run, fit, model, aside)
+            _leave_if_asked(stop)
+            return _verify(run, fit, aside, described, expected)
+
+
+def _prepare(spec: TrainingSpec, folder: Path, reporter: Reporter, stop: StopSignal) -> Run:
     device = set_up_device(spec.hyperparameters)
     reporter.stage("preparing")
     reporter.emit("device", device=device.kind, name=device.name)
     manifest = load_manifest(spec.dataset)
     split = load_split(spec.split, manifest)
-    reader = _prepare_records(spec, manifest, reporter, stop)
-    identity = Identity.of(spec, manifest, split)
-    base_state = {"identity": identity.to_json(), "environment": device.environment()}
 
-    reporter.stage("training")
-    fit = _create_fit(spec, manifest, reader, split, base_state, reporter, stop)
-    resume(fit, spec, identity, device, reporter)
-    _train(fit, spec, reporter)
-    _leave_if_asked(stop)
-
-    reporter.stage("evaluating")
-    assert fit.best_weights is not None
-    model = build_inference_model(spec.network, spec.image_size, len(manifest.classes), fit.best_weights)
-    expected = predict_subset(model, Subset(reader, np.array(split["test"])))
-    _leave_if_asked(stop)
-
-    reporter.stage("exporting")
-    aside = spec.out.with_name(f".{spec.out.name}.part")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
-    files = [aside / KERAS_MODEL, aside / LITERT_MODEL]
-    save_model(model, *files)
-    described = _describe_model(spec, manifest, identity, fit, model, files[1].stat().st_size)
-    write_artifact(aside, described, files)
-    _leave_if_asked(stop)
-
-    reporter.stage("verifying")
-    replayed = folder / "verification"
-    shutil.rmtree(replayed, ignore_errors=True)
-    replay = replay_test_split(aside, spec, replayed, reporter, stop)
-    parity = compare_probabilities(replay, [manifest.items[p].id for p in split["test"]], expected)
-    shutil.copyfile(replay.folder / TEST_LOG, spec.logs / TEST_LOG)
-    evaluation, is_kept = replay.evaluation, _passes(replay, spec.hyperparameters.min_accuracy)
-    if is_kept:
-        serving = replace(described.serving, parity=parity)
-        measured = replace(described, serving=serving, metrics=evaluation["metrics"])
-        # The manifest changes, and with it the digest: the files that were replayed stay as they are.
-        evaluation = {**evaluation, "artifact_digest": write_artifact(aside, measured, files).digest}
-        aside.rename(spec.out)
-    else:
-        shutil.rmtree(aside)
-    return {
-        "artifact": str(spec.out) if is_kept else None,
-        "below_min_accuracy": not is_kept,
-        "weights_sha256": described.weights_sha256,
-        "best": {"epoch": fit.best.epoch, "metric": fit.best.monitor, "value": fit.best.value},
-        "stop_reason": fit.position.stop_reason,
-        "evaluation": evaluation,
-        "verification": str(replay.folder),
-        "parity": parity,
-        "epochs_run": len(fit.position.epochs),
-        "is_exact": fit.is_exact,
-    }
-
-
-def _prepare_records(
-    spec: TrainingSpec, manifest: DatasetManifest, reporter: Reporter, stop: StopSignal
-) -> RecordReader:
     def report(done: int, total: int) -> None:
         _leave_if_asked(stop)
         throttled(done, total)
 
     throttled = _throttle(lambda done, total: reporter.emit("progress", done=done, total=total))
-    folder = ensure_records(manifest, spec.image_root, spec.image_size, spec.records_root, progress=report)
-    return RecordReader(folder)
+    records = ensure_records(manifest, spec.image_root, spec.image_size, spec.records_root, progress=report)
+    identity = Identity.of(spec, manifest, split)
+    return Run(spec, folder, reporter, stop, device, manifest, split, RecordReader(records), identity)
 
 
-def _create_fit(
-    spec: TrainingSpec,
-    manifest: DatasetManifest,
-    reader: RecordReader,
-    split: Mapping[str, list[int]],
-    base_state: dict[str, Any],
-    reporter: Reporter,
-    stop: StopSignal,
-) -> Fit:
-    settings = spec.hyperparameters
-    # Imports draw from the global generator too: create_network comes from its own module, imported by now.
+def _train(run: Run) -> Fit:
+    spec, settings, reporter = run.spec, run.spec.hyperparameters, run.reporter
+    reporter.stage("training")
+    # Imports may draw from the global generator: create_network comes from its own module, imported by now.
     keras.utils.set_random_seed(settings.seed)
-    model = create_network(
-        spec.network, spec.image_size, len(manifest.classes), preprocessing=True, dropout=settings.dropout
-    )
-    train = TrainingSubset(reader, np.array(split["train"]))
-    return Fit(
-        model,
+    train = TrainingSubset(run.reader, np.array(run.split["train"]))
+    fit = Fit(
+        create_network(spec.network, spec.image_size, len(run.manifest.classes), dropout=settings.dropout),
         settings,
         train,
-        Subset(reader, np.array(split["valid"])),
-        weigh_classes(settings.class_weights, train.labels, manifest.classes),
+        run.subset("valid"),
+        weigh_classes(settings.class_weights, train.labels, run.manifest.classes),
         store=CheckpointStore(spec.checkpoint_root),
         checkpoint_seconds=spec.checkpoint_seconds,
-        base_state=base_state,
+        base_state={"identity": run.identity.to_json(), "environment": run.device.environment()},
         reporter=reporter,
-        stop=stop,
+        stop=run.stop,
     )
-
-
-def _train(fit: Fit, spec: TrainingSpec, reporter: Reporter) -> None:
-    epochs, steps_per_epoch = spec.hyperparameters.epochs, fit.steps_per_epoch
-    reporter.emit("plan", epochs=epochs, steps_per_epoch=steps_per_epoch, steps=epochs * steps_per_epoch)
+    resume(fit, spec, run.identity, run.device, reporter)
+    reporter.emit(
+        "plan",
+        epochs=settings.epochs,
+        steps_per_epoch=fit.steps_per_epoch,
+        steps=settings.epochs * fit.steps_per_epoch,
+    )
     if spec.reported_step is not None:
         fit.report_again(spec.reported_step)
     logs = TrainingLogs(
         spec.logs,
-        epochs=epochs,
-        steps_per_epoch=steps_per_epoch,
+        epochs=settings.epochs,
+        steps_per_epoch=fit.steps_per_epoch,
         past_steps=fit.past_steps,
         past_epochs=fit.position.epochs,
     )
@@ -157,34 +129,73 @@ def _train(fit: Fit, spec: TrainingSpec, reporter: Reporter) -> None:
         fit.run(logs)
     finally:
         logs.close()
+    return fit
 
 
-def _describe_model(
-    spec: TrainingSpec,
-    manifest: DatasetManifest,
-    identity: Identity,
-    fit: Fit,
-    model: keras.Model,
-    litert_bytes: int,
-) -> Manifest:
-    """The artifact's manifest before anything was measured on the packaged model."""
+def _evaluate(run: Run, fit: Fit) -> tuple[keras.Model, Array]:
+    """The best epoch's network as it will be shipped, and its probabilities for the test split's records."""
+    run.reporter.stage("evaluating")
+    assert fit.best_weights is not None
+    classes = len(run.manifest.classes)
+    model = build_inference_model(run.spec.network, run.spec.image_size, classes, fit.best_weights)
+    return model, predict_subset(model, run.subset("test"))
+
+
+def _export(run: Run, fit: Fit, model: keras.Model, folder: Path) -> Manifest:
+    """Writes the artifact, with a manifest that lacks what has to be measured on it."""
+    run.reporter.stage("exporting")
+    files = [folder / KERAS_MODEL, folder / LITERT_MODEL]
+    save_model(model, *files)
     assert fit.best.epoch is not None
-    return Manifest(
-        network=get_network(spec.network).name,
-        image_size=spec.image_size,
-        labels=manifest.classes,
+    settings = run.spec.hyperparameters
+    manifest = Manifest(
+        network=get_network(run.spec.network).name,
+        image_size=run.spec.image_size,
+        labels=run.manifest.classes,
         resize_rule=RESIZE_RULE,
-        dataset_digest=manifest.digest,
-        split_digest=identity.split,
-        hyperparameters=spec.hyperparameters.model_dump(mode="json"),
-        seed=spec.hyperparameters.seed,
+        dataset_digest=run.manifest.digest,
+        split_digest=run.identity.split,
+        hyperparameters=settings.model_dump(mode="json"),
+        seed=settings.seed,
         best_epoch=fit.best.epoch,
         metrics={},
         weights_sha256=weights_sha256(read_values(model.weights)),
-        serving=Serving(runtime="litert", precision="float32", bytes=litert_bytes),
+        serving=Serving(runtime="litert", precision="float32", bytes=files[1].stat().st_size),
         versions=library_versions(),
         created_at=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
     )
+    return write_artifact(folder, manifest, files).manifest
+
+
+def _verify(run: Run, fit: Fit, aside: Path, described: Manifest, expected: Array) -> dict[str, Any]:
+    """Replays the test split through the artifact, adds what it measured, and publishes it if it is good."""
+    run.reporter.stage("verifying")
+    folder = run.folder / "verification"
+    shutil.rmtree(folder, ignore_errors=True)
+    replay = replay_test_split(aside, run.spec, folder, run.reporter, run.stop)
+    parity = compare_probabilities(replay, [run.manifest.items[p].id for p in run.split["test"]], expected)
+    shutil.copyfile(folder / TEST_LOG, run.spec.logs / TEST_LOG)
+    evaluation, is_kept = replay.evaluation, _passes(replay, run.spec.hyperparameters.min_accuracy)
+    if is_kept:
+        measured = replace(
+            described, serving=replace(described.serving, parity=parity), metrics=evaluation["metrics"]
+        )
+        # The manifest changes, and with it the digest; the files that were replayed stay as they are.
+        artifact = write_artifact(aside, measured, [aside / name for name in described.files])
+        evaluation = {**evaluation, "artifact_digest": artifact.digest}
+        aside.rename(run.spec.out)
+    return {
+        "artifact": str(run.spec.out) if is_kept else None,
+        "below_min_accuracy": not is_kept,
+        "weights_sha256": described.weights_sha256,
+        "best": {"epoch": fit.best.epoch, "metric": fit.best.monitor, "value": fit.best.value},
+        "stop_reason": fit.position.stop_reason,
+        "evaluation": evaluation,
+        "verification": str(folder),
+        "parity": parity,
+        "epochs_run": len(fit.position.epochs),
+        "is_exact": fit.is_exact,
+    }
 
 
 def _passes(replay: Replay, min_accuracy: float | None) -> bool:
@@ -196,6 +207,31 @@ def _leave_if_asked(stop: StopSignal) -> None:
     """Between stages and while preparing there is nothing to save that a checkpoint does not hold already."""
     if stop.release:
         raise Released
+
+
+@contextmanager
+def _folder_aside(out: Path) -> Iterator[Path]:
+    """An empty folder beside ``out``, to be renamed to it; gone in any other case."""
+    aside = out.with_name(f".{out.name}.part")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    try:
+        yield aside
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+@contextmanager
+def naming_lack_of_memory(spec: TrainingSpec) -> Iterator[None]:
+    """Turns what Python and TensorFlow raise into OutOfMemoryError; a kill by the system leaves no time."""
+    try:
+        yield
+    except (MemoryError, tf.errors.ResourceExhaustedError) as error:
+        (height, width), batch_size = spec.image_size, spec.hyperparameters.batch_size
+        raise OutOfMemoryError(
+            f"Out of memory with batches of {batch_size} pictures of {height} x {width} pixels.",
+            hint="Lower batch_size or image_size, or choose a smaller network.",
+        ) from error
 
 
 def _throttle(report: Callable[[int, int], None], *, seconds: float = 0.2) -> Callable[[int, int], None]:

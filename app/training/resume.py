@@ -12,7 +12,7 @@ from app.training.spec import Identity, TrainingSpec
 
 
 def resume(fit: Fit, spec: TrainingSpec, identity: Identity, device: Device, reporter: Reporter) -> None:
-    """Restores the newest checkpoint that is whole and of this very training; else leaves step 0, and says so."""
+    """Restores the newest checkpoint that is whole and of this training; else leaves step 0. Says which."""
     for folder in find_checkpoints(spec.resume_from):
         try:
             checkpoint = read_checkpoint(folder)

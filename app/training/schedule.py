@@ -44,6 +44,6 @@ class LearningRateSchedule:
             case "cosine":
                 return self.peak * 0.5 * (1 + math.cos(math.pi * elapsed / (self.steps - self.warmup_steps)))
             case "step":
-                return self.peak * self.decay_rate ** math.floor(decays)
+                return float(self.peak * self.decay_rate ** math.floor(decays))
             case "exponential":
-                return self.peak * self.decay_rate**decays
+                return float(self.peak * self.decay_rate**decays)

@@ -1,4 +1,4 @@
-"""What one training run is asked to do, parsed from its spec.json, and the digests by which a resume knows it."""
+"""What one training run is asked to do, parsed from spec.json, and the digests by which a resume knows it."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def parse_spec(value: Mapping[str, Any]) -> TrainingSpec:
 
 
 def load_split(path: Path, manifest: DatasetManifest) -> dict[str, list[int]]:
-    """The positions of each split's items in the manifest. Raises DatasetError when one of the three is empty."""
+    """The positions of each split's items in the manifest. Raises DatasetError when a split is empty."""
     assigned: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
     positions: dict[str, list[int]] = {"train": [], "valid": [], "test": []}
     for position, item in enumerate(manifest.items):

@@ -1,9 +1,9 @@
-"""What is computed on one batch: a training step and an evaluation step, each one graph for every batch size."""
+"""What is computed on one batch: a training step and an evaluation step, one graph each for all sizes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import keras
 import tensorflow as tf
@@ -22,7 +22,7 @@ def build_train_step(model: keras.Model, optimizer: Any, settings: Hyperparamete
     """
     height, width = model.input_shape[1:3]
 
-    # One trace with an open batch size: a second one costs seconds in a deep network, a fixed size gains nothing.
+    # The batch size stays open: a second trace costs seconds in a deep network, a fixed size gains nothing.
     @tf.function(
         jit_compile=False,
         input_signature=[
@@ -44,7 +44,7 @@ def build_train_step(model: keras.Model, optimizer: Any, settings: Hyperparamete
         optimizer.apply(gradients, model.trainable_variables)
         return tf.stack([tf.reduce_sum(losses), count_correct(labels, logits)])
 
-    return step
+    return cast("Step", step)
 
 
 def build_evaluation_step(model: keras.Model) -> Step:
@@ -65,7 +65,7 @@ def build_evaluation_step(model: keras.Model) -> Step:
         logits = tf.cast(model(tf.cast(images, tf.float32), training=False), tf.float32)
         return tf.stack([tf.reduce_sum(cross_entropy(labels, logits)), count_correct(labels, logits)])
 
-    return step
+    return cast("Step", step)
 
 
 def cross_entropy(labels: Any, logits: Any, *, label_smoothing: float = 0.0) -> Any:

@@ -1,4 +1,4 @@
-"""The pictures of one split as training reads them: batches from the records, with weights and random draws."""
+"""The pictures of one split as training reads them: batches from the records, weighted and to be varied."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Subset:
 
 @dataclass(frozen=True)
 class TrainingBatch:
-    """images uint8 (b, h, w, 3), labels int32 (b,), weights float32 (b,), parameters as ``augment`` takes them."""
+    """images uint8 (b, h, w, 3), labels int32 (b,), weights float32 (b,), parameters for ``augment``."""
 
     images: Array
     labels: Array

@@ -26,7 +26,7 @@ TIE = 1e-4
 
 @dataclass(frozen=True)
 class Replay:
-    """``evaluation``: what the packaged model measures. ``items`` and ``probabilities`` (n, classes) in one order."""
+    """What the packaged model measures. ``items`` and ``probabilities`` (n, classes) are in one order."""
 
     folder: Path
     evaluation: dict[str, Any]
@@ -39,8 +39,8 @@ def replay_test_split(
 ) -> Replay:
     """Runs ``python -m app.inference`` on the original files; its progress is reported as this process's own.
 
-    ``folder`` is made anew and keeps what the replay writes. Raises Released when asked to leave, TrainingError
-    with the replay's own reason when it fails.
+    ``folder`` is made anew and keeps what the replay writes. Raises Released when asked to leave,
+    TrainingError with the replay's own reason when it fails.
     """
     folder.mkdir(parents=True)
     request = {
@@ -69,7 +69,7 @@ def replay_test_split(
 
 
 def compare_probabilities(replay: Replay, items: Sequence[str], expected: Array) -> dict[str, Any]:
-    """How far the replay is from ``expected`` (n, classes), Keras's answers for ``items``. Raises ParityError.
+    """How far the replay is from ``expected`` (n, classes), Keras's answers to ``items``. Raises ParityError.
 
     Labels must agree except where Keras itself has two classes within ``TIE``.
     """

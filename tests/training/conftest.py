@@ -1,4 +1,4 @@
-"""A dataset of real pictures, easy but not trivial: noise in which one colour channel is a little brighter."""
+"""A dataset of real pictures, easy but not trivial: noise with one colour channel a little brighter."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ def test_everything_is_on_disk_before_the_name_appears_and_the_name_before_it_is
     fsync, rename = os.fsync, Path.rename
 
     def note_fsync(handle: int) -> None:
-        events.append(("fsync", Path(os.readlink(f"/proc/self/fd/{handle}")).name))
+        events.append(("fsync", Path(f"/proc/self/fd/{handle}").readlink().name))
         fsync(handle)
 
     def note_rename(source: Path, target: Path) -> Path:

@@ -1,4 +1,4 @@
-"""The promise across processes: killed and released at will, the weights end bit-equal to an undisturbed run's."""
+"""The promise across processes: killed and released at will, the weights end as an undisturbed run's do."""
 
 from __future__ import annotations
 

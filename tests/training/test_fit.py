@@ -1,10 +1,11 @@
-"""The training loop on a real tiny network, in this process; test_exact_resume.py does it across processes."""
+"""The training loop on a real tiny network in this process; test_exact_resume.py does it across processes."""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ Lines = list[dict[str, Any]]
 
 
 class Attempt:
-    """A Fit with its reporter, logs and checkpoints in a folder; ``stop_at`` raises a signal after that step."""
+    """A Fit with its reporter, logs and checkpoints in a folder; ``signals``: step → stop signal after it."""
 
     def __init__(
         self, pictures: Any, folder: Path, *, checkpoint_seconds: float = 60, **settings: Any
@@ -46,7 +47,7 @@ class Attempt:
         keras.utils.set_random_seed(self.settings.seed)
         self.signals: dict[int, str] = {}
         self.stop = StopSignal()
-        self._reporter = Reporter(folder / "progress.jsonl")
+        self.reporter = Reporter(folder / "progress.jsonl")
         self.fit = Fit(
             create_network("tiny_cnn", 16, 3, dropout=self.settings.dropout),
             self.settings,
@@ -56,7 +57,7 @@ class Attempt:
             store=CheckpointStore(folder / "checkpoints"),
             checkpoint_seconds=checkpoint_seconds,
             base_state={},
-            reporter=self._reporter,
+            reporter=self.reporter,
             stop=self.stop,
         )
 
@@ -66,7 +67,6 @@ class Attempt:
             self.fit.run(logs)
         finally:
             logs.close()
-            self._reporter.close()
 
     def lines(self, kind: str) -> Lines:
         lines = map(json.loads, (self.folder / "progress.jsonl").read_text().splitlines())
@@ -94,7 +94,14 @@ class SignallingLogs(TrainingLogs):
 
 @pytest.fixture
 def make_attempt(pictures: Any, tmp_path: Path) -> Iterator[Callable[..., Attempt]]:
-    yield lambda name="one", **settings: Attempt(pictures, tmp_path / name, **settings)
+    with ExitStack() as stack:
+
+        def make(name: str = "one", **settings: Any) -> Attempt:
+            attempt = Attempt(pictures, tmp_path / name, **settings)
+            stack.callback(attempt.reporter.close)
+            return attempt
+
+        yield make
 
 
 def strip(lines: Lines, *volatile: str) -> Lines:

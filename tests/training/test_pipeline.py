@@ -1,4 +1,4 @@
-"""Whole trainings in this process, from spec.json's content to an artifact that answers as the network did."""
+"""Whole trainings in this process, from a spec to an artifact that answers as the network did."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from app.artifacts import open_artifact, weights_sha256
 from app.child import Released, Reporter, StopSignal
-from app.errors import DatasetError, InvalidRequestError
+from app.errors import DatasetError, InvalidRequestError, OutOfMemoryError, ParityError
 from app.inference.predictor import Predictor
-from app.training.pipeline import run_training
+from app.training.pipeline import naming_lack_of_memory, run_training
 from app.training.spec import parse_spec
-from app.training.verify import replay_test_split
+from app.training.verify import Replay, compare_probabilities, replay_test_split
 
 Spec = dict[str, Any]
 
@@ -51,7 +52,7 @@ def trained(make_lasting_spec: Callable[..., Spec]) -> tuple[Spec, Spec, Path]:
 
 
 def test_the_stages_come_in_order_and_the_plan_before_the_steps(trained: Any) -> None:
-    spec, result, folder = trained
+    _, result, folder = trained
     stages = [line["stage"] for line in read_lines(folder / "run", "stage")]
     assert stages == ["preparing", "training", "evaluating", "exporting", "verifying"]
     plan = read_lines(folder / "run", "plan")[0]
@@ -181,3 +182,65 @@ def test_a_spec_without_a_field_says_which(make_spec: Callable[..., Spec], tmp_p
     del spec["dataset"]
     with pytest.raises(InvalidRequestError, match="dataset"):
         run(spec, tmp_path / "run")
+
+
+def exhaust_numpy() -> None:
+    np.zeros(2**50)
+
+
+def exhaust_tensorflow() -> None:
+    # What its allocators raise, without the ten seconds for which they first try again.
+    raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor with shape[32,112,112,64]")
+
+
+@pytest.mark.parametrize("exhaust", [exhaust_numpy, exhaust_tensorflow])
+def test_a_lack_of_memory_has_a_name_and_advice(
+    make_spec: Callable[..., Spec], exhaust: Callable[[], None]
+) -> None:
+    spec = parse_spec(make_spec(hyperparameters=SETTINGS))
+    with pytest.raises(OutOfMemoryError, match="16 pictures of 16 x 16") as raised:  # noqa: SIM117
+        with naming_lack_of_memory(spec):
+            exhaust()
+    assert "batch_size" in str(raised.value.hint)
+
+
+def test_a_training_in_16_bits_ships_a_model_in_32(make_spec: Callable[..., Spec], tmp_path: Path) -> None:
+    spec = make_spec(hyperparameters={**SETTINGS, "mixed_precision": True})
+    try:
+        result = run(spec, tmp_path / "run")
+    finally:
+        keras.config.set_dtype_policy("float32")
+    model = keras.models.load_model(open_artifact(Path(result["artifact"])).path("model.keras"))
+    assert {layer.compute_dtype for layer in model.layers} == {"float32"}
+    assert result["parity"]["max_probability_difference"] < 1e-4
+    assert result["evaluation"]["metrics"]["accuracy"]["value"] > 0.5
+
+
+EXPECTED = np.array([[0.7, 0.3], [0.50004, 0.49996], [0.1, 0.9]], np.float32)
+
+
+def make_replay(probabilities: np.ndarray) -> Replay:
+    return Replay(Path(), {}, ("c", "b", "a"), probabilities[::-1])
+
+
+def test_parity_compares_picture_by_picture_and_lets_ties_fall_either_way() -> None:
+    served = EXPECTED.copy()
+    served[1] = served[1, ::-1]
+    assert compare_probabilities(make_replay(served), ["a", "b", "c"], EXPECTED) == {
+        "items": 3,
+        "labels_equal": 2,
+        "max_probability_difference": pytest.approx(8e-5, rel=1e-2),
+    }
+
+
+@pytest.mark.parametrize("change", [0.002, 0.6, float("nan")])
+def test_another_answer_than_the_networks_is_an_error(change: float) -> None:
+    served = EXPECTED.copy()
+    served[0] += [-change, change]
+    with pytest.raises(ParityError, match=r"1 of 3 test pictures .*, a first"):
+        compare_probabilities(make_replay(served), ["a", "b", "c"], EXPECTED)
+
+
+def test_a_replay_of_other_pictures_is_an_error() -> None:
+    with pytest.raises(ParityError):
+        compare_probabilities(make_replay(EXPECTED), ["a", "b", "d"], EXPECTED)
