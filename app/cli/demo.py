@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,11 +13,11 @@ from rich.table import Table
 from rich.text import Text
 
 from app.cli.client import Client, ServerError
-from app.cli.console import say, show
+from app.cli.console import note, say, show
 from app.cli.datasets import finish_import, require_success, send_dataset
 from app.cli.demo_service import DemoService, running_service, stay
 from app.cli.digits import draw_picture, write_digits
-from app.cli.follow import follow_job
+from app.cli.follow import watch_job
 from app.cli.jobs import show_end
 from app.cli.options import examples
 from app.cli.predict import predict_files
@@ -53,15 +52,16 @@ def demo(
 
     Starts Loupe in a folder of its own, does everything through the HTTP API, and leaves Loupe running.
     """
-    with _service(server, home.resolve(), port) as service:
-        with (
-            tempfile.TemporaryDirectory(prefix="loupe-demo-") if server else _inside(home.resolve()) as folder
-        ):
-            _walk(Client(service.url), Path(folder), epochs)
-        if leave or service.process is None:
-            return
-        say("Loupe goes on running; Ctrl-C ends it.", style="bold")
-        stay(service)
+    try:
+        with _service(server, home.resolve(), port) as service:
+            _walk(Client(service.url), home.resolve() / "digits", epochs)
+            if leave or service.process is None:
+                return
+            say("Loupe goes on running; Ctrl-C ends it.", style="bold")
+            stay(service)
+    except KeyboardInterrupt:
+        note(f"Ended early. What was done is kept in {home}; `loupe demo` starts from there.", style=None)
+        raise typer.Exit(130) from None
 
 
 @contextmanager
@@ -71,12 +71,6 @@ def _service(server: str | None, home: Path, port: int) -> Iterator[DemoService]
         return
     with running_service(home, port) as service:
         yield service
-
-
-@contextmanager
-def _inside(home: Path) -> Iterator[Path]:
-    """The pictures stay in the demo's folder, to try the commands on."""
-    yield home / "digits"
 
 
 def _walk(client: Client, folder: Path, epochs: int) -> None:
@@ -99,7 +93,7 @@ def _walk(client: Client, folder: Path, epochs: int) -> None:
         "hyperparameters": {**SETTINGS, "epochs": epochs},
         "metadata": {"from": "loupe demo"},
     }
-    job = follow_job(client, client.post("/jobs", body)["id"], label="training")
+    job = watch_job(client, client.post("/jobs", body)["id"], label="training")
     require_success(job)
 
     _heading(4, "What it is worth, on the test split that the training never saw")

@@ -21,8 +21,7 @@ DETACHED = 130
 def follow_job(client: Client, job_id: str, *, label: str | None = None) -> dict[str, Any]:
     """Shows a job until it has ended, and returns it. Ctrl-C leaves the job alone and ends the command."""
     try:
-        with work_progress() as progress:
-            return _watch(client, job_id, progress, label)
+        return watch_job(client, job_id, label=label)
     except KeyboardInterrupt:
         note(f"Detached; {job_id} goes on.", style=None)
         note(f"Follow it again: loupe job follow {job_id}    End it: loupe job cancel {job_id}")
@@ -30,6 +29,12 @@ def follow_job(client: Client, job_id: str, *, label: str | None = None) -> dict
     except UnreachableError:
         note(f"{job_id} is kept. Once the server answers again: loupe job follow {job_id}", style=None)
         raise
+
+
+def watch_job(client: Client, job_id: str, *, label: str | None = None) -> dict[str, Any]:
+    """Shows a job until it has ended, and returns it."""
+    with work_progress() as progress:
+        return _watch(client, job_id, progress, label)
 
 
 def _watch(client: Client, job_id: str, progress: Progress, label: str | None) -> dict[str, Any]:

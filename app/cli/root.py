@@ -75,7 +75,7 @@ def _root(
 def main() -> None:
     """Runs the command; an expected error is printed with its hint, and the status is 1."""
     try:
-        app()
+        app(prog_name="loupe")
     except LoupeError as error:
         say_error(error)
     except OSError as error:

@@ -73,7 +73,14 @@ def as_json(content: Any, status: int = 200) -> Answer:
 
 
 def as_problem(status: int, code: str, detail: str, **more: Any) -> Answer:
-    problem = {"type": f"/problems/{code}", "status": status, "code": code, "detail": detail, "errors": [], **more}
+    problem = {
+        "type": f"/problems/{code}",
+        "status": status,
+        "code": code,
+        "detail": detail,
+        "errors": [],
+        **more,
+    }
     return status, "application/problem+json", json.dumps(problem).encode()
 
 

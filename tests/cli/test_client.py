@@ -85,7 +85,9 @@ def test_a_waiting_command_outlives_a_server_that_is_started_again(
     monkeypatch: pytest.MonkeyPatch, server: Server
 ) -> None:
     monkeypatch.setattr(client_module, "RETRY_SECONDS", 0.01)
-    answers = iter([(0, "", b""), as_problem(503, "unavailable", "The database is away."), as_json({"id": 1})])
+    answers = iter(
+        [(0, "", b""), as_problem(503, "unavailable", "The database is away."), as_json({"id": 1})]
+    )
     server.answer = lambda _: next(answers)
 
     assert Client(server.url).get_patiently("/jobs/1") == {"id": 1}
@@ -102,7 +104,9 @@ def test_a_waiting_command_gives_up_on_other_errors_at_once(server: Server) -> N
 def test_an_upload_is_streamed_with_its_length_and_name(server: Server) -> None:
     chunks = [b"a" * 100_000, b"b"]
 
-    Client(server.url).upload("/x", iter(chunks), size=100_001, media_type="application/x-tar", name="é 1.tar")
+    Client(server.url).upload(
+        "/x", iter(chunks), size=100_001, media_type="application/x-tar", name="é 1.tar"
+    )
 
     (request,) = server.requests
     assert request.body == b"".join(chunks)
@@ -131,5 +135,3 @@ def test_an_id_stays_one_part_of_the_path() -> None:
     for bad in ("", ".", ".."):
         with pytest.raises(CommandError):
             quoted(bad)
-
-

@@ -32,7 +32,11 @@ def _packed(folder: Path) -> dict[str, bytes | None]:
 
 def test_a_folder_arrives_whole_whatever_its_files_are_called(tmp_path: Path) -> None:
     long_name = "x" * 180 + ".jpg"
-    for name, content in {"cat/é ü.png": b"1" * 511, "dog/b": b"", f"dog/{'d' * 90}/{long_name}": b"2" * 1025}.items():
+    for name, content in {
+        "cat/é ü.png": b"1" * 511,
+        "dog/b": b"",
+        f"dog/{'d' * 90}/{long_name}": b"2" * 1025,
+    }.items():
         _write(tmp_path / name, content)
 
     packed = _packed(tmp_path)
@@ -107,7 +111,11 @@ def test_pictures_are_found_at_any_depth_in_the_order_of_their_names(tmp_path: P
 
     found = find_pictures([tmp_path])
 
-    assert [str(path.relative_to(tmp_path)) for path in found] == ["a/deep/down/1.tif", "b/10.webp", "b/2.JPG"]
+    assert [str(path.relative_to(tmp_path)) for path in found] == [
+        "a/deep/down/1.tif",
+        "b/10.webp",
+        "b/2.JPG",
+    ]
 
 
 def test_a_file_that_is_named_is_taken_once_whatever_it_is_called(tmp_path: Path) -> None:

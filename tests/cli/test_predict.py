@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+import pytest
+
+from app.cli.predict import BATCH_FILES
+from tests.cli.conftest import Answer, Received, Run, Server, as_json, as_problem
+
+MODEL = {"id": "mdl_1", "product": "screws", "version": 3, "alias": "champion", "digest": "d"}
+
+
+def _answer(request: Received) -> Answer:
+    """As the server does: `bad` in a picture's content makes its own answer an error."""
+    contents = [
+        part.partition(b"\r\n\r\n")[2] for part in request.body.split(b"--")[1:] if b'name="file"' in part
+    ]
+    if len(contents) > 5:
+        return as_problem(413, "too_large", "Too many pictures.")
+    results = [
+        {"name": "x", "error": {"code": "undecodable_image", "detail": "no picture"}, "predictions": []}
+        if b"bad" in content
+        else {
+            "name": "x",
+            "top": {"label": content.strip().decode(), "probability": 0.75},
+            "predictions": [
+                {"label": content.strip().decode(), "index": 0, "probability": 0.75},
+                {"label": "other, one", "index": 1, "probability": 0.25},
+            ],
+        }
+        for content in contents
+    ]
+    if len(results) == 1 and "error" in results[0]:
+        return as_problem(422, "undecodable_image", "no picture")
+    return as_json({"model": MODEL, "results": results, "errors": 0})
+
+
+@pytest.fixture
+def pictures(tmp_path: Path, server: Server) -> Path:
+    """A folder of 20 pictures that say what they are; the last is bad."""
+    server.answer = _answer
+    for index in range(20):
+        (tmp_path / f"{index:02d}.png").write_bytes(b"bad" if index == 19 else f"class{index}".encode())
+    return tmp_path
+
+
+def test_every_picture_has_its_own_answer_in_order(loupe: Run, server: Server, pictures: Path) -> None:
+    ended = loupe("predict", "screws", pictures, "--csv", "--server", server.url)
+
+    rows = list(csv.DictReader(io.StringIO(ended.out)))
+    assert [row["picture"] for row in rows] == [str(pictures / f"{index:02d}.png") for index in range(20)]
+    assert [row["label"] for row in rows[:-1]] == [f"class{index}" for index in range(19)]
+    assert rows[-1]["error"] == "no picture"
+    assert float(rows[0]["probability"]) == 0.75
+
+
+def test_requests_that_are_too_large_for_the_server_are_divided(
+    loupe: Run, server: Server, pictures: Path
+) -> None:
+    loupe("predict", "screws", pictures, "--server", server.url)
+
+    sizes = [request.body.count(b'name="file"') for request in server.requests]
+    assert max(sizes) == BATCH_FILES
+    assert sum(size for size in sizes if size <= 5) == 20
+
+
+def test_one_bad_picture_is_a_row_and_makes_the_status_1(loupe: Run, server: Server, pictures: Path) -> None:
+    good = loupe("predict", "screws", pictures / "00.png", "--server", server.url)
+    alone = loupe("predict", "screws", pictures / "19.png", "--server", server.url)
+    both = loupe("predict", "screws", pictures / "00.png", pictures / "19.png", "--server", server.url)
+
+    assert (good.status, alone.status, both.status) == (0, 1, 1)
+    assert "no picture" in alone.out
+    assert "class0" in both.out
+    assert "no picture" in both.out
+    assert "mdl_1, version 3, champion of screws" in both.err
+
+
+def test_a_file_that_cannot_be_read_is_a_row_too(loupe: Run, server: Server, pictures: Path) -> None:
+    folder = pictures / "sub"
+    folder.mkdir()
+    (folder / "00.png").symlink_to(folder / "00.png")
+    (folder / "01.png").write_bytes(b"fine")
+
+    ended = loupe("predict", "screws", folder, "--json", "--server", server.url)
+
+    unreadable, fine = ended.json["results"]
+    assert ended.status == 1
+    assert unreadable["error"]["code"] == "unreadable_file"
+    assert fine["top"]["label"] == "fine"
+
+
+def test_an_error_of_the_request_is_no_row(loupe: Run, server: Server, pictures: Path) -> None:
+    server.answer = lambda _: as_problem(404, "not_found", "There is no product 'screws'.")
+
+    ended = loupe("predict", "screws", pictures / "00.png", "--csv", "--server", server.url)
+
+    assert ended.status == 1
+    assert ended.err.startswith("error: There is no product 'screws'.")
+
+
+def test_csv_has_a_column_pair_for_each_rank(loupe: Run, server: Server, pictures: Path) -> None:
+    ended = loupe("predict", "screws", pictures / "00.png", "--csv", "--top-k", 3, "--server", server.url)
+
+    header, row = csv.reader(io.StringIO(ended.out))
+    assert header[1:] == [
+        "label_1",
+        "probability_1",
+        "label_2",
+        "probability_2",
+        "label_3",
+        "probability_3",
+        "error",
+    ]
+    assert row[1:] == ["class0", "0.75", "other, one", "0.25", "", "", ""]
+    assert b'name="top_k"\r\n\r\n3\r\n' in server.requests[0].body

@@ -1,0 +1,157 @@
+"""The commands against a whole Loupe, from a folder of pictures to a prediction."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import psutil
+import pytest
+
+from app.cli import follow
+from tests.cli.conftest import Run
+from tests.conftest import Service
+from tests.pictures import COLOURS, make_files, make_picture, write_folder
+from tests.running import TINY
+
+pytestmark = [pytest.mark.integration]
+SETTINGS = [argument for name, value in TINY.items() for argument in ("--set", f"{name}={value}")]
+
+
+@pytest.fixture
+def remote(monkeypatch: pytest.MonkeyPatch, loupe: Run, service: Service) -> Run:
+    """``loupe`` that finds the whole service through the environment."""
+    monkeypatch.setenv("LOUPE_SERVER", service.url)
+    return loupe
+
+
+def test_from_a_folder_of_pictures_to_a_prediction(remote: Run, tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "pictures", {**make_files(), "red/notes.txt": b"no picture"})
+    unseen = write_folder(tmp_path / "unseen", {f"{label}.png": make_picture(label, 99) for label in COLOURS})
+    (unseen / "broken.jpg").write_bytes(b"\xff\xd8\xff")
+
+    assert remote("product", "create", "whole-way", "--network", "tiny_cnn").status == 0
+    imported = remote("dataset", "import", "whole-way", folder)
+    assert imported.status == 0, imported.err
+    assert "36 pictures in 3 classes, 1 files left out" in imported.out
+    assert "advice: " in imported.out
+    (dataset,) = remote("dataset", "list", "whole-way", "--json").json["data"]
+    assert dataset["source"] == "pictures.tar"
+    assert "notes.txt" in remote("dataset", "report", dataset["id"]).out
+    assert remote("dataset", "items", dataset["id"], "--json").json["data"][0]["format"] == "png"
+
+    plan = remote("train", "whole-way", *SETTINGS, "--dry-run")
+    assert "Nothing was started." in plan.err
+    trained = remote("train", "whole-way", *SETTINGS, "--epochs", 8, "--follow")
+    assert trained.status == 0, trained.err
+    lines = trained.out.splitlines()
+    assert [re.match(r"epoch +(\d+)/8 ", line)[1] for line in lines[:8]] == list("12345678")  # type: ignore[index]
+    assert "champion of whole-way" in trained.out
+    (job,) = remote("job", "list", "--product", "whole-way", "--kind", "training", "--json").json["data"]
+
+    metrics = remote("job", "metrics", job["id"], "--csv")
+    assert len(list(csv.DictReader(io.StringIO(metrics.out)))) == 8
+    assert remote("job", "logs", job["id"], "--tail", 2).out.count("\n") == 2
+    assert remote("job", "events", job["id"], "--json").json["data"][-1]["data"]["status"] == "succeeded"
+    assert job["model"] in remote("model", "list", "--product", "whole-way").out
+    assert job["id"] in remote("model", "show", job["model"]).out
+
+    evaluated = remote("evaluate", job["id"])
+    assert evaluated.status == 0, evaluated.err
+    assert "Confusion matrix" in evaluated.out
+    assert evaluated.out == remote("evaluate", job["id"], "--stored").out
+
+    predicted = remote("predict", "whole-way", unseen, "--json")
+    assert predicted.status == 1
+    answers = {Path(answer["name"]).stem: answer for answer in predicted.json["results"]}
+    assert [answers[label]["top"]["label"] for label in COLOURS] == list(COLOURS)
+    assert answers["broken"]["error"]["code"] == "undecodable_image"
+
+
+def test_a_job_that_fails_says_why_and_makes_the_status_1(remote: Run, tmp_path: Path) -> None:
+    remote("product", "create", "bad-archive")
+    (tmp_path / "pictures.zip").write_bytes(b"no archive")
+
+    ended = remote("dataset", "import", "bad-archive", tmp_path / "pictures.zip")
+
+    assert ended.status == 1
+    assert ended.err.splitlines()[-2].startswith("error: ")
+    assert ended.err.splitlines()[-1].startswith("hint: ")
+
+
+def test_ctrl_c_leaves_a_training_running(
+    remote: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remote("product", "create", "detached", "--network", "tiny_cnn")
+    remote("dataset", "import", "detached", write_folder(tmp_path, make_files()))
+
+    def interrupt(_: float) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(follow, "time", SimpleNamespace(sleep=interrupt))
+        ended = remote("train", "detached", *SETTINGS, "--epochs", 500, "--follow")
+    (job,) = remote("job", "list", "--product", "detached", "--kind", "training", "--json").json["data"]
+
+    assert ended.status == 130
+    assert f"loupe job follow {job['id']}" in ended.err
+    assert job["status"] in ("queued", "running")
+    assert remote("job", "cancel", job["id"]).status == 0
+    assert remote("job", "follow", job["id"]).status == 1
+    assert "cancelled" in remote("job", "show", job["id"]).out
+
+
+@pytest.mark.slow
+def test_the_demo_starts_a_loupe_shows_everything_and_leaves_no_process(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    command = [sys.executable, "-m", "app.cli", "demo", "--home", str(home), "--exit", "--epochs", "2"]
+
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+
+    assert done.returncode == 0, done.stderr
+    assert "Confusion matrix" in done.stdout
+    assert re.search(r"\d+ of 205 right", done.stdout)
+    assert "/docs" in done.stdout
+    assert _mentioning(home) == []
+
+
+@pytest.mark.slow
+def test_a_demo_that_is_told_to_end_takes_its_loupe_along(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    command = [sys.executable, "-m", "app.cli", "demo", "--home", str(home)]
+
+    with (tmp_path / "out").open("w") as out:
+        demo = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, start_new_session=True)
+        _wait_for(lambda: "A training of" in (tmp_path / "out").read_text())
+        demo.send_signal(signal.SIGTERM)
+        assert demo.wait(timeout=60) == 130
+
+    written = (tmp_path / "out").read_text()
+    assert "Traceback" not in written
+    assert "Ended early" in written
+    assert _mentioning(home) == []
+
+
+def _wait_for(condition: Callable[[], bool], seconds: float = 90) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def _mentioning(home: Path) -> list[list[str]]:
+    """Command lines of processes that belong to a home."""
+    found = []
+    for process in psutil.process_iter(["cmdline", "environ"]):
+        command, environment = process.info["cmdline"] or [], process.info["environ"] or {}
+        if environment.get("LOUPE_HOME") == str(home) or str(home) in " ".join(command):
+            found.append(command)
+    return found
