@@ -22,9 +22,9 @@ def create_network(
     """Build a functional network with fresh weights.
 
     ``image_size`` is the side in pixels, or (height, width); None takes the network's own. The input is
-    float32 (batch, height, width, 3), RGB: raw values 0 to 255 with ``preprocessing``, else already normalised
-    as the network's family does it. The output is float32 logits (batch, num_classes), whatever the precision
-    policy. ``dropout`` is the rate before the classifier; None takes the paper's.
+    float32 (batch, height, width, 3), RGB: raw values 0 to 255 with ``preprocessing``, else already
+    normalised as the network's family does it. The output is float32 logits (batch, num_classes), whatever
+    the precision policy. ``dropout`` is the rate before the classifier; None takes the paper's.
 
     The classifier is the layer ``logits``, the dropout before it ``head_dropout``; the rest is the backbone.
 

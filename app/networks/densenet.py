@@ -1,6 +1,6 @@
 """Densely Connected Convolutional Networks, https://arxiv.org/abs/1608.06993
 
-121, 169 and 201 are the graphs of keras.applications; 264 is built here to the same plan, with the same names.
+121, 169 and 201 are the graphs of keras.applications; 264 is built here to the same plan and names.
 """
 
 from __future__ import annotations

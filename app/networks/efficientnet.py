@@ -1,7 +1,7 @@
 """EfficientNet: Rethinking Model Scaling for CNNs, https://arxiv.org/abs/1905.11946
 
-Equal to keras.applications, which normalises inside its graph and so has no bare network to give. TensorFlow's
-"same" padding; layers are named as in timm's tf_efficientnet.
+Equal to keras.applications, which normalises inside its graph and so has no bare network to give.
+TensorFlow's "same" padding; layers are named as in timm's tf_efficientnet.
 """
 
 from __future__ import annotations
@@ -131,7 +131,13 @@ def _squeeze_excite(x: keras.KerasTensor, squeezed: int, name: str) -> keras.Ker
 
 
 def _conv(
-    x: keras.KerasTensor, filters: int, kernel_size: int, *, name: str, strides: int = 1, use_bias: bool = False
+    x: keras.KerasTensor,
+    filters: int,
+    kernel_size: int,
+    *,
+    name: str,
+    strides: int = 1,
+    use_bias: bool = False,
 ) -> keras.KerasTensor:
     return layers.Conv2D(
         filters,

@@ -1,7 +1,7 @@
 """EfficientNet-Lite, https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite
 
-EfficientNet without squeeze-and-excitation, with ReLU6 for swish; stem, head and the depth of the first and last
-stage are not scaled. Layers are named as in timm's tf_efficientnet_lite.
+EfficientNet without squeeze-and-excitation, with ReLU6 for swish; stem, head and the depth of the first and
+last stage are not scaled. Layers are named as in timm's tf_efficientnet_lite.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Inception-v4, Inception-ResNet and the Impact of Residual Connections, https://arxiv.org/abs/1602.07261
 
 Version 1 is the paper's; version 2 is the wider network that TF-slim released, the only one with published
-weights. keras.applications has it without the scale of batch normalisation and without stable layer names, so it
-is written here. Layers are named as in facenet-pytorch (1) and timm (2).
+weights. keras.applications has it without the scale of batch normalisation and without stable layer names,
+so it is written here. Layers are named as in facenet-pytorch (1) and timm (2).
 """
 
 from __future__ import annotations
@@ -31,10 +31,14 @@ def _build_v1(x: keras.KerasTensor) -> keras.KerasTensor:
         x = _residual(x, paths, _SCALE_35, f"repeat_1.{block}")
     x = reduction(x, [[(384, 3)], [(192, 1), (192, 3), (256, 3)]], "mixed_6a")
     for block in range(10):
-        x = _residual(x, [[(128, 1)], [(128, 1), (128, (1, 7)), (128, (7, 1))]], _SCALE_17, f"repeat_2.{block}")
+        x = _residual(
+            x, [[(128, 1)], [(128, 1), (128, (1, 7)), (128, (7, 1))]], _SCALE_17, f"repeat_2.{block}"
+        )
     x = reduction(x, [[(256, 1), (384, 3)], [(256, 1), (256, 3)], [(256, 1), (256, 3), (256, 3)]], "mixed_7a")
     for block in range(5):
-        x = _residual(x, [[(192, 1)], [(192, 1), (192, (1, 3)), (192, (3, 1))]], _SCALE_8, f"repeat_3.{block}")
+        x = _residual(
+            x, [[(192, 1)], [(192, 1), (192, (1, 3)), (192, (3, 1))]], _SCALE_8, f"repeat_3.{block}"
+        )
     return x
 
 
@@ -47,7 +51,9 @@ def _build_v2(x: keras.KerasTensor) -> keras.KerasTensor:
         x = _residual(x, paths, _SCALE_35, f"repeat.{block}")
     x = reduction(x, [[(384, 3)], [(256, 1), (256, 3), (384, 3)]], "mixed_6a")
     for block in range(20):
-        x = _residual(x, [[(192, 1)], [(128, 1), (160, (1, 7)), (192, (7, 1))]], _SCALE_17, f"repeat_1.{block}")
+        x = _residual(
+            x, [[(192, 1)], [(128, 1), (160, (1, 7)), (192, (7, 1))]], _SCALE_17, f"repeat_1.{block}"
+        )
     x = reduction(x, [[(256, 1), (384, 3)], [(256, 1), (288, 3)], [(256, 1), (288, 3), (320, 3)]], "mixed_7a")
     last: list[list[Convolution]] = [[(192, 1)], [(192, 1), (224, (1, 3)), (256, (3, 1))]]
     for block in range(9):

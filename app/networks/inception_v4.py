@@ -60,8 +60,9 @@ def branch(
     """One path through a block; with ``reduce``, its last convolution halves the picture, without padding."""
     last = len(convolutions) - 1
     for index, (filters, kernel_size) in enumerate(convolutions):
-        halve = {"strides": 2, "padding": "valid"} if reduce and index == last else {}
-        x = conv_bn(x, filters, kernel_size, name=f"{name}.{index}" if last else name, **halve)
+        strides, padding = (2, "valid") if reduce and index == last else (1, "same")
+        part = f"{name}.{index}" if last else name
+        x = conv_bn(x, filters, kernel_size, strides=strides, padding=padding, name=part)
     return x
 
 

@@ -12,8 +12,8 @@ from keras import layers
 # statistics of a short training far behind its weights.
 BATCH_NORM_MOMENTUM = 0.9
 
-# A recipe and not an initializer: that draws its seed once, when it is made. Shared, it would give all layers of
-# one shape the same weights; made at import, weights that keras.utils.set_random_seed comes too late for.
+# A recipe and not an initializer: that draws its seed once, when it is made. Shared, it would give all layers
+# of one shape the same weights; made at import, weights that set_random_seed comes too late for.
 KERNEL_INITIALIZER = {
     "class_name": "VarianceScaling",
     "config": {"scale": 2.0, "mode": "fan_out", "distribution": "untruncated_normal"},
@@ -40,7 +40,7 @@ def normalize(x: keras.KerasTensor, normalization: str) -> keras.KerasTensor:
 
 
 @keras.saving.register_keras_serializable(package="loupe")
-class GroupedConv2D(layers.Conv2D):
+class GroupedConv2D(layers.Conv2D):  # type: ignore[misc]  # Keras is untyped
     """Grouped convolution, (batch, height, width, channels), with the kernel layout of Keras' own.
 
     Keras sends groups > 1 through XLA, whose gradient on a CPU is about 150 times slower than splitting the
@@ -123,7 +123,7 @@ def max_pool_ceil(x: keras.KerasTensor, *, name: str) -> keras.KerasTensor:
 def _pad_as_torch(
     x: keras.KerasTensor, kernel_size: int, strides: int, name: str
 ) -> tuple[keras.KerasTensor, str]:
-    """Padded input and the padding left to the convolution; an odd kernel at stride 1 needs none of its own."""
+    """Padded input, and the padding left to the convolution: an odd kernel at stride 1 pads itself alike."""
     if strides == 1 or kernel_size == 1:
         return x, "same" if kernel_size > 1 else "valid"
     return layers.ZeroPadding2D(kernel_size // 2, name=f"{name}.pad")(x), "valid"

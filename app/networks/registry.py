@@ -27,7 +27,8 @@ class NetworkSpec:
 
     ``parameters`` (trainable) and ``statistics`` (BatchNorm's moving mean and variance, not trainable) are
     counted at 1,000 classes; ``macs`` are the multiply-accumulate operations of convolutions and dense layers
-    for one picture of ``image_size`` pixels a side, in millions. ``dropout`` is the rate before the classifier.
+    for one picture of ``image_size`` pixels a side, in millions. ``dropout`` is the rate before the
+    classifier.
     """
 
     name: str
@@ -189,8 +190,12 @@ _NETWORKS = (
     NetworkSpec(
         "efficientnet_lite0", _EFFICIENTNET_LITE, 224, 4_652_008, 42_016, 385, 0.2, ("EfficientNet_Lite0",)
     ),
-    NetworkSpec("efficientnet_lite1", _EFFICIENTNET_LITE, 240, 5_416_680, 53_664, 600, 0.2, ("EfficientNet_Lite1",)),
-    NetworkSpec("efficientnet_lite2", _EFFICIENTNET_LITE, 260, 6_092_072, 58_096, 860, 0.3, ("EfficientNet_Lite2",)),
+    NetworkSpec(
+        "efficientnet_lite1", _EFFICIENTNET_LITE, 240, 5_416_680, 53_664, 600, 0.2, ("EfficientNet_Lite1",)
+    ),
+    NetworkSpec(
+        "efficientnet_lite2", _EFFICIENTNET_LITE, 260, 6_092_072, 58_096, 860, 0.3, ("EfficientNet_Lite2",)
+    ),
     NetworkSpec("resnet18", _RESNET, 224, 11_689_512, 9_600, 1_814, aliases=("ResNet_18", "ResNet")),
     NetworkSpec("resnet34", _RESNET, 224, 21_797_672, 17_024, 3_664, aliases=("ResNet_34",)),
     NetworkSpec("resnet50", _RESNET, 224, 25_557_032, 53_120, 4_089, aliases=("ResNet_50",)),

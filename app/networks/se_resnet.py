@@ -1,7 +1,7 @@
 """Squeeze-and-Excitation Networks, https://arxiv.org/abs/1709.01507
 
-As the authors released them in Caffe: the SE-ResNets halve the picture in a block's first 1x1 (the SE-ResNeXts
-in the 3x3), and the stem's maximum has no padding. Layers are named as in timm's legacy_seresnet.
+As the authors released them in Caffe: the SE-ResNets halve the picture in a block's first 1x1 (the
+SE-ResNeXts in the 3x3), and the stem's maximum has no padding. Layers are named as in timm's legacy_seresnet.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from dataclasses import replace
 import keras
 
 from app.networks.resnet import ResNetVariant, build_resnet
-
 
 _SE_RESNET = ResNetVariant((3, 4, 6, 3), squeeze_excite=True, stride_in_first_conv=True, caffe_stem=True)
 _SE_RESNEXT = ResNetVariant((3, 4, 6, 3), squeeze_excite=True, caffe_stem=True, groups=32, width_per_group=4)

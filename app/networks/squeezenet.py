@@ -1,7 +1,7 @@
 """SqueezeNet: AlexNet-level accuracy with 50x fewer parameters, https://arxiv.org/abs/1602.07360
 
-1.0 is the paper's, 1.1 the authors' later one with 2.4 times fewer operations. Maxima overhang the edge (torch's
-ceil_mode). Layers are named as in torchvision.
+1.0 is the paper's, 1.1 the authors' later one with 2.4 times fewer operations. Maxima overhang the edge
+(torch's ceil_mode). Layers are named as in torchvision.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from keras import layers
 
 from app.networks.layers import max_pool_ceil
 
-# The stem's filters and kernel, then the squeezed width of each fire module (expanded 8 times); 0 is a maximum.
+# The stem's filters and kernel, then the squeezed width of each fire module (an eighth of its output); 0 is a
+# maximum.
 VARIANTS = {
     "squeezenet1_0": (96, 7, (0, 16, 16, 32, 0, 32, 48, 48, 64, 0, 64)),
     "squeezenet1_1": (64, 3, (0, 16, 16, 0, 32, 32, 0, 48, 48, 64, 64)),
@@ -26,7 +27,11 @@ def build_backbone(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
     x = layers.Conv2D(filters, kernel_size, strides=2, kernel_initializer=_INITIALIZER, name="features.0")(x)
     x = layers.ReLU(name="features.1")(x)
     for index, squeezed in enumerate(modules, start=2):
-        x = _fire(x, squeezed, f"features.{index}") if squeezed else max_pool_ceil(x, name=f"features.{index}")
+        x = (
+            _fire(x, squeezed, f"features.{index}")
+            if squeezed
+            else max_pool_ceil(x, name=f"features.{index}")
+        )
     return x
 
 

@@ -17,12 +17,18 @@ from app.networks import create_network, get_network, list_networks
 # One small network for each builder runs always; the others of its family differ in a table only.
 FAST = {
     "mobilenet_v2",
-    "resnet18",
+    "resnext50_32x4d",
+    "shufflenet_v2_x0_5",
+    "squeezenet1_1",
     "tiny_cnn",
 }
 EVERY_NETWORK = [
     pytest.param(spec.name, marks=() if spec.name in FAST else pytest.mark.slow) for spec in list_networks()
 ]
+
+
+# keras.models.load_model asks TensorFlow's variables for arrays in numpy 1's way.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 
 @pytest.fixture(autouse=True)
@@ -82,17 +88,11 @@ def test_logits_are_float32_under_mixed_precision(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", EVERY_NETWORK)
-def test_head_and_backbone_are_told_apart_by_name(name: str) -> None:
+def test_head_and_batch_norm_are_the_same_in_every_network(name: str) -> None:
     network = create_network(name, get_network(name).min_image_size, num_classes=3, dropout=0.4)
     assert network.get_layer("logits").weights[-1].shape == (3,)
     assert network.get_layer("head_dropout").rate == 0.4
-
-
-@pytest.mark.parametrize("name", EVERY_NETWORK)
-def test_batch_norm_keeps_the_same_share_everywhere(name: str) -> None:
-    network = create_network(name, get_network(name).min_image_size, num_classes=3)
-    momenta = {layer.momentum for layer in network.layers if hasattr(layer, "moving_mean")}
-    assert momenta <= {0.9}
+    assert {layer.momentum for layer in network.layers if hasattr(layer, "moving_mean")} <= {0.9}
 
 
 def test_sides_may_differ() -> None:

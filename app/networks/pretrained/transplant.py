@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -45,14 +45,17 @@ def layer_names(spec: NetworkSpec, modules: Iterable[str]) -> dict[str, str]:
     """
     classifier = _CLASSIFIERS.get(spec.family)
     modules = [module for module in dict.fromkeys(modules) if module != classifier]
-    rename = _RENAMED.get(spec.family, lambda modules: {module: module for module in modules})
-    return rename(modules) | ({classifier: HEAD} if classifier else {})
+    rename = _RENAMED.get(spec.family)
+    names = rename(modules) if rename else {module: module for module in modules}
+    return names | ({classifier: HEAD} if classifier else {})
 
 
 def _densenet(modules: list[str]) -> dict[str, str]:
     names = {}
     for module in modules:
-        if layer := re.fullmatch(r"features\.denseblock(\d)\.denselayer(\d+)\.(norm1|conv1|norm2|conv2)", module):
+        if layer := re.fullmatch(
+            r"features\.denseblock(\d)\.denselayer(\d+)\.(norm1|conv1|norm2|conv2)", module
+        ):
             stage, block, part = layer.groups()
             names[module] = f"conv{int(stage) + 1}_block{block}_{_DENSE_PARTS[part]}"
         elif transition := re.fullmatch(r"features\.transition(\d)\.(norm|conv)", module):
@@ -99,8 +102,10 @@ def _mobilenet_v3(modules: list[str]) -> dict[str, str]:
 
 
 def _numbered(modules: list[str], stem: Mapping[str, str]) -> Iterable[tuple[str, int | None, str]]:
-    """Each known module with the number of its block, counted through all stages, and its part of the block."""
-    blocks = list(dict.fromkeys(module.rsplit(".", 1)[0] for module in modules if module.startswith("blocks.")))
+    """Each known module with the number of its block, counted through all stages, and its part there."""
+    blocks = list(
+        dict.fromkeys(module.rsplit(".", 1)[0] for module in modules if module.startswith("blocks."))
+    )
     blocks = list(dict.fromkeys(re.sub(r"\.se$", "", block) for block in blocks))
     lone = {block for block in blocks if f"{block}.conv" in modules}
     for module in modules:
@@ -138,7 +143,7 @@ def transplant(network: keras.Model, state: Mapping[str, np.ndarray], *, with_he
 
     Raises WeightsError when a tensor is missing, left over or of another shape.
     """
-    spec = get_network(network.name)
+    spec = get_network(str(network.name))
     tensors = {name: value for name, value in state.items() if not name.endswith("num_batches_tracked")}
     layers = layer_names(spec, [name.rpartition(".")[0] for name in tensors])
     wanted = {
@@ -155,7 +160,9 @@ def transplant(network: keras.Model, state: Mapping[str, np.ndarray], *, with_he
             found[target] = _to_keras(value, tuple(wanted[target].shape), name, spec.name)
     kept = set() if with_head else {key for key in wanted if key.startswith(f"{HEAD}.")}
     if missing := wanted.keys() - found.keys() - kept:
-        raise WeightsError(f"The weights lack {len(missing)} tensors of {spec.name}, {min(missing)!r} among them")
+        raise WeightsError(
+            f"The weights lack {len(missing)} tensors of {spec.name}, {min(missing)!r} among them"
+        )
     for target, value in found.items():
         wanted[target].assign(value)
 
@@ -171,7 +178,7 @@ def _variable_names(layer: str, kind: str) -> list[str]:
 
 
 def _to_keras(value: np.ndarray, shape: tuple[int, ...], name: str, network: str) -> np.ndarray:
-    """The tensor in Keras' layout: channels last, inputs before outputs, depthwise inputs before their one output."""
+    """The tensor in Keras' layout: channels last, inputs before outputs."""
     if value.ndim == 4 and len(shape) == 2 and value.shape[2:] == (1, 1):
         value = value[:, :, 0, 0]
     if value.ndim == 4:

@@ -1,0 +1,66 @@
+"""Every network answers as its published reference does with the same weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import keras
+import numpy as np
+import pytest
+
+from app.networks import create_network, get_network, list_networks
+from app.networks.pretrained.transplant import transplant
+from tests.networks.reference import NUM_CLASSES, load_recorded, make_pictures, make_state
+
+RECORDED = load_recorded()
+
+# The largest difference allowed, as a share of what tells the two pictures apart: wrong padding, pooling,
+# activation or order of channels shows at ten times as much or more.
+TOLERANCE = 2e-3
+
+# One of each builder and each way of its blocks; the others differ in a table only.
+FAST = {
+    "densenet121",
+    "efficientnet_b0",
+    "efficientnet_lite1",
+    "inception_resnet_v1",
+    "inception_v4",
+    "mobilenet_v1",
+    "mobilenet_v2",
+    "mobilenet_v3_small",
+    "resnet18",
+    "resnet50",
+    "resnext50_32x4d",
+    "se_resnet50",
+    "se_resnext50_32x4d",
+    "shufflenet_v2_x0_5",
+    "squeezenet1_0",
+    "squeezenet1_1",
+}
+CASES = [
+    pytest.param(name, side, marks=() if name in FAST and side == min(entry["logits"]) else pytest.mark.slow)
+    for name, entry in RECORDED.items()
+    for side in entry["logits"]
+]
+
+
+@pytest.fixture(autouse=True)
+def _fresh_keras() -> Iterator[None]:
+    yield
+    keras.backend.clear_session()
+
+
+@pytest.mark.parametrize(("name", "side"), CASES)
+def test_a_network_with_its_references_weights_gives_its_references_logits(name: str, side: int) -> None:
+    network = create_network(name, side, NUM_CLASSES, preprocessing=False)
+    transplant(network, make_state(RECORDED[name]["tensors"], RECORDED[name]["gain"]))
+    logits = network(make_pictures(side), training=False).numpy()
+    expected = RECORDED[name]["logits"][side]
+    apart = np.abs(expected[0] - expected[1]).max()
+    assert np.abs(logits - expected).max() <= TOLERANCE * apart
+
+
+def test_every_network_of_a_paper_is_held_against_a_reference() -> None:
+    assert RECORDED.keys() == {spec.name for spec in list_networks()} - {"tiny_cnn"}
+    for name, entry in RECORDED.items():
+        assert get_network(name).image_size in entry["logits"]
