@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.progress import Progress, TaskID
 
+from app.cli.assignments import parse_value
 from app.cli.client import Client, CommandError, quoted
 from app.cli.console import (
     add_row,
@@ -184,12 +185,11 @@ def export_dataset(
     dataset: DatasetId,
     to: Annotated[Path, typer.Option("--to", metavar="FILE", help="The tar file to write.")],
     kind: Annotated[
-        Literal["tfrecord", "folders"],
-        typer.Option("--format", help="TFRecord files of resized pictures, or folders of the originals."),
-    ] = "tfrecord",
+        Literal["folders", "tfrecord"],
+        typer.Option("--format", help="The original files in folders, or TFRecord files of resized ones."),
+    ] = "folders",
     image_size: Annotated[
-        int | None,
-        typer.Option("--image-size", min=8, max=2048, help="tfrecord: height and width in pixels."),
+        str | None, typer.Option("--image-size", metavar="N|HxW", help="tfrecord: size in pixels.")
     ] = None,
     compression: Annotated[
         Literal["none", "gzip"], typer.Option("--compression", help="tfrecord: compression of the files.")
@@ -199,7 +199,7 @@ def export_dataset(
     ] = None,
     server: Server = DEFAULT_SERVER,
 ) -> None:
-    """Export a dataset as a tar of TFRecord files or of class folders."""
+    """Export a dataset as a tar of class folders, or of TFRecord files."""
     if to.is_dir():
         raise CommandError(f"{to} is a folder.", hint="Give --to a file's name, for example screws.tar.")
     if not to.parent.is_dir():
@@ -208,7 +208,7 @@ def export_dataset(
     path = f"/datasets/{quoted(dataset)}/exports"
     wanted = {
         "format": kind,
-        "image_size": image_size,
+        "image_size": None if image_size is None else parse_value(image_size),
         "compression": None if compression == "none" else compression,
         "job": job,
     }

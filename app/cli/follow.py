@@ -66,7 +66,7 @@ def describe_event(event: Mapping[str, Any], job: Mapping[str, Any]) -> Text | N
     data = event["data"]
     match event["type"]:
         case "epoch":
-            return describe_epoch(data, (job.get("progress") or {}).get("epochs"))
+            return describe_epoch(data, (job["hyperparameters"] or {}).get("epochs"))
         case "warning":
             return Text(f"warning: {printable(str(data.get('message', '')))}", style="yellow")
         case "resumed":

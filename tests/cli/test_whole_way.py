@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -52,8 +53,7 @@ def test_from_a_folder_of_pictures_to_a_prediction(remote: Run, tmp_path: Path) 
     assert "Nothing was started." in plan.err
     trained = remote("train", "whole-way", *SETTINGS, "--epochs", 8, "--follow")
     assert trained.status == 0, trained.err
-    lines = trained.out.splitlines()
-    assert [re.match(r"epoch +(\d+)/8 ", line)[1] for line in lines[:8]] == list("12345678")  # type: ignore[index]
+    assert re.findall(r"^epoch +(\d+)/8 ", trained.out, re.MULTILINE) == list("12345678"), trained.out
     assert "champion of whole-way" in trained.out
     (job,) = remote("job", "list", "--product", "whole-way", "--kind", "training", "--json").json["data"]
 
@@ -74,6 +74,24 @@ def test_from_a_folder_of_pictures_to_a_prediction(remote: Run, tmp_path: Path) 
     answers = {Path(answer["name"]).stem: answer for answer in predicted.json["results"]}
     assert [answers[label]["top"]["label"] for label in COLOURS] == list(COLOURS)
     assert answers["broken"]["error"]["code"] == "undecodable_image"
+
+
+def test_an_exported_dataset_is_a_tar_with_the_original_files(remote: Run, tmp_path: Path) -> None:
+    files = make_files(4)
+    remote("product", "create", "exported")
+    remote("dataset", "import", "exported", write_folder(tmp_path / "pictures", files))
+    (dataset,) = remote("dataset", "list", "exported", "--json").json["data"]
+
+    ended = remote("dataset", "export", dataset["id"], "--format", "folders", "--to", tmp_path / "out.tar")
+    refused = remote("dataset", "export", dataset["id"], "--format", "tfrecord", "--to", tmp_path / "no.tar")
+
+    assert ended.status == 0, ended.err
+    with tarfile.open(tmp_path / "out.tar") as tar:
+        contents = [tar.extractfile(entry) for entry in tar.getmembers() if entry.name.endswith(".png")]
+        assert sorted(file.read() for file in contents if file) == sorted(files.values())
+    assert refused.status == 1
+    assert "image_size" in refused.err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.tar", "pictures"]
 
 
 def test_a_job_that_fails_says_why_and_makes_the_status_1(remote: Run, tmp_path: Path) -> None:
