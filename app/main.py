@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from fastapi import APIRouter, Depends, FastAPI
 
 from app import __version__
-from app.api import datasets, evaluations, health, job_records, jobs, models, predict, products
+from app.api import datasets, evaluations, exports, health, job_records, jobs, models, predict, products
 from app.api.dependencies import require_api_key
 from app.api.limits import BodyLimitMiddleware, RequestIdMiddleware
 from app.api.problems import install_problem_handlers
@@ -17,7 +17,7 @@ from app.inference.cache import ModelCache
 from app.runtime import Runtime
 from app.schemas.common import Problem
 
-RESOURCES = (products, datasets, jobs, job_records, evaluations, models, predict)
+RESOURCES = (products, datasets, exports, jobs, job_records, evaluations, models, predict)
 
 DESCRIPTION = """Train, prove and serve image classifiers, one per product.
 

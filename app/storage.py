@@ -65,6 +65,9 @@ class Storage:
     def job_checkpoints(self, job_id: str) -> Path:
         return self.job(job_id) / "checkpoints"
 
+    def job_export(self, job_id: str) -> Path:
+        return self.job(job_id) / "export.tar"
+
     def attempt(self, job_id: str, fence: int) -> Path:
         """The working folder of one claim; the fence in its name keeps a stale writer out."""
         return self.job(job_id) / f"attempt-{fence:04d}"

@@ -10,10 +10,10 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 
 from app.api.answers import created
-from app.api.dependencies import After, IdempotentDep, Limit, RuntimeDep
+from app.api.dependencies import After, IdempotentDep, Limit, ModelCacheDep, RuntimeDep
 from app.schemas.common import Page
-from app.schemas.job import Job, JobCreate, JobKind, JobPlan, JobStatus
-from app.services import jobs
+from app.schemas.job import Job, JobCreate, JobKind, JobPlan, JobRetry, JobStatus
+from app.services import job_lifecycle, jobs, trained_models
 from app.services.job_states import TERMINAL
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
@@ -70,16 +70,49 @@ async def get_job(
 @router.post("/{job}/cancel", status_code=status.HTTP_202_ACCEPTED)
 def cancel_job(job: str, runtime: RuntimeDep, response: Response) -> Job:
     """End a job and keep nothing of it. 200 when it had been cancelled before."""
-    answer, was_cancelled = jobs.cancel_job(runtime, job)
+    answer, was_cancelled = job_lifecycle.cancel_job(runtime, job)
     if was_cancelled:
         response.status_code = status.HTTP_200_OK
     return answer
 
 
+@router.post("/{job}/pause", status_code=status.HTTP_202_ACCEPTED)
+def pause_job(job: str, runtime: RuntimeDep, response: Response) -> Job:
+    """Checkpoint a training and let it rest; the worker is free for others. 200 when it rests already."""
+    answer, was_asked = job_lifecycle.pause_job(runtime, job)
+    if was_asked:
+        response.status_code = status.HTTP_200_OK
+    return answer
+
+
+@router.post("/{job}/resume", status_code=status.HTTP_202_ACCEPTED)
+def resume_job(job: str, runtime: RuntimeDep, response: Response) -> Job:
+    """Go on with a paused training where it was. 200 when it is under way already."""
+    answer, was_under_way = job_lifecycle.resume_job(runtime, job)
+    if was_under_way:
+        response.status_code = status.HTTP_200_OK
+    return answer
+
+
+@router.post("/{job}/retry", status_code=status.HTTP_202_ACCEPTED)
+def retry_job(job: str, runtime: RuntimeDep, request: JobRetry | None = None) -> Job:
+    """Give a failed job another attempt, from its last checkpoint or from the beginning."""
+    return job_lifecycle.retry_job(runtime, job, request or JobRetry(start="checkpoint"))
+
+
+@router.delete("/{job}", status_code=status.HTTP_204_NO_CONTENT)
+def delete_job(job: str, runtime: RuntimeDep, cache: ModelCacheDep) -> Response:
+    """Delete a job that has ended, with its model and files, unless an alias needs the model."""
+    for model in trained_models.list_models(runtime, product=None, job=job, limit=1, after=None).data:
+        cache.drop(model.id)
+    job_lifecycle.delete_job(runtime, job)
+    return Response(status_code=status.HTTP_204_NO_CONTENT)
+
+
 @router.post("/{job}/stop", status_code=status.HTTP_202_ACCEPTED)
 def stop_job(job: str, runtime: RuntimeDep, response: Response) -> Job:
     """End a training early and keep its best epoch. 200 when that had been asked before."""
-    answer, was_asked = jobs.stop_job(runtime, job)
+    answer, was_asked = job_lifecycle.stop_job(runtime, job)
     if was_asked:
         response.status_code = status.HTTP_200_OK
     return answer

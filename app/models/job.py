@@ -44,4 +44,5 @@ class Job(CreatedAt, Base):
     dispatched_at: Mapped[float | None] = mapped_column(Float(53))
     cancel_requested: Mapped[bool] = mapped_column(Boolean, default=False)
     stop_requested: Mapped[bool] = mapped_column(Boolean, default=False)
+    pause_requested: Mapped[bool] = mapped_column(Boolean, default=False)
     last_event: Mapped[int] = mapped_column(Integer, default=0)

@@ -41,6 +41,16 @@ class JobCreate(Request):
     )
 
 
+class JobRetry(Request):
+    """Where a new attempt begins."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"start": "checkpoint"}]})
+
+    start: Literal["checkpoint", "beginning"] = Field(
+        "checkpoint", description="The last checkpoint, or step 0 again."
+    )
+
+
 class Progress(BaseModel):
     epoch: int | None = Field(None, description="Epoch under way, from 1.")
     epochs: int | None = None

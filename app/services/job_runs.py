@@ -17,8 +17,8 @@ from sqlalchemy.orm import Session
 from app.models import Base, Dataset, Job, JobEpoch, JobStep
 from app.models.base import db_now, utc_now
 from app.runtime import Runtime
+from app.services.job_lifecycle import mark_cancelled
 from app.services.job_states import append_event, move_job
-from app.services.jobs import mark_cancelled
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class Wishes:
 
     cancel: bool
     stop: bool
+    pause: bool
 
 
 class ClaimLostError(Exception):
@@ -82,17 +83,25 @@ def report(runtime: Runtime, claim: Claim, lines: Sequence[dict[str, Any]]) -> W
         _store_series(session, job, lines)
         for line in lines:
             _apply(session, job, line)
-        return Wishes(job.cancel_requested, job.stop_requested)
+        return Wishes(job.cancel_requested, job.stop_requested, job.pause_requested)
 
 
-def release(runtime: Runtime, claim: Claim, *, reason: str) -> None:
+def release(runtime: Runtime, claim: Claim) -> None:
     """Gives a job back that was checkpointed on request; it costs the job none of its attempts."""
     with runtime.db.write() as session:
         job = _hold(session, claim)
         job.attempts_without_checkpoint = max(0, job.attempts_without_checkpoint - 1)
-        job.dispatched_at = None
-        move_job(session, job, "queued", reason=reason)
-    runtime.queue.enqueue(claim.job_id, claim.kind)
+        if job.cancel_requested:
+            mark_cancelled(session, job)
+        elif job.pause_requested:
+            job.pause_requested = False
+            move_job(session, job, "paused")
+        else:
+            job.dispatched_at = None
+            move_job(session, job, "queued", reason="released", detail="The worker is shutting down.")
+        is_queued = job.status == "queued"
+    if is_queued:
+        runtime.queue.enqueue(claim.job_id, claim.kind)
 
 
 def retry_or_fail(runtime: Runtime, claim: Claim, error: dict[str, Any]) -> None:
@@ -135,6 +144,14 @@ def mark_failed(session: Session, job: Job, error: dict[str, Any]) -> None:
         dataset = session.get_one(Dataset, job.dataset_id)
         dataset.status, dataset.error = "failed", error
     move_job(session, job, "failed", error=error["code"], detail=error["detail"])
+
+
+def finish_export(runtime: Runtime, claim: Claim, result: dict[str, Any]) -> None:
+    """The export's file lies in the job's folder."""
+    with runtime.db.write() as session:
+        job = _hold(session, claim)
+        job.result = result
+        complete(session, job)
 
 
 def finish_import(runtime: Runtime, claim: Claim, result: dict[str, Any]) -> None:
@@ -193,8 +210,9 @@ def _apply(session: Session, job: Job, line: dict[str, Any]) -> None:
         case "progress":
             done, total = line["done"], line["total"]
             job.progress = {**job.progress, "done": done, "total": total}
-            if job.kind != "training" and total:
-                job.progress = {**job.progress, "fraction": min(1.0, done / total)}
+            if job.kind != "training":
+                fraction = line.get("fraction", done / total if total else 0.0)
+                job.progress = {**job.progress, "fraction": min(1.0, fraction)}
         case "epoch":
             if line["best"] and line["valid"]:
                 metric = (job.hyperparameters or {})["monitor"]

@@ -12,13 +12,14 @@ from app.models import Job, JobEvent
 from app.models.base import utc_now
 
 TRANSITIONS: dict[str, frozenset[str]] = {
-    "queued": frozenset({"running", "cancelled", "failed"}),
-    "running": frozenset({"queued", "succeeded", "failed", "cancelled"}),
+    "queued": frozenset({"running", "paused", "cancelled", "failed"}),
+    "running": frozenset({"queued", "paused", "succeeded", "failed", "cancelled"}),
+    "paused": frozenset({"queued", "cancelled"}),
     "succeeded": frozenset(),
-    "failed": frozenset(),
+    "failed": frozenset({"queued"}),  # by `retry` alone
     "cancelled": frozenset(),
 }
-TERMINAL = frozenset(status for status, following in TRANSITIONS.items() if not following)
+TERMINAL = frozenset({"succeeded", "failed", "cancelled"})
 
 
 def move_job(session: Session, job: Job, status: str, **data: Any) -> None:

@@ -1,4 +1,4 @@
-"""Jobs from the client's side: plan, create, read, stop, cancel."""
+"""Jobs from the client's side: plan, create, read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from app.datasets.manifest import DatasetManifest, Split, load_manifest
 from app.datasets.split import split_dataset
 from app.errors import ConflictError, FieldError, ImageSizeError, InvalidRequestError, NotFoundError
 from app.models import Dataset, Job, Product, TrainedModel
-from app.models.base import db_now, new_id, utc_now
+from app.models.base import db_now, new_id
 from app.networks.registry import get_network
 from app.runtime import Runtime
 from app.schemas import job as schemas
@@ -21,7 +21,7 @@ from app.schemas.common import Page, problem_from_error
 from app.schemas.hyperparameters import Hyperparameters
 from app.services.datasets import require_dataset, require_ready
 from app.services.idempotency import Answer, IdempotentRequest, recall, remember
-from app.services.job_states import TERMINAL, append_event, move_job
+from app.services.job_states import append_event
 from app.services.pages import fetch_page
 from app.services.products import require_product
 
@@ -87,60 +87,6 @@ def list_jobs(
         return fetch_page(
             session, query, Job.id, lambda row: to_schema(session, row), limit=limit, after=after
         )
-
-
-def cancel_job(runtime: Runtime, job_id: str) -> tuple[schemas.Job, bool]:
-    """Ends a job and keeps nothing of it. Returns the job, and whether it had been cancelled before."""
-    with runtime.db.write() as session:
-        job = lock_job(session, job_id)
-        if job.status == "cancelled":
-            return to_schema(session, job), True
-        if job.status in TERMINAL:
-            raise ConflictError(f"Job {job_id} is {job.status} already; there is nothing to cancel.")
-        if job.status == "running":
-            if not job.cancel_requested:
-                job.cancel_requested = True
-                append_event(session, job, "cancel_requested")
-        else:
-            mark_cancelled(session, job)
-        session.flush()
-        return to_schema(session, job), False
-
-
-def stop_job(runtime: Runtime, job_id: str) -> tuple[schemas.Job, bool]:
-    """Ends a training early and keeps its best epoch. Returns the job, and whether that was asked before."""
-    with runtime.db.write() as session:
-        job = lock_job(session, job_id)
-        if job.kind != "training":
-            raise ConflictError(
-                f"Job {job_id} is an {job.kind}; only trainings can be stopped early.",
-                hint="`POST /jobs/<id>/cancel` ends it and keeps nothing.",
-            )
-        if job.status in TERMINAL:
-            raise ConflictError(f"Job {job_id} is {job.status} already; there is nothing to stop.")
-        if job.attempt == 0:
-            raise ConflictError(
-                f"Job {job_id} is {job.status} and has trained nothing that could be kept.",
-                hint="`POST /jobs/<id>/cancel` ends it and keeps nothing.",
-            )
-        if job.stop_requested:
-            return to_schema(session, job), True
-        job.stop_requested = True
-        append_event(session, job, "stop_requested")
-        session.flush()
-        return to_schema(session, job), False
-
-
-def mark_cancelled(session: Session, job: Job) -> None:
-    """The end of a cancelled job; a dataset that was being imported can never become ready."""
-    move_job(session, job, "cancelled")
-    if job.kind == "import":
-        dataset = session.get_one(Dataset, job.dataset_id)
-        dataset.status = "failed"
-        dataset.error = ConflictError(
-            "The import was cancelled.", hint="Import the pictures again."
-        ).as_dict()
-        dataset.ready_at = utc_now()
 
 
 def require_job(session: Session, job_id: str) -> Job:

@@ -12,7 +12,12 @@ from app.models import Job, JobEvent, JobStep, TrainedModel
 from app.runtime import Runtime
 from app.services.job_runs import Claim
 
-MODULES = {"training": "app.training", "import": "app.datasets", "evaluation": "app.inference"}
+MODULES = {
+    "training": "app.training",
+    "import": "app.datasets",
+    "evaluation": "app.inference",
+    "export": "app.datasets",
+}
 
 
 def build_spec(runtime: Runtime, claim: Claim) -> dict[str, Any]:
@@ -24,6 +29,8 @@ def build_spec(runtime: Runtime, claim: Claim) -> dict[str, Any]:
                 return _training(runtime, session, job)
             case "import":
                 return _import(runtime, job)
+            case "export":
+                return _export(runtime, job)
             case _:
                 return _evaluation(runtime, session, job)
 
@@ -52,7 +59,11 @@ def _checkpoints(session: Session, job: Job) -> list[Path]:
     """Recorded checkpoints, newest first. What was written but never recorded does not count."""
     rows = session.scalars(
         select(JobEvent.data)
-        .where(JobEvent.job_id == job.id, JobEvent.type == "checkpoint")
+        .where(
+            JobEvent.job_id == job.id,
+            JobEvent.type == "checkpoint",
+            JobEvent.number > job.payload.get("forget_checkpoints_until", 0),
+        )
         .order_by(JobEvent.number.desc())
         .limit(10)
     )
@@ -70,6 +81,20 @@ def _import(runtime: Runtime, job: Job) -> dict[str, Any]:
             "max_entries": settings.max_dataset_items,
             "max_total_bytes": settings.max_unpacked_bytes,
         },
+    }
+
+
+def _export(runtime: Runtime, job: Job) -> dict[str, Any]:
+    trained = job.payload["job"]
+    return {
+        "kind": "export",
+        "dataset": str(runtime.storage.dataset(job.dataset_id)),
+        "image_root": str(runtime.storage.images),
+        "format": job.payload["format"],
+        "image_size": job.payload["image_size"],
+        "compression": job.payload["compression"],
+        "split": str(runtime.storage.job_split(trained)) if trained else None,
+        "out": str(runtime.storage.job_export(job.id)),
     }
 
 

@@ -109,7 +109,10 @@ class Supervisor:
                 if wishes is not None and wishes.cancel:
                     self._kill()
                     self._persist(lambda: job_runs.cancelled(self._runtime, self._claim))
+                    self._runtime.storage.remove(self._runtime.storage.job_checkpoints(self._claim.job_id))
                     return
+                if wishes is not None and wishes.pause and self._release_deadline is None:
+                    self._ask_to_leave()
                 if wishes is not None and wishes.stop and not self._finish_sent:
                     self._signal(signal.SIGUSR1)
                     self._finish_sent = True
@@ -144,16 +147,15 @@ class Supervisor:
             result = json.loads((self._folder / child.RESULT).read_text(encoding="utf-8"))
             self._persist(lambda: self._finish(result))
         elif code == child.ExitCode.RELEASED:
-            self._persist(
-                lambda: job_runs.release(self._runtime, self._claim, reason="the worker is shutting down")
-            )
+            self._persist(lambda: job_runs.release(self._runtime, self._claim))
         elif code == child.ExitCode.FAILED and (self._folder / child.ERROR).exists():
             error = json.loads((self._folder / child.ERROR).read_text(encoding="utf-8"))
-            self._persist(lambda: job_runs.fail(self._runtime, self._claim, error))
+            # Another attempt may end differently after a crash; a full disk waits for a person to make room.
+            is_worth_another = error["retryable"] and error["code"] != StorageFullError.code
+            end = job_runs.retry_or_fail if is_worth_another else job_runs.fail
+            self._persist(lambda: end(self._runtime, self._claim, error))
         elif self._release_deadline is not None:
-            self._persist(
-                lambda: job_runs.release(self._runtime, self._claim, reason="the worker is shutting down")
-            )
+            self._persist(lambda: job_runs.release(self._runtime, self._claim))
         else:
             self._give_up(self._cause_of_death(code))
 
@@ -164,6 +166,8 @@ class Supervisor:
                 self._runtime.storage.remove(self._runtime.storage.job_checkpoints(self._claim.job_id))
             case "import":
                 job_runs.finish_import(self._runtime, self._claim, result)
+            case "export":
+                job_runs.finish_export(self._runtime, self._claim, result)
             case _:
                 job_results.finish_evaluation(self._runtime, self._claim, result, self._folder)
 
@@ -182,13 +186,15 @@ class Supervisor:
                 time.sleep(1)
 
     def _pass_on_shutdown(self) -> None:
-        if not self._shutdown.is_set():
-            return
-        if self._release_deadline is None:
-            self._release_deadline = time.monotonic() + RELEASE_SECONDS
-            self._signal(signal.SIGTERM)
-        elif time.monotonic() > self._release_deadline:
+        if self._shutdown.is_set() and self._release_deadline is None:
+            self._ask_to_leave()
+        elif self._release_deadline is not None and time.monotonic() > self._release_deadline:
             self._kill()
+
+    def _ask_to_leave(self) -> None:
+        """The child checkpoints and ends; past the deadline it is ended, and its last checkpoint counts."""
+        self._release_deadline = time.monotonic() + RELEASE_SECONDS
+        self._signal(signal.SIGTERM)
 
     def _cause_of_death(self, code: int) -> LoupeError:
         log = f"jobs/{self._claim.job_id}/process-{self._claim.attempt:04d}.log"

@@ -11,7 +11,6 @@ from fastapi.testclient import TestClient
 
 from app.config import Settings
 from app.main import create_app
-from app.runtime import Runtime
 from app.schemas.common import Problem
 from tests.conftest import Trained
 

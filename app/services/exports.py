@@ -1,0 +1,82 @@
+"""Exports: a dataset as a file for the outside."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from app.errors import ConflictError, FieldError, ImageSizeError, InvalidRequestError, NotFoundError
+from app.models import Job
+from app.models.base import db_now, new_id
+from app.runtime import Runtime
+from app.schemas.export import ExportCreate
+from app.services.datasets import require_dataset, require_ready
+from app.services.idempotency import Answer, IdempotentRequest, recall, remember
+from app.services.job_states import TERMINAL, append_event
+from app.services.jobs import require_job, to_schema
+
+MAX_SIDE = 2048
+
+
+def create_export(
+    runtime: Runtime, dataset_id: str, request: ExportCreate, idempotent: IdempotentRequest | None = None
+) -> Answer:
+    """Queues the writing of a tar of the dataset."""
+    size = _check_size(request)
+    with runtime.db.write() as session:
+        if (before := recall(session, idempotent)) is not None:
+            return before
+        dataset = require_ready(require_dataset(session, dataset_id))
+        if request.job is not None:
+            trained = require_job(session, request.job)
+            if trained.kind != "training" or trained.dataset_id != dataset_id:
+                raise InvalidRequestError(f"Job {request.job} is no training on dataset {dataset_id}.")
+        job = Job(
+            id=new_id("job"),
+            kind="export",
+            product_id=dataset.product_id,
+            dataset_id=dataset_id,
+            status="queued",
+            dispatched_at=db_now(),
+            payload={
+                "format": request.format,
+                "image_size": size,
+                "compression": request.compression,
+                "job": request.job,
+            },
+        )
+        session.add(job)
+        append_event(session, job, "status", status="queued")
+        runtime.storage.job(job.id).mkdir(parents=True)
+        answer = Answer(to_schema(session, job).model_dump(mode="json"), f"/jobs/{job.id}")
+        remember(session, idempotent, 202, answer)
+    runtime.queue.enqueue(job.id, job.kind)
+    return answer
+
+
+def get_export_file(runtime: Runtime, dataset_id: str, job_id: str) -> Path:
+    """The finished tar; raises ConflictError while it is being written."""
+    with runtime.db.read() as session:
+        require_dataset(session, dataset_id)
+        job = require_job(session, job_id)
+        if job.kind != "export" or job.dataset_id != dataset_id:
+            raise NotFoundError(f"Job {job_id} is no export of dataset {dataset_id}.")
+        if job.status != "succeeded":
+            raise ConflictError(
+                f"The export is {job.status}.",
+                hint="See the job's `error`." if job.status in TERMINAL else "Wait for the job's end.",
+            )
+    return runtime.storage.job_export(job_id)
+
+
+def _check_size(request: ExportCreate) -> list[int] | None:
+    if request.format == "folders":
+        return None
+    size = request.image_size
+    if size is None:
+        raise InvalidRequestError(
+            "TFRecords need an image_size.", errors=(FieldError("/image_size", "missing"),)
+        )
+    height, width = (size, size) if isinstance(size, int) else size
+    if not (1 <= height <= MAX_SIDE and 1 <= width <= MAX_SIDE):
+        raise ImageSizeError(f"image_size must lie between 1 and {MAX_SIDE} pixels.")
+    return [height, width]

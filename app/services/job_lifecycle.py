@@ -1,0 +1,180 @@
+"""What a client asks of a job that exists: stop, pause, resume, cancel, retry, delete."""
+
+from __future__ import annotations
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from app.errors import ConflictError
+from app.models import Alias, Dataset, Evaluation, Job, JobEpoch, JobEvent, JobStep, TrainedModel
+from app.models.base import db_now, utc_now
+from app.runtime import Runtime
+from app.schemas import job as schemas
+from app.services.job_states import TERMINAL, append_event, move_job
+from app.services.jobs import lock_job, to_schema
+
+
+def cancel_job(runtime: Runtime, job_id: str) -> tuple[schemas.Job, bool]:
+    """Ends a job and keeps nothing of it. Returns the job, and whether it had been cancelled before."""
+    with runtime.db.write() as session:
+        job = lock_job(session, job_id)
+        if job.status == "cancelled":
+            return to_schema(session, job), True
+        if job.status in TERMINAL:
+            raise ConflictError(f"Job {job_id} is {job.status} already; there is nothing to cancel.")
+        if job.status == "running":
+            if not job.cancel_requested:
+                job.cancel_requested = True
+                append_event(session, job, "cancel_requested")
+        else:
+            mark_cancelled(session, job)
+        session.flush()
+        answer = to_schema(session, job)
+    if answer.status == "cancelled":
+        runtime.storage.remove(runtime.storage.job_checkpoints(job_id))
+    return answer, False
+
+
+def stop_job(runtime: Runtime, job_id: str) -> tuple[schemas.Job, bool]:
+    """Ends a training early and keeps its best epoch. Returns the job, and whether that was asked before."""
+    with runtime.db.write() as session:
+        job = lock_job(session, job_id)
+        if job.kind != "training":
+            raise ConflictError(
+                f"Job {job_id} is an {job.kind}; only trainings can be stopped early.",
+                hint="`POST /jobs/<id>/cancel` ends it and keeps nothing.",
+            )
+        if job.status in TERMINAL:
+            raise ConflictError(f"Job {job_id} is {job.status} already; there is nothing to stop.")
+        if job.attempt == 0:
+            raise ConflictError(
+                f"Job {job_id} is {job.status} and has trained nothing that could be kept.",
+                hint="`POST /jobs/<id>/cancel` ends it and keeps nothing.",
+            )
+        if job.stop_requested:
+            return to_schema(session, job), True
+        job.stop_requested = True
+        append_event(session, job, "stop_requested")
+        if job.status == "paused":
+            # It takes a worker to evaluate and package the best epoch.
+            move_job(session, job, "queued", reason="stopped")
+        session.flush()
+        answer = to_schema(session, job)
+    runtime.queue.enqueue(job_id, answer.kind)
+    return answer, False
+
+
+def pause_job(runtime: Runtime, job_id: str) -> tuple[schemas.Job, bool]:
+    """Checkpoints a training and lets it rest. Returns the job, and whether that was asked before."""
+    with runtime.db.write() as session:
+        job = lock_job(session, job_id)
+        if job.status == "paused" or job.pause_requested:
+            return to_schema(session, job), True
+        if job.kind != "training":
+            raise ConflictError(f"Job {job_id} is an {job.kind}; only trainings can be paused.")
+        if job.status in TERMINAL:
+            raise ConflictError(f"Job {job_id} is {job.status} already; there is nothing to pause.")
+        if job.status == "running":
+            job.pause_requested = True
+            append_event(session, job, "pause_requested")
+        else:
+            move_job(session, job, "paused")
+        session.flush()
+        return to_schema(session, job), False
+
+
+def resume_job(runtime: Runtime, job_id: str) -> tuple[schemas.Job, bool]:
+    """Queues a paused training again. Returns the job, and whether it was under way already."""
+    with runtime.db.write() as session:
+        job = lock_job(session, job_id)
+        if job.status in ("queued", "running") and not job.pause_requested:
+            return to_schema(session, job), True
+        if job.status == "running":
+            raise ConflictError(
+                f"Job {job_id} is running and about to pause.", hint="Resume it once it is paused."
+            )
+        if job.status != "paused":
+            raise ConflictError(
+                f"Job {job_id} is {job.status} and cannot be resumed.",
+                hint="A failed job can be retried: `POST /jobs/<id>/retry`.",
+            )
+        job.dispatched_at = db_now()
+        move_job(session, job, "queued", reason="resumed")
+        session.flush()
+        answer = to_schema(session, job)
+    runtime.queue.enqueue(job_id, answer.kind)
+    return answer, False
+
+
+def retry_job(runtime: Runtime, job_id: str, request: schemas.JobRetry) -> schemas.Job:
+    """Gives a failed job a new attempt, from its last checkpoint or from step 0."""
+    with runtime.db.write() as session:
+        job = lock_job(session, job_id)
+        if job.status != "failed":
+            raise ConflictError(f"Job {job_id} is {job.status}; only a failed job can be retried.")
+        if job.kind == "import":
+            raise ConflictError(
+                f"Job {job_id} is an import, and its upload is gone.", hint="Import the pictures again."
+            )
+        job.error = job.finished_at = None
+        job.attempts_without_checkpoint = 0
+        job.cancel_requested = job.stop_requested = job.pause_requested = False
+        job.dispatched_at = db_now()
+        if request.start == "beginning":
+            job.payload = {**job.payload, "forget_checkpoints_until": job.last_event}
+            job.progress, job.best = {}, None
+            for table in (JobStep, JobEpoch):
+                session.execute(delete(table).where(table.job_id == job_id))
+        move_job(session, job, "queued", reason="retried", start=request.start)
+        session.flush()
+        answer = to_schema(session, job)
+    runtime.queue.enqueue(job_id, answer.kind)
+    return answer
+
+
+def delete_job(runtime: Runtime, job_id: str) -> None:
+    """Deletes an ended job with its model and files; raises ConflictError while an alias needs them."""
+    with runtime.db.write() as session:
+        job = lock_job(session, job_id)
+        if job.status not in TERMINAL:
+            raise ConflictError(f"Job {job_id} is {job.status}.", hint="Cancel it first.")
+        model = session.scalar(select(TrainedModel).where(TrainedModel.job_id == job_id))
+        if model is not None:
+            _require_unused(session, model)
+        session.execute(delete(Evaluation).where(Evaluation.job_id == job_id))
+        for table in (JobStep, JobEpoch, JobEvent):
+            session.execute(delete(table).where(table.job_id == job_id))
+        if model is not None:
+            session.delete(model)
+            session.flush()
+        session.delete(job)
+    runtime.storage.remove(runtime.storage.job(job_id))
+    if model is not None:
+        runtime.storage.remove(runtime.storage.absolute(model.folder).parent)
+
+
+def mark_cancelled(session: Session, job: Job) -> None:
+    """The end of a cancelled job; a dataset that was being imported can never become ready."""
+    move_job(session, job, "cancelled")
+    if job.kind == "import":
+        dataset = session.get_one(Dataset, job.dataset_id)
+        dataset.status = "failed"
+        dataset.error = ConflictError(
+            "The import was cancelled.", hint="Import the pictures again."
+        ).as_dict()
+        dataset.ready_at = utc_now()
+
+
+def _require_unused(session: Session, model: TrainedModel) -> None:
+    alias = session.scalar(select(Alias.name).where(Alias.model_id == model.id).limit(1))
+    if alias is not None:
+        raise ConflictError(
+            f"Model {model.id} of this job is the {alias} of product {model.product_id!r}.",
+            hint="Move the alias to another model first.",
+        )
+    others = session.scalars(select(Job).where(Job.kind == "evaluation", Job.status.not_in(TERMINAL)))
+    for job in others:
+        if job.payload["model"] == model.id:
+            raise ConflictError(
+                f"Job {job.id} evaluates this job's model.", hint="Cancel it or wait for its end."
+            )

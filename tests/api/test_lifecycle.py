@@ -1,0 +1,192 @@
+"""Pausing, resuming, stopping, cancelling, retrying and deleting jobs."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, get_args
+
+import pytest
+from fastapi.testclient import TestClient
+
+from app.models import Job
+from app.runtime import Runtime
+from app.schemas.job import JobStatus
+from app.services import job_runs
+from app.services.job_states import TERMINAL, TRANSITIONS
+from app.workers.identity import process_owner
+from app.workers.supervisor import Supervisor
+from tests.conftest import Trained
+from tests.running import TINY, import_pictures, run_queued
+
+
+@pytest.fixture
+def product(client: TestClient, runtime: Runtime) -> str:
+    client.post("/products", json={"id": "p"})
+    import_pictures(client, runtime, "p")
+    return "p"
+
+
+def submit(client: TestClient, **settings: Any) -> str:
+    body = {"product": "p", "network": "tiny_cnn", "hyperparameters": {**TINY, **settings}}
+    job: str = client.post("/jobs", json=body).raise_for_status().json()["id"]
+    return job
+
+
+def run_while(
+    client: TestClient, runtime: Runtime, job: str, act: Callable[[], Any], after_step: int = 3
+) -> Any:
+    """Runs ``job`` and calls ``act`` once it has trained a few steps; returns what ``act`` returned."""
+    claim = job_runs.claim(runtime, job, process_owner())
+    assert claim is not None
+    thread = threading.Thread(target=Supervisor(runtime, claim, threading.Event()).run)
+    thread.start()
+    deadline = time.monotonic() + 120
+    while (client.get(f"/jobs/{job}").json()["progress"]["step"] or 0) < after_step:
+        assert time.monotonic() < deadline
+        assert thread.is_alive()
+        time.sleep(0.05)
+    answer = act()
+    thread.join(60)
+    assert not thread.is_alive()
+    return answer
+
+
+def weights(client: TestClient, job: str) -> str:
+    found: str = client.get(f"/models?job={job}").json()["data"][0]["weights_sha256"]
+    return found
+
+
+def test_a_training_paused_and_resumed_ends_with_the_same_weights(
+    client: TestClient, runtime: Runtime, product: str
+) -> None:
+    settings = {"epochs": 150, "augmentation": "light"}
+    undisturbed, paused = submit(client, **settings), submit(client, **settings)
+    claim = job_runs.claim(runtime, undisturbed, process_owner())
+    assert claim is not None
+    Supervisor(runtime, claim, threading.Event()).run()
+
+    answer = run_while(client, runtime, paused, lambda: client.post(f"/jobs/{paused}/pause"))
+    assert answer.status_code == 202
+    resting = client.get(f"/jobs/{paused}").json()
+    assert resting["status"] == "paused"
+    assert resting["progress"]["step"] < resting["progress"]["steps"]
+    assert client.post(f"/jobs/{paused}/pause").status_code == 200
+    assert run_queued(runtime) == []
+
+    assert client.post(f"/jobs/{paused}/resume").status_code == 202
+    run_queued(runtime)
+    ended = client.get(f"/jobs/{paused}").json()
+    assert (ended["status"], ended["attempt"]) == ("succeeded", 2)
+    assert weights(client, paused) == weights(client, undisturbed)
+    steps = [client.get(f"/jobs/{job}/metrics").json()["steps"] for job in (undisturbed, paused)]
+    for one, other in itertools.zip_longest(*steps):
+        assert (one["step"], one["loss"]) == (other["step"], other["loss"])
+    logs = [client.get(f"/jobs/{job}/logs/training_result.log").text for job in (undisturbed, paused)]
+    assert len(logs[0].splitlines()) == len(logs[1].splitlines()) == 150
+
+
+def test_a_training_stopped_early_keeps_its_best_epoch(
+    client: TestClient, runtime: Runtime, product: str
+) -> None:
+    job = submit(client, epochs=500)
+    run_while(client, runtime, job, lambda: client.post(f"/jobs/{job}/stop"), after_step=8)
+    ended = client.get(f"/jobs/{job}").json()
+    assert ended["status"] == "succeeded"
+    assert ended["stop_reason"] == "stopped_by_user"
+    assert ended["model"] is not None
+    assert ended["best"]["epoch"] < 500
+
+
+def test_a_running_job_is_cancelled_and_leaves_nothing(
+    client: TestClient, runtime: Runtime, product: str
+) -> None:
+    job = submit(client, epochs=500)
+    answer = run_while(client, runtime, job, lambda: client.post(f"/jobs/{job}/cancel"))
+    assert answer.status_code == 202
+    assert client.get(f"/jobs/{job}").json()["status"] == "cancelled"
+    assert client.get(f"/models?job={job}").json()["data"] == []
+    assert not runtime.storage.job_checkpoints(job).exists()
+    assert run_queued(runtime) == []
+    for verb in ("pause", "resume", "retry", "stop"):
+        assert client.post(f"/jobs/{job}/{verb}").status_code == 409
+
+
+def test_a_failed_job_is_retried_from_its_checkpoint_or_from_the_beginning(
+    client: TestClient, runtime: Runtime, product: str
+) -> None:
+    job = submit(client, epochs=150)
+    run_while(client, runtime, job, lambda: client.post(f"/jobs/{job}/pause"), after_step=9)
+    with runtime.db.write() as session:
+        row = session.get_one(Job, job)
+        row.status, row.error = "failed", {"code": "crashed", "title": "t", "detail": "d", "status": 500}
+    assert client.post(f"/jobs/{job}/retry").status_code == 202
+    run_queued(runtime)
+    assert client.get(f"/jobs/{job}").json()["status"] == "succeeded"
+    resumed = [
+        e for e in client.get(f"/jobs/{job}/events?limit=100").json()["data"] if e["type"] == "resumed"
+    ]
+    assert resumed[-1]["data"]["step"] >= 8
+
+    again = submit(client, epochs=150)
+    run_while(client, runtime, again, lambda: client.post(f"/jobs/{again}/pause"), after_step=9)
+    with runtime.db.write() as session:
+        session.get_one(Job, again).status = "failed"
+    assert client.post(f"/jobs/{again}/retry", json={"start": "beginning"}).status_code == 202
+    assert client.get(f"/jobs/{again}/metrics").json()["steps"] == []
+    run_queued(runtime)
+    assert weights(client, again) == weights(client, job)
+    events = client.get(f"/jobs/{again}/events?limit=100").json()["data"]
+    assert not [event for event in events if event["type"] == "resumed" and event["data"]["step"]]
+
+
+def test_a_job_is_deleted_with_its_files_unless_an_alias_needs_its_model(
+    client: TestClient, runtime: Runtime, product: str
+) -> None:
+    first, second = submit(client), submit(client)
+    assert client.delete(f"/jobs/{first}").status_code == 409
+    run_queued(runtime)
+    champion = client.get("/products/p").json()["champion"]
+    jobs = {client.get(f"/jobs/{job}").json()["model"]: job for job in (first, second)}
+    assert client.delete(f"/jobs/{jobs[champion]}").status_code == 409
+    (other,) = set(jobs) - {champion}
+    assert client.delete(f"/jobs/{jobs[other]}").status_code == 204
+    assert client.get(f"/jobs/{jobs[other]}").status_code == 404
+    assert client.get(f"/models/{other}").status_code == 404
+    assert not (runtime.storage.models / other).exists()
+    assert not runtime.storage.job(jobs[other]).exists()
+
+
+VERBS = ("pause", "resume", "stop", "cancel", "retry")
+LEGAL = {
+    ("queued", "pause"), ("queued", "cancel"), ("queued", "resume"),
+    ("running", "pause"), ("running", "cancel"), ("running", "stop"), ("running", "resume"),
+    ("paused", "resume"), ("paused", "cancel"), ("paused", "stop"), ("paused", "pause"),
+    ("failed", "retry"), ("cancelled", "cancel"),
+}  # fmt: skip
+
+
+def test_each_verb_is_legal_in_its_states_and_a_409_that_names_the_state_elsewhere(trained: Trained) -> None:
+    client, runtime = trained.client, trained.runtime
+    body = {"product": trained.product, "network": "tiny_cnn", "hyperparameters": TINY}
+    for status, verb in itertools.product(TRANSITIONS, VERBS):
+        job = client.post("/jobs", json=body).json()["id"]
+        with runtime.db.write() as session:
+            row = session.get_one(Job, job)
+            row.status, row.attempt = status, int(status in ("running", "paused"))
+        answer = client.post(f"/jobs/{job}/{verb}")
+        if (status, verb) in LEGAL:
+            assert answer.status_code in (200, 202), (status, verb)
+        else:
+            assert answer.status_code == 409, (status, verb)
+            assert status in answer.json()["detail"]
+            assert client.get(f"/jobs/{job}").json()["status"] == status
+        with runtime.db.write() as session:
+            session.get_one(Job, job).status = "cancelled"
+
+
+def test_the_states_are_those_that_clients_see() -> None:
+    assert set(TRANSITIONS) == set(get_args(JobStatus))
+    assert {"succeeded", "failed", "cancelled"} == TERMINAL
