@@ -8,10 +8,16 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 
 from app.db import Database
+from app.errors import LoupeError
 
 SCRIPTS = Path(__file__).resolve().parent.parent / "migrations"
+
+
+class SchemaError(LoupeError):
+    status, code, title = 500, "schema", "The database does not fit this version"
 
 
 def alembic_config(database: Database) -> Config:
@@ -23,8 +29,14 @@ def alembic_config(database: Database) -> Config:
 
 
 def upgrade(database: Database) -> None:
-    """Applies every migration that the database lacks."""
-    command.upgrade(alembic_config(database), "head")
+    """Applies every migration that the database lacks; raises SchemaError when it is newer than this code."""
+    try:
+        command.upgrade(alembic_config(database), "head")
+    except CommandError as error:
+        raise SchemaError(
+            f"The database cannot be migrated: {error}",
+            hint="A newer Loupe has used it: run that version, or restore a backup from before.",
+        ) from error
 
 
 def is_current(database: Database) -> bool:

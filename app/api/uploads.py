@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 from typing import BinaryIO
+from urllib.parse import unquote
 
 from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
@@ -94,7 +95,7 @@ async def _from_raw_body(runtime: Runtime, product: str, request: Request) -> An
     except BaseException:
         target.unlink(missing_ok=True)
         raise
-    name = request.headers.get("x-filename") or "upload"
+    name = unquote(request.headers.get("x-filename", "")) or "upload"
     return await _import(runtime, product, request, target, name, digest.hexdigest())
 
 

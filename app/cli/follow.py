@@ -14,7 +14,7 @@ from app.cli.client import Client, UnreachableError, quoted
 from app.cli.console import format_seconds, note, printable, say_above, work_progress
 
 POLL_SECONDS = 0.4
-TERMINAL = frozenset({"succeeded", "failed", "cancelled"})
+AT_REST = frozenset({"succeeded", "failed", "cancelled", "paused"})
 DETACHED = 130
 
 
@@ -56,7 +56,7 @@ def _watch(client: Client, job_id: str, progress: Progress, label: str | None) -
         # `update` takes None for "as before"; here it means a bar without an end.
         progress.tasks[bar].total = state.pop("total")
         progress.update(bar, **state)
-        if job["status"] in TERMINAL:
+        if job["status"] in AT_REST:
             return job
         time.sleep(POLL_SECONDS)
 
@@ -100,7 +100,7 @@ def _bar_state(job: Mapping[str, Any], label: str | None) -> dict[str, Any]:
         "total": None,
         "detail": stage or job["status"],
     }
-    if job["status"] in TERMINAL:
+    if job["status"] in AT_REST:
         state |= {"completed": 1.0, "total": 1.0}
     elif stage == "training":
         speed, eta = progress.get("images_per_second"), progress.get("eta_seconds")

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from app.cli import job_verbs
 from app.cli.assignments import parse_assignments, parse_value
 from app.cli.client import Client, quoted
 from app.cli.console import (
@@ -25,6 +26,7 @@ from app.cli.console import (
     show_fields,
 )
 from app.cli.follow import follow_job
+from app.cli.job_verbs import JobId
 from app.cli.options import DEFAULT_SERVER, AsJson, Limit, Server, examples
 from app.cli.reports import summarise_metrics
 
@@ -32,7 +34,6 @@ app = typer.Typer(
     no_args_is_help=True, help="Jobs: trainings, and the imports, evaluations and exports around them."
 )
 
-JobId = Annotated[str, typer.Argument(metavar="JOB", help="Id of the job, job_…")]
 LogName = Literal["training_result.log", "training_result_step.log", "test_result.log"]
 
 
@@ -120,7 +121,7 @@ train_epilog = examples(
 def list_jobs(
     product: Annotated[str | None, typer.Option("--product", help="Only jobs of this product.")] = None,
     status: Annotated[
-        Literal["queued", "running", "succeeded", "failed", "cancelled"] | None,
+        Literal["queued", "running", "paused", "succeeded", "failed", "cancelled"] | None,
         typer.Option("--status", help="Only jobs in this state."),
     ] = None,
     kind: Annotated[
@@ -178,19 +179,12 @@ def follow(job: JobId, as_json: AsJson = False, server: Server = DEFAULT_SERVER)
     finish_job(client, follow_job(client, job), as_json=as_json)
 
 
-@app.command("cancel")
-def cancel_job(job: JobId, server: Server = DEFAULT_SERVER) -> None:
-    """End a job and keep nothing of it."""
-    answer = Client(server).post(f"/jobs/{quoted(job)}/cancel")
-    is_over = answer["status"] == "cancelled"
-    say(f"{answer['id']} is {'cancelled' if is_over else answer['status'] + ' and will be cancelled'}.")
-
-
-@app.command("stop")
-def stop_job(job: JobId, server: Server = DEFAULT_SERVER) -> None:
-    """End a training early and keep its best epoch."""
-    answer = Client(server).post(f"/jobs/{quoted(job)}/stop")
-    say(f"{answer['id']} is {answer['status']} and ends with the best epoch so far.")
+app.command("stop")(job_verbs.stop_job)
+app.command("pause")(job_verbs.pause_job)
+app.command("resume")(job_verbs.resume_job)
+app.command("cancel")(job_verbs.cancel_job)
+app.command("retry")(job_verbs.retry_job)
+app.command("delete")(job_verbs.delete_job)
 
 
 @app.command(

@@ -26,7 +26,7 @@ def _to_schema(spec: registry.NetworkSpec) -> Network:
         image_size=spec.image_size,
         min_image_size=spec.min_image_size,
         parameters=spec.parameters,
-        macs=spec.macs,
+        macs=spec.macs * 1_000_000,
         paper=spec.paper,
         paper_url=spec.paper_url,
         aliases=list(spec.aliases),
