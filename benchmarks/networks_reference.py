@@ -46,7 +46,7 @@ import torch
 from torch import nn
 from torchvision.models.densenet import DenseNet
 
-from app.networks.pretrained.published import list_published
+from app.networks.pretrained.sources import list_published
 from app.networks.registry import get_network, list_networks
 
 # Where signals would grow with depth (see make_tensor): residual blocks without a bottleneck in between.

@@ -49,7 +49,7 @@ class GroupedConv2D(layers.Conv2D):  # type: ignore[misc]  # Keras is untyped
 
     def convolution_op(self, inputs: Any, kernel: Any) -> Any:
         padding = self.padding.upper()
-        if tf.config.list_physical_devices("GPU"):
+        if tf.config.list_logical_devices("GPU"):
             return tf.nn.conv2d(inputs, kernel, self.strides, padding)
         parts = zip(tf.split(inputs, self.groups, -1), tf.split(kernel, self.groups, -1), strict=True)
         return tf.concat([tf.nn.conv2d(x, k, self.strides, padding) for x, k in parts], -1)

