@@ -93,8 +93,8 @@ def download(weights: PublishedWeights, folder: Path, timeout_seconds: float = 6
 def load_file(network: keras.Model, path: Path, *, with_head: bool = False) -> None:
     """Give a network a torchvision or timm file's weights (.pth, .safetensors), the classifier on request.
 
-    Nothing in a file tells which padding it was trained with. MobileNet and EfficientNet have TensorFlow's here,
-    as timm's ``tf_`` weights: torchvision's and timm's others lose accuracy in them.
+    Nothing in a file tells which padding it was trained with. MobileNet and EfficientNet have TensorFlow's
+    here, as timm's ``tf_`` weights: torchvision's and timm's others lose accuracy in them.
 
     Raises WeightsError when the file cannot be read or does not fit.
     """
