@@ -5,8 +5,8 @@
     python -m benchmarks.networks --write         write the table from the numbers at hand
 
 Training is a whole step (forward, backward, AdamW) at the network's own picture size, per picture of the
-batch, on all cores. Serving is LiteRT in float32 at batch 1 on one thread. The best of the repetitions counts,
-for others may use the machine.
+batch, on all cores. Serving is LiteRT in float32 at batch 1 on one thread. The best repetition counts, for
+others may use the machine.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ and dense layers for one picture of the input size; MB is the size of the weight
 from the smallest on is taken; the input size is the default. Names are matched without regard to case,
 underscores and hyphens; the aliases are other common spellings.
 
-Each network answers as its published reference does with the same weights, which
-`tests/networks/test_reference.py` holds. Top-1 is the published accuracy of the weights named, on ImageNet's validation set.
+Each network answers as its published reference does with the same weights: see
+`tests/networks/test_reference.py`. Top-1 is the published accuracy of the weights named, on ImageNet's validation set.
 """
 
 

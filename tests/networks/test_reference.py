@@ -64,3 +64,15 @@ def test_every_network_of_a_paper_is_held_against_a_reference() -> None:
     assert RECORDED.keys() == {spec.name for spec in list_networks()} - {"tiny_cnn"}
     for name, entry in RECORDED.items():
         assert get_network(name).image_size in entry["logits"]
+
+
+def test_efficientnet_equals_keras_applications_with_the_same_weights() -> None:
+    theirs = keras.applications.EfficientNetB0(
+        weights=None, input_shape=(75, 75, 3), classifier_activation=None
+    )
+    ours = create_network("efficientnet_b0", 75, preprocessing=False)
+    # Theirs normalises first, in three weights that untrained divide by 255 only.
+    ours.set_weights(theirs.get_weights()[3:])
+    pictures = make_pictures(75)
+    expected = theirs(pictures * 255, training=False)
+    np.testing.assert_allclose(ours(pictures, training=False), expected, rtol=1e-4, atol=1e-4)
