@@ -35,7 +35,8 @@ from the smallest on is taken; the input size is the default. Names are matched 
 underscores and hyphens; the aliases are other common spellings.
 
 Each network answers as its published reference does with the same weights: see
-`tests/networks/test_reference.py`. Top-1 is the published accuracy of the weights named, on ImageNet's validation set.
+`tests/networks/test_reference.py`. Top-1 is
+the published accuracy of the weights named, on ImageNet's validation set.
 """
 
 
