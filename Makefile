@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 UV := $(shell command -v uv 2>/dev/null || echo $(VENV)-uv/bin/uv)
 STAMP := $(VENV)/.locked
 
-.PHONY: help setup demo up test test-fast check check-postgres format lock openapi bench clean
+.PHONY: help setup demo up test test-fast check check-postgres format lock docs bench clean
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -50,8 +50,8 @@ format: setup ## Format the code.
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-openapi: setup ## Write docs/openapi.json anew.
-	$(BIN)/python -m tests.openapi > docs/openapi.json
+docs: setup ## Write the documents that are made from the code.
+	$(BIN)/python -m docs.generate
 
 bench: setup ## Run the benchmarks and print their tables.
 	$(BIN)/python benchmarks/training.py

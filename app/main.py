@@ -15,9 +15,13 @@ from app.api.problems import install_problem_handlers
 from app.config import Settings
 from app.inference.cache import ModelCache
 from app.runtime import Runtime
-from app.schemas.common import Problem
 
 RESOURCES = (products, datasets, exports, jobs, job_records, evaluations, models, predict)
+
+PROBLEM = {
+    "description": "An error, as a problem document.",
+    "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+}
 
 DESCRIPTION = """Train, prove and serve image classifiers, one per product.
 
@@ -44,7 +48,7 @@ def create_app(settings: Settings) -> FastAPI:
         description=DESCRIPTION,
         lifespan=lifespan,
         separate_input_output_schemas=False,
-        responses={"default": {"model": Problem, "description": "An error, as a problem document."}},
+        responses={"default": PROBLEM},
     )
     install_problem_handlers(app)
     app.add_middleware(BodyLimitMiddleware, settings=settings)

@@ -1,0 +1,62 @@
+"""The documents say what the code does."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from app.config import Settings
+from app.main import create_app
+from docs.generate import DOCUMENTS, ROOT
+
+
+@pytest.mark.parametrize("path", sorted(DOCUMENTS))
+def test_a_generated_document_is_what_the_code_gives_now(path: str) -> None:
+    assert (ROOT / path).read_text(encoding="utf-8") == DOCUMENTS[path](), "run `make docs`"
+
+
+def test_every_link_between_documents_leads_somewhere() -> None:
+    for document in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]:
+        for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", document.read_text(encoding="utf-8")):
+            assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+def test_the_make_targets_that_the_documents_name_exist() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    for document in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "docs" / "durability.md"]:
+        if document.exists():
+            text = document.read_text(encoding="utf-8")
+            named = re.findall(r"(?:^|`)make ([a-z-]+)", text, re.MULTILINE)
+            assert set(named) <= targets
+
+
+def test_every_operation_and_every_field_of_a_request_is_described() -> None:
+    document = create_app(Settings(_env_file=None)).openapi()
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            assert operation.get("description"), f"{method} {path}"
+    for name in ("JobCreate", "ProductCreate", "Hyperparameters", "SplitSettings"):
+        for field, schema in document["components"]["schemas"][name]["properties"].items():
+            assert "description" in schema or "$ref" in schema or "allOf" in schema, f"{name}.{field}"
+
+
+def test_the_locks_hold_hashes_and_name_no_index() -> None:
+    locks = sorted((ROOT / "requirements").glob("*.txt"))
+    assert {path.name for path in locks} == {"api.txt", "train.txt", "gpu.txt", "dev.txt"}
+    for path in locks:
+        text = path.read_text(encoding="utf-8")
+        assert "--hash=sha256:" in text
+        assert "://" not in text
+    assert "tensorflow" not in Path(ROOT / "requirements/api.txt").read_text(encoding="utf-8")
+
+
+def test_the_api_document_is_valid_json_with_one_error_shape() -> None:
+    document = json.loads((ROOT / "docs/openapi.json").read_text(encoding="utf-8"))
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            content = operation["responses"]["default"]["content"]
+            assert content["application/problem+json"]["schema"]["$ref"] == "#/components/schemas/Problem"
+    assert "Problem" in document["components"]["schemas"]
