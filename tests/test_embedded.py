@@ -1,0 +1,84 @@
+"""``loupe up``: the whole tree starts, serves, survives a kill, and ends without leaving a process."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.conftest import Service, start_service, stop_service
+from tests.pictures import make_files, make_picture, make_zip
+from tests.running import TINY
+
+pytestmark = pytest.mark.integration
+
+
+def tree(service: Service) -> list[psutil.Process]:
+    root = psutil.Process(service.process.pid)
+    return [root, *root.children(recursive=True)]
+
+
+def gone(processes: list[psutil.Process], seconds: float = 40) -> bool:
+    _, alive = psutil.wait_procs(processes, timeout=seconds)
+    return not alive
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_every_process(tmp_path: Path, number: signal.Signals) -> None:
+    service = start_service(tmp_path / "home")
+    processes = tree(service)
+    assert {"redis-server"} <= {process.name() for process in processes}
+    assert stop_service(service, number) == 0
+    assert gone(processes, 5)
+
+
+def test_the_whole_walk_survives_being_killed_between_steps(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    service = start_service(home)
+    with service.client() as client:
+        client.post("/products", json={"id": "squares"}).raise_for_status()
+        upload = {"file": ("squares.zip", make_zip(make_files()))}
+        dataset = client.post("/products/squares/datasets", files=upload).raise_for_status().json()
+        client.get(f"/jobs/{dataset['job']}?wait=60")
+    service = kill_and_restart(service, home)
+    with service.client() as client:
+        assert client.get(f"/datasets/{dataset['id']}").json()["status"] == "ready"
+        body = {"product": "squares", "network": "tiny_cnn", "hyperparameters": {**TINY, "epochs": 30}}
+        job = client.post("/jobs", json=body).raise_for_status().json()["id"]
+        deadline = time.monotonic() + 90
+        while client.get(f"/jobs/{job}").json()["stage"] != "training":
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+    service = kill_and_restart(service, home)
+    with service.client() as client:
+        deadline = time.monotonic() + 120
+        while (ended := client.get(f"/jobs/{job}?wait=30").json())["status"] in ("queued", "running"):
+            assert time.monotonic() < deadline
+        assert ended["status"] == "succeeded", ended["error"]
+        assert ended["attempt"] == 2
+    service = kill_and_restart(service, home)
+    with service.client() as client:
+        metrics = client.get(f"/jobs/{job}/metrics").json()
+        assert [point["epoch"] for point in metrics["epochs"]] == list(range(1, 31))
+        picture = {"file": ("red.png", make_picture("red", 77))}
+        answer = client.post("/predict", files=picture, data={"product": "squares"}).json()
+        assert answer["top"]["label"] == "red"
+        assert answer["model"]["id"] == ended["model"]
+    assert stop_service(service) == 0
+
+
+def test_a_second_one_in_the_same_home_is_refused(service: Service) -> None:
+    with pytest.raises(RuntimeError, match=r"runs in .* already"):
+        start_service(service.home)
+
+
+def kill_and_restart(service: Service, home: Path) -> Service:
+    """SIGKILL of `loupe up` itself: everything below it must go too, then a new one takes over."""
+    processes = tree(service)
+    service.process.kill()
+    service.process.wait()
+    assert gone(processes)
+    return start_service(home)

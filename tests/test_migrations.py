@@ -1,0 +1,44 @@
+"""The schema: built by the migrations alone, on both databases, and back again."""
+
+from __future__ import annotations
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import inspect, text
+
+from app.migrations import SCRIPTS, SchemaError, alembic_config, is_current, upgrade
+from app.models import Base
+from app.runtime import Runtime
+
+
+def test_the_migrations_make_exactly_the_tables_of_the_code(any_runtime: Runtime) -> None:
+    with any_runtime.db.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, Base.metadata) == []
+    assert is_current(any_runtime.db)
+
+
+def test_they_go_down_to_nothing_and_up_again(any_runtime: Runtime) -> None:
+    command.downgrade(alembic_config(any_runtime.db), "base")
+    assert set(inspect(any_runtime.db.engine).get_table_names()) <= {"alembic_version"}
+    assert not is_current(any_runtime.db)
+    upgrade(any_runtime.db)
+    assert is_current(any_runtime.db)
+
+
+def test_there_is_one_head_and_names_sort_by_date() -> None:
+    scripts = ScriptDirectory(str(SCRIPTS))
+    assert len(scripts.get_heads()) == 1
+    in_order = [script.path for script in reversed(list(scripts.walk_revisions()))]
+    assert in_order == sorted(in_order)
+
+
+def test_a_database_of_a_newer_version_is_refused_with_a_hint(runtime: Runtime) -> None:
+    with runtime.db.write() as session:
+        session.execute(text("UPDATE alembic_version SET version_num = 'f00dfeed'"))
+    with pytest.raises(SchemaError) as caught:
+        upgrade(runtime.db)
+    assert "newer Loupe" in (caught.value.hint or "")
