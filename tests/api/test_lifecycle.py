@@ -59,8 +59,9 @@ def weights(client: TestClient, job: str) -> str:
     return found
 
 
+@pytest.mark.usefixtures("product")
 def test_a_training_paused_and_resumed_ends_with_the_same_weights(
-    client: TestClient, runtime: Runtime, product: str
+    client: TestClient, runtime: Runtime
 ) -> None:
     settings = {"epochs": 150, "augmentation": "light"}
     undisturbed, paused = submit(client, **settings), submit(client, **settings)
@@ -88,9 +89,8 @@ def test_a_training_paused_and_resumed_ends_with_the_same_weights(
     assert len(logs[0].splitlines()) == len(logs[1].splitlines()) == 150
 
 
-def test_a_training_stopped_early_keeps_its_best_epoch(
-    client: TestClient, runtime: Runtime, product: str
-) -> None:
+@pytest.mark.usefixtures("product")
+def test_a_training_stopped_early_keeps_its_best_epoch(client: TestClient, runtime: Runtime) -> None:
     job = submit(client, epochs=500)
     run_while(client, runtime, job, lambda: client.post(f"/jobs/{job}/stop"), after_step=8)
     ended = client.get(f"/jobs/{job}").json()
@@ -100,9 +100,8 @@ def test_a_training_stopped_early_keeps_its_best_epoch(
     assert ended["best"]["epoch"] < 500
 
 
-def test_a_running_job_is_cancelled_and_leaves_nothing(
-    client: TestClient, runtime: Runtime, product: str
-) -> None:
+@pytest.mark.usefixtures("product")
+def test_a_running_job_is_cancelled_and_leaves_nothing(client: TestClient, runtime: Runtime) -> None:
     job = submit(client, epochs=500)
     answer = run_while(client, runtime, job, lambda: client.post(f"/jobs/{job}/cancel"))
     assert answer.status_code == 202
@@ -114,8 +113,9 @@ def test_a_running_job_is_cancelled_and_leaves_nothing(
         assert client.post(f"/jobs/{job}/{verb}").status_code == 409
 
 
+@pytest.mark.usefixtures("product")
 def test_a_failed_job_is_retried_from_its_checkpoint_or_from_the_beginning(
-    client: TestClient, runtime: Runtime, product: str
+    client: TestClient, runtime: Runtime
 ) -> None:
     job = submit(client, epochs=150)
     run_while(client, runtime, job, lambda: client.post(f"/jobs/{job}/pause"), after_step=9)
@@ -142,8 +142,9 @@ def test_a_failed_job_is_retried_from_its_checkpoint_or_from_the_beginning(
     assert not [event for event in events if event["type"] == "resumed" and event["data"]["step"]]
 
 
+@pytest.mark.usefixtures("product")
 def test_a_job_is_deleted_with_its_files_unless_an_alias_needs_its_model(
-    client: TestClient, runtime: Runtime, product: str
+    client: TestClient, runtime: Runtime
 ) -> None:
     first, second = submit(client), submit(client)
     assert client.delete(f"/jobs/{first}").status_code == 409

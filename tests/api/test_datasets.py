@@ -1,0 +1,211 @@
+"""``/products/{product}/datasets`` and ``/datasets``: what goes in, what is said of it, what comes out."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from app.config import Settings
+from app.main import create_app
+from app.runtime import Runtime
+from tests.conftest import Trained
+from tests.pictures import make_files, make_picture, make_zip, write_folder
+from tests.running import import_pictures, run_queued
+
+
+@pytest.fixture
+def product(client: TestClient) -> str:
+    client.post("/products", json={"id": "p"})
+    return "p"
+
+
+def make_tar(files: dict[str, bytes], mode: str = "w:gz") -> bytes:
+    output = io.BytesIO()
+    with tarfile.open(fileobj=output, mode=mode) as archive:  # type: ignore[call-overload]
+        for name, data in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(data)
+            archive.addfile(entry, io.BytesIO(data))
+    return output.getvalue()
+
+
+def finish(client: TestClient, runtime: Runtime, answer: Any) -> dict[str, Any]:
+    assert answer.status_code == 202, answer.text
+    run_queued(runtime)
+    dataset: dict[str, Any] = client.get(answer.headers["location"]).json()
+    return dataset
+
+
+def test_the_same_pictures_have_the_same_digest_however_they_come(
+    tmp_path: Path, settings: Settings, runtime: Runtime
+) -> None:
+    folder = write_folder(tmp_path / "roots" / "squares", make_files())
+    allowed = settings.model_copy(update={"dataset_roots": (tmp_path / "roots",)})
+    with TestClient(create_app(allowed)) as client:
+        client.post("/products", json={"id": "p"})
+        path, headers = "/products/p/datasets", {"content-type": "application/zip"}
+        archive = make_zip({f"wrapped/{name}": data for name, data in make_files().items()})
+        answers = [
+            client.post(path, files={"file": ("a.zip", make_zip(make_files()))}),
+            client.post(path, files={"file": ("a.tar.gz", make_tar(make_files()))}),
+            client.post(path, files={"file": ("a.tar", make_tar(make_files(), "w"))}),
+            client.post(path, content=archive, headers=headers),
+            client.post(path, json={"path": str(folder)}),
+        ]
+        datasets = [finish(client, runtime, answer) for answer in answers]
+    assert {dataset["status"] for dataset in datasets} == {"ready"}
+    assert len({dataset["digest"] for dataset in datasets}) == 1
+    assert len({dataset["id"] for dataset in datasets}) == 5
+    assert list(runtime.storage.scratch.iterdir()) == [], "uploads are gone once they are imported"
+    assert folder.is_dir(), "a folder that was imported by path is not touched"
+
+
+def test_the_report_names_what_was_left_out_and_what_to_do(
+    client: TestClient, runtime: Runtime, product: str
+) -> None:
+    files = make_files()
+    files |= {
+        "red/broken.jpg": b"\xff\xd8\xff\xe0 broken",
+        "red/empty.png": b"",
+        "red/copy.png": files["red/red_000.png"],
+        "blue/same_as_green.png": files["green/green_001.png"],
+        "red/wrong_name.jpg": make_picture("red", 50),
+        "lonely/one.png": make_picture("red", 51),
+        "__MACOSX/red/._red_000.png": b"x",
+        "red/.DS_Store": b"x",
+        "notes.txt": b"hello",
+    }
+    dataset = import_pictures(client, runtime, product, files)
+    answer = client.get(f"/datasets/{dataset}").json()
+    assert answer["status"] == "ready"
+    assert {entry["name"]: entry["count"] for entry in answer["classes"]}["lonely"] == 1
+    report = client.get(f"/datasets/{dataset}/report").json()
+    assert {entry["name"] for entry in report["corrupt"]} >= {"red/broken.jpg", "red/empty.png"}
+    assert {"red/.DS_Store", "notes.txt"} <= {entry["name"] for entry in report["skipped"]}
+    assert any("red/copy.png" in group for group in report["duplicates"])
+    assert report["conflicting_labels"][0]["labels"] == ["blue", "green"]
+    assert "lonely" in str(report["small_classes"])
+    assert report["wrong_extensions"][0]["name"] == "red/wrong_name.jpg"
+    assert report["advice"]
+    refused = client.post("/jobs", json={"product": product, "network": "tiny_cnn"})
+    assert refused.status_code == 422
+    assert refused.json()["code"] == "split_impossible"
+    assert "lonely" in refused.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("archive", "code"),
+    [
+        (b"", "bad_archive"),
+        (b"this is no archive", "bad_archive"),
+        (make_zip({})[:-4], "bad_archive"),
+        (make_zip({"../evil/x.png": make_picture("red", 1), **make_files(3)}), "unsafe_archive"),
+        (make_zip({"/etc/x.png": make_picture("red", 1), **make_files(3)}), "unsafe_archive"),
+        (make_tar({"a/../../x.png": make_picture("red", 1)}), "unsafe_archive"),
+        (make_zip({"red/" + "n" * 4096 + ".png": make_picture("red", 1), **make_files(3)}), "unsafe_archive"),
+        (make_zip({"red/a.png": make_picture("red", 1), "red/A.png": make_picture("red", 2)}), None),
+        (make_zip(make_files(4, ("red",))), "data_error"),
+        (make_zip({"notes.txt": b"no pictures"}), "data_error"),
+        (make_zip({"red_000.png": make_picture("red", 0)}), "data_error"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else None,
+)
+def test_an_archive_that_cannot_be_used_fails_with_a_reason_and_a_hint(
+    client: TestClient, runtime: Runtime, product: str, archive: bytes, code: str | None
+) -> None:
+    answer = client.post(f"/products/{product}/datasets", files={"file": ("x.zip", archive)})
+    dataset = finish(client, runtime, answer)
+    assert dataset["status"] == "failed"
+    assert code in (None, dataset["error"]["code"]), dataset["error"]
+    assert dataset["error"]["hint"]
+    assert client.get(f"/jobs/{dataset['job']}").json()["status"] == "failed"
+    assert client.get(f"/datasets/{dataset['id']}/items").status_code == 409
+    assert list(runtime.storage.scratch.iterdir()) == []
+    assert not list(runtime.storage.datasets.glob("*/manifest.json"))
+
+
+def test_folders_that_came_split_are_kept_so(client: TestClient, runtime: Runtime, product: str) -> None:
+    files = {
+        f"{split}/{label}/{index}.png": make_picture(label, index + 100 * offset)
+        for offset, (split, count) in enumerate({"train": 6, "valid": 2, "test": 3}.items())
+        for label in ("red", "blue")
+        for index in range(count)
+    }
+    dataset = import_pictures(client, runtime, product, files)
+    assert client.get(f"/datasets/{dataset}").json()["counts"] == {"train": 12, "valid": 4, "test": 6}
+    plan = client.post("/jobs?dry_run=true", json={"product": product, "network": "tiny_cnn"}).json()
+    assert plan["split"]["counts"] == {"train": 12, "valid": 4, "test": 6}
+
+
+def test_items_come_in_pages_with_their_pictures(trained: Trained) -> None:
+    client, path = trained.client, f"/datasets/{trained.dataset}/items"
+    first = client.get(f"{path}?limit=20").json()
+    second = client.get(f"{path}?limit=20&after={first['next_cursor']}").json()
+    assert len(first["data"]) == 20
+    assert len(second["data"]) == 16
+    assert not second["has_more"]
+    names = [item["name"] for item in first["data"] + second["data"]]
+    assert set(names) == set(make_files())
+    reds = client.get(f"{path}?label=red&limit=100").json()["data"]
+    assert {item["label"] for item in reds} == {"red"}
+    item = reds[0]
+    picture = client.get(f"{path}/{item['id']}/image")
+    assert picture.content == make_files()[item["name"]]
+    assert picture.headers["content-type"] == "image/png"
+
+
+def test_an_export_is_imported_again_unchanged(client: TestClient, runtime: Runtime, product: str) -> None:
+    dataset = import_pictures(client, runtime, product)
+    asked = client.post(f"/datasets/{dataset}/exports", json={"format": "folders"})
+    assert asked.status_code == 202
+    path = f"/datasets/{dataset}/exports/{asked.json()['id']}"
+    assert client.get(path).status_code == 409
+    run_queued(runtime)
+    exported = client.get(path)
+    assert exported.status_code == 200
+    again = client.post(f"/products/{product}/datasets", files={"file": ("x.tar", exported.content)})
+    digests = {finish(client, runtime, again)["digest"], client.get(f"/datasets/{dataset}").json()["digest"]}
+    assert len(digests) == 1
+
+
+def test_records_are_exported_at_a_size(client: TestClient, runtime: Runtime, product: str) -> None:
+    dataset = import_pictures(client, runtime, product)
+    path = f"/datasets/{dataset}/exports"
+    assert client.post(path, json={"format": "tfrecord"}).status_code == 422
+    assert client.post(path, json={"format": "tfrecord", "image_size": 5000}).status_code == 422
+    asked = client.post(path, json={"format": "tfrecord", "image_size": 16, "compression": "gzip"}).json()
+    run_queued(runtime)
+    exported = client.get(f"{path}/{asked['id']}").content
+    with tarfile.open(fileobj=io.BytesIO(exported)) as archive:
+        assert any("tfrecord" in name for name in archive.getnames())
+
+
+def test_an_upload_over_the_limit_is_a_413_and_leaves_nothing(settings: Settings, runtime: Runtime) -> None:
+    small = settings.model_copy(update={"max_upload_bytes": 1000})
+    with TestClient(create_app(small)) as client:
+        client.post("/products", json={"id": "p"})
+        for body in ({"files": {"file": ("x.zip", b"x" * 5000)}}, {"content": b"x" * 5000}):
+            headers = {} if "files" in body else {"content-type": "application/zip"}
+            answer = client.post("/products/p/datasets", headers=headers, **body)  # type: ignore[arg-type]
+            assert answer.status_code == 413
+        assert client.get("/products/p/datasets").json()["data"] == []
+    assert list(runtime.storage.scratch.iterdir()) == []
+
+
+def test_an_upload_repeated_with_its_key_is_imported_once(
+    client: TestClient, runtime: Runtime, product: str
+) -> None:
+    headers, archive = {"Idempotency-Key": "one"}, make_zip(make_files())
+    answers = [
+        client.post(f"/products/{product}/datasets", files={"file": ("x.zip", archive)}, headers=headers)
+        for _ in range(2)
+    ]
+    assert answers[0].json() == answers[1].json()
+    assert len(run_queued(runtime)) == 1
+    assert len(client.get(f"/products/{product}/datasets").json()["data"]) == 1
+    assert list(runtime.storage.scratch.iterdir()) == []
