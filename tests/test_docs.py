@@ -60,3 +60,11 @@ def test_the_api_document_is_valid_json_with_one_error_shape() -> None:
             content = operation["responses"]["default"]["content"]
             assert content["application/problem+json"]["schema"]["$ref"] == "#/components/schemas/Problem"
     assert "Problem" in document["components"]["schemas"]
+
+
+def test_every_reference_in_the_api_document_resolves() -> None:
+    text = (ROOT / "docs/openapi.json").read_text(encoding="utf-8")
+    schemas = json.loads(text)["components"]["schemas"]
+    references = set(re.findall(r'"\$ref": "([^"]+)"', text))
+    assert references
+    assert references <= {f"#/components/schemas/{name}" for name in schemas}

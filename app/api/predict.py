@@ -14,7 +14,7 @@ from starlette.datastructures import FormData, UploadFile
 
 from app.api.dependencies import ModelCacheDep, RuntimeDep
 from app.errors import FieldError, InvalidRequestError, TooLargeError, UnsupportedMediaTypeError
-from app.schemas.prediction import Predictions, PredictRequest
+from app.schemas.prediction import InlineImage, Predictions, PredictRequest
 from app.services import predictions
 from app.services.predictions import Picture
 
@@ -49,6 +49,12 @@ FORM_FIELDS: dict[str, Any] = {
 }
 
 
+# A schema given by hand stands outside of the document's components, so it must hold all its parts.
+JSON_SCHEMA = PredictRequest.model_json_schema()
+JSON_SCHEMA["properties"]["inputs"]["items"] = InlineImage.model_json_schema()
+del JSON_SCHEMA["$defs"]
+
+
 @dataclass(frozen=True)
 class Question:
     """What a request asks, whichever form it came in."""
@@ -72,7 +78,7 @@ class Question:
                     "schema": {"type": "object", "required": ["file"], "properties": FORM_FIELDS}
                 },
                 "image/*": {"schema": {"type": "string", "format": "binary"}},
-                "application/json": {"schema": PredictRequest.model_json_schema()},
+                "application/json": {"schema": JSON_SCHEMA},
             },
         },
     },
