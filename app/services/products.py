@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sqlalchemy import delete, select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from app.errors import ConflictError, NotFoundError
@@ -24,10 +25,9 @@ def create_product(
     with runtime.db.write() as session:
         if (before := recall(session, idempotent)) is not None:
             return before
+        taken = ConflictError(f"Product {request.id!r} exists already.", hint="Choose another id, or use it.")
         if session.get(Product, request.id) is not None:
-            raise ConflictError(
-                f"Product {request.id!r} exists already.", hint="Choose another id, or use it."
-            )
+            raise taken
         product = Product(
             id=request.id,
             name=request.name or request.id,
@@ -35,7 +35,10 @@ def create_product(
             min_accuracy=request.gate.min_accuracy,
         )
         session.add(product)
-        session.flush()
+        try:
+            session.flush()
+        except IntegrityError as error:  # taken a moment ago by another request
+            raise taken from error
         answer = Answer(to_schema(session, product).model_dump(mode="json"), f"/products/{product.id}")
         remember(session, idempotent, 201, answer)
         return answer
