@@ -8,6 +8,7 @@ and ``FOLDER/error.json`` when it fails. Files rather than pipes: progress outli
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import logging
 import os
@@ -20,6 +21,7 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
+from app import failpoints
 from app.errors import CrashedError, LoupeError, StorageFullError, is_disk_full
 
 logger = logging.getLogger(__name__)
@@ -32,8 +34,13 @@ class ExitCode(IntEnum):
 
     SUCCEEDED = 0
     FAILED = 1
+    DISK_FULL = 74  # EX_IOERR: not even the reason could be written
     RELEASED = 75  # EX_TEMPFAIL: checkpointed on request, to be continued by another attempt
     ORPHANED = 76
+
+
+ALIVE_SECONDS = 5.0
+PR_SET_PDEATHSIG = 1
 
 
 class Reporter:
@@ -41,11 +48,18 @@ class Reporter:
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("a", encoding="utf-8", buffering=1)
+        self._said_alive = time.monotonic()
 
     def emit(self, kind: str, **fields: Any) -> None:
         """Writes one line. Floats must be finite; use None otherwise."""
         line = json.dumps({"kind": kind, "time": round(time.time(), 3), **fields}, allow_nan=False)
         self._file.write(line + "\n")
+
+    def alive(self) -> None:
+        """Says from inside long work without other lines that it goes on; at most every few seconds."""
+        if time.monotonic() - self._said_alive >= ALIVE_SECONDS:
+            self._said_alive = time.monotonic()
+            self.emit("alive")
 
     def stage(self, name: str) -> None:
         """Announces a stage of the job: preparing, training, evaluating, exporting, verifying."""
@@ -87,6 +101,7 @@ def run_child(work: Work, folder: Path) -> int:
     reporter = Reporter(folder / PROGRESS)
     try:
         spec = json.loads((folder / SPEC).read_text(encoding="utf-8"))
+        failpoints.pass_by("child.started")
         result = work(spec, folder, reporter, stop)
         write_json(folder / RESULT, result)
         return ExitCode.SUCCEEDED
@@ -94,8 +109,10 @@ def run_child(work: Work, folder: Path) -> int:
         return ExitCode.RELEASED
     except Exception as error:
         logger.exception("the child process failed")
-        with contextlib.suppress(OSError):
+        try:
             write_json(folder / ERROR, _as_loupe_error(error).as_dict())
+        except OSError:
+            return ExitCode.DISK_FULL if is_disk_full(error) else ExitCode.FAILED
         return ExitCode.FAILED
     finally:
         with contextlib.suppress(OSError):
@@ -126,6 +143,9 @@ def _as_loupe_error(error: Exception) -> LoupeError:
 
 def _end_with_parent() -> None:
     """Ends this process when its parent does: the parent holds the other end of our standard input."""
+    if sys.platform == "linux" and not sys.stdin.isatty():
+        # The pipe tells a process that runs; this reaches also one that is stopped or in a long call.
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
     descriptor = sys.stdin.fileno()
 

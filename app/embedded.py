@@ -21,6 +21,7 @@ from pathlib import Path
 from app.config import Settings
 from app.db import Database
 from app.errors import LoupeError
+from app.job_queue import JobQueue
 from app.migrations import upgrade
 from app.redis_server import redis_command
 from app.server import check_protected
@@ -34,6 +35,12 @@ READY_SECONDS = 60.0
 STOP_SECONDS = 30.0
 QUICK_DEATH_SECONDS = 5.0
 MAX_QUICK_DEATHS = 5
+MAX_PAUSE_SECONDS = 10.0
+REDIS_ROUND_SECONDS = 2.0
+# A frozen Redis may come back by itself; one whose socket is gone cannot.
+REDIS_SILENT_SECONDS = 90.0
+REDIS_LOST_SECONDS = 6.0
+REMAINS_SECONDS = 40.0
 
 
 class UpError(LoupeError):
@@ -49,28 +56,36 @@ class Part:
     process: subprocess.Popen[bytes] | None = None
     started: float = 0.0
     quick_deaths: int = 0
+    not_before: float = 0.0
     environment: dict[str, str] = field(default_factory=dict)
+    remains: int = -1
 
 
 def up(settings: Settings) -> int:
     """Runs until Ctrl-C or SIGTERM; returns the exit status. Raises LoupeError when it cannot start."""
     check_protected(settings)
     settings.home.mkdir(parents=True, exist_ok=True)
-    with _only_one(settings.home), _stop_signal() as stop:
+    with _only_one(settings.home), _stop_signal() as stop, _without_remains(settings.home, stop) as remains:
+        if stop.is_set():
+            return 0
         database = Database(settings.resolved_database_url)
         upgrade(database)
         database.dispose()
         parts = _parts(settings)
         try:
             for part in parts:
+                part.remains = remains
                 _start(part, settings.home)
             _wait_until_ready(settings, parts, stop)
             if not stop.is_set():
                 _say(
                     f"Loupe is ready: {_url(settings)}  (API: {_url(settings)}/docs, files: {settings.home})"
                 )
+            watch = None if settings.redis_url else _RedisWatch(settings, parts[0])
             while not stop.wait(POLL_SECONDS):
                 _restart_ended(parts, settings.home)
+                if watch is not None:
+                    watch.look()
         finally:
             _stop_all(parts)
     _say("Loupe has ended.")
@@ -116,6 +131,7 @@ def _start(part: Part, home: Path) -> None:
             stderr=subprocess.STDOUT,
             env={**os.environ, **part.environment},
             cwd=home,
+            pass_fds=(part.remains,),
             start_new_session=True,  # Ctrl-C reaches this process alone, which then ends the parts in order
             preexec_fn=_end_with_parent if sys.platform == "linux" else None,
         )
@@ -127,16 +143,48 @@ def _end_with_parent() -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-def _restart_ended(parts: list[Part], home: Path) -> None:
+def _restart_ended(parts: list[Part], home: Path, *, may_give_up: bool = False) -> None:
+    """Starts again what has ended, after a pause that grows while it ends right after its start."""
+    now = time.monotonic()
     for part in parts:
-        if part.process is None or part.process.poll() is None:
-            continue
-        quick = time.monotonic() - part.started < QUICK_DEATH_SECONDS
-        part.quick_deaths = part.quick_deaths + 1 if quick else 0
-        if part.quick_deaths >= MAX_QUICK_DEATHS:
-            raise _cannot_start(part, home)
-        _say(f"{part.name} ended with status {part.process.returncode}; it is started again.")
-        _start(part, home)
+        if part.process is not None and part.process.poll() is not None:
+            quick = now - part.started < QUICK_DEATH_SECONDS
+            part.quick_deaths = part.quick_deaths + 1 if quick else 0
+            if may_give_up and part.quick_deaths >= MAX_QUICK_DEATHS:
+                raise _cannot_start(part, home)
+            pause = min(MAX_PAUSE_SECONDS, 0.25 * 2**part.quick_deaths) if quick else 0.0
+            _say(f"{part.name} ended with status {part.process.returncode}; it is started again.")
+            part.process, part.not_before = None, now + pause
+        if part.process is None and now >= part.not_before:
+            try:
+                _start(part, home)
+            except OSError as error:
+                _say(f"{part.name} cannot be started now: {error}")
+                part.not_before = now + MAX_PAUSE_SECONDS
+
+
+class _RedisWatch:
+    """Ends a Redis that lives but cannot be reached, so that it is started again."""
+
+    def __init__(self, settings: Settings, part: Part) -> None:
+        self._settings, self._part = settings, part
+        self._queue = JobQueue(settings)
+        self._next = self._heard = time.monotonic()
+
+    def look(self) -> None:
+        now = time.monotonic()
+        if now < self._next:
+            return
+        if self._queue.is_up():
+            self._heard = time.monotonic()
+        self._next = time.monotonic() + REDIS_ROUND_SECONDS
+        is_lost = not self._settings.redis_socket.exists()
+        patience = REDIS_LOST_SECONDS if is_lost else REDIS_SILENT_SECONDS
+        silent = self._next - max(self._heard, self._part.started)
+        if silent > patience and self._part.process is not None:
+            _say(f"{self._part.name} does not answer; it is ended.")
+            self._part.process.kill()
+            self._heard = time.monotonic()
 
 
 def _wait_until_ready(settings: Settings, parts: list[Part], stop: threading.Event) -> None:
@@ -152,7 +200,7 @@ def _wait_until_ready(settings: Settings, parts: list[Part], stop: threading.Eve
                 f"The API was not ready after {READY_SECONDS:.0f} seconds.",
                 hint=f"See {settings.home / 'logs'}.",
             )
-        _restart_ended(parts, settings.home)
+        _restart_ended(parts, settings.home, may_give_up=True)
         stop.wait(POLL_SECONDS)
 
 
@@ -175,9 +223,9 @@ def _answers(url: str) -> bool:
 
 
 def _stop_all(parts: list[Part]) -> None:
-    """Last started, first ended: no new requests, then the workers, which checkpoint, then Redis."""
-    for kind in ("api", "worker", "redis"):
-        group = [part.process for part in parts if part.name.startswith(kind)]
+    """No new requests and no new jobs; the workers checkpoint what they run; Redis, which they need, last."""
+    for is_redis in (False, True):
+        group = [part.process for part in parts if (part.name == "redis") is is_redis]
         running = [process for process in group if process is not None and process.poll() is None]
         for process in running:
             process.terminate()
@@ -203,6 +251,32 @@ def _only_one(home: Path) -> Iterator[None]:
                 hint="Use that one, or choose another folder: loupe up --home DIR.",
             ) from error
         yield
+
+
+@contextlib.contextmanager
+def _without_remains(home: Path, stop: threading.Event) -> Iterator[int]:
+    """Waits until every part of an earlier `loupe up` here has ended, by a lock that the parts inherit.
+
+    After that one was killed its parts are told to end and checkpoint first: meanwhile they hold the port and
+    Redis's socket. Yields the file descriptor that the new parts are to inherit.
+    """
+    with (home / "parts.lock").open("w") as lock:
+        deadline = time.monotonic() + REMAINS_SECONDS
+        is_waiting = False
+        while not stop.is_set():
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            if not is_waiting:
+                is_waiting = True
+                _say("Waiting for the parts of an earlier `loupe up` to end.")
+            if time.monotonic() > deadline:
+                raise UpError(
+                    f"Parts of an earlier `loupe up` in {home} did not end.",
+                    hint=f"`fuser {home / 'parts.lock'}` lists them; end them with kill -9.",
+                )
+            stop.wait(POLL_SECONDS)
+        yield lock.fileno()
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 
 import redis
 from celery import Celery
@@ -16,7 +17,9 @@ from app.config import Settings
 logger = logging.getLogger(__name__)
 
 RUN_JOB = "loupe.run_job"
-TIMEOUT_SECONDS = 2.0
+TIMEOUT_SECONDS = 1.0
+# After Redis failed to answer nobody waits for it again for so long: a burst of submits waits once.
+PAUSE_SECONDS = 1.0
 TRAINING_QUEUE, TASK_QUEUE = "training", "tasks"
 
 
@@ -62,13 +65,17 @@ class JobQueue:
             socket_timeout=TIMEOUT_SECONDS,
             retry=Retry(NoBackoff(), retries=0),
         )
+        self._paused_until = 0.0
 
     def enqueue(self, job_id: str, kind: str) -> bool:
         """Publishes the job's id; False when the broker did not take it.
 
         Asks Redis first: Celery's own way to find out that it is away takes six seconds, and a client waits.
         """
+        if time.monotonic() < self._paused_until:
+            return False
         if not self.is_up():
+            self._paused_until = time.monotonic() + PAUSE_SECONDS
             logger.warning("job %s is stored; Redis does not answer, so it is announced later", job_id)
             return False
         try:

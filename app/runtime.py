@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from app.config import Settings
 from app.db import Database
@@ -16,6 +17,8 @@ class Runtime:
     db: Database
     storage: Storage
     queue: JobQueue
+    last_choices: dict[tuple[str | None, ...], Any] = field(default_factory=dict)
+    """Which model answered which question last, for when the database is away."""
 
     @classmethod
     def open(cls, settings: Settings) -> Runtime:

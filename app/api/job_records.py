@@ -93,10 +93,9 @@ def get_log(
 ) -> Response:
     """A log: `training_result.log`, `training_result_step.log` or `test_result.log`."""
     path = job_records.get_log(runtime, job, name)
-    text = job_records.tail(path, tail)
     if not follow:
-        return PlainTextResponse(text)
-    return StreamingResponse(_follow_log(runtime, job, name, text), media_type="text/plain; charset=utf-8")
+        return PlainTextResponse(job_records.tail(path, tail))
+    return StreamingResponse(_follow_log(runtime, job, name, tail), media_type="text/plain; charset=utf-8")
 
 
 def _event_number(value: str | None) -> int:
@@ -127,20 +126,13 @@ async def _follow_events(runtime: Runtime, job: str, after: int) -> AsyncIterato
             await anyio.sleep(EVENT_POLL_SECONDS)
 
 
-async def _follow_log(runtime: Runtime, job: str, name: str, begun: str) -> AsyncIterator[str]:
-    yield begun
-    path = job_records.get_log(runtime, job, name)
-    offset = path.stat().st_size if path.exists() else 0
+async def _follow_log(runtime: Runtime, job: str, name: str, tail: int | None) -> AsyncIterator[str]:
+    log = job_records.FollowedLog(tail)
     while True:
         # The state is read before the text, so that what the job wrote last is not missed.
         _, ended = await run_in_threadpool(job_records.list_events, runtime, job, after=2**31 - 1)
-        if path.exists():
-            with path.open("rb") as file:
-                file.seek(offset)
-                data = file.read()
-            offset += len(data)
-            if data:
-                yield data.decode("utf-8", errors="replace")
+        if text := log.read(job_records.get_log(runtime, job, name)):
+            yield text
         if ended:
             return
         await anyio.sleep(LOG_POLL_SECONDS)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
@@ -31,7 +33,7 @@ def cancel_job(runtime: Runtime, job_id: str) -> tuple[schemas.Job, bool]:
         session.flush()
         answer = to_schema(session, job)
     if answer.status == "cancelled":
-        runtime.storage.remove(runtime.storage.job_checkpoints(job_id))
+        clean_up(runtime, job_id)
     return answer, False
 
 
@@ -151,6 +153,21 @@ def delete_job(runtime: Runtime, job_id: str) -> None:
     runtime.storage.remove(runtime.storage.job(job_id))
     if model is not None:
         runtime.storage.remove(runtime.storage.absolute(model.folder).parent)
+
+
+def clean_up(runtime: Runtime, job_id: str) -> None:
+    """Deletes the files that an ended job needs no more; a failed one keeps its checkpoints for a retry."""
+    with runtime.db.read() as session:
+        job = session.get(Job, job_id)
+        if job is None or job.status not in TERMINAL:
+            return
+    storage = runtime.storage
+    for folder in storage.job(job_id).glob("attempt-*"):
+        storage.remove(folder)
+    if job.status != "failed":
+        storage.remove(storage.job_checkpoints(job_id))
+    if job.payload.get("is_upload"):
+        storage.remove(Path(job.payload["source"]))
 
 
 def mark_cancelled(session: Session, job: Job) -> None:

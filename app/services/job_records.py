@@ -67,20 +67,49 @@ def list_logs(runtime: Runtime, job_id: str) -> list[schemas.LogFile]:
     with runtime.db.read() as session:
         require_job(session, job_id)
     folder = runtime.storage.job_logs(job_id)
-    return [
-        schemas.LogFile(name=name, bytes=(folder / name).stat().st_size)
-        for name in LOG_NAMES
-        if (folder / name).is_file()
-    ]
+    paths = [_newest(folder, name) for name in LOG_NAMES]
+    return [schemas.LogFile(name=path.name, bytes=path.stat().st_size) for path in paths if path.is_file()]
 
 
 def get_log(runtime: Runtime, job_id: str, name: str) -> Path:
-    """The file of a log; it may still grow. An empty path stands for a log that is not begun yet."""
+    """The file of a log: it may still grow, and a new attempt at the job begins another.
+
+    A path without a file stands for a log that is not begun yet.
+    """
     if name not in LOG_NAMES:
         raise NotFoundError(f"There is no log {name!r}.", hint=f"Logs: {', '.join(LOG_NAMES)}.")
     with runtime.db.read() as session:
         require_job(session, job_id)
-    return runtime.storage.job_logs(job_id) / name
+    return _newest(runtime.storage.job_logs(job_id), name)
+
+
+class FollowedLog:
+    """The whole lines of a growing log, each once, also when a new attempt at the job begins another file."""
+
+    def __init__(self, tail: int | None) -> None:
+        self._tail = tail
+        self._path: Path | None = None
+        self._lines = self._offset = 0
+
+    def read(self, path: Path) -> str:
+        """What ``path`` has got since the last call; at the first, its last lines or all of it."""
+        if not path.is_file():
+            return ""
+        if path != self._path:
+            data = path.read_bytes()
+            before = data[: data.rfind(b"\n") + 1].splitlines(keepends=True)
+            if self._path is None:
+                self._lines = 0 if self._tail is None else max(0, len(before) - self._tail)
+            if len(before) < self._lines:
+                return ""  # a line is a step or an epoch: until the new attempt gets further, all were read
+            self._path, self._offset = path, sum(map(len, before[: self._lines]))
+        with path.open("rb") as file:
+            file.seek(self._offset)
+            data = file.read()
+        data = data[: data.rfind(b"\n") + 1]
+        self._lines += data.count(b"\n")
+        self._offset += len(data)
+        return data.decode("utf-8", errors="replace")
 
 
 def tail(path: Path, lines: int | None) -> str:
@@ -92,6 +121,11 @@ def tail(path: Path, lines: int | None) -> str:
     except FileNotFoundError:
         return ""
     return text if lines is None else "".join(text.splitlines(keepends=True)[-lines:])
+
+
+def _newest(folder: Path, name: str) -> Path:
+    """Each attempt writes logs of its own, so that one that was thought dead cannot write into them."""
+    return max(folder.glob(f"*/{name}"), default=folder / name)
 
 
 def _thinned_steps(

@@ -9,13 +9,14 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from app import failpoints
 from app.artifacts import open_artifact
 from app.inference.files import FILES as EVALUATION_FILES
 from app.models import Alias, Evaluation, Job, Product, TrainedModel
 from app.models.alias import CHAMPION
 from app.models.base import new_id, utc_now
 from app.runtime import Runtime
-from app.services.job_runs import Claim, complete, hold
+from app.services.job_runs import Claim, complete, hold_to_finish
 from app.services.job_states import append_event
 
 
@@ -23,16 +24,35 @@ def finish_training(runtime: Runtime, claim: Claim, result: dict[str, Any]) -> N
     """Publishes the artifact and the evaluation that the child left, then ends the job.
 
     Files first, under a name that holds the fence; the row that makes them visible is written only while the
-    claim still stands, so a stale worker leaves files that nobody sees.
+    claim still stands, so a stale worker leaves files that nobody sees. May be called again after an outage.
     """
     model_id = claim.job_id.replace("job_", "mdl_", 1)
     model_folder = runtime.storage.models / model_id / f"{claim.fence:04d}"
     evaluation_folder = runtime.storage.job(claim.job_id) / "evaluations" / f"final-{claim.fence:04d}"
+    failpoints.pass_by("finish.publishing")
     _publish_evaluation(runtime, Path(result["verification"]), evaluation_folder)
-    if result["artifact"] is not None:
+    if result["artifact"] is not None and not model_folder.exists():
         runtime.storage.publish(Path(result["artifact"]), model_folder)
+    failpoints.pass_by("finish.published")
+    if _register_training(runtime, claim, result, model_id, model_folder, evaluation_folder):
+        _remove_siblings(runtime, model_folder)
+    else:
+        runtime.storage.remove(model_folder.parent)
+
+
+def _register_training(
+    runtime: Runtime,
+    claim: Claim,
+    result: dict[str, Any],
+    model_id: str,
+    model_folder: Path,
+    evaluation_folder: Path,
+) -> bool:
+    """One transaction; False when the job was cancelled instead."""
     with runtime.db.write() as session:
-        job = hold(session, claim)
+        job = hold_to_finish(session, claim)
+        if job is None:
+            return False
         job.stop_reason = result["stop_reason"]
         job.best = result["best"]
         job.result = {name: result[name] for name in ("weights_sha256", "epochs_run", "is_exact", "parity")}
@@ -56,6 +76,14 @@ def finish_training(runtime: Runtime, claim: Claim, result: dict[str, Any]) -> N
         )
         job.gate = {"passed": not reasons, "reasons": reasons}
         complete(session, job, model=model.id if model else None, gate=job.gate)
+    return True
+
+
+def _remove_siblings(runtime: Runtime, folder: Path) -> None:
+    """What earlier attempts published in vain."""
+    for other in folder.parent.glob("*"):
+        if other != folder:
+            runtime.storage.remove(other)
 
 
 def finish_evaluation(runtime: Runtime, claim: Claim, result: dict[str, Any], folder: Path) -> None:
@@ -66,7 +94,8 @@ def finish_evaluation(runtime: Runtime, claim: Claim, result: dict[str, Any], fo
     target = runtime.storage.job(payload["job"]) / "evaluations" / f"{evaluation_id}-{claim.fence:04d}"
     _publish_evaluation(runtime, folder, target)
     with runtime.db.write() as session:
-        job = hold(session, claim)
+        if (job := hold_to_finish(session, claim)) is None:
+            return
         session.add(
             Evaluation(
                 id=evaluation_id,
@@ -82,7 +111,9 @@ def finish_evaluation(runtime: Runtime, claim: Claim, result: dict[str, Any], fo
 
 
 def _publish_evaluation(runtime: Runtime, source: Path, target: Path) -> None:
-    """Moves the files of an evaluation out of its working folder."""
+    """Moves the files of an evaluation out of its working folder, unless that was done before."""
+    if target.exists():
+        return
     with runtime.storage.scratch_folder("evaluation") as aside:
         for name in EVALUATION_FILES:
             (source / name).rename(aside / name)

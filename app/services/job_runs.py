@@ -9,16 +9,20 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import and_, or_, update
+from sqlalchemy import and_, delete, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import Session
 
-from app.models import Base, Dataset, Job, JobEpoch, JobStep
+from app.job_queue import queue_for
+from app.models import Base, Dataset, Job, JobEpoch, JobEvent, JobStep
 from app.models.base import db_now, utc_now
 from app.runtime import Runtime
 from app.services.job_lifecycle import mark_cancelled
 from app.services.job_states import append_event, move_job
+
+MAX_LOSSES = 10
+"""Times in a row, without a new checkpoint, that a job may lose its worker or be killed from outside."""
 
 
 @dataclass(frozen=True)
@@ -45,14 +49,24 @@ class ClaimLostError(Exception):
 
 
 def claim(runtime: Runtime, job_id: str, owner: str) -> Claim | None:
-    """Takes a queued job, or one whose lease has run out. None: nothing to do, drop the message."""
+    """Takes a queued job, or one whose lease has run out. None: nothing to do, drop the message.
+
+    A job whose last attempt this was is left to the reaper, which ends it.
+    """
     now = db_now()
     taken = (
         update(Job)
         .where(
             Job.id == job_id,
             Job.cancel_requested.is_(False),
-            or_(Job.status == "queued", and_(Job.status == "running", Job.lease_until < now)),
+            or_(
+                Job.status == "queued",
+                and_(
+                    Job.status == "running",
+                    Job.lease_until < now,
+                    Job.attempts_without_checkpoint < runtime.settings.max_attempts,
+                ),
+            ),
         )
         .values(
             status="running",
@@ -86,6 +100,26 @@ def report(runtime: Runtime, claim: Claim, lines: Sequence[dict[str, Any]]) -> W
         return Wishes(job.cancel_requested, job.stop_requested, job.pause_requested)
 
 
+def look(runtime: Runtime, claim: Claim) -> Wishes:
+    """What the client wishes, without a beat of the lease; raises ClaimLostError."""
+    with runtime.db.read() as session:
+        wishes = session.execute(
+            select(Job.cancel_requested, Job.stop_requested, Job.pause_requested).where(
+                Job.id == claim.job_id, Job.fence == claim.fence, Job.status == "running"
+            )
+        ).one_or_none()
+    if wishes is None:
+        raise ClaimLostError(claim.job_id)
+    return Wishes(*wishes)
+
+
+def list_waiting(runtime: Runtime, queue: str, limit: int = 20) -> list[str]:
+    """The queued jobs of one queue, oldest first."""
+    with runtime.db.read() as session:
+        rows = session.execute(select(Job.id, Job.kind).where(Job.status == "queued").order_by(Job.id))
+        return [job_id for job_id, kind in rows if queue_for(kind) == queue][:limit]
+
+
 def release(runtime: Runtime, claim: Claim) -> None:
     """Gives a job back that was checkpointed on request; it costs the job none of its attempts."""
     with runtime.db.write() as session:
@@ -104,32 +138,70 @@ def release(runtime: Runtime, claim: Claim) -> None:
         runtime.queue.enqueue(claim.job_id, claim.kind)
 
 
-def retry_or_fail(runtime: Runtime, claim: Claim, error: dict[str, Any]) -> None:
+def retry_or_fail(
+    runtime: Runtime, claim: Claim, error: dict[str, Any], *, is_from_outside: bool = False
+) -> None:
     """After a crash: queued again, unless too many attempts in a row reached no new checkpoint."""
     with runtime.db.write() as session:
         job = _hold(session, claim)
-        again = give_back_or_fail(session, job, error, runtime.settings.max_attempts)
+        again = give_back_or_fail(
+            session, job, error, runtime.settings.max_attempts, is_from_outside=is_from_outside
+        )
     if again:
         runtime.queue.enqueue(claim.job_id, claim.kind)
 
 
-def give_back_or_fail(session: Session, job: Job, error: dict[str, Any], max_attempts: int) -> bool:
-    """True when the job was queued again. The caller holds the job's row."""
+def give_back_or_fail(
+    session: Session, job: Job, error: dict[str, Any], max_attempts: int, *, is_from_outside: bool
+) -> bool:
+    """True when the job was queued again. The caller holds the job's row.
+
+    What came from outside, a lost worker or a kill that memory does not explain, is not held against the job
+    as one of its attempts: only after ``MAX_LOSSES`` in a row is the job itself taken for the cause.
+    """
     if job.cancel_requested:
         mark_cancelled(session, job)
         return False
-    if job.attempts_without_checkpoint >= max_attempts:
+    if is_from_outside:
+        job.attempts_without_checkpoint = max(0, job.attempts_without_checkpoint - 1)
+        is_last = _count_losses(session, job) + 1 >= MAX_LOSSES
+    else:
+        is_last = job.attempts_without_checkpoint >= max_attempts
+    if is_last:
         mark_failed(session, job, error)
         return False
+    reason = {"reason": error["code"], "detail": error["detail"], "counted": not is_from_outside}
+    if job.pause_requested:
+        job.pause_requested = False
+        move_job(session, job, "paused", **reason)
+        return False
     job.dispatched_at = None
-    move_job(session, job, "queued", reason=error["code"], detail=error["detail"])
+    move_job(session, job, "queued", **reason)
     return True
+
+
+def _count_losses(session: Session, job: Job) -> int:
+    """How often the job came back through no fault of its own since it last made a checkpoint."""
+    session.flush()
+    events = session.execute(
+        select(JobEvent.type, JobEvent.data)
+        .where(JobEvent.job_id == job.id, JobEvent.type.in_(("status", "checkpoint")))
+        .order_by(JobEvent.number.desc())
+        .limit(10 * MAX_LOSSES)
+    )
+    losses = 0
+    for event_type, data in events:
+        if event_type == "checkpoint" or data.get("reason") == "retried":
+            break
+        losses += data.get("counted") is False
+    return losses
 
 
 def fail(runtime: Runtime, claim: Claim, error: dict[str, Any]) -> None:
     """Ends the job with ``error``."""
     with runtime.db.write() as session:
-        mark_failed(session, _hold(session, claim), error)
+        if (job := hold_to_finish(session, claim)) is not None:
+            mark_failed(session, job, error)
 
 
 def cancelled(runtime: Runtime, claim: Claim) -> None:
@@ -149,15 +221,16 @@ def mark_failed(session: Session, job: Job, error: dict[str, Any]) -> None:
 def finish_export(runtime: Runtime, claim: Claim, result: dict[str, Any]) -> None:
     """The export's file lies in the job's folder."""
     with runtime.db.write() as session:
-        job = _hold(session, claim)
-        job.result = result
-        complete(session, job)
+        if (job := hold_to_finish(session, claim)) is not None:
+            job.result = result
+            complete(session, job)
 
 
 def finish_import(runtime: Runtime, claim: Claim, result: dict[str, Any]) -> None:
     """The dataset is ready; its folder was published by the import itself, under the dataset's id."""
     with runtime.db.write() as session:
-        job = _hold(session, claim)
+        if (job := hold_to_finish(session, claim)) is None:
+            return
         dataset = session.get_one(Dataset, job.dataset_id)
         dataset.status = "ready"
         dataset.digest = result["digest"]
@@ -176,9 +249,16 @@ def complete(session: Session, job: Job, **data: Any) -> None:
     move_job(session, job, "succeeded", **data)
 
 
-def hold(session: Session, claim: Claim) -> Job:
-    """The claimed job's row, held to the end of the transaction; raises ClaimLostError."""
-    return _hold(session, claim)
+def hold_to_finish(session: Session, claim: Claim) -> Job | None:
+    """The claimed job's row, held to the end of the transaction; raises ClaimLostError.
+
+    None when the client has been promised a cancel meanwhile: the job has then been cancelled.
+    """
+    job = _hold(session, claim)
+    if job.cancel_requested:
+        mark_cancelled(session, job)
+        return None
+    return job
 
 
 def _hold(session: Session, claim: Claim, *, lease_seconds: float | None = None) -> Job:
@@ -205,6 +285,7 @@ def _apply(session: Session, job: Job, line: dict[str, Any]) -> None:
             append_event(session, job, "stage", stage=line["stage"])
         case "plan":
             job.progress = {**job.progress, "epochs": line["epochs"], "steps": line["steps"]}
+            job.best = _best_until(session, job, line["step"])
         case "step":
             job.progress = _training_progress(job, line)
         case "progress":
@@ -252,10 +333,10 @@ def _store_series(session: Session, job: Job, lines: Iterable[dict[str, Any]]) -
     steps: dict[int, dict[str, Any]] = {}
     epochs: dict[int, dict[str, Any]] = {}
     for line in lines:
-        if line["kind"] == "resumed":
+        if line["kind"] == "plan":
             # What lies after the checkpoint will be trained again: the series must not show it twice.
             for table, points in ((JobStep, steps), (JobEpoch, epochs)):
-                session.query(table).filter(table.job_id == job.id, table.step > line["step"]).delete()
+                session.execute(delete(table).where(table.job_id == job.id, table.step > line["step"]))
                 for key in [key for key, row in points.items() if row["step"] > line["step"]]:
                     del points[key]
         elif line["kind"] == "step":
@@ -280,6 +361,20 @@ def _store_series(session: Session, job: Job, lines: Iterable[dict[str, Any]]) -
             }
     _upsert(session, JobStep, list(steps.values()), ("job_id", "step"))
     _upsert(session, JobEpoch, list(epochs.values()), ("job_id", "epoch"))
+
+
+def _best_until(session: Session, job: Job, step: int) -> dict[str, Any] | None:
+    """The best epoch of those that the training starts with."""
+    row = session.scalar(
+        select(JobEpoch)
+        .where(JobEpoch.job_id == job.id, JobEpoch.is_best, JobEpoch.step <= step)
+        .order_by(JobEpoch.epoch.desc())
+        .limit(1)
+    )
+    if row is None:
+        return None
+    metric = (job.hyperparameters or {})["monitor"]
+    return {"epoch": row.epoch, "metric": metric, "value": getattr(row, metric)}
 
 
 def _upsert(session: Session, table: type[Base], rows: list[dict[str, Any]], key: tuple[str, ...]) -> None:

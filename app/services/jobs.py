@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from app import failpoints
 from app.child import write_json
 from app.datasets.manifest import DatasetManifest, Split, load_manifest
 from app.datasets.split import split_dataset
@@ -55,6 +56,7 @@ def create_job(
         write_json(runtime.storage.job_split(job.id), splits)
         answer = Answer(to_schema(session, job).model_dump(mode="json"), f"/jobs/{job.id}")
         remember(session, idempotent, 201, answer)
+    failpoints.pass_by("submit.committed")
     runtime.queue.enqueue(job.id, job.kind)
     return answer
 

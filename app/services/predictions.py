@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.errors import LoupeError
+from app.errors import LoupeError, UnavailableError
 from app.images import decode_image
 from app.inference.cache import ModelCache
 from app.inference.predictor import Predictor
@@ -17,6 +17,8 @@ from app.runtime import Runtime
 from app.schemas import prediction as schemas
 from app.schemas.common import problem_from_error
 from app.services.trained_models import ModelChoice, choose_model
+
+MAX_CHOICES = 10_000
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ def predict(
 ) -> schemas.Predictions:
     """Classifies ``pictures``. With several, a bad one is an error in its own result; a single one raises."""
     began = time.perf_counter()
-    choice = choose_model(runtime, product=product, job=job, model=model)
+    choice = _choose(runtime, product=product, job=job, model=model)
     predictor = cache.get(choice.id, runtime.storage.absolute(choice.folder))
     queue_ms = _milliseconds_since(began)
     results = []
@@ -60,6 +62,22 @@ def predict(
         }
         answer = schemas.Predictions(**{**dict(answer), **only})
     return answer
+
+
+def _choose(runtime: Runtime, *, product: str | None, job: str | None, model: str | None) -> ModelChoice:
+    """While the database is away, the same question leads to the same model as it did before."""
+    question = (product, job, model)
+    try:
+        choice = choose_model(runtime, product=product, job=job, model=model)
+    except UnavailableError:
+        last: ModelChoice | None = runtime.last_choices.get(question)
+        if last is None:
+            raise
+        return last
+    if len(runtime.last_choices) >= MAX_CHOICES:
+        runtime.last_choices.clear()
+    runtime.last_choices[question] = choice
+    return choice
 
 
 def _predict_one(

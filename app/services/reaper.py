@@ -17,6 +17,7 @@ from app.job_queue import queue_for
 from app.models import Job, Lease
 from app.models.base import db_now
 from app.runtime import Runtime
+from app.services.job_lifecycle import clean_up
 from app.services.job_runs import give_back_or_fail
 
 REAPER = "reaper"
@@ -24,17 +25,21 @@ LEASE_SECONDS = 15.0
 BATCH = 500
 
 
-def take_reaper_lease(runtime: Runtime, owner: str) -> bool:
-    """Whether ``owner`` is the reaper for the next seconds."""
+def take_reaper_lease(runtime: Runtime, owner: str, *, is_gone: Callable[[str], bool]) -> bool:
+    """Whether ``owner`` is the reaper for the next seconds. One that is gone need not be waited for."""
     with runtime.db.write() as session:
         now = db_now()
+        holder = session.scalar(select(Lease.owner).where(Lease.name == REAPER))
+        free = [Lease.owner == owner, Lease.until < now]
+        if holder is not None and is_gone(holder):
+            free.append(Lease.owner == holder)
         insert = postgresql_insert if session.get_bind().dialect.name == "postgresql" else sqlite_insert
         statement = insert(Lease).values(name=REAPER, owner=owner, until=now + LEASE_SECONDS)
         row = session.execute(
             statement.on_conflict_do_update(
                 index_elements=["name"],
                 set_={"owner": statement.excluded.owner, "until": statement.excluded.until},
-                where=or_(Lease.owner == owner, Lease.until < now),
+                where=or_(*free),
             ).returning(Lease.owner)
         ).one_or_none()
         return row is not None
@@ -60,11 +65,15 @@ def reclaim_lost_jobs(runtime: Runtime, *, is_gone: Callable[[str], bool], trust
         for job in running:
             expired = job.lease_until is None or job.lease_until < now
             if (expired and trust_expiry) or is_gone(job.lease_owner or ""):
-                again = give_back_or_fail(session, job, lost, runtime.settings.max_attempts)
+                again = give_back_or_fail(
+                    session, job, lost, runtime.settings.max_attempts, is_from_outside=True
+                )
                 reclaimed.append((job.id, job.kind, again))
     for job_id, kind, again in reclaimed:
         if again:
             runtime.queue.enqueue(job_id, kind)
+        else:
+            clean_up(runtime, job_id)
     return [job_id for job_id, _, _ in reclaimed]
 
 

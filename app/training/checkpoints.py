@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from app import failpoints
+
 Array = np.ndarray[Any, Any]
 
 FORMAT_VERSION = 1
@@ -55,6 +57,7 @@ class CheckpointStore:
         shutil.rmtree(aside, ignore_errors=True)
         try:
             aside.mkdir()
+            failpoints.pass_by("checkpoint.writing")
             for name, values in arrays.items():
                 with (aside / f"{name}.npz").open("wb") as file:
                     np.savez(file, *values)
@@ -65,11 +68,13 @@ class CheckpointStore:
             (aside / MANIFEST).write_bytes(manifest)
             _sync(aside / MANIFEST)
             _sync(aside)
+            failpoints.pass_by("checkpoint.written")
             aside.rename(folder)
         except BaseException:
             shutil.rmtree(aside, ignore_errors=True)
             raise
         _sync(self.root)
+        failpoints.pass_by("checkpoint.renamed")
         return folder, hashlib.sha256(manifest).hexdigest()
 
     def prune(self, keep: int = 2) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
+from app import failpoints
 from app.networks.create import create_network
 from app.training.fit import check_shapes
 from app.training.subsets import Subset
@@ -36,15 +37,22 @@ def build_inference_model(
         return keras.Model(model.input, probabilities, name=model.name)
 
 
-def predict_subset(model: keras.Model, subset: Subset) -> Array:
-    """float32 (n, classes): the model's probabilities for the subset's records, in order."""
+def predict_subset(model: keras.Model, subset: Subset, alive: Callable[[], None]) -> Array:
+    """float32 (n, classes): the model's probabilities for the subset's records, in order.
+
+    ``alive`` is called after each batch.
+    """
     height, width = model.input_shape[1:3]
 
     @tf.function(input_signature=[tf.TensorSpec((None, height, width, 3), tf.uint8)])
     def predict(images):  # type: ignore[no-untyped-def]
         return model(tf.cast(images, tf.float32), training=False)
 
-    return np.concatenate([predict(images).numpy() for images, _ in subset.read_in_order()])
+    batches = []
+    for images, _ in subset.read_in_order():
+        batches.append(predict(images).numpy())
+        alive()
+    return np.concatenate(batches)
 
 
 def convert_to_litert(model: keras.Model) -> bytes:
@@ -64,6 +72,7 @@ def convert_to_litert(model: keras.Model) -> bytes:
 
 def save_model(model: keras.Model, keras_path: Path, litert_path: Path) -> None:
     """Writes both forms of the model."""
+    failpoints.pass_by("export.writing")
     model.save(keras_path)
     litert_path.write_bytes(convert_to_litert(model))
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
+from app import failpoints
 from app.child import Released, Reporter, StopSignal
 from app.errors import NotFiniteError
 from app.schemas.hyperparameters import Hyperparameters
@@ -179,6 +180,7 @@ class Fit:
         batches = self._train.read_epoch(at.epoch, self.settings, self._class_weights, start=at.step_in_epoch)
         for batch in batches:
             self._run_step(batch, logs)
+            failpoints.pass_by("train.step")
             if self._stop.release:
                 self._release()
             if self._stop.finish:
@@ -251,6 +253,7 @@ class Fit:
         for images, labels in self._valid.read_in_order():
             totals = self._evaluation_step(images, labels).numpy()
             loss, correct = loss + float(totals[0]), correct + float(totals[1])
+            self._reporter.alive()
             if self._stop.release:
                 self._release()
         if not math.isfinite(loss):

@@ -15,6 +15,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from app import failpoints
 from app.artifacts import KERAS_MODEL, LITERT_MODEL, Manifest, Serving, weights_sha256, write_artifact
 from app.child import Released, Reporter, StopSignal
 from app.datasets.manifest import DatasetManifest, load_manifest
@@ -86,6 +87,7 @@ def _prepare(spec: TrainingSpec, folder: Path, reporter: Reporter, stop: StopSig
         throttled(done, total)
 
     throttled = _throttle(lambda done, total: reporter.emit("progress", done=done, total=total))
+    failpoints.pass_by("records.writing")
     records = ensure_records(manifest, spec.image_root, spec.image_size, spec.records_root, progress=report)
     identity = Identity.of(spec, manifest, split)
     return Run(spec, folder, reporter, stop, device, manifest, split, RecordReader(records), identity)
@@ -110,11 +112,13 @@ def _train(run: Run) -> Fit:
         stop=run.stop,
     )
     resume(fit, spec, run.identity, run.device, reporter)
+    failpoints.pass_by("resume.restored")
     reporter.emit(
         "plan",
         epochs=settings.epochs,
         steps_per_epoch=fit.steps_per_epoch,
         steps=settings.epochs * fit.steps_per_epoch,
+        step=fit.position.step,
     )
     if spec.reported_step is not None:
         fit.report_again(spec.reported_step)
@@ -138,7 +142,7 @@ def _evaluate(run: Run, fit: Fit) -> tuple[keras.Model, Array]:
     assert fit.best_weights is not None
     classes = len(run.manifest.classes)
     model = build_inference_model(run.spec.network, run.spec.image_size, classes, fit.best_weights)
-    return model, predict_subset(model, run.subset("test"))
+    return model, predict_subset(model, run.subset("test"), run.reporter.alive)
 
 
 def _export(run: Run, fit: Fit, model: keras.Model, folder: Path) -> Manifest:

@@ -15,7 +15,9 @@ from app.config import Settings
 from app.job_queue import TASK_QUEUE, TRAINING_QUEUE, create_celery
 from app.runtime import Runtime
 from app.workers.reaper_thread import ReaperThread
+from app.workers.runner import JobRunner
 from app.workers.tasks import register_tasks
+from app.workers.unheard_thread import UnheardThread
 
 
 def main() -> None:
@@ -32,10 +34,12 @@ def main() -> None:
     def _shut_down(**_: Any) -> None:
         shutdown.set()
 
-    celery = create_celery(settings)
-    register_tasks(celery, runtime, shutdown)
-    ReaperThread(runtime, shutdown).start()
     concurrency = settings.training_concurrency if queue == TRAINING_QUEUE else settings.task_concurrency
+    runner = JobRunner(runtime, shutdown, concurrency)
+    celery = create_celery(settings)
+    register_tasks(celery, runner)
+    ReaperThread(runtime, shutdown).start()
+    UnheardThread(runner, queue).start()
     celery.worker_main(
         [
             "worker",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 from pathlib import Path
@@ -11,19 +12,31 @@ import psutil
 
 def process_owner() -> str:
     """``host|boot|pid|start``: unique over restarts of the process and of the machine."""
-    return f"{_machine()}|{os.getpid()}|{psutil.Process().create_time():.2f}"
+    return f"{_machine()}|{os.getpid()}|{_started(os.getpid())}"
 
 
 def is_gone(owner: str) -> bool:
     """True only where it is certain: the owner lived on this machine and its process has ended."""
     machine, _, process = owner.partition("|pid|")
-    pid, _, started = process.partition("|")
+    pid, started = [*process.split("|"), ""][:2]
     if machine != _machine().removesuffix("|pid") or not pid.isdigit():
         return False
-    try:
-        return bool(abs(psutil.Process(int(pid)).create_time() - float(started)) > 1)
-    except psutil.NoSuchProcess:
-        return True
+    return _started(int(pid)) != started
+
+
+def _started(pid: int) -> str:
+    """When a living process began, in a form to compare; empty for one that has ended, zombies included."""
+    stat = Path(f"/proc/{pid}/stat")
+    if stat.parent.parent.joinpath("self").exists():
+        # Ticks since boot: unlike a time of day they stay the same when somebody sets the clock.
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            state, *fields = stat.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+            return "" if state in "ZX" else fields[18]
+        return ""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        return "" if process.status() == psutil.STATUS_ZOMBIE else f"{process.create_time():.0f}"
+    return ""
 
 
 def _machine() -> str:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
+
+logger = logging.getLogger(__name__)
 
 MAX_BYTES = 4 * 2**20
 
@@ -28,7 +31,20 @@ class ProgressFile:
             return []
         end = data.rfind(b"\n") + 1
         self._pending = end
-        return [json.loads(line) for line in data[:end].splitlines()]
+        lines = []
+        for line in data[:end].splitlines():
+            try:
+                lines.append(json.loads(line))
+            except ValueError:  # cut short by a full disk
+                logger.warning("%s has a damaged line", self._path)
+        return lines
+
+    def size(self) -> int:
+        """Bytes written so far: as long as they grow the child is alive, read or not."""
+        try:
+            return self._path.stat().st_size
+        except FileNotFoundError:
+            return 0
 
     def confirm(self) -> None:
         """The lines of the last ``read`` are stored."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session
 
-from app.models import Job, JobEvent, JobStep, TrainedModel
+from app.models import Job, JobEpoch, JobEvent, TrainedModel
 from app.runtime import Runtime
 from app.services.job_runs import Claim
 
@@ -48,15 +49,37 @@ def _training(runtime: Runtime, session: Session, job: Job) -> dict[str, Any]:
         "records_root": str(storage.records),
         "checkpoint_root": str(storage.job_checkpoints(job.id) / f"{job.fence:04d}"),
         "resume_from": [str(folder) for folder in _checkpoints(session, job)],
-        "logs": str(storage.job_logs(job.id)),
+        "logs": str(storage.job_logs(job.id) / f"{job.fence:04d}"),
         "out": str(storage.attempt(job.id, job.fence) / "artifact"),
-        "reported_step": session.scalar(select(func.max(JobStep.step)).where(JobStep.job_id == job.id)),
-        "checkpoint_seconds": runtime.settings.checkpoint_seconds,
+        # Since the last epoch that is stored, not the last step: a worker may be lost between a step's line
+        # and its epoch's. A step that is reported again overwrites itself.
+        "reported_step": session.scalar(select(func.max(JobEpoch.step)).where(JobEpoch.job_id == job.id))
+        or 0,
+        # A training that is killed again and again gets further if it saves sooner each time.
+        "checkpoint_seconds": runtime.settings.checkpoint_seconds
+        / 4 ** min(3, _unsaved_attempts(session, job)),
     }
 
 
+def _unsaved_attempts(session: Session, job: Job) -> int:
+    """Attempts before this one since the last checkpoint."""
+    types = session.scalars(
+        select(JobEvent.type)
+        .where(
+            JobEvent.job_id == job.id,
+            or_(
+                JobEvent.type == "checkpoint",
+                and_(JobEvent.type == "status", JobEvent.data["status"].as_string() == "running"),
+            ),
+        )
+        .order_by(JobEvent.number.desc())
+        .limit(5)
+    ).all()
+    return max(0, len(list(takewhile(lambda kind: kind == "status", types))) - 1)
+
+
 def _checkpoints(session: Session, job: Job) -> list[Path]:
-    """Recorded checkpoints, newest first. What was written but never recorded does not count."""
+    """The folders of attempts that recorded a checkpoint, newest first; in each the newest is tried first."""
     rows = session.scalars(
         select(JobEvent.data)
         .where(
@@ -65,9 +88,9 @@ def _checkpoints(session: Session, job: Job) -> list[Path]:
             JobEvent.number > job.payload.get("forget_checkpoints_until", 0),
         )
         .order_by(JobEvent.number.desc())
-        .limit(10)
     )
-    return [folder for folder in (Path(row["folder"]) for row in rows) if folder.is_dir()]
+    roots = dict.fromkeys(Path(row["folder"]).parent for row in rows)
+    return [root for root in roots if root.is_dir()]
 
 
 def _import(runtime: Runtime, job: Job) -> dict[str, Any]:

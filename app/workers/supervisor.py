@@ -7,17 +7,20 @@ import json
 import logging
 import os
 import signal
+import statistics
 import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
 import psutil
 
-from app import child
+from app import child, failpoints
 from app.errors import (
     CrashedError,
     LoupeError,
@@ -28,7 +31,7 @@ from app.errors import (
     is_disk_full,
 )
 from app.runtime import Runtime
-from app.services import job_results, job_runs
+from app.services import job_lifecycle, job_results, job_runs
 from app.services.job_runs import Claim, ClaimLostError, Wishes
 from app.workers.progress_file import ProgressFile
 from app.workers.specs import MODULES, build_spec
@@ -37,11 +40,22 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+FULL_HINT = "Free some space where LOUPE_HOME lives, then retry the job: it goes on from its checkpoint."
+
 POLL_SECONDS = 0.2
 REPORT_SECONDS = 0.5
+LOOK_SECONDS = 1.0
+STALL_STEPS = 20
 # SIGTERM to exit must fit in 30 s; what is left is for giving the job back.
 RELEASE_SECONDS = 25.0
-CGROUP_EVENTS = Path("/sys/fs/cgroup/memory.events")
+# Where the kernel counts the processes that it killed for memory: control groups v2 and v1, the machine.
+OOM_COUNTERS = (
+    Path("/sys/fs/cgroup/memory.events"),
+    Path("/sys/fs/cgroup/memory/memory.oom_control"),
+    Path("/proc/vmstat"),
+)
+# The database does not answer, or its disk is full: either way the training can go on meanwhile.
+OUTAGES = (UnavailableError, StorageFullError)
 
 
 class Supervisor:
@@ -55,7 +69,9 @@ class Supervisor:
         self._progress = ProgressFile(self._folder / child.PROGRESS)
         self._process: subprocess.Popen[bytes] | None = None
         self._peak_bytes = 0
-        self._last_progress = self._last_report = time.monotonic()
+        self._last_progress = self._last_report = self._last_look = time.monotonic()
+        self._progress_bytes = 0
+        self._step_times: deque[float] = deque(maxlen=101)
         self._finish_sent = False
         self._release_deadline: float | None = None
         self._oom_kills = _oom_kills()
@@ -70,16 +86,19 @@ class Supervisor:
         except Exception as error:
             logger.exception("job %s: the supervisor failed", self._claim.job_id)
             self._kill()
-            problem = _as_loupe_error(error)
+            problem = _as_loupe_error(error).as_dict()
             with contextlib.suppress(ClaimLostError):
-                self._persist(lambda: job_runs.fail(self._runtime, self._claim, problem.as_dict()))
+                self._persist(lambda: self._end(problem))
         finally:
             self._kill()
             self._runtime.storage.remove(self._folder)
+            with contextlib.suppress(*OUTAGES):
+                job_lifecycle.clean_up(self._runtime, self._claim.job_id)
 
     def _start(self) -> None:
+        spec = self._persist(lambda: build_spec(self._runtime, self._claim))
         self._folder.mkdir(parents=True)
-        child.write_json(self._folder / child.SPEC, build_spec(self._runtime, self._claim))
+        child.write_json(self._folder / child.SPEC, spec)
         log = self._runtime.storage.job(self._claim.job_id) / f"process-{self._claim.attempt:04d}.log"
         with log.open("wb") as output:
             # The pipe stays open as long as this process lives: its end is how the child learns of ours.
@@ -100,46 +119,66 @@ class Supervisor:
             now = time.monotonic()
             if now - self._last_report < REPORT_SECONDS:
                 continue
-            lines = self._progress.read()
-            if lines:
-                self._last_progress = now
-            if lines or now - self._last_report >= self._runtime.settings.heartbeat_seconds:
-                self._sample_memory()
-                wishes = self._report(lines)
-                if wishes is not None and wishes.cancel:
-                    self._kill()
-                    self._persist(lambda: job_runs.cancelled(self._runtime, self._claim))
-                    self._runtime.storage.remove(self._runtime.storage.job_checkpoints(self._claim.job_id))
-                    return
-                if wishes is not None and wishes.pause and self._release_deadline is None:
-                    self._ask_to_leave()
-                if wishes is not None and wishes.stop and not self._finish_sent:
-                    self._signal(signal.SIGUSR1)
-                    self._finish_sent = True
-            if now - self._last_progress > self._runtime.settings.stall_seconds:
+            if self._progress.size() > self._progress_bytes:
+                self._progress_bytes, self._last_progress = self._progress.size(), now
+            wishes = self._exchange(now)
+            if wishes is not None and wishes.cancel:
                 self._kill()
-                limit = self._runtime.settings.stall_seconds
+                self._persist(lambda: job_runs.cancelled(self._runtime, self._claim))
+                return
+            if wishes is not None and wishes.pause and self._release_deadline is None:
+                self._ask_to_leave()
+            if wishes is not None and wishes.stop and not self._finish_sent:
+                self._signal(signal.SIGUSR1)
+                self._finish_sent = True
+            limit = self._stall_seconds()
+            if now - self._last_progress > limit:
+                self._kill()
                 self._give_up(StalledError(f"No progress for {limit:.0f} seconds."))
                 return
         self._drain()
         self._settle(self._process.returncode)
 
-    def _report(self, lines: list[dict[str, Any]]) -> Wishes | None:
-        """None while the database does not answer: the child goes on and the lines stay in their file."""
-        self._last_report = time.monotonic()
+    def _exchange(self, now: float) -> Wishes | None:
+        """Passes on new lines, or beats the lease, or at least looks what the client wishes.
+
+        None while the database does not answer: the child goes on and the lines stay in their file.
+        """
+        lines = self._progress.read()
         try:
-            wishes = job_runs.report(self._runtime, self._claim, lines)
-        except UnavailableError as error:
-            logger.warning("job %s: %s Training goes on.", self._claim.job_id, error.detail)
-            return None
+            if lines or now - self._last_report >= self._runtime.settings.heartbeat_seconds:
+                self._sample_memory()
+                self._last_report = self._last_look = time.monotonic()
+                wishes = self._report(lines)
+                self._step_times += [line["time"] for line in lines if line["kind"] == "step"]
+                return wishes
+            if now - self._last_look >= LOOK_SECONDS:
+                self._last_look = time.monotonic()
+                return job_runs.look(self._runtime, self._claim)
+        except OUTAGES as error:
+            logger.warning("job %s: %s The work goes on.", self._claim.job_id, error.detail)
+        return None
+
+    def _report(self, lines: list[dict[str, Any]]) -> Wishes:
+        has_checkpoint = any(line["kind"] == "checkpoint" for line in lines)
+        if has_checkpoint:
+            failpoints.pass_by("report.before")
+        wishes = job_runs.report(self._runtime, self._claim, lines)
+        if has_checkpoint:
+            failpoints.pass_by("report.after")
         self._progress.confirm()
         return wishes
+
+    def _stall_seconds(self) -> float:
+        """How long silence is normal: a big network's step may take minutes."""
+        steps = [after - before for before, after in pairwise(self._step_times)]
+        usual = statistics.median(steps) if steps else 0.0
+        return max(self._runtime.settings.stall_seconds, STALL_STEPS * usual)
 
     def _drain(self) -> None:
         """Stores the last lines, however long the database takes to come back."""
         while lines := self._progress.read():
-            self._persist(lambda lines=lines: job_runs.report(self._runtime, self._claim, lines))  # type: ignore[misc]
-            self._progress.confirm()
+            self._persist(lambda lines=lines: self._report(lines))  # type: ignore[misc]
 
     def _settle(self, code: int) -> None:
         """The child has ended by itself, or on our request to leave."""
@@ -150,26 +189,35 @@ class Supervisor:
             self._persist(lambda: job_runs.release(self._runtime, self._claim))
         elif code == child.ExitCode.FAILED and (self._folder / child.ERROR).exists():
             error = json.loads((self._folder / child.ERROR).read_text(encoding="utf-8"))
-            # Another attempt may end differently after a crash; a full disk waits for a person to make room.
-            is_worth_another = error["retryable"] and error["code"] != StorageFullError.code
-            end = job_runs.retry_or_fail if is_worth_another else job_runs.fail
-            self._persist(lambda: end(self._runtime, self._claim, error))
+            self._persist(lambda: self._end(error))
         elif self._release_deadline is not None:
             self._persist(lambda: job_runs.release(self._runtime, self._claim))
+        elif code == -signal.SIGKILL and not self._lacked_memory():
+            error = self._cause_of_death(code).as_dict()
+            self._persist(
+                lambda: job_runs.retry_or_fail(self._runtime, self._claim, error, is_from_outside=True)
+            )
         else:
-            self._give_up(self._cause_of_death(code))
+            end = self._cause_of_death(code).as_dict()
+            self._persist(lambda: self._end(end))
+
+    def _end(self, error: dict[str, Any]) -> None:
+        """Another attempt may end differently after a crash; a full disk waits for a person to make room."""
+        is_worth_another = error["retryable"] and error["code"] != StorageFullError.code
+        end = job_runs.retry_or_fail if is_worth_another else job_runs.fail
+        end(self._runtime, self._claim, error)
 
     def _finish(self, result: dict[str, Any]) -> None:
         match self._claim.kind:
             case "training":
                 job_results.finish_training(self._runtime, self._claim, result)
-                self._runtime.storage.remove(self._runtime.storage.job_checkpoints(self._claim.job_id))
             case "import":
                 job_runs.finish_import(self._runtime, self._claim, result)
             case "export":
                 job_runs.finish_export(self._runtime, self._claim, result)
             case _:
                 job_results.finish_evaluation(self._runtime, self._claim, result, self._folder)
+        failpoints.pass_by("finish.committed")
 
     def _give_up(self, error: LoupeError) -> None:
         self._persist(lambda: job_runs.retry_or_fail(self._runtime, self._claim, error.as_dict()))
@@ -179,7 +227,7 @@ class Supervisor:
         while True:
             try:
                 return write()
-            except UnavailableError as error:
+            except OUTAGES as error:
                 deadline = self._release_deadline
                 if self._shutdown.is_set() and deadline is not None and time.monotonic() > deadline:
                     raise ClaimLostError(self._claim.job_id) from error
@@ -199,12 +247,12 @@ class Supervisor:
     def _cause_of_death(self, code: int) -> LoupeError:
         log = f"jobs/{self._claim.job_id}/process-{self._claim.attempt:04d}.log"
         seen = f"{self._peak_bytes / 2**20:.0f} MiB"
+        if code == child.ExitCode.DISK_FULL:
+            return StorageFullError("The disk is full.", hint=FULL_HINT)
         if code >= 0:
             return CrashedError(f"The process ended with exit code {code}.", hint=f"See {log}.")
         name = signal.Signals(-code).name
-        if -code == signal.SIGKILL and (
-            _oom_kills() > self._oom_kills or self._peak_bytes > 0.8 * psutil.virtual_memory().total
-        ):
+        if -code == signal.SIGKILL and self._lacked_memory():
             return OutOfMemoryError(
                 f"The system ended the process for lack of memory; it used {seen} when last seen.",
                 hint="Use a smaller batch_size or image_size, or a machine with more memory.",
@@ -212,6 +260,10 @@ class Supervisor:
         return CrashedError(
             f"The process was ended by {name}; it used {seen} when last seen.", hint=f"See {log}."
         )
+
+    def _lacked_memory(self) -> bool:
+        """Whether the kernel has killed for memory since the start, or the process had taken nearly all."""
+        return _oom_kills() > self._oom_kills or self._peak_bytes > 0.8 * psutil.virtual_memory().total
 
     def _sample_memory(self) -> None:
         assert self._process is not None
@@ -236,15 +288,16 @@ class Supervisor:
 
 def _as_loupe_error(error: Exception) -> LoupeError:
     if is_disk_full(error):
-        return StorageFullError(str(error), hint="Free some space where LOUPE_HOME lives, then start again.")
+        return StorageFullError(str(error), hint=FULL_HINT)
     return error if isinstance(error, LoupeError) else CrashedError(f"{type(error).__name__}: {error}")
 
 
 def _oom_kills() -> int:
-    """Processes that the kernel has killed for memory in this control group."""
-    with contextlib.suppress(OSError, ValueError):
-        for line in CGROUP_EVENTS.read_text(encoding="ascii").splitlines():
-            name, _, count = line.partition(" ")
-            if name == "oom_kill":
-                return int(count)
-    return 0
+    """Processes that the kernel has killed for memory, as far as this machine shows."""
+    kills = 0
+    for counter in OOM_COUNTERS:
+        with contextlib.suppress(OSError, ValueError):
+            for line in counter.read_text(encoding="ascii").splitlines():
+                name, _, count = line.partition(" ")
+                kills += int(count) if name == "oom_kill" else 0
+    return kills

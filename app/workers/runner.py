@@ -1,0 +1,72 @@
+"""Running jobs in this worker process, at most so many at a time, whoever brought their ids."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+from app import failpoints
+from app.errors import UnavailableError
+from app.runtime import Runtime
+from app.services import job_runs
+from app.workers.identity import process_owner
+from app.workers.supervisor import Supervisor
+
+logger = logging.getLogger(__name__)
+
+
+class JobRunner:
+    """``shutdown`` is set when the worker is asked to end."""
+
+    def __init__(self, runtime: Runtime, shutdown: threading.Event, slots: int) -> None:
+        self.runtime = runtime
+        self.shutdown = shutdown
+        self._slots = threading.BoundedSemaphore(slots)
+        self._owner = process_owner()
+
+    def run(self, job_id: str) -> None:
+        """Waits for a free slot, then runs the job if nobody else has taken it."""
+        while not self._slots.acquire(timeout=0.5):
+            if self.shutdown.is_set():
+                return
+        try:
+            self._run(job_id)
+        finally:
+            self._slots.release()
+
+    def run_if_free(self, job_id: str) -> bool:
+        """Starts the job in a thread of its own; False when all slots are taken."""
+        if not self._slots.acquire(blocking=False):
+            return False
+
+        def run() -> None:
+            try:
+                self._run(job_id)
+            finally:
+                self._slots.release()
+
+        # Not a daemon: at the end the process waits until the job is given back.
+        threading.Thread(target=run, name=f"run-{job_id}").start()
+        return True
+
+    @property
+    def is_free(self) -> bool:
+        """Whether a slot is free at the moment."""
+        if self._slots.acquire(blocking=False):
+            self._slots.release()
+            return True
+        return False
+
+    def _run(self, job_id: str) -> None:
+        if self.shutdown.is_set():
+            return  # stays queued in the database, and is announced again
+        try:
+            claim = job_runs.claim(self.runtime, job_id, self._owner)
+        except UnavailableError as error:
+            logger.warning("job %s: %s It will be announced again.", job_id, error.detail)
+            return
+        if claim is None:
+            logger.info("job %s: nothing to do, it runs elsewhere or has ended", job_id)
+            return
+        failpoints.pass_by("claim.committed")
+        Supervisor(self.runtime, claim, self.shutdown).run()

@@ -1,0 +1,51 @@
+"""The way to work without Redis: a worker that idles while jobs wait takes them from the database itself.
+
+Redis only makes it quick. It may be away or frozen, or a consumer may not consume again after it came back.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+
+from app.errors import LoupeError
+from app.services import job_runs
+from app.workers.runner import JobRunner
+
+logger = logging.getLogger(__name__)
+
+ROUND_SECONDS = 3.0
+PATIENCE_SECONDS = 15.0
+
+
+class UnheardThread(threading.Thread):
+    """Runs until the runner's ``shutdown`` is set."""
+
+    def __init__(self, runner: JobRunner, queue: str) -> None:
+        super().__init__(name="unheard", daemon=True)
+        self._runner = runner
+        self._queue = queue
+        self._waiting_since: dict[str, float] = {}
+
+    def run(self) -> None:
+        while not self._runner.shutdown.wait(ROUND_SECONDS):
+            try:
+                self._round()
+            except LoupeError as error:
+                logger.warning("unheard jobs: %s", error.detail)
+            except Exception:
+                logger.exception("unheard jobs: a round failed, the next follows")
+
+    def _round(self) -> None:
+        if not self._runner.is_free:
+            self._waiting_since = {}
+            return
+        now = time.monotonic()
+        waiting = job_runs.list_waiting(self._runner.runtime, self._queue)
+        self._waiting_since = {job_id: self._waiting_since.get(job_id, now) for job_id in waiting}
+        for job_id, since in self._waiting_since.items():
+            if now - since >= PATIENCE_SECONDS:
+                if not self._runner.run_if_free(job_id):
+                    return
+                logger.warning("job %s: taken from the database, its message did not come", job_id)
