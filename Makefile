@@ -16,8 +16,9 @@ setup: $(STAMP) ## Make .venv with everything that is locked.
 
 # uv is fetched into a folder of its own where it is missing.
 $(VENV)-uv/bin/uv:
-	$(PYTHON) -m venv $(VENV)-uv
-	$(VENV)-uv/bin/pip install --quiet uv
+	@# Debian's Python may come without venv; pip can still install into a folder.
+	($(PYTHON) -m venv $(VENV)-uv && $(VENV)-uv/bin/pip install --quiet uv) \
+	  || (rm -rf $(VENV)-uv && $(PYTHON) -m pip install --quiet --target $(VENV)-uv uv)
 
 $(STAMP): requirements/dev.txt pyproject.toml $(if $(findstring $(VENV)-uv,$(UV)),$(VENV)-uv/bin/uv)
 	@test -x $(BIN)/python || $(UV) venv --quiet --python $(PYTHON) $(VENV)
