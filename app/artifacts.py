@@ -165,8 +165,11 @@ def write_artifact(folder: Path, manifest: Manifest, files: Iterable[Path]) -> A
     return Artifact(folder, checked, hashlib.sha256(data).hexdigest())
 
 
-def open_artifact(folder: Path, *, verify: bool = True) -> Artifact:
-    """Reads the manifest and, unless told not to, checks every file against it. Raises ArtifactError."""
+def open_artifact(folder: Path, *, verify: bool = True, digest: str | None = None) -> Artifact:
+    """Reads the manifest and, unless told not to, checks every file against it. Raises ArtifactError.
+
+    ``digest`` is what the artifact's must be, if it is known from elsewhere: it guards the manifest itself.
+    """
     try:
         data = (folder / MANIFEST).read_bytes()
     except OSError as error:
@@ -176,6 +179,8 @@ def open_artifact(folder: Path, *, verify: bool = True) -> Artifact:
     if missing:
         raise ArtifactError(f"{MANIFEST} does not list {' and '.join(missing)}.", hint=_HINT)
     artifact = Artifact(folder, manifest, hashlib.sha256(data).hexdigest())
+    if digest is not None and artifact.digest != digest:
+        raise ArtifactError(f"{MANIFEST} has changed since the model was registered.", hint=_HINT)
     if verify:
         artifact.verify()
     return artifact

@@ -30,6 +30,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--require-postgres", action="store_true", help="Fail instead of skip where PostgreSQL is missing."
     )
+    parser.addoption(
+        "--chaos-n", type=int, default=0, help="How often chaos tests try; 0: the few times of `make test`."
+    )
 
 
 @pytest.fixture(autouse=True)

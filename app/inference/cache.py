@@ -31,8 +31,8 @@ class ModelCache:
         self._models: OrderedDict[str, Future[Predictor]] = OrderedDict()
         self._lock = Lock()
 
-    def get(self, model_id: str, folder: Path) -> Predictor:
-        """The model's predictor, loaded from its artifact's ``folder`` if need be.
+    def get(self, model_id: str, folder: Path, *, digest: str | None = None) -> Predictor:
+        """The model's predictor, loaded from its artifact's ``folder`` if need be, which must have ``digest``.
 
         Threads that ask for a model while it is loading wait for that load; a failed load fails for all of
         them and is tried anew the next time. Raises ArtifactError.
@@ -43,7 +43,7 @@ class ModelCache:
                 future = self._models[model_id] = Future()
             self._models.move_to_end(model_id)
         if loads:
-            self._load(model_id, folder, future)
+            self._load(model_id, folder, digest, future)
         predictor = future.result()
         self._evict(keep=model_id)
         return predictor
@@ -58,10 +58,10 @@ class ModelCache:
         with self._lock:
             return tuple(model_id for model_id, future in self._models.items() if future.done())
 
-    def _load(self, model_id: str, folder: Path, future: Future[Predictor]) -> None:
+    def _load(self, model_id: str, folder: Path, digest: str | None, future: Future[Predictor]) -> None:
         try:
             predictor = Predictor(
-                open_artifact(folder), threads=self._threads, interpreters=self._interpreters
+                open_artifact(folder, digest=digest), threads=self._threads, interpreters=self._interpreters
             )
         except BaseException as error:
             with self._lock:

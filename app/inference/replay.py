@@ -41,7 +41,7 @@ def evaluate_artifact(
     ``{"evaluation": …}``. Raises ArtifactError, DatasetError, and Released when asked to leave.
     """
     reporter.stage("evaluating")
-    artifact = open_artifact(Path(spec["artifact"]))
+    artifact = open_artifact(Path(spec["artifact"]), digest=spec.get("artifact_digest"))
     dataset = load_manifest(Path(spec["dataset"]))
     items = select_items(dataset, spec["split"], spec["subset"])
     classes = artifact.manifest.labels

@@ -42,7 +42,7 @@ def predict(
     """Classifies ``pictures``. With several, a bad one is an error in its own result; a single one raises."""
     began = time.perf_counter()
     choice = _choose(runtime, product=product, job=job, model=model)
-    predictor = cache.get(choice.id, runtime.storage.absolute(choice.folder))
+    predictor = cache.get(choice.id, runtime.storage.absolute(choice.folder), digest=choice.digest)
     queue_ms = _milliseconds_since(began)
     results = []
     for picture in pictures:

@@ -51,6 +51,8 @@ def _training(runtime: Runtime, session: Session, job: Job) -> dict[str, Any]:
         "resume_from": [str(folder) for folder in _checkpoints(session, job)],
         "logs": str(storage.job_logs(job.id) / f"{job.fence:04d}"),
         "out": str(storage.attempt(job.id, job.fence) / "artifact"),
+        "weights_root": str(storage.weights),
+        "initial_model": _initial_model(runtime, session, job),
         # Since the last epoch that is stored, not the last step: a worker may be lost between a step's line
         # and its epoch's. A step that is reported again overwrites itself.
         "reported_step": session.scalar(select(func.max(JobEpoch.step)).where(JobEpoch.job_id == job.id))
@@ -59,6 +61,12 @@ def _training(runtime: Runtime, session: Session, job: Job) -> dict[str, Any]:
         "checkpoint_seconds": runtime.settings.checkpoint_seconds
         / 4 ** min(3, _unsaved_attempts(session, job)),
     }
+
+
+def _initial_model(runtime: Runtime, session: Session, job: Job) -> str | None:
+    """The folder of the model whose weights the training starts from, if it names one that exists."""
+    model = session.get(TrainedModel, (job.hyperparameters or {}).get("pretrained", ""))
+    return None if model is None else str(runtime.storage.absolute(model.folder))
 
 
 def _unsaved_attempts(session: Session, job: Job) -> int:
@@ -126,6 +134,7 @@ def _evaluation(runtime: Runtime, session: Session, job: Job) -> dict[str, Any]:
     subset = job.payload["subset"]
     return {
         "artifact": str(runtime.storage.absolute(model.folder)),
+        "artifact_digest": model.digest,
         "image_root": str(runtime.storage.images),
         "dataset": str(runtime.storage.dataset(job.dataset_id)),
         "split": str(runtime.storage.job_split(job.payload["job"])) if subset == "test" else None,

@@ -1,0 +1,127 @@
+"""Jobs in the database without what leads to them, and what a child leaves behind when it has trained."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select, text
+
+from app.artifacts import write_artifact
+from app.inference.files import FILES
+from app.models import Dataset, Job, JobEvent, Product
+from app.models.base import db_now, new_id
+from app.runtime import Runtime
+from app.services.job_states import append_event
+from tests.test_artifacts import MANIFEST_WITHOUT_FILES
+
+HYPERPARAMETERS = {"monitor": "valid_loss", "batch_size": 8, "min_accuracy": 0.0}
+EVALUATION = {"items": 3, "metrics": {"accuracy": {"value": 0.5, "low": 0.1, "high": 0.9}}}
+_numbers = itertools.count()
+
+
+def add_job(runtime: Runtime, **fields: Any) -> str:
+    """A queued training of a product of its own; returns its id."""
+    with runtime.db.write() as session:
+        number = next(_numbers)
+        product = Product(id=f"product-{number}", name="p")
+        session.add(product)
+        session.flush()
+        dataset = Dataset(id=new_id("dst"), product_id=product.id, status="ready", source="p.zip")
+        session.add(dataset)
+        session.flush()
+        values = {"kind": "training", "status": "queued", "hyperparameters": HYPERPARAMETERS, **fields}
+        job = Job(id=new_id("job"), product_id=product.id, dataset_id=dataset.id, **values)
+        session.add(job)
+        append_event(session, job, "status", status="queued")
+        return job.id
+
+
+def read_job(runtime: Runtime, job_id: str) -> Job:
+    with runtime.db.read() as session:
+        return session.get_one(Job, job_id)
+
+
+def change_job(runtime: Runtime, job_id: str, **values: Any) -> None:
+    with runtime.db.write() as session:
+        job = session.get_one(Job, job_id)
+        for name, value in values.items():
+            setattr(job, name, value)
+
+
+def expire(runtime: Runtime, job_id: str) -> None:
+    """The lease has run out by the database's clock."""
+    with runtime.db.write() as session:
+        session.get_one(Job, job_id).lease_until = session.scalar(select(db_now())) - 1
+
+
+def events(runtime: Runtime, job_id: str, event_type: str | None = None) -> list[dict[str, Any]]:
+    query = select(JobEvent).where(JobEvent.job_id == job_id).order_by(JobEvent.number)
+    with runtime.db.read() as session:
+        rows = session.scalars(query).all()
+    assert [row.number for row in rows] == list(range(1, len(rows) + 1))
+    return [row.data for row in rows if event_type in (None, row.type)]
+
+
+def dump(runtime: Runtime) -> dict[str, list[tuple[Any, ...]]]:
+    """Every row of every table that a worker writes to."""
+    tables = ("jobs", "job_events", "job_steps", "job_epochs", "models", "aliases", "evaluations", "datasets")
+    with runtime.db.read() as session:
+        return {
+            table: sorted(map(tuple, session.execute(text(f"SELECT * FROM {table}"))), key=str)
+            for table in tables
+        }
+
+
+def leave_result(folder: Path, weights: str = "w" * 64) -> dict[str, Any]:
+    """The files and the result of a finished training child, in ``folder``."""
+    sources = folder / "sources"
+    verification = folder / "verification"
+    for made in (sources, verification):
+        made.mkdir(parents=True)
+    files = [sources / "model.keras", sources / "model.tflite"]
+    for path in files:
+        path.write_bytes(b"model")
+    write_artifact(folder / "artifact", replace(MANIFEST_WITHOUT_FILES, weights_sha256=weights), files)
+    for name in FILES:
+        (verification / name).write_bytes(b"x")
+    return {
+        "artifact": str(folder / "artifact"),
+        "verification": str(verification),
+        "weights_sha256": weights,
+        "stop_reason": "completed",
+        "best": {"epoch": 2, "metric": "valid_loss", "value": 0.25},
+        "epochs_run": 3,
+        "is_exact": True,
+        "parity": {"items": 3},
+        "evaluation": EVALUATION,
+    }
+
+
+def step(number: int, epoch: int = 1) -> dict[str, Any]:
+    return {
+        "kind": "step", "time": float(number), "step": number, "epoch": epoch, "loss": 1 / number,
+        "accuracy": 0.5, "learning_rate": 0.01, "images_per_second": 10.0,
+    }  # fmt: skip
+
+
+def epoch(number: int, at_step: int, *, best: bool = True) -> dict[str, Any]:
+    return {
+        "kind": "epoch", "time": 0.0, "epoch": number, "step": at_step,
+        "train": {"loss": 0.5, "accuracy": 0.5}, "valid": {"loss": 1 / number, "accuracy": 0.5},
+        "best": best, "seconds": 1.0, "learning_rate": 0.01,
+    }  # fmt: skip
+
+
+def plan(at_step: int) -> dict[str, Any]:
+    return {
+        "kind": "plan", "time": 0.0, "epochs": 8, "steps_per_epoch": 10, "steps": 80, "step": at_step,
+    }  # fmt: skip
+
+
+def checkpoint(at_step: int, folder: str = "/nowhere") -> dict[str, Any]:
+    return {
+        "kind": "checkpoint", "time": 0.0, "step": at_step, "epoch": 1, "folder": folder, "digest": "d",
+    }  # fmt: skip
