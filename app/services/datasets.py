@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -104,17 +105,29 @@ def list_items(
 
 def get_item_image(runtime: Runtime, dataset_id: str, item_id: str) -> tuple[Path, Item]:
     """The original picture file of an item."""
-    for item in read_manifest(runtime, dataset_id).items:
-        if item.id == item_id:
-            return image_path(runtime.storage.images, item.sha256), item
-    raise NotFoundError(f"Dataset {dataset_id} has no item {item_id!r}.")
+    read_manifest(runtime, dataset_id)
+    item = _items_by_id(runtime.storage.dataset(dataset_id)).get(item_id)
+    if item is None:
+        raise NotFoundError(f"Dataset {dataset_id} has no item {item_id!r}.")
+    return image_path(runtime.storage.images, item.sha256), item
 
 
 def read_manifest(runtime: Runtime, dataset_id: str) -> DatasetManifest:
     """The manifest of a ready dataset; raises NotFoundError or ConflictError."""
     with runtime.db.read() as session:
         require_ready(require_dataset(session, dataset_id))
-    return load_manifest(runtime.storage.dataset(dataset_id))
+    return cached_manifest(runtime.storage.dataset(dataset_id))
+
+
+@lru_cache(maxsize=8)
+def cached_manifest(folder: Path) -> DatasetManifest:
+    """The manifest of a ready dataset: it never changes and can be large, so it is read once."""
+    return load_manifest(folder)
+
+
+@lru_cache(maxsize=8)
+def _items_by_id(folder: Path) -> dict[str, Item]:
+    return {item.id: item for item in cached_manifest(folder).items}
 
 
 def require_dataset(session: Session, dataset_id: str) -> Dataset:
