@@ -19,7 +19,10 @@ MAX_SOCKET_PATH = 100
 class Settings(BaseSettings):
     """The settings of one process; frozen, so that no part can change them under another."""
 
-    model_config = SettingsConfigDict(env_prefix="LOUPE_", env_file=".env", extra="ignore", frozen=True)
+    # An empty variable is an unset one: `LOUPE_API_KEY=` must not become a key that anybody can send.
+    model_config = SettingsConfigDict(
+        env_prefix="LOUPE_", env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True
+    )
 
     home: Path = Field(
         Path("~/.loupe"),
@@ -33,6 +36,11 @@ class Settings(BaseSettings):
     )
     host: str = Field(
         "127.0.0.1", description="Address the API listens on; beyond loopback an API key must be set."
+    )
+    published_host: str | None = Field(
+        None,
+        description="Address at which a container's port is published; it then decides about the API key. "
+        "Unset: LOUPE_HOST.",
     )
     port: int = Field(8000, ge=0, le=65535, description="Port the API listens on.")
     api_key: SecretStr | None = Field(

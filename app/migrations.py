@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from pathlib import Path
 
 from alembic import command
@@ -11,7 +13,9 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 
 from app.db import Database
-from app.errors import LoupeError
+from app.errors import LoupeError, UnavailableError
+
+logger = logging.getLogger(__name__)
 
 SCRIPTS = Path(__file__).resolve().parent.parent / "migrations"
 
@@ -44,3 +48,25 @@ def is_current(database: Database) -> bool:
     head = ScriptDirectory(str(SCRIPTS)).get_current_head()
     with database.read() as session:
         return MigrationContext.configure(session.connection()).get_current_revision() == head
+
+
+def is_behind(database: Database) -> bool:
+    """Whether migrations are missing. False when a newer Loupe added some: it keeps what this one uses."""
+    scripts = ScriptDirectory(str(SCRIPTS))
+    with database.read() as session:
+        current = MigrationContext.configure(session.connection()).get_current_revision()
+    known = {script.revision for script in scripts.walk_revisions()}
+    return current is None or (current in known and current != scripts.get_current_head())
+
+
+def wait_until_migrated(database: Database, *, poll_seconds: float = 2.0) -> None:
+    """Returns once the database answers and is not behind, however long somebody takes to migrate it."""
+    while True:
+        try:
+            if not is_behind(database):
+                return
+            reason = "The database must be migrated: run `loupe migrate`."
+        except UnavailableError as error:
+            reason = error.detail
+        logger.warning("%s Waiting.", reason)
+        time.sleep(poll_seconds)

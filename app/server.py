@@ -32,9 +32,10 @@ def serve(settings: Settings) -> None:
 
 def check_protected(settings: Settings) -> None:
     """Raises UnprotectedError when the address is beyond loopback and no API key is set."""
-    if settings.api_key is None and not _is_loopback(settings.host):
+    host = settings.published_host or settings.host
+    if settings.api_key is None and not _is_loopback(host):
         raise UnprotectedError(
-            f"{settings.host} can be reached by other machines, and no API key is set.",
+            f"{host} can be reached by other machines, and no API key is set.",
             hint="Set LOUPE_API_KEY to a long random text (`openssl rand -hex 32`), or listen on 127.0.0.1.",
         )
 

@@ -37,12 +37,21 @@ def settings() -> str:
     )
 
 
+# Read by docker-compose.yml alone.
+COMPOSE_VARIABLES = {
+    "POSTGRES_PASSWORD": "Password of Compose's PostgreSQL, read at its first start. Unset: a random one.",
+    "REDIS_PASSWORD": "Password of Compose's Redis. Unset: a random one.",
+}
+
+
 def env_example() -> str:
     """Every setting as a line to uncomment."""
     lines = ["# Copy to .env and uncomment what you want to change.", ""]
     for name, field in Settings.model_fields.items():
         default = "" if field.default in (None, (), PydanticUndefined) else field.default
         lines += [f"# {field.description}", f"#LOUPE_{name.upper()}={default}", ""]
+    for variable, description in COMPOSE_VARIABLES.items():
+        lines += [f"# {description}", f"#{variable}=", ""]
     return "\n".join(lines)
 
 

@@ -43,3 +43,18 @@ def test_loopback_needs_none(host: str) -> None:
 
 def test_the_key_is_not_in_the_settings_text() -> None:
     assert "s3cret" not in repr(Settings(api_key="s3cret", _env_file=None))
+
+
+def test_an_empty_variable_is_an_unset_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOUPE_API_KEY", "")
+    monkeypatch.setenv("LOUPE_PORT", "")
+    settings = Settings(host="0.0.0.0", _env_file=None)
+    assert (settings.api_key, settings.port) == (None, 8000)
+    with pytest.raises(UnprotectedError):
+        check_protected(settings)
+
+
+def test_in_a_container_the_published_address_decides_about_the_api_key() -> None:
+    check_protected(Settings(host="0.0.0.0", published_host="127.0.0.1", _env_file=None))
+    with pytest.raises(UnprotectedError, match=r"^192\.168\.1\.5 "):
+        check_protected(Settings(host="0.0.0.0", published_host="192.168.1.5", _env_file=None))

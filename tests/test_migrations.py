@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
@@ -9,7 +11,15 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
-from app.migrations import SCRIPTS, SchemaError, alembic_config, is_current, upgrade
+from app.migrations import (
+    SCRIPTS,
+    SchemaError,
+    alembic_config,
+    is_behind,
+    is_current,
+    upgrade,
+    wait_until_migrated,
+)
 from app.models import Base
 from app.runtime import Runtime
 
@@ -42,3 +52,24 @@ def test_a_database_of_a_newer_version_is_refused_with_a_hint(runtime: Runtime) 
     with pytest.raises(SchemaError) as caught:
         upgrade(runtime.db)
     assert "newer Loupe" in (caught.value.hint or "")
+
+
+def test_a_worker_waits_until_somebody_migrates(any_runtime: Runtime) -> None:
+    command.downgrade(alembic_config(any_runtime.db), "base")
+    waiting = threading.Thread(
+        target=wait_until_migrated, args=(any_runtime.db,), kwargs={"poll_seconds": 0.05}, daemon=True
+    )
+    waiting.start()
+    waiting.join(0.5)
+    assert waiting.is_alive()
+
+    upgrade(any_runtime.db)
+    waiting.join(30)
+    assert not waiting.is_alive()
+
+
+def test_an_older_worker_does_not_wait_beside_a_newer_version(any_runtime: Runtime) -> None:
+    with any_runtime.db.write() as session:
+        session.execute(text("UPDATE alembic_version SET version_num = 'f00dfeed'"))
+    assert not is_behind(any_runtime.db)
+    assert not is_current(any_runtime.db)

@@ -52,8 +52,17 @@ def worker(
     ] = "training",
     home: Home = None,
 ) -> None:
-    """Run one worker alone. It needs LOUPE_REDIS_URL, or a running `loupe up` on the same home."""
+    """Run one worker alone. It needs LOUPE_REDIS_URL, or a running `loupe up` on the same home.
+
+    It waits for a database that is not there yet, or not migrated.
+    """
     settings = _settings(home=home)
+    from app.db import Database
+    from app.migrations import wait_until_migrated
+
+    database = Database(settings.resolved_database_url)
+    wait_until_migrated(database)
+    database.dispose()
     # -P: a folder `app` where the command is run must not stand in for Loupe's.
     command = [sys.executable, "-P", "-m", "app.workers", "--queue", queue]
     os.execve(sys.executable, command, {**os.environ, "LOUPE_HOME": str(settings.home)})
