@@ -49,6 +49,11 @@ class Storage:
         """Uploads and half-written things, on the file system of the rest so that a rename is enough."""
         return self.root / "scratch"
 
+    @property
+    def weights(self) -> Path:
+        """Published weights, as `loupe weights` keeps them."""
+        return self.root / "weights"
+
     def dataset(self, dataset_id: str) -> Path:
         return self.datasets / dataset_id
 
