@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 UV := $(shell command -v uv 2>/dev/null || echo $(VENV)-uv/bin/uv)
 STAMP := $(VENV)/.locked
 
-.PHONY: help setup demo up test test-fast check check-postgres format lock docs bench clean
+.PHONY: help setup demo up test test-all test-fast check check-postgres format lock docs bench bench-networks clean
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -32,7 +32,10 @@ demo: setup ## Start Loupe, train on real pictures, show the metrics, predict. A
 up: setup ## Start Loupe in ~/.loupe.
 	$(BIN)/loupe up $(ARGS)
 
-test: setup ## Run all tests.
+test: setup ## Run the tests, without those marked slow.
+	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+test-all: setup ## Run all tests; half an hour and more.
 	$(BIN)/python -m pytest $(ARGS)
 
 test-fast: setup ## Run the tests that take seconds.
@@ -55,8 +58,12 @@ docs: setup ## Write the documents that are made from the code.
 	$(BIN)/python -m docs.generate
 
 bench: setup ## Run the benchmarks and print their tables.
-	$(BIN)/python benchmarks/training.py
-	$(BIN)/python benchmarks/serving.py
+	$(BIN)/python -m benchmarks.input
+	$(BIN)/python -m benchmarks.training
+	$(BIN)/python -m benchmarks.serving
+
+bench-networks: setup ## Time every network in training and in serving, for docs/networks.md; an hour.
+	$(BIN)/python -m benchmarks.networks
 
 LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml
 lock: ## Resolve the dependencies anew, newest versions.

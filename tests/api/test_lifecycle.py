@@ -63,7 +63,7 @@ def weights(client: TestClient, job: str) -> str:
 def test_a_training_paused_and_resumed_ends_with_the_same_weights(
     client: TestClient, runtime: Runtime
 ) -> None:
-    settings = {"epochs": 150, "augmentation": "light"}
+    settings = {"epochs": 60, "augmentation": "light"}
     undisturbed, paused = submit(client, **settings), submit(client, **settings)
     claim = job_runs.claim(runtime, undisturbed, process_owner())
     assert claim is not None
@@ -86,7 +86,7 @@ def test_a_training_paused_and_resumed_ends_with_the_same_weights(
     for one, other in itertools.zip_longest(*steps):
         assert (one["step"], one["loss"]) == (other["step"], other["loss"])
     logs = [client.get(f"/jobs/{job}/logs/training_result.log").text for job in (undisturbed, paused)]
-    assert len(logs[0].splitlines()) == len(logs[1].splitlines()) == 150
+    assert len(logs[0].splitlines()) == len(logs[1].splitlines()) == 60
 
 
 @pytest.mark.usefixtures("product")
@@ -117,7 +117,7 @@ def test_a_running_job_is_cancelled_and_leaves_nothing(client: TestClient, runti
 def test_a_failed_job_is_retried_from_its_checkpoint_or_from_the_beginning(
     client: TestClient, runtime: Runtime
 ) -> None:
-    job = submit(client, epochs=150)
+    job = submit(client, epochs=60)
     run_while(client, runtime, job, lambda: client.post(f"/jobs/{job}/pause"), after_step=9)
     with runtime.db.write() as session:
         row = session.get_one(Job, job)
@@ -130,7 +130,7 @@ def test_a_failed_job_is_retried_from_its_checkpoint_or_from_the_beginning(
     ]
     assert resumed[-1]["data"]["step"] >= 8
 
-    again = submit(client, epochs=150)
+    again = submit(client, epochs=60)
     run_while(client, runtime, again, lambda: client.post(f"/jobs/{again}/pause"), after_step=9)
     with runtime.db.write() as session:
         session.get_one(Job, again).status = "failed"
