@@ -69,12 +69,13 @@ def measure(case: str, deterministic: bool, rounds: int, pictures: int) -> dict[
     """Median core-ms a picture of each variant; in a process of its own, as determinism cannot be undone."""
     import keras
 
-    from app.networks import create_network
+    from app.networks import create_network, get_network
     from app.schemas.hyperparameters import Hyperparameters
+    from app.training.defaults import resolve_hyperparameters
     from app.training.device import set_up_device
-    from app.training.optimizer import create_optimizer
     from app.training.steps import build_train_step
     from app.training.subsets import TrainingSubset
+    from app.training.trainee import Trainee
 
     name, _, size = case.partition(":")
     side = int(size)
@@ -87,9 +88,13 @@ def measure(case: str, deterministic: bool, rounds: int, pictures: int) -> dict[
         subset = TrainingSubset(reader, np.arange(pictures))
 
         def loop(augmentation: str) -> Callable[[int], None]:
-            settings = Hyperparameters(batch_size=BATCH, augmentation=augmentation)
-            model = create_network(name, side, CLASSES)
-            step = build_train_step(model, create_optimizer(settings, model), settings)
+            settings = resolve_hyperparameters(
+                Hyperparameters(batch_size=BATCH, augmentation=augmentation),
+                get_network(name),
+                pretrained="none",
+                train_items=pictures,
+            )
+            step = build_train_step(Trainee(create_network(name, side, CLASSES), settings), settings)
 
             def run(epoch: int) -> None:
                 for batch in subset.read_epoch(epoch, settings, weights):

@@ -12,6 +12,9 @@ ImageSize = Annotated[
 ]
 
 
+Pretrained = Annotated[str, Field(pattern=r"^(imagenet|none|mdl_[0-9a-z]+)$")]
+
+
 class EarlyStopping(BaseModel):
     """End the training when the validation metric has not improved for a while."""
 
@@ -33,17 +36,50 @@ def _early_stopping(value: Any) -> Any:
 
 
 class Hyperparameters(BaseModel):
-    """Every setting of a training run, with its default. A job stores and returns all of them, resolved."""
+    """Every setting of a training run, with its default. A job stores and returns all of them, resolved.
+
+    Where the default is null, the best value depends on the network, the number of pictures, or the weights
+    that training starts from.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    epochs: int = Field(30, ge=1, le=10_000, description="Passes over the train split.")
+    pretrained: Pretrained | None = Field(
+        None,
+        description="Weights to start from: imagenet, none, or the id of a model of the same product and "
+        "network; null takes imagenet where those weights are on the server, else none.",
+    )
+    epochs: int | None = Field(
+        None,
+        ge=1,
+        le=10_000,
+        description="Passes over the train split; null decides by the number of pictures.",
+    )
+    freeze_epochs: int | None = Field(
+        None,
+        ge=0,
+        le=10_000,
+        description="Epochs at the start in which only the new classifier learns; null decides by the start.",
+    )
     batch_size: int = Field(32, ge=1, le=4096, description="Pictures in one training step.")
     image_size: ImageSize | None = Field(
         None, description="Input size in pixels; null takes the network's own."
     )
     optimizer: Literal["adamw", "adam", "sgd", "rmsprop"] = Field("adamw", description="Update rule.")
-    learning_rate: float = Field(1e-3, gt=0, le=10, description="Peak learning rate.")
+    learning_rate: float | None = Field(
+        None, gt=0, le=10, description="Peak learning rate, of the classifier; null decides by the start."
+    )
+    backbone_learning_rate_factor: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="The backbone's learning rate as a part of the classifier's; null decides by the start.",
+    )
+    batch_norm: Literal["updated", "frozen"] | None = Field(
+        None,
+        description="Whether BatchNorm takes the statistics of each batch and updates its own, or keeps and "
+        "uses those of the weights it started from; null decides by the start.",
+    )
     learning_rate_schedule: Literal["constant", "cosine", "step", "exponential"] = Field(
         "cosine", description="How the rate falls after warm-up."
     )
@@ -105,12 +141,33 @@ class Hyperparameters(BaseModel):
                 raise ValueError("image_size must lie between 8 and 2048 pixels")
         return self
 
+    @model_validator(mode="after")
+    def _check_freezing(self) -> Self:
+        if self.epochs and self.freeze_epochs and self.freeze_epochs > self.epochs:
+            raise ValueError(f"freeze_epochs is {self.freeze_epochs}, more than the {self.epochs} epochs")
+        if self.pretrained == "none" and (self.freeze_epochs or self.batch_norm == "frozen"):
+            raise ValueError("freeze_epochs and batch_norm frozen need pretrained weights")
+        return self
+
     @property
     def image_sides(self) -> tuple[int, int] | None:
         """(height, width) in pixels, or None while it is not resolved."""
         if self.image_size is None:
             return None
         return (self.image_size, self.image_size) if isinstance(self.image_size, int) else self.image_size
+
+
+class ResolvedHyperparameters(Hyperparameters):
+    """The settings with a value for each default that depends on something; see app/training/defaults.py."""
+
+    pretrained: Pretrained
+    epochs: int
+    freeze_epochs: int
+    image_size: ImageSize
+    learning_rate: float
+    backbone_learning_rate_factor: float
+    batch_norm: Literal["updated", "frozen"]
+    dropout: float
 
 
 Share = Annotated[float, Field(ge=0)]

@@ -32,7 +32,9 @@ class JobCreate(Request):
         None, description="Id of a ready dataset of the product; the newest if not given."
     )
     network: str | None = Field(
-        None, description="Name of a network, see `GET /networks`; the product's default if not given."
+        None,
+        description="Name of a network, see `GET /networks`; the product's default if not given, else "
+        "efficientnet_lite0 where its ImageNet weights are on the server, else mobilenet_v2.",
     )
     hyperparameters: Hyperparameters = Field(default_factory=Hyperparameters)
     split: SplitSettings = Field(default_factory=SplitSettings)

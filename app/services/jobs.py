@@ -3,59 +3,65 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from contextlib import ExitStack
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app import failpoints
 from app.child import write_json
-from app.datasets.manifest import DatasetManifest, Split, load_manifest
+from app.datasets.manifest import Split
 from app.datasets.split import split_dataset
-from app.errors import ConflictError, FieldError, ImageSizeError, InvalidRequestError, NotFoundError
+from app.errors import ConflictError, FieldError, InvalidRequestError, NotFoundError
 from app.models import Dataset, Job, Product, TrainedModel
 from app.models.base import db_now, new_id
-from app.networks.registry import get_network
 from app.runtime import Runtime
 from app.schemas import job as schemas
 from app.schemas.common import Page, problem_from_error
-from app.schemas.hyperparameters import Hyperparameters
-from app.services.datasets import require_dataset, require_ready
+from app.services import job_defaults
+from app.services.datasets import cached_manifest, require_dataset, require_ready
 from app.services.idempotency import Answer, IdempotentRequest, recall, remember
 from app.services.job_states import append_event
 from app.services.pages import fetch_page
 from app.services.products import require_product
-
-DEFAULT_NETWORK = "mobilenet_v2"
 
 
 def create_job(
     runtime: Runtime, request: schemas.JobCreate, idempotent: IdempotentRequest | None = None
 ) -> Answer:
     """Stores a training as a queued job and announces it. The job exists once this returns."""
-    with runtime.db.write() as session:
+    with runtime.db.read() as session:
         if (before := recall(session, idempotent)) is not None:
             return before
+        # Planned before the transaction that writes: dividing a large dataset takes a while.
         plan, splits = _plan(runtime, session, request)
-        job = Job(
-            id=new_id("job"),
-            kind="training",
-            product_id=plan.product,
-            dataset_id=plan.dataset.id,
-            status="queued",
-            dispatched_at=db_now(),
-            network=plan.network,
-            hyperparameters=plan.hyperparameters,
-            split=plan.split,
-            annotations=request.metadata,
-        )
-        session.add(job)
-        append_event(session, job, "status", status="queued")
-        session.flush()
-        runtime.storage.job(job.id).mkdir(parents=True)
-        write_json(runtime.storage.job_split(job.id), splits)
-        answer = Answer(to_schema(session, job).model_dump(mode="json"), f"/jobs/{job.id}")
-        remember(session, idempotent, 201, answer)
+    job_id = new_id("job")
+    folder = runtime.storage.job(job_id)
+    with ExitStack() as undo:
+        undo.callback(runtime.storage.remove, folder)
+        folder.mkdir(parents=True)
+        write_json(runtime.storage.job_split(job_id), splits)
+        with runtime.db.write() as session:
+            if (before := recall(session, idempotent)) is not None:
+                return before
+            job = Job(
+                id=job_id,
+                kind="training",
+                product_id=plan.product,
+                dataset_id=plan.dataset.id,
+                status="queued",
+                dispatched_at=db_now(),
+                network=plan.network,
+                hyperparameters=plan.hyperparameters,
+                split=plan.split,
+                annotations=request.metadata,
+            )
+            session.add(job)
+            append_event(session, job, "status", status="queued")
+            session.flush()
+            answer = Answer(to_schema(session, job).model_dump(mode="json"), f"/jobs/{job.id}")
+            remember(session, idempotent, 201, answer)
+        undo.pop_all()
     failpoints.pass_by("submit.committed")
     runtime.queue.enqueue(job.id, job.kind)
     return answer
@@ -140,15 +146,18 @@ def _plan(
 ) -> tuple[schemas.JobPlan, dict[str, Split]]:
     product = require_product(session, request.product)
     dataset = _choose_dataset(session, product, request.dataset)
-    manifest = load_manifest(runtime.storage.dataset(dataset.id))
-    resolved = _resolve(request, product, manifest)
-    seed = request.split.seed if request.split.seed is not None else resolved.seed
+    manifest = cached_manifest(runtime.storage.dataset(dataset.id))
+    network = job_defaults.choose_network(request.network, product, runtime.storage)
+    seed = request.split.seed if request.split.seed is not None else request.hyperparameters.seed
     splits = dict(split_dataset(manifest, request.split, seed))
     counts = Counter(splits.values())
+    resolved = job_defaults.resolve(
+        request.hyperparameters, network, product, manifest, counts["train"], session, runtime.storage
+    )
     plan = schemas.JobPlan(
         product=product.id,
         dataset=schemas.JobDataset(id=dataset.id, digest=dataset.digest),
-        network=get_network(request.network or product.default_network or DEFAULT_NETWORK).name,
+        network=network.name,
         hyperparameters=resolved.model_dump(mode="json"),
         split={
             **request.split.model_dump(mode="json"),
@@ -177,37 +186,3 @@ def _choose_dataset(session: Session, product: Product, dataset_id: str | None) 
             hint=f"Import pictures first: `POST /products/{product.id}/datasets`.",
         )
     return require_ready(newest)
-
-
-def _resolve(request: schemas.JobCreate, product: Product, manifest: DatasetManifest) -> Hyperparameters:
-    """Every setting that was left to the defaults gets its value."""
-    network = get_network(request.network or product.default_network or DEFAULT_NETWORK)
-    given = request.hyperparameters
-    changes: dict[str, Any] = {}
-    if given.image_size is None:
-        changes["image_size"] = network.image_size
-    elif given.image_sides is not None:
-        height, width = given.image_sides
-        if min(height, width) < network.min_image_size:
-            raise ImageSizeError(
-                f"{network.name} needs at least {network.min_image_size} × {network.min_image_size} pixels, "
-                f"got {height} × {width}.",
-                hint=f"Its usual size is {network.image_size}.",
-                errors=(FieldError("/hyperparameters/image_size", f"at least {network.min_image_size}"),),
-            )
-        changes["image_size"] = height if height == width else (height, width)
-    if given.dropout is None:
-        changes["dropout"] = network.dropout
-    if given.min_accuracy is None:
-        changes["min_accuracy"] = product.min_accuracy or 0.0
-    if isinstance(given.class_weights, dict):
-        unknown = sorted(set(given.class_weights) - set(manifest.classes))
-        if unknown:
-            raise InvalidRequestError(
-                f"class_weights names classes that the dataset does not have: {', '.join(unknown)}.",
-                hint=f"Its classes: {', '.join(manifest.classes)}.",
-                errors=tuple(
-                    FieldError(f"/hyperparameters/class_weights/{name}", "no such class") for name in unknown
-                ),
-            )
-    return given.model_copy(update=changes)

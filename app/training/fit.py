@@ -14,15 +14,15 @@ import numpy as np
 from app import failpoints
 from app.child import Released, Reporter, StopSignal
 from app.errors import NotFiniteError
-from app.schemas.hyperparameters import Hyperparameters
+from app.schemas.hyperparameters import ResolvedHyperparameters
 from app.training.checkpoints import Checkpoint, CheckpointStore
 from app.training.data_order import count_steps
 from app.training.logs import StepRecord, TrainingLogs
-from app.training.optimizer import create_optimizer
 from app.training.schedule import LearningRateSchedule
 from app.training.selection import BestEpoch, EarlyStoppingCounter
 from app.training.steps import build_evaluation_step, build_train_step
 from app.training.subsets import Subset, TrainingSubset
+from app.training.trainee import Trainee
 
 Array = np.ndarray[Any, Any]
 StopReason = Literal["completed", "early_stopped", "stopped_by_user"]
@@ -60,7 +60,7 @@ class Fit:
     def __init__(
         self,
         model: keras.Model,
-        settings: Hyperparameters,
+        settings: ResolvedHyperparameters,
         train: TrainingSubset,
         valid: Subset,
         class_weights: Array,
@@ -84,10 +84,11 @@ class Fit:
             warmup_epochs=settings.warmup_epochs,
             decay_epochs=settings.decay_epochs,
             decay_rate=settings.decay_rate,
+            freeze_epochs=settings.freeze_epochs,
         )
-        is_half = model.dtype_policy.compute_dtype == "float16"
-        self.optimizer = create_optimizer(settings, model, scale_loss=is_half)
-        self._train_step = build_train_step(model, self.optimizer, settings)
+        self.trainee = Trainee(model, settings)
+        self._frozen_step = build_train_step(self.trainee, settings, is_frozen=True)
+        self._train_step = build_train_step(self.trainee, settings)
         self._evaluation_step = build_evaluation_step(model)
         self.position = Position()
         self.best = BestEpoch(settings.monitor)
@@ -140,7 +141,7 @@ class Fit:
 
     def _variables(self) -> dict[str, Sequence[Any]]:
         # model.variables and not model.weights: the states of dropout's random generators belong to it.
-        return {"model": self.model.variables, "optimizer": self.optimizer.variables}
+        return {"model": self.model.variables, "optimizer": self.trainee.optimizer_variables}
 
     def _checkpoint(self) -> None:
         state = {
@@ -191,9 +192,8 @@ class Fit:
     def _run_step(self, batch: Any, logs: TrainingLogs) -> None:
         at, items = self.position, len(batch.labels)
         rate = self.rate_at(at.step + 1)
-        totals = self._train_step(
-            batch.images, batch.labels, batch.weights, batch.parameters, np.float32(rate)
-        )
+        train_step = self._frozen_step if at.epoch <= self.settings.freeze_epochs else self._train_step
+        totals = train_step(batch.images, batch.labels, batch.weights, batch.parameters, np.float32(rate))
         loss, correct = (float(total) for total in totals.numpy())
         if not math.isfinite(loss):
             raise _not_finite("training", at.step + 1, at.epoch, rate)

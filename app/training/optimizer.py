@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 
-from app.schemas.hyperparameters import Hyperparameters
+from app.schemas.hyperparameters import ResolvedHyperparameters
 
 
-def create_optimizer(settings: Hyperparameters, model: keras.Model, *, scale_loss: bool = False) -> Any:
-    """The optimizer named by the settings, its slots made for the model's trainable variables.
+def create_optimizer(
+    settings: ResolvedHyperparameters, variables: Sequence[Any], *, scale_loss: bool = False
+) -> Any:
+    """The optimizer named by the settings, its slots made for these trainable variables.
 
     Weight decay is decoupled for every rule (Loshchilov and Hutter, arXiv 1711.05101) and spares vectors:
     biases and BatchNorm's gamma and beta. ``scale_loss`` guards 16-bit gradients against underflow.
     The rate is set before each step, so the one given here is never used.
     """
     optimizer = _RULES[settings.optimizer](settings)
-    vectors = [variable for variable in model.trainable_variables if len(variable.shape) <= 1]
+    vectors = [variable for variable in variables if len(variable.shape) <= 1]
     if settings.weight_decay and vectors:
         optimizer.exclude_from_weight_decay(var_list=vectors)
     if scale_loss:
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
-    optimizer.build(model.trainable_variables)
+    optimizer.build(variables)
     return optimizer
 
 
-def _decay(settings: Hyperparameters) -> float | None:
+def _decay(settings: ResolvedHyperparameters) -> float | None:
     return settings.weight_decay or None
 
 

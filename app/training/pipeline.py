@@ -24,10 +24,13 @@ from app.errors import OutOfMemoryError
 from app.images import RESIZE_RULE
 from app.networks import get_network
 from app.networks.create import create_network
+from app.schemas.hyperparameters import ResolvedHyperparameters
 from app.training.checkpoints import CheckpointStore
+from app.training.defaults import resolve_hyperparameters
 from app.training.device import Device, library_versions, set_up_device
 from app.training.export import build_inference_model, predict_subset, save_model
 from app.training.fit import Fit, read_values
+from app.training.initial_weights import InitialWeights, find_initial_weights
 from app.training.logs import TEST_LOG, TrainingLogs
 from app.training.resume import resume
 from app.training.spec import Identity, TrainingSpec, load_split, parse_spec
@@ -42,6 +45,8 @@ class Run:
     """What the stages share. ``split``: positions of each split's items in manifest and records."""
 
     spec: TrainingSpec
+    settings: ResolvedHyperparameters
+    initial_weights: InitialWeights
     folder: Path
     reporter: Reporter
     stop: StopSignal
@@ -81,6 +86,14 @@ def _prepare(spec: TrainingSpec, folder: Path, reporter: Reporter, stop: StopSig
     reporter.emit("device", device=device.kind, name=device.name)
     manifest = load_manifest(spec.dataset)
     split = load_split(spec.split, manifest)
+    initial = find_initial_weights(spec, manifest.classes)
+    settings = resolve_hyperparameters(
+        spec.hyperparameters,
+        get_network(spec.network),
+        pretrained=initial.start,
+        train_items=len(split["train"]),
+        keeps_head=initial.keeps_head,
+    )
 
     def report(done: int, total: int) -> None:
         _leave_if_asked(stop)
@@ -89,18 +102,21 @@ def _prepare(spec: TrainingSpec, folder: Path, reporter: Reporter, stop: StopSig
     throttled = _throttle(lambda done, total: reporter.emit("progress", done=done, total=total))
     failpoints.pass_by("records.writing")
     records = ensure_records(manifest, spec.image_root, spec.image_size, spec.records_root, progress=report)
-    identity = Identity.of(spec, manifest, split)
-    return Run(spec, folder, reporter, stop, device, manifest, split, RecordReader(records), identity)
+    identity = Identity.of(spec, settings, manifest, split, initial.digest)
+    reader = RecordReader(records)
+    return Run(spec, settings, initial, folder, reporter, stop, device, manifest, split, reader, identity)
 
 
 def _train(run: Run) -> Fit:
-    spec, settings, reporter = run.spec, run.spec.hyperparameters, run.reporter
+    spec, settings, reporter = run.spec, run.settings, run.reporter
     reporter.stage("training")
     # Imports may draw from the global generator: create_network comes from its own module, imported by now.
     keras.utils.set_random_seed(settings.seed)
     train = TrainingSubset(run.reader, np.array(run.split["train"]))
+    model = create_network(spec.network, spec.image_size, len(run.manifest.classes), dropout=settings.dropout)
+    run.initial_weights.load_into(model)
     fit = Fit(
-        create_network(spec.network, spec.image_size, len(run.manifest.classes), dropout=settings.dropout),
+        model,
         settings,
         train,
         run.subset("valid"),
@@ -151,7 +167,7 @@ def _export(run: Run, fit: Fit, model: keras.Model, folder: Path) -> Manifest:
     files = [folder / KERAS_MODEL, folder / LITERT_MODEL]
     save_model(model, *files)
     assert fit.best.epoch is not None
-    settings = run.spec.hyperparameters
+    settings = run.settings
     manifest = Manifest(
         network=get_network(run.spec.network).name,
         image_size=run.spec.image_size,

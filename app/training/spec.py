@@ -15,7 +15,7 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 from app.datasets.manifest import DatasetManifest
 from app.errors import DatasetError, InvalidRequestError
 from app.networks import get_network
-from app.schemas.hyperparameters import Hyperparameters
+from app.schemas.hyperparameters import Hyperparameters, ResolvedHyperparameters
 
 
 @checked_dataclass(frozen=True, config=ConfigDict(extra="ignore"))
@@ -26,7 +26,8 @@ class TrainingSpec:
     ``records_root``: where records are cached. ``checkpoint_root``: a folder of this attempt alone.
     ``resume_from``: checkpoints of earlier attempts or the folders that hold them, the newest attempt first.
     ``reported_step``: the last step that the caller knows of; a resume reports those after it again.
-    ``logs``, ``out``: where the log files and the artifact go.
+    ``weights_root``: where published weights are kept. ``initial_model``: artifact of the model that
+    ``pretrained`` names. ``logs``, ``out``: where the log files and the artifact go.
     """
 
     job_id: str
@@ -40,6 +41,8 @@ class TrainingSpec:
     checkpoint_root: Path
     logs: Path
     out: Path
+    weights_root: Path = Path("weights")
+    initial_model: Path | None = None
     resume_from: tuple[Path, ...] = ()
     reported_step: int | None = None
     checkpoint_seconds: float = 60.0
@@ -89,12 +92,21 @@ class Identity:
     classes: tuple[str, ...]
 
     @classmethod
-    def of(cls, spec: TrainingSpec, manifest: DatasetManifest, split: Mapping[str, list[int]]) -> Identity:
+    def of(
+        cls,
+        spec: TrainingSpec,
+        settings: ResolvedHyperparameters,
+        manifest: DatasetManifest,
+        split: Mapping[str, list[int]],
+        initial_weights: str | None,
+    ) -> Identity:
+        """``initial_weights``: their digest; None when they are drawn from the seed."""
         configuration = {
             "network": get_network(spec.network).name,
             "image_size": spec.image_size,
             # No part of the training itself; a retry may judge the same weights by another gate.
-            "hyperparameters": spec.hyperparameters.model_dump(mode="json", exclude={"min_accuracy"}),
+            "hyperparameters": settings.model_dump(mode="json", exclude={"min_accuracy"}),
+            "initial_weights": initial_weights,
         }
         membership = {name: [manifest.items[p].id for p in members] for name, members in split.items()}
         return cls(_digest(configuration), manifest.digest, _digest(membership), manifest.classes)

@@ -8,19 +8,24 @@ from typing import Any, cast
 import keras
 import tensorflow as tf
 
-from app.schemas.hyperparameters import Hyperparameters
+from app.schemas.hyperparameters import ResolvedHyperparameters
 from app.training.augmentation import PARAMETERS, augment
+from app.training.trainee import Trainee
 
 Step = Callable[..., Any]
 
 
-def build_train_step(model: keras.Model, optimizer: Any, settings: Hyperparameters) -> Step:
+def build_train_step(trainee: Trainee, settings: ResolvedHyperparameters, *, is_frozen: bool = False) -> Step:
     """step(images uint8 (n, h, w, 3), labels int32 (n,), weights float32 (n,), parameters, learning rate).
 
     Minimises the mean over the batch of weight x cross-entropy, labels smoothed as set. Returns float32 (2,):
     the sum of those losses and the number of pictures classified right, both before the update.
+    With ``is_frozen`` only the classifier learns, on features as they will be when the network is used.
     """
-    height, width = model.input_shape[1:3]
+    height, width = trainee.model.input_shape[1:3]
+    head, backbone = trainee.head, trainee.backbone
+    head_optimizer, backbone_optimizer = trainee.head_optimizer, trainee.backbone_optimizer
+    factor = settings.backbone_learning_rate_factor
 
     # The batch size stays open: a second trace costs seconds in a deep network, a fixed size gains nothing.
     @tf.function(
@@ -35,13 +40,24 @@ def build_train_step(model: keras.Model, optimizer: Any, settings: Hyperparamete
     )
     def step(images, labels, weights, parameters, learning_rate):  # type: ignore[no-untyped-def]
         pictures = augment(tf.cast(images, tf.float32), parameters, strength=settings.augmentation)
+        # Only the backbone computes in 16 bits, so only its gradients need it; its optimizer takes it out.
+        scale = 1.0 if is_frozen else backbone_optimizer.scale_loss(1.0)
+        if is_frozen:
+            pictures = backbone(pictures, training=False)
         with tf.GradientTape() as tape:
-            logits = tf.cast(model(pictures, training=True), tf.float32)
+            if not is_frozen:
+                # Without training, BatchNorm uses its own statistics; gamma and beta still get gradients.
+                pictures = backbone(pictures, training=settings.batch_norm == "updated")
+            logits = tf.cast(head(pictures, training=True), tf.float32)
             losses = weights * cross_entropy(labels, logits, label_smoothing=settings.label_smoothing)
-            loss = optimizer.scale_loss(tf.reduce_mean(losses))
-        gradients = tape.gradient(loss, model.trainable_variables)
-        optimizer.learning_rate.assign(learning_rate)
-        optimizer.apply(gradients, model.trainable_variables)
+            loss = tf.reduce_mean(losses) * scale
+        variables = [head.trainable_variables, [] if is_frozen else backbone.trainable_variables]
+        head_gradients, backbone_gradients = tape.gradient(loss, variables)
+        head_optimizer.learning_rate.assign(learning_rate)
+        head_optimizer.apply([gradient / scale for gradient in head_gradients], head.trainable_variables)
+        if not is_frozen:
+            backbone_optimizer.learning_rate.assign(learning_rate * factor)
+            backbone_optimizer.apply(backbone_gradients, backbone.trainable_variables)
         return tf.stack([tf.reduce_sum(losses), count_correct(labels, logits)])
 
     return cast("Step", step)

@@ -118,7 +118,7 @@ def test_a_dry_run_resolves_everything_and_starts_nothing(trained: Trained) -> N
     before = trained.client.get("/jobs").json()
     plan = trained.client.post("/jobs?dry_run=true", json={"product": "squares"})
     assert plan.status_code == 200
-    assert plan.json()["network"] == "mobilenet_v2"
+    assert plan.json()["network"] == "efficientnet_lite0"
     assert plan.json()["hyperparameters"]["image_size"] == 224
     assert trained.client.get("/jobs").json() == before
 

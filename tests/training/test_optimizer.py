@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from app.schemas.hyperparameters import Hyperparameters
 from app.training.optimizer import create_optimizer
+from tests.training.settings import make_settings
 
 RULES = ("adamw", "adam", "sgd", "rmsprop")
 
@@ -25,8 +25,8 @@ def make_model() -> Any:
 @pytest.mark.parametrize("rule", RULES)
 def test_weight_decay_is_decoupled_and_spares_biases_and_batch_norm(rule: str) -> None:
     model = make_model()
-    settings = Hyperparameters(optimizer=rule, weight_decay=0.5, learning_rate=0.1)  # type: ignore[arg-type]
-    optimizer = create_optimizer(settings, model)
+    settings = make_settings(optimizer=rule, weight_decay=0.5, learning_rate=0.1)
+    optimizer = create_optimizer(settings, model.trainable_variables)
     zero = [tf.zeros(variable.shape) for variable in model.trainable_variables]
     optimizer.apply(zero, model.trainable_variables)
     for variable in model.trainable_variables:
@@ -37,7 +37,7 @@ def test_weight_decay_is_decoupled_and_spares_biases_and_batch_norm(rule: str) -
 @pytest.mark.parametrize("rule", RULES)
 def test_every_rule_goes_down_the_gradient_and_has_its_slots_from_the_start(rule: str) -> None:
     model = make_model()
-    optimizer = create_optimizer(Hyperparameters(optimizer=rule, weight_decay=0), model)  # type: ignore[arg-type]
+    optimizer = create_optimizer(make_settings(optimizer=rule, weight_decay=0), model.trainable_variables)
     slots = len(optimizer.variables)
     optimizer.apply([tf.ones(v.shape) for v in model.trainable_variables], model.trainable_variables)
     assert all((variable.numpy() < 1).all() for variable in model.trainable_variables)
@@ -45,11 +45,11 @@ def test_every_rule_goes_down_the_gradient_and_has_its_slots_from_the_start(rule
 
 
 def test_a_scaled_loss_gives_the_same_update() -> None:
-    settings = Hyperparameters(optimizer="sgd", momentum=0, weight_decay=0, learning_rate=0.5)
+    settings = make_settings(optimizer="sgd", momentum=0, weight_decay=0, learning_rate=0.5)
     updated = []
     for scale_loss in (False, True):
         model = make_model()
-        optimizer = create_optimizer(settings, model, scale_loss=scale_loss)
+        optimizer = create_optimizer(settings, model.trainable_variables, scale_loss=scale_loss)
         optimizer.learning_rate.assign(0.25)
         scale = float(optimizer.scale_loss(tf.constant(1.0)))
         assert (scale > 1) == scale_loss

@@ -4,10 +4,10 @@ import keras
 import numpy as np
 import pytest
 
-from app.schemas.hyperparameters import Hyperparameters
 from app.training.augmentation import PARAMETERS
-from app.training.optimizer import create_optimizer
 from app.training.steps import build_evaluation_step, build_train_step, cross_entropy
+from app.training.trainee import Trainee
+from tests.training.settings import make_settings
 
 RANDOM = np.random.default_rng(0)
 LABELS = np.array([0, 2, 1, 2, 0], np.int32)
@@ -28,6 +28,7 @@ def test_smoothed_labels_share_their_mass_over_all_classes() -> None:
 def make_model() -> Any:
     image = keras.Input((4, 4, 3))
     x = keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(1 / 255)(image))
+    x = keras.layers.Dropout(0, name="head_dropout")(x)
     return keras.Model(image, keras.layers.Dense(3, name="logits")(x))
 
 
@@ -45,9 +46,9 @@ def test_evaluation_sums_plain_losses_and_counts_right_answers(images: np.ndarra
 
 
 def test_a_training_step_descends_the_weighted_mean_loss_at_the_rate_given(images: np.ndarray) -> None:
-    settings = Hyperparameters(optimizer="sgd", momentum=0, weight_decay=0, augmentation="none")
+    settings = make_settings(optimizer="sgd", momentum=0, weight_decay=0, augmentation="none")
     model = make_model()
-    step = build_train_step(model, create_optimizer(settings, model), settings)
+    step = build_train_step(Trainee(model, settings), settings)
     weights = np.array([1, 2, 0, 1, 0.5], np.float32)
     before = model.get_layer("logits").bias.numpy()
     losses = log_softmax(model(images.astype(np.float32)).numpy())
@@ -58,9 +59,9 @@ def test_a_training_step_descends_the_weighted_mean_loss_at_the_rate_given(image
 
 
 def test_batches_of_any_size_share_one_graph(images: np.ndarray) -> None:
-    settings = Hyperparameters()
+    settings = make_settings()
     model = make_model()
-    step = build_train_step(model, create_optimizer(settings, model), settings)
+    step = build_train_step(Trainee(model, settings), settings)
     for size in (5, 4, 1):
         step(
             images[:size],

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import os
-import shutil
 import tempfile
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from app.errors import WeightsError
 from app.networks.pretrained.sources import PublishedWeights, get_published
@@ -19,6 +20,14 @@ from app.networks.registry import get_network
 
 if TYPE_CHECKING:
     import keras
+
+_BLOCK_BYTES = 2**18
+
+
+class SupportsRead(Protocol):
+    """A file, or an answer over HTTP."""
+
+    def read(self, size: int, /) -> bytes: ...
 
 
 def require_published(name: str, folder: Path) -> tuple[PublishedWeights, Path]:
@@ -42,20 +51,31 @@ def require_published(name: str, folder: Path) -> tuple[PublishedWeights, Path]:
 
 
 def verify(weights: PublishedWeights, path: Path) -> str:
-    """The file's SHA-256. Raises WeightsError when it is not the published one."""
+    """The file's SHA-256. Raises WeightsError when it is not the published one.
+
+    Where the publisher tells no digest, the one written down when the file came counts.
+    """
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if not digest.startswith(weights.sha256):
+    note = _digest_note(path)
+    expected = weights.sha256 or (note.read_text(encoding="utf-8").split()[0] if note.is_file() else "")
+    if not digest.startswith(expected):
         raise WeightsError(
-            f"{path} is not the file that was published: its SHA-256 is {digest}, not {weights.sha256}…",
+            f"{path} is not the file that was published: its SHA-256 is {digest}, not {expected}…",
             hint="Remove it and get it again.",
         )
     return digest
 
 
-def download(weights: PublishedWeights, folder: Path, timeout_seconds: float = 60) -> Path:
+def download(
+    weights: PublishedWeights,
+    folder: Path,
+    timeout_seconds: float = 60,
+    progress: Callable[[int, int | None], None] | None = None,
+) -> Path:
     """Fetch the file into ``folder``, verified before it appears there; one that is there already is kept.
 
+    ``progress`` is told the bytes that came and how many there are, None where the server does not say.
     Raises WeightsError when the network cannot be reached, with what to bring and where to put it.
     """
     path = weights.locate(folder)
@@ -67,27 +87,61 @@ def download(weights: PublishedWeights, folder: Path, timeout_seconds: float = 6
     if path is not None:
         verify(weights, path)
         return path
+    try:
+        with urllib.request.urlopen(weights.location, timeout=timeout_seconds) as answer:
+            total = int(answer.headers["Content-Length"]) if answer.headers["Content-Length"] else None
+            return _keep(weights, folder, answer, total, progress)
+    except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()
+        raise WeightsError(
+            f"{weights.location} cannot be reached: {error}",
+            hint=f"Download it on another machine and put it at {folder / weights.file_name}.",
+        ) from error
+
+
+def install(weights: PublishedWeights, source: Path, folder: Path) -> Path:
+    """Copy a file that was brought here into ``folder``, verified before it appears there.
+
+    Raises WeightsError when it is not the published file.
+    """
+    verify(weights, source)
+    with source.open("rb") as file:
+        return _keep(weights, folder, file, source.stat().st_size)
+
+
+def _keep(
+    weights: PublishedWeights,
+    folder: Path,
+    source: SupportsRead,
+    total: int | None,
+    progress: Callable[[int, int | None], None] | None = None,
+) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / weights.file_name
     with tempfile.NamedTemporaryFile(dir=folder, prefix=".download-", delete=False) as file:
         aside = Path(file.name)
         try:
-            with urllib.request.urlopen(weights.location, timeout=timeout_seconds) as answer:
-                shutil.copyfileobj(answer, file)
+            while block := source.read(_BLOCK_BYTES):
+                file.write(block)
+                if progress is not None:
+                    progress(file.tell(), total)
+            if total is not None and file.tell() != total:
+                raise ConnectionError(f"it ended after {file.tell():,} of {total:,} bytes")
             file.flush()
             os.fsync(file.fileno())
-            verify(weights, aside)
+            aside.chmod(0o644)
+            digest = verify(weights, aside)
+            _digest_note(target).write_text(f"{digest}  {target.name}\n", encoding="utf-8")
             aside.replace(target)
-        except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
-            if isinstance(error, urllib.error.HTTPError):
-                error.close()
-            raise WeightsError(
-                f"{weights.location} cannot be reached: {error}",
-                hint=f"Download it on another machine and put it at {target}.",
-            ) from error
         finally:
             aside.unlink(missing_ok=True)
     return target
+
+
+def _digest_note(path: Path) -> Path:
+    """Where a file's digest is written down, in the form that ``sha256sum --check`` reads."""
+    return path.with_name(f"{path.name}.sha256")
 
 
 def load_file(network: keras.Model, path: Path, *, with_head: bool = False) -> None:

@@ -1,0 +1,77 @@
+"""The defaults that depend on the network, the number of pictures and the weights to start from."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from app.errors import InvalidRequestError
+from app.networks.pretrained.sources import get_published
+from app.networks.registry import NetworkSpec
+from app.schemas.hyperparameters import Hyperparameters, ResolvedHyperparameters
+
+
+def default_start(network: str, weights_root: Path) -> str:
+    """``imagenet`` where the network's published weights are in the folder or in a package, else ``none``."""
+    weights = get_published(network)
+    return "imagenet" if weights is not None and weights.locate(weights_root) else "none"
+
+
+def resolve_hyperparameters(
+    given: Hyperparameters,
+    network: NetworkSpec,
+    *,
+    pretrained: str,
+    train_items: int,
+    keeps_head: bool = False,
+) -> ResolvedHyperparameters:
+    """The settings with every null replaced whose default is not null itself.
+
+    ``pretrained`` is what null means here. ``keeps_head``: the weights come with a classifier of the same
+    classes, which need not be learnt first. Raises InvalidRequestError when the settings do not go together.
+    """
+    start = given.pretrained or pretrained
+    defaults = _fresh(train_items) if start == "none" else _fine_tuned(train_items)
+    if start != "none":
+        epochs = given.epochs or defaults["epochs"]
+        defaults["freeze_epochs"] = 0 if keeps_head else min(defaults["freeze_epochs"], epochs - 1)
+    defaults |= {"pretrained": start, "image_size": network.image_size, "dropout": network.dropout}
+    values = given.model_dump()
+    for name, value in defaults.items():
+        if values[name] is None:
+            values[name] = value
+    if given.image_sides is not None and len(set(given.image_sides)) == 1:
+        values["image_size"] = given.image_sides[0]
+    try:
+        return ResolvedHyperparameters(**values)
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise InvalidRequestError(f"The hyperparameters do not go together: {reason}.") from None
+
+
+def _fresh(train_items: int) -> dict[str, Any]:
+    return {
+        "epochs": _epochs(train_items, pictures=60_000, least=30, most=100),
+        "freeze_epochs": 0,
+        "learning_rate": 1e-3,
+        "backbone_learning_rate_factor": 1.0,
+        "batch_norm": "updated",
+    }
+
+
+def _fine_tuned(train_items: int) -> dict[str, Any]:
+    return {
+        "epochs": _epochs(train_items, pictures=10_000, least=5, most=30),
+        "freeze_epochs": 1,
+        "learning_rate": 1e-3,
+        "backbone_learning_rate_factor": 0.3,
+        "batch_norm": "frozen",
+    }
+
+
+def _epochs(train_items: int, *, pictures: int, least: int, most: int) -> int:
+    """As many as show about ``pictures`` pictures in all, within limits."""
+    return max(least, min(most, math.ceil(pictures / train_items)))
