@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from app import __version__
-from app.cli import datasets, demo, evaluations, jobs, models, predict, products, service
+from app.cli import datasets, demo, evaluations, jobs, models, predict, products, service, weights
 from app.cli.client import CommandError
 from app.cli.console import out, say_error
 from app.cli.options import examples
@@ -54,6 +54,7 @@ app.add_typer(products.app, name="product", rich_help_panel=THINGS)
 app.add_typer(datasets.app, name="dataset", rich_help_panel=THINGS)
 app.add_typer(jobs.app, name="job", rich_help_panel=THINGS)
 app.add_typer(models.app, name="model", rich_help_panel=THINGS)
+app.add_typer(weights.app, name="weights", rich_help_panel=THINGS)
 app.command("networks", rich_help_panel=THINGS)(models.list_networks)
 
 

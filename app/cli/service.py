@@ -29,7 +29,7 @@ def up(host: Host = None, port: Port = None, home: Home = None) -> None:
     Everything that is kept lies in the home folder, ~/.loupe if not given.
     Settings come from LOUPE_… variables and a .env file; these options go before them.
     """
-    settings = _settings(host=host, port=port, home=home)
+    settings = load_settings(host=host, port=port, home=home)
     from app.embedded import up as run_all
 
     raise typer.Exit(run_all(settings))
@@ -37,7 +37,7 @@ def up(host: Host = None, port: Port = None, home: Home = None) -> None:
 
 def api(host: Host = None, port: Port = None, home: Home = None) -> None:
     """Run the HTTP API alone. The database must be migrated, and workers must run elsewhere."""
-    settings = _settings(host=host, port=port, home=home)
+    settings = load_settings(host=host, port=port, home=home)
     from app.server import serve
 
     serve(settings)
@@ -56,7 +56,7 @@ def worker(
 
     It waits for a database that is not there yet, or not migrated.
     """
-    settings = _settings(home=home)
+    settings = load_settings(home=home)
     from app.db import Database
     from app.migrations import wait_until_migrated
 
@@ -70,7 +70,7 @@ def worker(
 
 def migrate(home: Home = None) -> None:
     """Bring the database's schema up to date. `loupe up` does so by itself."""
-    settings = _settings(home=home)
+    settings = load_settings(home=home)
     from app.db import Database
     from app.migrations import upgrade
 
@@ -83,7 +83,7 @@ def migrate(home: Home = None) -> None:
     say("The database is up to date.")
 
 
-def _settings(*, home: Path | None, **overrides: Any) -> Settings:
+def load_settings(*, home: Path | None, **overrides: Any) -> Settings:
     """The environment's settings under the given ones. Raises CommandError that names each wrong variable."""
     from pydantic import ValidationError
 
