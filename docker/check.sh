@@ -1,0 +1,183 @@
+#!/usr/bin/env bash
+# Proves the Compose project in a Docker engine, from a clean clone: builds, starts, walks through the API, scales,
+# kills a worker, stops everything in the middle of a training, starts it again, takes it down.
+# Needs git, curl and Docker. Says what it saw; ends with status 0 when all of it held. About ten minutes.
+#   docker/check.sh            PORT=8123 docker/check.sh
+set -euo pipefail
+
+root=$(cd "$(dirname "$0")/.." && pwd)
+work=$(mktemp -d)
+unset "${!LOUPE_@}" POSTGRES_PASSWORD REDIS_PASSWORD
+export COMPOSE_PROJECT_NAME=loupe-check LOUPE_PORT=${PORT:-8123}
+# Shorter than the defaults, so that a killed worker is missed in seconds.
+export LOUPE_LEASE_SECONDS=15 LOUPE_HEARTBEAT_SECONDS=5 LOUPE_CHECKPOINT_SECONDS=5
+url=http://127.0.0.1:$LOUPE_PORT
+
+if docker compose version >/dev/null 2>&1; then compose() { docker compose "$@"; }; else compose() { docker-compose "$@"; }; fi
+
+step() { printf '\n[%4d s] %s\n' "$SECONDS" "$*"; }
+saw() { printf '         %s\n' "$*"; }
+fail() { printf 'FAILED: %s\n' "$*" >&2; exit 1; }
+expect() { [[ $2 == "$3" ]] || fail "$1 is $2, not $3"; saw "$1: $2"; }
+
+quietly() { # the command's output only when it fails
+  "$@" >"$work/output" 2>&1 || { tail -40 "$work/output" >&2; fail "$*"; }
+}
+
+finish() {
+  local status=$?
+  if ((status != 0)); then compose logs --tail 40 api worker tasks migrate >&2 || true; fi
+  step "Take it down"
+  compose down --volumes --remove-orphans >/dev/null 2>&1 || true
+  rm -rf "$work"
+  if ((status == 0)); then printf '\nAll of it held, in %d seconds.\n' "$SECONDS"; fi
+  exit "$status"
+}
+
+call() { curl --silent --show-error --fail-with-body --max-time 120 "$url$1" "${@:2}"; }
+post() { call "$1" -X POST -H 'content-type: application/json' -d "$2"; }
+in_api() { compose exec -T api python -c "$1"; }
+pick() { in_api "import json, sys; answer = json.load(sys.stdin); print($1)"; }
+
+wait_until_ready() {
+  for _ in $(seq 120); do
+    if call /readyz >"$work/ready" 2>/dev/null; then saw "$(cat "$work/ready")"; return; fi
+    sleep 1
+  done
+  fail "not ready: $(cat "$work/ready")"
+}
+
+train() { # EPOCHS → the job's id
+  post /jobs '{"product": "digits", "network": "tiny_cnn", "hyperparameters": {"epochs": '"$1"',
+    "learning_rate": 0.003, "horizontal_flip": false, "early_stopping": false, "seed": 1}}' | pick 'answer["id"]'
+}
+
+end_of() { # JOB → its status, once it has ended
+  local status
+  for _ in $(seq 20); do
+    status=$(call "/jobs/$1?wait=30" | pick 'answer["status"]')
+    case $status in queued | running) ;; *) echo "$status"; return ;; esac
+  done
+  echo "$status after ten minutes"
+}
+
+wait_for_checkpoint() { # JOB
+  for _ in $(seq 120); do
+    if call "/jobs/$1/events?limit=100" | grep -q '"type":"checkpoint"'; then return; fi
+    sleep 1
+  done
+  fail "no checkpoint of $1"
+}
+
+expect_whole() { # JOB: it succeeded, and its steps are told once each
+  expect "status" "$(end_of "$1")" succeeded
+  local gaps='[step["step"] for step in answer["steps"]] == list(range(1, answer["last_step"] + 1))'
+  expect "each step told once" "$(call "/jobs/$1/metrics?max_points=100000" | pick "$gaps")" True
+  saw "$(call "/jobs/$1" | pick '"attempts: %s, steps: %s" % (answer["attempt"], answer["progress"]["step"])')"
+}
+
+predict() { call /predict -F "file=@$work/seven.png" -F "$1"; }
+probabilities() { predict "$1" | pick 'answer["results"][0]["predictions"]'; }
+
+trap finish EXIT
+
+step "A clean clone of $(git -C "$root" log -1 --format='%h %s')"
+git clone --quiet "$root" "$work/loupe"
+cd "$work/loupe"
+REVISION=$(git rev-parse HEAD)
+export REVISION
+
+step "Build the images"
+quietly compose build
+for image in loupe-api loupe-worker; do
+  bytes=$(docker image inspect --format '{{.Size}}' $image)
+  saw "$image: $((bytes / 1000000)) MB, revision $(docker image inspect --format \
+    '{{index .Config.Labels "org.opencontainers.image.revision"}}' $image | cut -c1-7)"
+done
+bytes=$(docker image inspect --format '{{.Size}}' loupe-api)
+((bytes <= 600000000)) || fail "loupe-api is larger than 600 MB"
+docker run --rm --network none loupe-api python -c 'import tensorflow' 2>/dev/null && fail "TensorFlow is in loupe-api"
+
+step "Start, with no .env"
+compose down --volumes --remove-orphans >/dev/null 2>&1
+quietly compose up -d
+wait_until_ready
+address=$(docker port "$(compose ps -q api)" 8000)
+expect "published at" "$address" "127.0.0.1:$LOUPE_PORT"
+
+step "Beyond loopback it refuses to start without an API key"
+LOUPE_HOST=0.0.0.0 compose run --rm --no-deps api >"$work/output" 2>&1 && fail "it started"
+saw "$(grep -m1 -o 'error: .*' "$work/output" || tail -1 "$work/output")"
+
+step "The walk: a product, pictures, a training, metrics, a prediction"
+in_api 'import pathlib, shutil, tempfile
+from app.cli.digits import write_digits
+folder = pathlib.Path(tempfile.mkdtemp())
+digits = write_digits(folder)
+shutil.copy(digits.held_out / "7" / "000.png", digits.uploaded.parent / "seven.png")
+shutil.make_archive("/tmp/digits", "zip", digits.uploaded)
+shutil.copy(folder / "seven.png", "/tmp/seven.png")'
+compose exec -T api cat /tmp/digits.zip >"$work/digits.zip"
+compose exec -T api cat /tmp/seven.png >"$work/seven.png"
+post /products '{"id": "digits"}' >/dev/null
+call /products/digits/datasets -F "file=@$work/digits.zip" >"$work/dataset"
+dataset=$(pick 'answer["id"]' <"$work/dataset")
+for _ in $(seq 60); do
+  status=$(call "/datasets/$dataset" | pick 'answer["status"]')
+  [[ $status == ready || $status == failed ]] && break
+  sleep 1
+done
+expect "dataset" "$status" ready
+first=$(train 6)
+expect "job" "$(end_of "$first")" succeeded
+call "/jobs/$first/metrics" | pick '"test: " + str(answer["test"])' | cut -c1-200 | sed 's/^/         /'
+expect "a seven is read as" "$(predict product=digits | pick 'answer["top"]["label"]')" 7
+before=$(probabilities "job=$first")
+
+step "Three workers, ten jobs at once"
+quietly compose up -d --scale worker=3
+jobs=()
+for _ in $(seq 10); do jobs+=("$(train 2)"); done
+for each in "${jobs[@]}"; do
+  status=$(end_of "$each")
+  [[ $status == succeeded ]] || fail "$each ended as $status"
+done
+saw "ten succeeded"
+for container in $(compose ps -q worker); do
+  saw "$(docker logs "$container" 2>&1 | grep -c 'Task loupe.run_job.*succeeded') by $(docker inspect --format '{{.Name}}' "$container")"
+done
+
+step "A worker is killed in the middle of a training"
+job=$(train 60)
+wait_for_checkpoint "$job"
+victim=
+for container in $(compose ps -q worker); do
+  if docker top "$container" | grep -q app.training; then victim=$container; fi
+done
+[[ -n $victim ]] || fail "no worker trains"
+docker kill "$victim" >/dev/null
+saw "killed $(docker inspect --format '{{.Name}}' "$victim"): $(call "/jobs/$job" | pick 'answer["progress"]["step"]') steps done"
+expect_whole "$job"
+
+step "Everything is stopped in the middle of a training, without --volumes, and started again"
+quietly compose up -d --scale worker=1
+job=$(train 60)
+for _ in $(seq 60); do
+  if [[ $(call "/jobs/$job" | pick '(answer["progress"]["step"] or 0) > 50') == True ]]; then break; fi
+  sleep 1
+done
+stopped=$SECONDS
+quietly compose stop worker
+saw "the worker left after $((SECONDS - stopped)) s, the job is $(call "/jobs/$job" | pick 'answer["status"]')"
+quietly compose down
+quietly compose up -d
+wait_until_ready
+expect_whole "$job"
+expect "models" "$(call '/products/digits/models?limit=100' | pick 'len(answer["data"])')" 13
+expect "the first model's probabilities unchanged" "$([[ $(probabilities "job=$first") == "$before" ]] && echo yes)" yes
+
+step "Health"
+sleep 35
+for container in $(compose ps -q); do
+  saw "$(docker inspect --format '{{.Name}} {{.State.Status}}{{if .State.Health}} {{.State.Health.Status}}{{end}}' "$container")"
+done
