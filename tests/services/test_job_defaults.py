@@ -132,7 +132,9 @@ def test_fewer_pictures_are_shown_more_often(start: str) -> None:
     assert 1 < epochs[-1] < epochs[0] <= 100
 
 
-def test_a_model_of_ones_own_is_trained_on_and_one_of_another_product_is_not(client: TestClient, runtime: Runtime) -> None:
+def test_a_model_of_ones_own_is_trained_on_and_one_of_another_product_is_not(
+    client: TestClient, runtime: Runtime
+) -> None:
     client.post("/products", json={"id": "p"}).raise_for_status()
     import_pictures(client, runtime, "p")
 
