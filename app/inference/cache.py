@@ -32,7 +32,7 @@ class ModelCache:
         self._lock = Lock()
 
     def get(self, model_id: str, folder: Path, *, digest: str | None = None) -> Predictor:
-        """The model's predictor, loaded from its artifact's ``folder`` if need be, which must have ``digest``.
+        """The model's predictor, loaded if need be from its artifact's ``folder``, of that ``digest``.
 
         Threads that ask for a model while it is loading wait for that load; a failed load fails for all of
         them and is tried anew the next time. Raises ArtifactError.

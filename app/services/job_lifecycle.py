@@ -162,8 +162,8 @@ def clean_up(runtime: Runtime, job_id: str) -> None:
         if job is None or job.status not in TERMINAL:
             return
     storage = runtime.storage
-    for folder in storage.job(job_id).glob("attempt-*"):
-        storage.remove(folder)
+    for fence in range(1, job.fence + 1):  # and no further: a retry may have begun meanwhile
+        storage.remove(storage.attempt(job_id, fence))
     if job.status != "failed":
         storage.remove(storage.job_checkpoints(job_id))
     if job.payload.get("is_upload"):

@@ -77,6 +77,13 @@ def reclaim_lost_jobs(runtime: Runtime, *, is_gone: Callable[[str], bool], trust
     return [job_id for job_id, _, _ in reclaimed]
 
 
+def clean_up_ended_jobs(runtime: Runtime) -> None:
+    """Deletes what a worker that was killed right after a job's end had no time to delete."""
+    for folder in runtime.storage.jobs.iterdir():
+        if (folder / "checkpoints").exists() or any(folder.glob("attempt-*")):
+            clean_up(runtime, folder.name)
+
+
 def announce_unheard_jobs(runtime: Runtime) -> int:
     """Publishes again the queued jobs that nobody has taken up for a while; returns how many.
 

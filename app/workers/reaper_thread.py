@@ -14,6 +14,7 @@ from app.workers.identity import is_gone, process_owner
 logger = logging.getLogger(__name__)
 
 ROUND_SECONDS = 3.0
+CLEAN_SECONDS = 30.0
 # A gap between rounds longer than this: the machine slept, or somebody set its clock.
 GAP_SECONDS = 10.0
 
@@ -28,6 +29,7 @@ class ReaperThread(threading.Thread):
         self._owner = f"{process_owner()}|reaper"
         self._seen_well_since = time.monotonic()
         self._last_round = time.time()
+        self._clean_next = time.monotonic()
 
     def run(self) -> None:
         while not self._shutdown.wait(ROUND_SECONDS):
@@ -58,3 +60,6 @@ class ReaperThread(threading.Thread):
         announced = reaper.announce_unheard_jobs(self._runtime)
         if announced:
             logger.info("reaper: announced %d waiting jobs again", announced)
+        if time.monotonic() >= self._clean_next:
+            self._clean_next = time.monotonic() + CLEAN_SECONDS
+            reaper.clean_up_ended_jobs(self._runtime)

@@ -287,7 +287,7 @@ def test_an_attempts_story_is_told_by_events(any_runtime: Runtime) -> None:
 def test_an_ended_job_keeps_only_what_can_still_be_used(runtime: Runtime) -> None:
     upload = runtime.storage.upload()
     upload.write_bytes(b"zip")
-    job = add_job(runtime, payload={"source": str(upload), "is_upload": True})
+    job = add_job(runtime, fence=1, payload={"source": str(upload), "is_upload": True})
     kept = [runtime.storage.job_checkpoints(job), runtime.storage.attempt(job, 1)]
     for folder in kept:
         folder.mkdir(parents=True)

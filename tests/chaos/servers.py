@@ -1,0 +1,97 @@
+"""A Redis and a PostgreSQL of the tests' own, to be killed, frozen, flushed and started again."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import psycopg
+import redis
+
+from app.redis_server import find_redis_server
+from tests import postgres_server
+from tests.ports import free_port
+
+
+class RedisServer:
+    """A Redis on loopback that keeps nothing."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._port = folder, free_port()
+        self.url = f"redis://127.0.0.1:{self._port}/0"
+        self.start()
+
+    def start(self) -> None:
+        command = [find_redis_server(), "--port", str(self._port), "--dir", str(self._folder), "--save", ""]
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        with self.client() as client:
+            while True:
+                with contextlib.suppress(redis.ConnectionError):
+                    client.ping()
+                    return
+                time.sleep(0.05)
+
+    def client(self) -> redis.Redis:
+        return redis.Redis.from_url(self.url)
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def flush(self) -> None:
+        with self.client() as client:
+            client.flushall()
+
+    def freeze(self) -> None:
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._process.send_signal(signal.SIGCONT)
+
+
+class PostgresServer:
+    """A PostgreSQL on loopback, with one database for Loupe."""
+
+    def __init__(self, programs: Path, folder: Path) -> None:
+        self._programs, self._folder, self._port = programs, folder, free_port()
+        self._user = "postgres" if os.geteuid() == 0 else None
+        if self._user is not None:
+            shutil.chown(folder, self._user)
+            for parent in folder.parents:
+                if parent == Path("/tmp"):
+                    break
+                parent.chmod(parent.stat().st_mode | 0o011)
+        self._run("initdb", "-D", "data", "-U", "loupe", "-A", "trust", "--no-sync")
+        self._admin_url = f"postgresql://loupe@127.0.0.1:{self._port}/postgres"
+        self.start()
+        self.url = postgres_server.create_database(self._admin_url)
+
+    def start(self) -> None:
+        options = f"-p {self._port} -k {self._folder} -c fsync=off"
+        self._run("pg_ctl", "-D", "data", "-o", options, "-l", "log", "-w", "start")
+
+    def stop(self, mode: str = "fast") -> None:
+        self._run("pg_ctl", "-D", "data", "-m", mode, "-w", "stop")
+
+    def end_connections(self) -> None:
+        """As a failing network does: every connection is lost in the middle of what it does."""
+        with psycopg.connect(self._admin_url, autocommit=True) as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE pid <> pg_backend_pid() AND datname LIKE 'test_%'"
+            )
+
+    def _run(self, program: str, *arguments: str) -> None:
+        subprocess.run(
+            [self._programs / program, *arguments],
+            check=True,
+            cwd=self._folder,
+            user=self._user,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )

@@ -1,0 +1,174 @@
+"""Jobs that cannot go well, clients that change their minds, disks that are full and bits that flip."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from app.artifacts import open_artifact
+from app.errors import ArtifactError
+from app.training.checkpoints import CheckpointError, find_checkpoints, read_checkpoint
+from tests.chaos.conftest import Chaos, Undisturbed, assert_ended_as
+from tests.chaos.driver import Loupe, kill, wait_for
+from tests.pictures import make_files
+
+pytestmark = [pytest.mark.chaos, pytest.mark.integration, pytest.mark.timeout(7200)]
+
+CANCEL_SECONDS = 10.0
+
+
+@pytest.mark.parametrize(
+    ("place", "action", "code"),
+    [("child.started", "segfault", "crashed"), ("records.writing", "memory", "out_of_memory")],
+)
+def test_a_training_that_always_dies_fails_with_its_reason_and_the_worker_lives(
+    loupe: Loupe, chaos: Chaos, place: str, action: str, code: str
+) -> None:
+    for _ in range(chaos.times(1, 5)):
+        worker = loupe.worker().pid
+        loupe.arm(place, f"*{action}")
+        job = loupe.submit()
+        ended = loupe.end(job)
+        loupe.disarm()
+        assert (ended["status"], ended["attempt"]) == ("failed", 3)
+        assert ended["error"]["code"] == code
+        assert ended["error"]["hint"]
+        assert ended["error"]["retryable"]
+        following = loupe.submit(epochs=1)
+        assert loupe.end(following)["status"] == "succeeded"
+        assert loupe.worker().pid == worker
+        chaos.saw(f"child that always ends by {action}", f"failed as {code} after 3 attempts, the next ran")
+
+
+def test_a_cancelled_job_is_gone_in_ten_seconds_and_never_comes_back(loupe: Loupe, chaos: Chaos) -> None:
+    cancelled = []
+    moments: dict[str, Callable[[str], None]] = {
+        "running": lambda job: loupe.wait_for_step(job, 20),
+        "resuming": lambda job: _lose_child(loupe, job),
+        "finishing": lambda job: _reach_the_end(loupe, job),
+    }
+    for _ in range(chaos.times(1, 25)):
+        for moment, reach in moments.items():
+            if moment == "finishing":
+                loupe.arm("finish.published", "sleep 3")
+            running = loupe.submit()
+            if moment == "running":
+                queued = loupe.submit()
+                _cancel(loupe, chaos, queued, "queued")
+                cancelled.append(queued)
+            reach(running)
+            _cancel(loupe, chaos, running, moment)
+            cancelled.append(running)
+    time.sleep(5)  # in which the reaper and its announcements come round
+    for job in cancelled:
+        assert loupe.job(job)["status"] == "cancelled"
+        assert loupe.get(f"/models?job={job}")["data"] == []
+        assert not list(loupe.home.glob(f"jobs/{job}/checkpoints"))
+        assert not list(loupe.home.glob(f"models/{job.replace('job_', 'mdl_')}/*"))
+    assert loupe.child() is None
+
+
+def _cancel(loupe: Loupe, chaos: Chaos, job: str, moment: str) -> None:
+    began = time.monotonic()
+    answer = loupe.ask("POST", f"/jobs/{job}/cancel")
+    assert answer.status_code == 202, answer.text
+    wait_for(lambda: loupe.job(job)["status"] == "cancelled", CANCEL_SECONDS, f"the cancel while {moment}")
+    chaos.saw(f"cancel while {moment}", "cancelled for good", seconds=time.monotonic() - began)
+
+
+def _lose_child(loupe: Loupe, job: str) -> None:
+    loupe.wait_for_step(job, 30)
+    kill(loupe.child())
+    loupe.wait_for_attempt(job, 2)
+
+
+def _reach_the_end(loupe: Loupe, job: str) -> None:
+    models = loupe.home / "models" / job.replace("job_", "mdl_")
+    wait_for(lambda: models.is_dir() and any(models.iterdir()), 120, "the published files")
+
+
+def test_a_full_disk_is_named_and_the_job_goes_on_once_there_is_space(
+    loupe: Loupe, undisturbed: Undisturbed, chaos: Chaos
+) -> None:
+    for _ in range(chaos.times(1, 5)):
+        loupe.arm("checkpoint.writing", "skip", "skip", "full")
+        job = loupe.submit()
+        for place in ("checkpoint.writing", "export.writing", "finish.publishing"):
+            if place != "checkpoint.writing":
+                loupe.arm(place, "full")
+                assert loupe.ask("POST", f"/jobs/{job}/retry").status_code == 202
+            ended = loupe.end(job)
+            assert (ended["status"], ended["error"]["code"]) == ("failed", "disk_full"), (
+                place,
+                ended["error"],
+            )
+            assert ended["error"]["retryable"]
+            assert ended["error"]["hint"]
+            good = next(find_checkpoints((loupe.home / "jobs" / job / "checkpoints").iterdir()))
+            assert read_checkpoint(good).state["position"]["step"] > 0
+            chaos.saw(f"disk full at {place}", "failed as disk_full, checkpoint intact, went on when retried")
+        assert loupe.ask("POST", f"/jobs/{job}/retry").status_code == 202
+        assert_ended_as(undisturbed, loupe, job)
+
+
+def flip_a_bit(path: Path, generator: random.Random) -> None:
+    data = bytearray(path.read_bytes())
+    data[generator.randrange(len(data))] ^= 1 << generator.randrange(8)
+    path.write_bytes(data)
+
+
+def test_a_flipped_bit_in_a_checkpoint_is_noticed_and_the_one_before_is_used(
+    loupe: Loupe, undisturbed: Undisturbed, chaos: Chaos, tmp_path: Path
+) -> None:
+    job = loupe.submit()
+    loupe.wait_for_step(job, 60)
+    loupe.ask("POST", f"/jobs/{job}/pause")
+    wait_for(lambda: loupe.job(job)["status"] == "paused", 30, "the pause")
+    newest, before, *_ = find_checkpoints((loupe.home / "jobs" / job / "checkpoints").iterdir())
+    for number in range(chaos.times(20, 1000)):
+        copy = shutil.copytree(newest, tmp_path / str(number))
+        flip_a_bit(chaos.generator.choice(sorted(copy.iterdir())), chaos.generator)
+        with pytest.raises(CheckpointError):
+            read_checkpoint(copy)
+        shutil.rmtree(copy)
+        chaos.saw("one bit flipped in a checkpoint", "detected")
+    flip_a_bit(newest / "model.npz", chaos.generator)
+    loupe.ask("POST", f"/jobs/{job}/resume")
+    ended = loupe.end(job)
+    assert ended["status"] == "succeeded"
+    assert loupe.weights(job) == undisturbed.weights
+    warning, *_ = loupe.events(job, "warning")
+    assert newest.name in warning["data"]["message"]
+    assert before.parent == newest.parent
+    chaos.saw("one bit flipped in the newest checkpoint of a job", "the one before used, same weights")
+
+
+def test_a_flipped_bit_in_a_model_is_noticed_and_never_served(
+    loupe: Loupe, undisturbed: Undisturbed, chaos: Chaos, tmp_path: Path
+) -> None:
+    model = loupe.get(f"/models?job={undisturbed.job}")["data"][0]
+    (folder,) = (loupe.home / "models" / model["id"]).iterdir()
+    assert open_artifact(folder, digest=model["digest"])
+    for number in range(chaos.times(20, 1000)):
+        copy = shutil.copytree(folder, tmp_path / str(number))
+        flip_a_bit(chaos.generator.choice(sorted(copy.iterdir())), chaos.generator)
+        with pytest.raises(ArtifactError):
+            open_artifact(copy, digest=model["digest"])
+        shutil.rmtree(copy)
+        chaos.saw("one bit flipped in a model", "detected")
+    manifest = folder / "manifest.json"
+    whole = manifest.read_bytes()
+    manifest.write_bytes(whole.replace(b'"blue"', b'"clue"'))
+    kill(loupe.api())
+    picture = {"content": next(iter(make_files(1).values())), "headers": {"content-type": "image/png"}}
+    answer = loupe.ask("POST", f"/predict?model={model['id']}", **picture)
+    manifest.write_bytes(whole)
+    assert answer.status_code == 500
+    assert answer.json()["code"] == "artifact_damaged"
+    assert loupe.ask("POST", f"/predict?model={model['id']}", **picture).status_code == 200
+    chaos.saw("a label of a model changed on disk", "refused, not served")

@@ -1,0 +1,221 @@
+"""SIGKILL, SIGSTOP and SIGTERM to every part at every time: the job ends once, with the same weights."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from functools import partial
+
+import httpx2 as httpx
+import psutil
+import pytest
+
+from app.config import Settings
+from app.job_queue import JobQueue
+from tests.chaos.conftest import Chaos, Undisturbed, assert_ended_as
+from tests.chaos.driver import TRAINING, Loupe, kill, stopped, wait_for
+
+pytestmark = [pytest.mark.chaos, pytest.mark.integration, pytest.mark.timeout(7200)]
+
+KILLS = 5
+VICTIMS = ("child", "worker", "whole tree", "`loupe up` alone")
+
+
+class Follower(threading.Thread):
+    """Follows a job's events as a browser does: on a lost connection it asks for what came after the last."""
+
+    def __init__(self, loupe: Loupe, job: str) -> None:
+        super().__init__()
+        self._loupe, self._job = loupe, job
+        self.numbers: list[int] = []
+        self.connections = 0
+        self.start()
+
+    def run(self) -> None:
+        while True:
+            headers = {"Accept": "text/event-stream"}
+            if self.numbers:
+                headers["Last-Event-ID"] = str(self.numbers[-1])
+            with contextlib.suppress(httpx.TransportError), httpx.Client(timeout=20) as http:
+                url = f"{self._loupe.service.url}/jobs/{self._job}/events"
+                with http.stream("GET", url, headers=headers) as answer:
+                    if answer.status_code == 200:
+                        self.connections += 1
+                        for line in answer.iter_lines():
+                            if line.startswith("data: "):
+                                event = json.loads(line.removeprefix("data: "))
+                                self.numbers.append(event["number"])
+                                if event["data"].get("status") in ("succeeded", "failed", "cancelled"):
+                                    return
+            time.sleep(0.2)
+
+
+def test_killed_at_random_times_a_training_ends_with_the_same_weights(
+    loupe: Loupe, undisturbed: Undisturbed, chaos: Chaos
+) -> None:
+    left = chaos.times(5, 200)
+    victims = itertools.cycle(chaos.generator.sample(VICTIMS, len(VICTIMS)))
+    while left > 0:
+        job = loupe.submit()
+        follower = Follower(loupe, job)
+        attempt = 1
+        for _ in range(min(KILLS, left)):
+            loupe.wait_for_attempt(job, attempt)
+            time.sleep(chaos.generator.uniform(0.0, 8.0))
+            if loupe.job(job)["status"] != "running":
+                break
+            victim = next(victims)
+            if not _strike(loupe, victim):
+                continue
+            left -= 1
+            attempt += 1
+            seconds = loupe.wait_for_attempt(job, attempt) if loupe.job(job)["status"] != "succeeded" else 0.0
+            chaos.saw(f"SIGKILL of the {victim}", "same weights", seconds=seconds)
+        assert_ended_as(undisturbed, loupe, job)
+        follower.join(60)
+        assert follower.numbers == [event["number"] for event in loupe.events(job)]
+        chaos.saw("events followed over the kills", "every event once", seconds=None)
+
+
+def _strike(loupe: Loupe, victim: str) -> bool:
+    match victim:
+        case "child":
+            return kill(loupe.child())
+        case "worker":
+            return kill(loupe.worker())
+        case "`loupe up` alone":
+            loupe.http.close()
+            loupe.service.process.kill()
+            loupe.service.process.wait()
+            loupe.start()
+            return True
+        case _:
+            loupe.kill_everything()
+            loupe.start()
+            return True
+
+
+def test_killed_at_every_named_point_a_training_ends_with_the_same_weights(
+    loupe: Loupe, undisturbed: Undisturbed, chaos: Chaos
+) -> None:
+    for _ in range(chaos.times(1, 10)):
+        known = {job["id"] for job in loupe.get("/jobs?limit=100")["data"]}
+        loupe.arm("submit.committed", "kill")
+        first = ["claim.committed", "checkpoint.writing", "checkpoint.written", "checkpoint.renamed"]
+        first += ["report.before", "report.after"]
+        for name in first:
+            loupe.arm(name, "kill")
+        with contextlib.suppress(httpx.TransportError):
+            body = {"product": "squares", "network": "tiny_cnn"}
+            loupe.http.post("/jobs", json={**body, "hyperparameters": TRAINING})
+        (job,) = {job["id"] for job in loupe.get("/jobs?limit=100")["data"]} - known
+        wait_for(lambda: not loupe.unspent(), 300, "the first kills")
+        loupe.arm("resume.restored", *["kill"] * 5)
+        wait_for(lambda: not loupe.unspent(), 300, "five kills in a row while resuming")
+        last = ["export.writing", "finish.publishing", "finish.published", "finish.committed"]
+        for name in last:
+            loupe.arm(name, "kill")
+        assert_ended_as(undisturbed, loupe, job)
+        wait_for(lambda: not loupe.unspent(), 60, "the last kills")
+        for name in ["submit.committed", *first, *last]:
+            chaos.saw(f"SIGKILL at {name}", "same weights")
+        chaos.saw("SIGKILL while resuming, five in a row", "same weights")
+
+
+def test_told_to_end_it_loses_no_step(loupe: Loupe, undisturbed: Undisturbed, chaos: Chaos) -> None:
+    left = chaos.times(2, 50)
+    while left > 0:
+        job = loupe.submit()
+        for step in sorted(chaos.generator.sample(range(5, 95), min(2, left))):
+            loupe.wait_for_step(job, step)
+            seconds = loupe.stop()
+            assert seconds <= 30
+            loupe.start()
+            reached = loupe.job(job)["progress"]["step"]
+            wait_for(partial(_resumed_since, loupe, job, step), 75, "the resume")
+            assert loupe.events(job, "resumed")[-1]["data"]["step"] == reached
+            left -= 1
+            chaos.saw("SIGTERM", "no step lost", "same weights", seconds=seconds)
+        assert_ended_as(undisturbed, loupe, job)
+
+
+def _resumed_since(loupe: Loupe, job: str, step: int) -> bool:
+    return any(event["data"]["step"] >= step for event in loupe.events(job, "resumed"))
+
+
+@contextlib.contextmanager
+def more_workers(loupe: Loupe, count: int) -> Iterator[None]:
+    """Further processes for trainings, beside the one of ``loupe up``."""
+    environment = {**os.environ, **loupe.environment, "LOUPE_HOME": str(loupe.home)}
+    with (loupe.home / "logs" / "more-workers.log").open("ab") as log:
+        command = [sys.executable, "-m", "app.workers", "--queue", "training"]
+        workers = [
+            subprocess.Popen(command, env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+            for _ in range(count)
+        ]
+    try:
+        yield
+    finally:
+        for worker in workers:
+            worker.send_signal(15)
+        for worker in workers:
+            worker.wait(40)
+
+
+def test_delivered_ten_times_to_several_workers_a_job_runs_once(
+    loupe: Loupe, undisturbed: Undisturbed, chaos: Chaos
+) -> None:
+    left = chaos.times(2, 60)
+    queue = JobQueue(Settings(home=loupe.home, _env_file=None))
+    with more_workers(loupe, 3):
+        while left > 0:
+            jobs = [loupe.submit() for _ in range(min(2, left))]
+            for job in jobs * 10:
+                assert queue.enqueue(job, "training")
+            while any(loupe.job(job)["status"] not in ("succeeded", "failed") for job in jobs):
+                for job in jobs:
+                    assert _count_runners(job) <= 1
+                time.sleep(0.05)
+            for job in jobs:
+                assert assert_ended_as(undisturbed, loupe, job)["attempt"] == 1
+                chaos.saw("the same id delivered 10 times to 4 workers", "one runner, one model")
+            left -= len(jobs)
+    queue.close()
+
+
+def _count_runners(job: str) -> int:
+    count = 0
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            command = process.cmdline()
+            count += "app.training" in command and any(job in part for part in command)
+    return count
+
+
+def test_a_worker_that_was_thought_dead_publishes_nothing(
+    loupe: Loupe, undisturbed: Undisturbed, chaos: Chaos
+) -> None:
+    for _ in range(chaos.times(1, 20)):
+        job = loupe.submit()
+        loupe.wait_for_step(job, chaos.generator.randrange(1, 80))
+        worker, child = loupe.worker(), loupe.child()
+        with more_workers(loupe, 1):
+            with stopped(worker, child):
+                # Another worker finishes while these are frozen for three leases and more.
+                frozen = time.monotonic()
+                ended = loupe.end(job)
+                assert ended["status"] == "succeeded"
+                time.sleep(max(0.0, frozen + 18 - time.monotonic()))
+            if child is not None:
+                psutil.wait_procs([child], 30)
+                assert not child.is_running()
+            time.sleep(2)
+            assert_ended_as(undisturbed, loupe, job)
+        chaos.saw("SIGSTOP for three leases, then SIGCONT", "stale writer published nothing and ended")

@@ -1,0 +1,173 @@
+"""Redis and PostgreSQL killed, frozen, flushed and restarted under a Loupe that trains and predicts."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import httpx2 as httpx
+import pytest
+
+from tests import postgres_server
+from tests.chaos.conftest import Chaos, Undisturbed, assert_ended_as
+from tests.chaos.driver import PRODUCT, Loupe, remove, wait_for
+from tests.chaos.servers import PostgresServer, RedisServer
+from tests.pictures import make_files
+
+pytestmark = [pytest.mark.chaos, pytest.mark.integration, pytest.mark.postgres, pytest.mark.timeout(7200)]
+
+START_SECONDS = 60.0
+
+
+@dataclass
+class Stack:
+    """A Loupe on a PostgreSQL and a Redis that the test holds in its hands."""
+
+    loupe: Loupe
+    redis: RedisServer
+    postgres: PostgresServer
+
+
+@pytest.fixture(scope="module")
+def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    programs = postgres_server.find_programs()
+    if programs is None:
+        assert not request.config.getoption("--require-postgres")
+        pytest.skip("PostgreSQL is not installed")
+    redis = RedisServer(tmp_path_factory.mktemp("redis"))
+    postgres = PostgresServer(programs, tmp_path_factory.mktemp("postgres"))
+    home = tmp_path_factory.mktemp("servers")
+    loupe = Loupe(home, LOUPE_DATABASE_URL=postgres.url, LOUPE_REDIS_URL=redis.url)
+    loupe.import_pictures()
+    yield Stack(loupe, redis, postgres)
+    loupe.stop()
+    remove(loupe)
+    postgres.stop("immediate")
+    redis.kill()
+
+
+@pytest.fixture(autouse=True)
+def _slow_steps(stack: Stack) -> Iterator[None]:
+    """Every step waits, so that a fault finds the training at work."""
+    stack.loupe.arm("train.step", "*sleep 0.15")
+    yield
+    stack.loupe.disarm()
+
+
+@pytest.fixture(scope="module")
+def champion(stack: Stack, undisturbed: Undisturbed) -> str:
+    """A model that is served, trained on these servers; its weights are those of SQLite's."""
+    stack.loupe.arm("train.step", "*sleep 0.0")
+    job = stack.loupe.submit()
+    assert stack.loupe.end(job)["status"] == "succeeded"
+    assert stack.loupe.weights(job) == undisturbed.weights
+    assert stack.loupe.predict().status_code == 200
+    return job
+
+
+@dataclass
+class Client(threading.Thread):
+    """Somebody who predicts all the time: what was answered, and how long the slowest took."""
+
+    url: str
+    answers: list[int] = field(default_factory=list)
+    slowest: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__init__()
+        self._ended = threading.Event()
+
+    __hash__ = threading.Thread.__hash__
+
+    def run(self) -> None:
+        picture = next(iter(make_files(1).values()))
+        with httpx.Client(base_url=self.url, timeout=30) as http:
+            while not self._ended.wait(0.1):
+                began = time.monotonic()
+                path = f"/predict?product={PRODUCT}"
+                answer = http.post(path, content=picture, headers={"content-type": "image/png"})
+                self.answers.append(answer.status_code)
+                self.slowest = max(self.slowest, time.monotonic() - began)
+
+    def __enter__(self) -> Client:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self.join()
+
+
+@pytest.mark.usefixtures("champion")
+def test_redis_may_come_and_go_while_jobs_run_and_are_submitted(
+    stack: Stack, undisturbed: Undisturbed, chaos: Chaos
+) -> None:
+    loupe, redis = stack.loupe, stack.redis
+    submits = 10 if chaos.n == 0 else 10 * chaos.n
+    for _ in range(chaos.times(1, 20)):
+        running = loupe.submit()
+        loupe.wait_for_step(running, 3)
+        with Client(loupe.service.url) as client:
+            redis.kill()
+            waiting = [_submit_at_once(loupe) for _ in range(submits)]
+            redis.start()
+            for job in waiting[1:]:
+                assert loupe.ask("POST", f"/jobs/{job}/cancel").status_code == 202
+            redis.flush()
+            frozen = 8 if chaos.n == 0 else 60
+            redis.freeze()
+            waiting.append(_submit_at_once(loupe))
+            time.sleep(frozen)
+            redis.thaw()
+            redis.flush()
+            ended = assert_ended_as(undisturbed, loupe, running)
+            assert ended["attempt"] == 1
+            for job in (waiting[0], waiting[-1]):
+                seconds = loupe.wait_for_attempt(job, 1, START_SECONDS)
+                loupe.ask("POST", f"/jobs/{job}/cancel")
+            wait_for(lambda: loupe.child() is None, 30, "the end of the cancelled")
+        assert set(client.answers) == {200}
+        assert client.slowest < 5
+        chaos.saw("Redis killed, jobs submitted, Redis started", f"{submits} of {submits} submits 201")
+        for fault in ("flushed", "frozen", "absent"):
+            seen = "running job unaffected, waiting jobs started, predict went on"
+            chaos.saw(f"Redis {fault}", seen, seconds=seconds)
+
+
+def _submit_at_once(loupe: Loupe) -> str:
+    began = time.monotonic()
+    job = loupe.submit()
+    assert time.monotonic() - began < 5
+    return job
+
+
+@pytest.mark.usefixtures("champion")
+def test_postgresql_may_restart_and_lose_connections_while_jobs_run(
+    stack: Stack, undisturbed: Undisturbed, chaos: Chaos
+) -> None:
+    loupe, postgres = stack.loupe, stack.postgres
+    for _ in range(chaos.times(1, 20)):
+        job = loupe.submit()
+        loupe.wait_for_step(job, 3)
+        with Client(loupe.service.url) as client:
+            postgres.stop()
+            for _ in range(5):
+                began = time.monotonic()
+                answer = loupe.http.get(f"/jobs/{job}")
+                assert answer.status_code == 503
+                assert int(answer.headers["Retry-After"]) >= 1
+                assert time.monotonic() - began <= 2
+                time.sleep(0.5)
+            outage = 2 * float(loupe.environment["LOUPE_LEASE_SECONDS"])
+            time.sleep(outage)
+            postgres.start()
+            for _ in range(3 if chaos.n == 0 else 6):
+                postgres.end_connections()
+                time.sleep(2)
+            ended = assert_ended_as(undisturbed, loupe, job)
+        assert ended["attempt"] == 1, "the living worker kept its job over an outage longer than its lease"
+        assert set(client.answers) == {200}
+        chaos.saw("PostgreSQL away for two leases", "503 + Retry-After in 2 s, predict and training went on")
+        chaos.saw("PostgreSQL's connections killed", "training went on, nothing reclaimed, same weights")
