@@ -171,3 +171,12 @@ def test_the_weights_hash_is_over_the_raw_bytes_in_order_whatever_the_memory_lay
     assert weights_sha256([np.asfortranarray(a), np.asarray(b)]) == expected
     assert weights_sha256([np.asarray(b), a]) != expected
     assert weights_sha256([a + np.float32(1e-7), np.asarray(b)]) != expected
+
+
+def test_a_manifest_that_changed_since_the_model_was_registered_is_refused(folder: Path) -> None:
+    digest = open_artifact(folder).digest
+    assert open_artifact(folder, digest=digest).digest == digest
+    path = folder / MANIFEST
+    path.write_bytes(path.read_bytes().replace(b'"good"', b'"goot"'))
+    with pytest.raises(ArtifactError):
+        open_artifact(folder, digest=digest)
