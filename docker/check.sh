@@ -173,7 +173,7 @@ quietly compose down
 quietly compose up -d
 wait_until_ready
 expect_whole "$job"
-expect "models" "$(call '/products/digits/models?limit=100' | pick 'len(answer["data"])')" 13
+expect "models" "$(call '/models?product=digits&limit=100' | pick 'len(answer["data"])')" 13
 expect "the first model's probabilities unchanged" "$([[ $(probabilities "job=$first") == "$before" ]] && echo yes)" yes
 
 step "Health"
