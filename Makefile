@@ -72,7 +72,7 @@ lock: ## Resolve the dependencies anew, newest versions.
 	$(LOCK) --upgrade -o requirements/api.txt
 	$(LOCK) --upgrade --extra train -o requirements/train.txt
 	$(LOCK) --upgrade --extra gpu -o requirements/gpu.txt
-	$(LOCK) --upgrade --extra train --group dev -o requirements/dev.txt
+	$(LOCK) --upgrade --extra train --extra pretrained --group dev -o requirements/dev.txt
 
 clean: ## Remove the virtual environment and caches.
 	rm -rf $(VENV) $(VENV)-uv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
