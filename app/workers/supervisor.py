@@ -73,6 +73,7 @@ class Supervisor:
         self._progress_bytes = 0
         self._step_times: deque[float] = deque(maxlen=101)
         self._finish_sent = False
+        self._has_checkpoint = False
         self._release_deadline: float | None = None
         self._oom_kills = _oom_kills()
 
@@ -166,8 +167,19 @@ class Supervisor:
         wishes = job_runs.report(self._runtime, self._claim, lines)
         if has_checkpoint:
             failpoints.pass_by("report.after")
+            self._forget_old_checkpoints()
         self._progress.confirm()
         return wishes
+
+    def _forget_old_checkpoints(self) -> None:
+        """This attempt has its own now: of the earlier ones the newest is enough to fall back on."""
+        if self._has_checkpoint:
+            return
+        self._has_checkpoint = True
+        root = self._runtime.storage.job_checkpoints(self._claim.job_id)
+        saved = {folder.parent for folder in root.glob("*/checkpoint-*")}
+        for folder in sorted(saved - {root / f"{self._claim.fence:04d}"})[:-1]:
+            self._runtime.storage.remove(folder)
 
     def _stall_seconds(self) -> float:
         """How long silence is normal: a big network's step may take minutes."""

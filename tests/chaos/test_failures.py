@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import shutil
+import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ from app.artifacts import open_artifact
 from app.errors import ArtifactError
 from app.training.checkpoints import CheckpointError, find_checkpoints, read_checkpoint
 from tests.chaos.conftest import Chaos, Undisturbed, assert_ended_as
-from tests.chaos.driver import Loupe, kill, wait_for
+from tests.chaos.driver import Loupe, kill, remove, wait_for
 from tests.pictures import make_files
 
 pytestmark = [pytest.mark.chaos, pytest.mark.integration, pytest.mark.timeout(7200)]
@@ -29,7 +31,7 @@ CANCEL_SECONDS = 10.0
 def test_a_training_that_always_dies_fails_with_its_reason_and_the_worker_lives(
     loupe: Loupe, chaos: Chaos, place: str, action: str, code: str
 ) -> None:
-    for _ in range(chaos.times(1, 5)):
+    for _ in range(chaos.times(1 if action == "segfault" else 0, 5)):
         worker = loupe.worker().pid
         loupe.arm(place, f"*{action}")
         job = loupe.submit()
@@ -52,7 +54,7 @@ def test_a_cancelled_job_is_gone_in_ten_seconds_and_never_comes_back(loupe: Loup
         "resuming": lambda job: _lose_child(loupe, job),
         "finishing": lambda job: _reach_the_end(loupe, job),
     }
-    for _ in range(chaos.times(1, 25)):
+    for _ in range(chaos.times(1, 15)):
         for moment, reach in moments.items():
             if moment == "finishing":
                 loupe.arm("finish.published", "sleep 3")
@@ -95,7 +97,7 @@ def _reach_the_end(loupe: Loupe, job: str) -> None:
 def test_a_full_disk_is_named_and_the_job_goes_on_once_there_is_space(
     loupe: Loupe, undisturbed: Undisturbed, chaos: Chaos
 ) -> None:
-    for _ in range(chaos.times(1, 5)):
+    for _ in range(chaos.times(0, 3)):
         loupe.arm("checkpoint.writing", "skip", "skip", "full")
         job = loupe.submit()
         for place in ("checkpoint.writing", "export.writing", "finish.publishing"):
@@ -114,6 +116,49 @@ def test_a_full_disk_is_named_and_the_job_goes_on_once_there_is_space(
             chaos.saw(f"disk full at {place}", "failed as disk_full, checkpoint intact, went on when retried")
         assert loupe.ask("POST", f"/jobs/{job}/retry").status_code == 202
         assert_ended_as(undisturbed, loupe, job)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=120m", "tmpfs", folder]
+    if shutil.which("mount") is None or subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("this user may not mount a small disk")
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def test_a_disk_that_other_files_fill_stops_nothing_for_good(small_disk: Path, chaos: Chaos) -> None:
+    home = small_disk / "home"
+    home.mkdir()
+    tries = chaos.times(0, 3)
+    loupe = Loupe(home)
+    loupe.import_pictures(60)
+    expected = loupe.submit()
+    assert loupe.end(expected)["status"] == "succeeded"
+    for _ in range(tries):
+        loupe.arm("train.step", "*sleep 0.1")
+        job = loupe.submit()
+        loupe.wait_for_step(job, chaos.generator.randrange(1, 30))
+        ballast = small_disk / "ballast"
+        until = time.monotonic() + 10
+        while time.monotonic() < until:
+            with contextlib.suppress(OSError), ballast.open("ab", buffering=0) as file:
+                while True:
+                    file.write(bytes(4096))
+            assert loupe.job(job)["status"] in ("running", "failed")
+            assert loupe.predict().status_code == 200
+            time.sleep(0.5)
+        ballast.unlink()
+        ended = loupe.end(job)
+        assert (ended["status"], ended["error"]["code"]) == ("failed", "disk_full")
+        assert loupe.ask("POST", f"/jobs/{job}/retry").status_code == 202
+        assert loupe.end(job)["status"] == "succeeded"
+        assert loupe.weights(job) == loupe.weights(expected)
+        chaos.saw("disk filled by other files", "disk_full, predict went on, same weights when retried")
+    loupe.stop()
+    remove(loupe)
 
 
 def flip_a_bit(path: Path, generator: random.Random) -> None:

@@ -60,7 +60,7 @@ class Follower(threading.Thread):
 def test_killed_at_random_times_a_training_ends_with_the_same_weights(
     loupe: Loupe, undisturbed: Undisturbed, chaos: Chaos
 ) -> None:
-    left = chaos.times(5, 200)
+    left = chaos.times(5, 100)
     victims = itertools.cycle(chaos.generator.sample(VICTIMS, len(VICTIMS)))
     while left > 0:
         job = loupe.submit()
@@ -105,7 +105,7 @@ def _strike(loupe: Loupe, victim: str) -> bool:
 def test_killed_at_every_named_point_a_training_ends_with_the_same_weights(
     loupe: Loupe, undisturbed: Undisturbed, chaos: Chaos
 ) -> None:
-    for _ in range(chaos.times(1, 10)):
+    for _ in range(chaos.times(1, 5)):
         known = {job["id"] for job in loupe.get("/jobs?limit=100")["data"]}
         loupe.arm("submit.committed", "kill")
         first = ["claim.committed", "checkpoint.writing", "checkpoint.written", "checkpoint.renamed"]
@@ -130,7 +130,7 @@ def test_killed_at_every_named_point_a_training_ends_with_the_same_weights(
 
 
 def test_told_to_end_it_loses_no_step(loupe: Loupe, undisturbed: Undisturbed, chaos: Chaos) -> None:
-    left = chaos.times(2, 50)
+    left = chaos.times(2, 30)
     while left > 0:
         job = loupe.submit()
         for step in sorted(chaos.generator.sample(range(5, 95), min(2, left))):
@@ -202,7 +202,7 @@ def _count_runners(job: str) -> int:
 def test_a_worker_that_was_thought_dead_publishes_nothing(
     loupe: Loupe, undisturbed: Undisturbed, chaos: Chaos
 ) -> None:
-    for _ in range(chaos.times(1, 20)):
+    for _ in range(chaos.times(0, 10)):
         job = loupe.submit()
         loupe.wait_for_step(job, chaos.generator.randrange(1, 80))
         worker, child = loupe.worker(), loupe.child()

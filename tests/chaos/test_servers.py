@@ -106,7 +106,7 @@ def test_redis_may_come_and_go_while_jobs_run_and_are_submitted(
 ) -> None:
     loupe, redis = stack.loupe, stack.redis
     submits = 10 if chaos.n == 0 else 10 * chaos.n
-    for _ in range(chaos.times(1, 20)):
+    for _ in range(chaos.times(1, 10)):
         running = loupe.submit()
         loupe.wait_for_step(running, 3)
         with Client(loupe.service.url) as client:
@@ -116,7 +116,7 @@ def test_redis_may_come_and_go_while_jobs_run_and_are_submitted(
             for job in waiting[1:]:
                 assert loupe.ask("POST", f"/jobs/{job}/cancel").status_code == 202
             redis.flush()
-            frozen = 8 if chaos.n == 0 else 60
+            frozen = 8 if chaos.n == 0 else 30
             redis.freeze()
             waiting.append(_submit_at_once(loupe))
             time.sleep(frozen)
@@ -148,7 +148,7 @@ def test_postgresql_may_restart_and_lose_connections_while_jobs_run(
     stack: Stack, undisturbed: Undisturbed, chaos: Chaos
 ) -> None:
     loupe, postgres = stack.loupe, stack.postgres
-    for _ in range(chaos.times(1, 20)):
+    for _ in range(chaos.times(1, 10)):
         job = loupe.submit()
         loupe.wait_for_step(job, 3)
         with Client(loupe.service.url) as client:
