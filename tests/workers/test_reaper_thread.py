@@ -1,0 +1,69 @@
+"""When the reaper believes that an expired lease means a lost worker, and when it waits."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from app.errors import UnavailableError
+from app.runtime import Runtime
+from app.services import job_runs, reaper
+from app.workers import reaper_thread
+from app.workers.identity import process_owner
+from app.workers.reaper_thread import ReaperThread
+from tests.services.rows import add_job, expire, read_job
+
+
+@pytest.fixture
+def expired(runtime: Runtime) -> str:
+    """A job whose worker lives, as far as this machine can tell, and whose lease has run out."""
+    job = add_job(runtime)
+    assert job_runs.claim(runtime, job, process_owner()) is not None
+    expire(runtime, job)
+    return job
+
+
+def seen_well(runtime: Runtime, seconds: float) -> ReaperThread:
+    thread = ReaperThread(runtime, threading.Event())
+    thread._seen_well_since = time.monotonic() - seconds
+    return thread
+
+
+def test_it_believes_leases_after_two_lease_periods(runtime: Runtime, expired: str) -> None:
+    seen_well(runtime, 2 * runtime.settings.lease_seconds - 5)._round()
+    assert read_job(runtime, expired).status == "running"
+    seen_well(runtime, 2 * runtime.settings.lease_seconds + 5)._round()
+    assert read_job(runtime, expired).status == "queued"
+
+
+def test_after_the_machine_slept_the_living_get_time_to_beat(runtime: Runtime, expired: str) -> None:
+    thread = seen_well(runtime, 10 * runtime.settings.lease_seconds)
+    thread._last_round = time.time() - 3600
+    thread._round()
+    assert read_job(runtime, expired).status == "running"
+
+
+def test_after_an_outage_of_the_database_too(
+    runtime: Runtime, expired: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reaper_thread, "ROUND_SECONDS", 0.05)
+    rounds = threading.Semaphore(0)
+    take = reaper.take_reaper_lease
+    answers = iter([UnavailableError("away")])
+
+    def take_after_outage(*arguments: object, **more: object) -> bool:
+        rounds.release()
+        if (error := next(answers, None)) is not None:
+            raise error
+        return take(*arguments, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(reaper, "take_reaper_lease", take_after_outage)
+    thread = seen_well(runtime, 10 * runtime.settings.lease_seconds)
+    thread.start()
+    for _ in range(4):
+        assert rounds.acquire(timeout=30)
+    thread._shutdown.set()
+    thread.join()
+    assert read_job(runtime, expired).status == "running"
