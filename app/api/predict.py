@@ -116,9 +116,8 @@ async def _read_question(request: Request, max_files: int) -> Question:
 
 
 async def _from_form(request: Request, form: FormData, max_files: int) -> Question:
-    files = [
-        part for name in ("file", "files") for part in form.getlist(name) if isinstance(part, UploadFile)
-    ]
+    # The parts are called `file` in the documents; a picture under another name is a picture all the same.
+    files = [part for _, part in form.multi_items() if isinstance(part, UploadFile)]
     _check_count(len(files), max_files)
     pictures = [Picture(part.filename, await part.read()) for part in files]
     fields = {name: str(form[name]) for name in OPTIONS if name in form}

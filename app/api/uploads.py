@@ -65,8 +65,9 @@ async def _from_path(runtime: Runtime, product: str, request: Request) -> Answer
 
 async def _from_form(runtime: Runtime, product: str, request: Request) -> Answer:
     async with request.form(max_files=1, max_fields=10) as form:
-        file = form.get("file")
-        if not isinstance(file, UploadFile):
+        # The part is called `file` in the documents; whoever calls it otherwise means the same.
+        file = next((part for part in form.values() if isinstance(part, UploadFile)), None)
+        if file is None:
             raise InvalidRequestError(
                 "The form has no file.",
                 hint="Send the archive as the part `file`: curl -F file=@pictures.zip …",

@@ -95,9 +95,11 @@ def test_a_question_to_no_model_is_refused(trained: Trained, query: dict[str, st
 
 def test_a_form_without_a_picture_and_one_with_too_many_are_refused(trained: Trained) -> None:
     client = trained.client
-    assert (
-        client.post("/predict", files={"other": ("x", b"x")}, data={"product": "squares"}).status_code == 422
-    )
+    empty = client.post("/predict", files={"product": (None, "squares")})
+    assert empty.status_code == 422
+    assert "no picture" in empty.json()["detail"]
+    named_otherwise = client.post("/predict", files={"image": ("red.png", RED)}, data={"product": "squares"})
+    assert named_otherwise.status_code == 200
     many = [
         ("file", (f"{index}.png", RED)) for index in range(trained.runtime.settings.max_predict_files + 1)
     ]
