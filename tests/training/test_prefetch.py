@@ -31,7 +31,9 @@ def test_an_error_is_raised_where_its_result_would_have_come() -> None:
 
 
 def test_leaving_early_ends_the_thread() -> None:
+    others = set(threading.enumerate())
     stream = prefetch(lambda key: key, range(1000))
     next(stream)
+    assert set(threading.enumerate()) - others
     stream.close()
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("prefetch")]
+    assert not set(threading.enumerate()) - others
