@@ -175,6 +175,17 @@ class Loupe:
         wait_for(runs, seconds, f"attempt {attempt} of {job}")
         return time.monotonic() - began
 
+    def wait_for_attempt_or_end(self, job: str, attempt: int, seconds: float) -> None:
+        """Waits until the job runs again, or is found to have ended before it was hurt."""
+
+        def has_come() -> bool:
+            found = self.job(job)
+            return found["status"] in TERMINAL or (
+                found["status"] == "running" and found["attempt"] >= attempt
+            )
+
+        wait_for(has_come, seconds, f"attempt {attempt} of {job}")
+
     def end(self, job: str, seconds: float = END_SECONDS) -> Any:
         wait_for(lambda: self.job(job)["status"] in TERMINAL, seconds, f"the end of {job}")
         return self.job(job)

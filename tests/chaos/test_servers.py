@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -44,7 +46,8 @@ def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     yield Stack(loupe, redis, postgres)
     loupe.stop()
     remove(loupe)
-    postgres.stop("immediate")
+    with contextlib.suppress(subprocess.CalledProcessError):  # a test may have ended it already
+        postgres.stop("immediate")
     redis.kill()
 
 
