@@ -140,6 +140,10 @@ class TrainingError(LoupeError):
     status, code, title = 500, "training_failed", "Training failed"
 
 
+class DeviceError(TrainingError):
+    code, title = "device_unavailable", "No such GPU"
+
+
 class NotFiniteError(TrainingError):
     code, title = "not_finite", "Loss is not finite"
 
