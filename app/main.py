@@ -8,7 +8,18 @@ from contextlib import asynccontextmanager
 from fastapi import APIRouter, Depends, FastAPI
 
 from app import __version__
-from app.api import datasets, evaluations, exports, health, job_records, jobs, models, predict, products
+from app.api import (
+    datasets,
+    evaluations,
+    exports,
+    health,
+    job_records,
+    jobs,
+    models,
+    predict,
+    products,
+    workers,
+)
 from app.api.dependencies import require_api_key
 from app.api.limits import BodyLimitMiddleware, RequestIdMiddleware
 from app.api.problems import install_problem_handlers
@@ -16,7 +27,7 @@ from app.config import Settings
 from app.inference.cache import ModelCache
 from app.runtime import Runtime
 
-RESOURCES = (products, datasets, exports, jobs, job_records, evaluations, models, predict)
+RESOURCES = (products, datasets, exports, jobs, job_records, evaluations, models, predict, workers)
 
 PROBLEM = {
     "description": "An error, as a problem document.",

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from app import __version__
-from app.cli import datasets, demo, evaluations, jobs, models, predict, products, service, weights
+from app.cli import datasets, demo, evaluations, jobs, models, predict, products, service, weights, workers
 from app.cli.client import CommandError
 from app.cli.console import out, say_error
 from app.cli.options import examples
@@ -56,6 +56,7 @@ app.add_typer(jobs.app, name="job", rich_help_panel=THINGS)
 app.add_typer(models.app, name="model", rich_help_panel=THINGS)
 app.add_typer(weights.app, name="weights", rich_help_panel=THINGS)
 app.command("networks", rich_help_panel=THINGS)(models.list_networks)
+app.command("workers", rich_help_panel=THINGS)(workers.list_workers)
 
 
 def _print_version(asked: bool) -> None:

@@ -11,6 +11,7 @@ from app.models.job_metric import JobEpoch, JobStep
 from app.models.lease import Lease
 from app.models.product import Product
 from app.models.trained_model import TrainedModel
+from app.models.worker import Worker
 
 __all__ = [
     "Alias",
@@ -25,4 +26,5 @@ __all__ = [
     "Lease",
     "Product",
     "TrainedModel",
+    "Worker",
 ]

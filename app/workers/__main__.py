@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import signal
 import socket
+import sys
 import threading
 from typing import Any
 
@@ -14,6 +16,7 @@ from celery.signals import worker_shutting_down
 from app.config import Settings
 from app.job_queue import TASK_QUEUE, TRAINING_QUEUE, create_celery
 from app.runtime import Runtime
+from app.workers.beat_thread import BeatThread
 from app.workers.reaper_thread import ReaperThread
 from app.workers.runner import JobRunner
 from app.workers.tasks import register_tasks
@@ -40,19 +43,26 @@ def main() -> None:
     register_tasks(celery, runner)
     ReaperThread(runtime, shutdown).start()
     UnheardThread(runner, queue).start()
-    celery.worker_main(
-        [
-            "worker",
-            "--pool=threads",
-            f"--concurrency={concurrency}",
-            f"--queues={queue}",
-            f"--hostname={queue}-{os.getpid()}@{socket.gethostname()}",
-            f"--loglevel={settings.log_level}",
-            "--without-gossip",
-            "--without-mingle",
-            "--without-heartbeat",
-        ]
-    )
+    beat = BeatThread(runtime, queue, concurrency)
+    beat.start()
+    # Until Celery has put its own handler in place: nothing runs yet, but the entry must go.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    try:
+        celery.worker_main(
+            [
+                "worker",
+                "--pool=threads",
+                f"--concurrency={concurrency}",
+                f"--queues={queue}",
+                f"--hostname={queue}-{os.getpid()}@{socket.gethostname()}",
+                f"--loglevel={settings.log_level}",
+                "--without-gossip",
+                "--without-mingle",
+                "--without-heartbeat",
+            ]
+        )
+    finally:
+        beat.leave()
 
 
 if __name__ == "__main__":

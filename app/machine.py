@@ -1,0 +1,49 @@
+"""What this machine has to compute with: cores, memory, and GPUs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from app.devices import Gpu, find_gpus
+
+# What a container may use; absent or "max" where there is no limit. Control groups v2, then v1.
+MEMORY_LIMITS = (
+    Path("/sys/fs/cgroup/memory.max"),
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a process here may use: cores by affinity, memory up to the container's limit, visible GPUs."""
+
+    cpu_cores: int
+    memory_bytes: int
+    gpus: tuple[Gpu, ...]
+
+    @classmethod
+    def of_this_process(cls) -> Machine:
+        """Asks the system; may take seconds where the GPU's driver sleeps."""
+        return cls(count_cores(), _memory_bytes(), find_gpus())
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "gpus": [asdict(gpu) for gpu in self.gpus]}
+
+
+def count_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _memory_bytes() -> int:
+    total = int(psutil.virtual_memory().total)
+    for limit in MEMORY_LIMITS:
+        with contextlib.suppress(OSError, ValueError):
+            total = min(total, int(limit.read_text(encoding="ascii")))
+    return total
