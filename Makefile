@@ -50,7 +50,7 @@ check: setup ## Lint, types, layers.
 	$(BIN)/lint-imports
 
 chaos: setup ## Kill, freeze and flush a whole Loupe N times a fault, and print what was seen. N=50: an hour and more.
-	$(BIN)/python -m pytest tests/chaos tests/services -m "chaos or slow" --chaos-n $(or $(N),5) --timeout 5400 $(ARGS)
+	$(BIN)/python -m tests.chaos --n $(or $(N),5) $(ARGS)
 
 check-postgres: setup ## Run the database tests on PostgreSQL (Debian: apt-get install postgresql).
 	$(BIN)/python -m pytest -m postgres --require-postgres $(ARGS)
@@ -72,9 +72,9 @@ bench-networks: setup ## Time every network in training and in serving, for docs
 
 LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml
 lock: ## Resolve the dependencies anew, newest versions.
-	$(LOCK) --upgrade -o requirements/api.txt
-	$(LOCK) --upgrade --extra train -o requirements/train.txt
-	$(LOCK) --upgrade --extra gpu -o requirements/gpu.txt
+	$(LOCK) --upgrade --extra pretrained-default -o requirements/api.txt
+	$(LOCK) --upgrade --extra train --extra pretrained-default -o requirements/train.txt
+	$(LOCK) --upgrade --extra gpu --extra pretrained-default -o requirements/gpu.txt
 	$(LOCK) --upgrade --extra train --extra pretrained --group dev -o requirements/dev.txt
 
 clean: ## Remove the virtual environment and caches.

@@ -13,7 +13,9 @@ import yaml
 
 from app import __version__
 from app.config import Settings
+from app.networks.pretrained.sources import get_published
 from app.server import UnprotectedError, check_protected
+from app.services.job_defaults import NETWORK
 from app.workers.supervisor import RELEASE_SECONDS
 from docs.generate import COMPOSE_VARIABLES, ROOT
 
@@ -137,6 +139,13 @@ def test_the_gpu_variant_changes_the_worker_alone() -> None:
 
 def test_the_images_are_labelled_with_this_version() -> None:
     assert re.findall(r"ARG VERSION=(.*)", DOCKERFILE) == [__version__, __version__]
+
+
+@pytest.mark.parametrize("lock", ["api", "train", "gpu"])
+def test_every_image_holds_the_weights_of_the_default_network(lock: str) -> None:
+    weights = get_published(NETWORK)
+    assert weights is not None
+    assert f"\n{weights.distribution}==" in (ROOT / f"requirements/{lock}.txt").read_text(encoding="utf-8")
 
 
 def test_what_the_dockerfile_copies_is_let_through_and_nothing_else() -> None:
