@@ -125,12 +125,12 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     if chaos is None or not chaos.tries:
         return
     terminalreporter.section(f"chaos, seed {seed} (CHAOS_SEED)")
-    lines = ["| fault | tries | what was seen |", "|---|---|---|"]
+    lines = []
     for fault, count in chaos.tries.items():
         seen = ", ".join(chaos.seen[fault])
         if fault in chaos.slowest:
             seen += f"; at most {chaos.slowest[fault]:.1f} s"
         lines.append(f"| {fault} | {count} | {seen} |")
-    terminalreporter.write_line("\n".join(lines))
-    if folder := os.environ.get("CHAOS_REPORT"):
-        Path(folder).write_text(json.dumps({"seed": seed, "table": lines}, indent=1), encoding="utf-8")
+    terminalreporter.write_line("\n".join(["| fault | tries | what was seen |", "|---|---|---|", *lines]))
+    if report := os.environ.get("CHAOS_REPORT"):
+        Path(report).write_text(json.dumps({"seed": seed, "lines": lines}), encoding="utf-8")

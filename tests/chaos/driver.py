@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -262,3 +265,22 @@ def stopped(*processes: psutil.Process | None) -> Iterator[None]:
 def remove(loupe: Loupe) -> None:
     shutil.rmtree(loupe.home, ignore_errors=True)
     shutil.rmtree(loupe.failpoints, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def more_workers(loupe: Loupe, count: int) -> Iterator[list[psutil.Process]]:
+    """Further processes for trainings, beside the one of ``loupe up``."""
+    environment = {**os.environ, **loupe.environment, "LOUPE_HOME": str(loupe.home)}
+    with (loupe.home / "logs" / "more-workers.log").open("ab") as log:
+        command = [sys.executable, "-m", "app.workers", "--queue", "training"]
+        workers = [
+            psutil.Popen(command, env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+            for _ in range(count)
+        ]
+    try:
+        yield workers
+    finally:
+        for worker in workers:
+            worker.send_signal(15)
+        for worker in workers:
+            worker.wait(40)

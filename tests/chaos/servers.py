@@ -47,6 +47,10 @@ class RedisServer:
         with self.client() as client:
             client.flushall()
 
+    def count_messages(self, queue: str) -> int:
+        with self.client() as client:
+            return int(client.llen(queue))
+
     def freeze(self) -> None:
         self._process.send_signal(signal.SIGSTOP)
 

@@ -5,13 +5,10 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-import os
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 import httpx2 as httpx
 import psutil
@@ -23,7 +20,7 @@ from app.db import Database
 from app.job_queue import JobQueue
 from app.models import JobStep
 from tests.chaos.conftest import Chaos, Undisturbed, assert_ended_as
-from tests.chaos.driver import TRAINING, Loupe, kill, stopped, wait_for
+from tests.chaos.driver import TRAINING, Loupe, kill, more_workers, stopped, wait_for
 
 pytestmark = [pytest.mark.chaos, pytest.mark.integration, pytest.mark.timeout(7200)]
 
@@ -138,18 +135,22 @@ def test_killed_at_every_named_point_a_training_ends_with_the_same_weights(
 
 
 def test_told_to_end_it_loses_no_step(loupe: Loupe, undisturbed: Undisturbed, chaos: Chaos) -> None:
-    left = chaos.times(1, 20)
+    left = chaos.times(1, 50)
     while left > 0:
         job = loupe.submit()
-        for step in sorted(chaos.generator.sample(range(5, 95), min(2, left))):
+        first = chaos.generator.randrange(5, 95)
+        # Every other pair of stops lies close together: what is seen must not be taken from the one before.
+        second = first + 1 if left % 4 > 1 else chaos.generator.randrange(5, 95)
+        for number, step in enumerate(sorted({first, second})[:left], start=1):
             loupe.wait_for_step(job, step)
             seconds = loupe.stop()
             assert seconds <= 30
             # Read while it is down: once it is up the training may have gone on already.
             reached = _last_step(loupe, job)
             loupe.start()
-            wait_for(partial(_resumed_since, loupe, job, step), 75, "the resume")
-            assert loupe.events(job, "resumed")[-1]["data"]["step"] == reached
+            resumes = wait_for(partial(_resumes, loupe, job, number), 75, f"resume {number}")
+            assert len(resumes) == number
+            assert resumes[-1]["step"] == reached
             left -= 1
             chaos.saw("SIGTERM", "no step lost", "same weights", seconds=seconds)
         assert_ended_as(undisturbed, loupe, job)
@@ -163,27 +164,10 @@ def _last_step(loupe: Loupe, job: str) -> int | None:
     return step
 
 
-def _resumed_since(loupe: Loupe, job: str, step: int) -> bool:
-    return any(event["data"]["step"] >= step for event in loupe.events(job, "resumed"))
-
-
-@contextlib.contextmanager
-def more_workers(loupe: Loupe, count: int) -> Iterator[None]:
-    """Further processes for trainings, beside the one of ``loupe up``."""
-    environment = {**os.environ, **loupe.environment, "LOUPE_HOME": str(loupe.home)}
-    with (loupe.home / "logs" / "more-workers.log").open("ab") as log:
-        command = [sys.executable, "-m", "app.workers", "--queue", "training"]
-        workers = [
-            subprocess.Popen(command, env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
-            for _ in range(count)
-        ]
-    try:
-        yield
-    finally:
-        for worker in workers:
-            worker.send_signal(15)
-        for worker in workers:
-            worker.wait(40)
+def _resumes(loupe: Loupe, job: str, count: int) -> list[dict[str, Any]]:
+    """What is told of the job's resumes, once there are so many."""
+    found = [event["data"] for event in loupe.events(job, "resumed")]
+    return found if len(found) >= count else []
 
 
 def test_delivered_ten_times_to_several_workers_a_job_runs_once(

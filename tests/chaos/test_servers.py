@@ -6,15 +6,16 @@ import contextlib
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import httpx2 as httpx
+import psutil
 import pytest
 
 from tests import postgres_server
 from tests.chaos.conftest import Chaos, Undisturbed, assert_ended_as
-from tests.chaos.driver import PRODUCT, Loupe, remove, wait_for
+from tests.chaos.driver import PRODUCT, Loupe, more_workers, remove, stopped, wait_for
 from tests.chaos.servers import PostgresServer, RedisServer
 from tests.pictures import make_files
 
@@ -107,36 +108,79 @@ class Client(threading.Thread):
 def test_redis_may_come_and_go_while_jobs_run_and_are_submitted(
     stack: Stack, undisturbed: Undisturbed, chaos: Chaos
 ) -> None:
-    loupe, redis = stack.loupe, stack.redis
-    submits = 10 if chaos.n == 0 else 10 * chaos.n
-    for _ in range(chaos.times(1, 10)):
+    loupe = stack.loupe
+    loupe.arm("train.step", "*sleep 0.5")
+    faults: list[Callable[[Stack, psutil.Process, Chaos], Started]]
+    faults = [_flush_redis, _kill_redis, _freeze_redis, _take_redis_away]
+    for _ in range(chaos.times(1, 20)):
         running = loupe.submit()
-        loupe.wait_for_step(running, 3)
-        with Client(loupe.service.url) as client:
-            redis.kill()
-            waiting = [_submit_at_once(loupe) for _ in range(submits)]
-            redis.start()
-            for job in waiting[1:]:
-                assert loupe.ask("POST", f"/jobs/{job}/cancel").status_code == 202
-            redis.flush()
-            frozen = 8 if chaos.n == 0 else 30
-            redis.freeze()
-            waiting.append(_submit_at_once(loupe))
-            time.sleep(frozen)
-            redis.thaw()
-            redis.flush()
-            ended = assert_ended_as(undisturbed, loupe, running)
-            assert ended["attempt"] == 1
-            for job in (waiting[0], waiting[-1]):
-                seconds = loupe.wait_for_attempt(job, 1, START_SECONDS)
-                loupe.ask("POST", f"/jobs/{job}/cancel")
-            wait_for(lambda: loupe.child() is None, 30, "the end of the cancelled")
+        loupe.wait_for_step(running, 1)
+        # A second worker, idle, so that a waiting job shows how soon it starts while the first goes on.
+        with Client(loupe.service.url) as client, more_workers(loupe, 1) as (idle,):
+            for fault in chaos.generator.sample(faults, len(faults)):
+                started = fault(stack, idle, chaos)
+                seconds = loupe.wait_for_attempt(started.job, 1, START_SECONDS)
+                now = loupe.job(running)
+                assert (now["status"], now["attempt"]) == ("running", 1), "the fault found it at work"
+                loupe.ask("POST", f"/jobs/{started.job}/cancel")
+                wait_for(lambda job=started.job: loupe.job(job)["status"] == "cancelled", 30, "the cancel")
+                seen = "running job unaffected, predict went on, the waiting one started"
+                chaos.saw(f"Redis {started.fault}", started.seen, seen, seconds=seconds)
+            loupe.arm("train.step", "*sleep 0.0")
+            assert assert_ended_as(undisturbed, loupe, running)["attempt"] == 1
+            loupe.arm("train.step", "*sleep 0.5")
         assert set(client.answers) == {200}
         assert client.slowest < 5
-        chaos.saw("Redis killed, jobs submitted, Redis started", f"{submits} of {submits} submits 201")
-        for fault in ("flushed", "frozen", "absent"):
-            seen = "running job unaffected, waiting jobs started, predict went on"
-            chaos.saw(f"Redis {fault}", seen, seconds=seconds)
+
+
+@dataclass(frozen=True)
+class Started:
+    """A job that was submitted around a fault of Redis, which is back now."""
+
+    fault: str
+    job: str
+    seen: str = "submit 201"
+
+
+def _flush_redis(stack: Stack, idle: psutil.Process, _: Chaos) -> Started:
+    with stopped(idle):
+        job = _submit_at_once(stack.loupe)
+        wait_for(lambda: stack.redis.count_messages("training") > 0, 10, "the message")
+        stack.redis.flush()
+        assert stack.redis.count_messages("training") == 0
+    return Started("flushed while a message waits", job)
+
+
+def _kill_redis(stack: Stack, idle: psutil.Process, _: Chaos) -> Started:
+    with stopped(idle):
+        job = _submit_at_once(stack.loupe)
+        wait_for(lambda: stack.redis.count_messages("training") > 0, 10, "the message")
+        stack.redis.kill()
+        stack.redis.start()
+    return Started("killed with a message in it, and restarted empty", job)
+
+
+def _freeze_redis(stack: Stack, idle: psutil.Process, chaos: Chaos) -> Started:
+    seconds = 60 if chaos.n and chaos.generator.random() < 0.1 else 8
+    stack.redis.freeze()
+    with stopped(idle):  # or it takes the job from the database before Redis is back
+        job = _submit_at_once(stack.loupe)
+        time.sleep(seconds)
+        stack.redis.thaw()
+    return Started(f"frozen for {seconds} s", job)
+
+
+def _take_redis_away(stack: Stack, _: psutil.Process, chaos: Chaos) -> Started:
+    """Many jobs are submitted while it is away; it stays away until one has started without it."""
+    loupe, submits = stack.loupe, 10 * max(1, chaos.n)
+    stack.redis.kill()
+    first, *others = [_submit_at_once(loupe) for _ in range(submits)]
+    for job in others:
+        assert loupe.ask("POST", f"/jobs/{job}/cancel").status_code == 202
+    seconds = loupe.wait_for_attempt(first, 1, START_SECONDS)
+    chaos.saw("Redis absent, a job is submitted", "started without Redis", seconds=seconds)
+    stack.redis.start()
+    return Started("absent while jobs are submitted", first, f"{submits} of {submits} submits 201")
 
 
 def _submit_at_once(loupe: Loupe) -> str:
