@@ -79,6 +79,16 @@ class Settings(BaseSettings):
     inference_threads: int = Field(
         0, ge=0, description="Pictures predicted at once per model; 0 takes the cores."
     )
+    worker_metrics_port: int = Field(
+        0,
+        ge=0,
+        le=65534,
+        description="Port of a worker's own Prometheus metrics; 0: none. `loupe up` gives the worker for "
+        "imports and evaluations the next one.",
+    )
+    worker_metrics_host: str = Field(
+        "127.0.0.1", description="Address that a worker's metrics are served at; they ask for no API key."
+    )
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.")
 
     @field_validator("home", mode="after")

@@ -18,6 +18,10 @@ _TOOL_FOLDERS = ("/usr/lib/wsl/lib",)
 # A driver that hangs must not hang the worker; a GPU that slept takes seconds to answer.
 _TOOL_SECONDS = 30.0
 _QUERY = ("--query-gpu=index,uuid,name,memory.total", "--format=csv,noheader,nounits")
+_LOAD_QUERY = (
+    "--query-gpu=uuid,name,memory.total,memory.used,utilization.gpu",
+    "--format=csv,noheader,nounits",
+)
 NONE = "none"
 
 
@@ -53,7 +57,7 @@ def find_gpus(choice: str | None = None, environment: Mapping[str, str] = os.env
 
 def detect_gpus() -> tuple[Gpu, ...]:
     """Every GPU that the driver shows; none where there is no driver, or it does not answer."""
-    tool = shutil.which("nvidia-smi") or shutil.which("nvidia-smi", path=os.pathsep.join(_TOOL_FOLDERS))
+    tool = _find_tool()
     if tool is None:
         return ()
     gpus = []
@@ -67,6 +71,41 @@ def detect_gpus() -> tuple[Gpu, ...]:
         memory = int(megabytes) * 2**20 if megabytes.isdigit() else None
         gpus += slices.get(uuid) or [Gpu(uuid, name, int(index), memory)]
     return tuple(gpus)
+
+
+@dataclass(frozen=True)
+class GpuLoad:
+    """What a whole GPU does now. ``utilization``: share of the last second in which it computed, 0 to 1."""
+
+    id: str
+    name: str
+    memory_bytes: int | None
+    memory_used_bytes: int | None
+    utilization: float | None
+
+
+def read_gpu_loads() -> tuple[GpuLoad, ...]:
+    """Of every GPU that the driver shows; what it does not tell, as of one cut in slices, is None."""
+    tool = _find_tool()
+    loads = []
+    for line in _ask(tool, *_LOAD_QUERY).splitlines() if tool else ():
+        fields = [field.strip() for field in line.split(",")]
+        if len(fields) == 5 and fields[0].startswith("GPU-"):
+            total, used, busy = (int(text) if text.isdigit() else None for text in fields[2:])
+            loads.append(
+                GpuLoad(
+                    id=fields[0],
+                    name=fields[1],
+                    memory_bytes=None if total is None else total * 2**20,
+                    memory_used_bytes=None if used is None else used * 2**20,
+                    utilization=None if busy is None else busy / 100,
+                )
+            )
+    return tuple(loads)
+
+
+def _find_tool() -> str | None:
+    return shutil.which("nvidia-smi") or shutil.which("nvidia-smi", path=os.pathsep.join(_TOOL_FOLDERS))
 
 
 def _parse_slices(listing: str) -> dict[str, list[Gpu]]:

@@ -98,7 +98,10 @@ def _parts(settings: Settings) -> list[Part]:
     parts = [] if settings.redis_url else [Part("redis", redis_command(settings))]
     for queue in ("tasks", "training"):
         command = [python, "-m", "app.workers", "--queue", queue]
-        parts.append(Part(f"worker-{queue}", command, environment=environment))
+        own = dict(environment)
+        if settings.worker_metrics_port and queue == "tasks":
+            own["LOUPE_WORKER_METRICS_PORT"] = str(settings.worker_metrics_port + 1)
+        parts.append(Part(f"worker-{queue}", command, environment=own))
     parts.append(Part("api", [python, "-m", "app.server"], environment=environment))
     return parts
 

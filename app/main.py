@@ -15,6 +15,7 @@ from app.api import (
     health,
     job_records,
     jobs,
+    metrics,
     models,
     predict,
     products,
@@ -22,12 +23,13 @@ from app.api import (
 )
 from app.api.dependencies import require_api_key
 from app.api.limits import BodyLimitMiddleware, RequestIdMiddleware
+from app.api.measurements import Measurements, MeasuringMiddleware
 from app.api.problems import install_problem_handlers
 from app.config import Settings
 from app.inference.cache import ModelCache
 from app.runtime import Runtime
 
-RESOURCES = (products, datasets, exports, jobs, job_records, evaluations, models, predict, workers)
+RESOURCES = (products, datasets, exports, jobs, job_records, evaluations, models, predict, workers, metrics)
 
 PROBLEM = {
     "description": "An error, as a problem document.",
@@ -64,6 +66,8 @@ def create_app(settings: Settings) -> FastAPI:
     install_problem_handlers(app)
     app.add_middleware(BodyLimitMiddleware, settings=settings)
     app.add_middleware(RequestIdMiddleware)
+    app.state.measurements = Measurements()
+    app.add_middleware(MeasuringMiddleware, measurements=app.state.measurements)
 
     guarded = APIRouter(dependencies=[Depends(require_api_key)])
     for resource in RESOURCES:

@@ -103,6 +103,8 @@ class Service:
     url: str
     home: Path
     process: subprocess.Popen[bytes]
+    worker_metrics_port: int = 0
+    """Of the worker for trainings; the other's is the next one."""
 
     def client(self) -> httpx.Client:
         return httpx.Client(base_url=self.url, timeout=60)
@@ -112,7 +114,9 @@ class Service:
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """``loupe up`` for the whole session: Redis, two workers, the API."""
     home = tmp_path_factory.mktemp("service")
-    started = start_service(home)
+    port = free_port(2)
+    started = start_service(home, LOUPE_WORKER_METRICS_PORT=str(port))
+    started.worker_metrics_port = port
     yield started
     stop_service(started)
     shutil.rmtree(home, ignore_errors=True)

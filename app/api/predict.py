@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,14 @@ from pydantic import ValidationError
 from starlette.datastructures import FormData, UploadFile
 
 from app.api.dependencies import ModelCacheDep, RuntimeDep
-from app.errors import FieldError, InvalidRequestError, TooLargeError, UnsupportedMediaTypeError
+from app.api.measurements import ANSWERED, Measurements
+from app.errors import (
+    FieldError,
+    InvalidRequestError,
+    LoupeError,
+    TooLargeError,
+    UnsupportedMediaTypeError,
+)
 from app.schemas.prediction import InlineImage, Predictions, PredictRequest
 from app.services import predictions
 from app.services.predictions import Picture
@@ -86,16 +94,28 @@ class Question:
 async def predict(request: Request, runtime: RuntimeDep, cache: ModelCacheDep) -> Predictions:
     """Classify one or several pictures with the best model of a product, or with the one of a job."""
     question = await _read_question(request, runtime.settings.max_predict_files)
-    return await run_in_threadpool(
-        predictions.predict,
-        runtime,
-        cache,
-        question.pictures,
-        product=question.product,
-        job=question.job,
-        model=question.model,
-        top_k=question.top_k,
-    )
+    measurements: Measurements = request.app.state.measurements
+    began = time.perf_counter()
+    try:
+        answer = await run_in_threadpool(
+            predictions.predict,
+            runtime,
+            cache,
+            question.pictures,
+            product=question.product,
+            job=question.job,
+            model=question.model,
+            top_k=question.top_k,
+        )
+    except LoupeError as error:
+        last = runtime.last_choices.get((question.product, question.job, question.model))
+        measurements.prediction_failed(
+            last.product if last else "", time.perf_counter() - began, error.code, len(question.pictures)
+        )
+        raise
+    outcomes = [item.error.code if item.error else ANSWERED for item in answer.results]
+    measurements.predicted(answer.model.product, time.perf_counter() - began, outcomes)
+    return answer
 
 
 async def _read_question(request: Request, max_files: int) -> Question:

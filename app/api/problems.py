@@ -62,6 +62,7 @@ def problem_response(request: Request, error: LoupeError) -> JSONResponse:
 def _respond(request: Request, error: dict[str, Any], headers: dict[str, str] | None = None) -> JSONResponse:
     problem = problem_from_error(error, request.url.path)
     problem.request_id = getattr(request.state, "request_id", None)
+    request.state.error_code = problem.code
     return JSONResponse(
         problem.model_dump(mode="json"), status_code=problem.status, headers=headers, media_type=MEDIA_TYPE
     )

@@ -58,6 +58,12 @@ class ModelCache:
         with self._lock:
             return tuple(model_id for model_id, future in self._models.items() if future.done())
 
+    @property
+    def nbytes(self) -> int:
+        """Memory of the models that are loaded."""
+        with self._lock:
+            return sum(future.result().nbytes for future in self._models.values() if future.done())
+
     def _load(self, model_id: str, folder: Path, digest: str | None, future: Future[Predictor]) -> None:
         try:
             predictor = Predictor(

@@ -59,6 +59,25 @@ def _postgresql_now(_element: db_now, _compiler: SQLCompiler, **_kw: Any) -> str
     return "extract(epoch from clock_timestamp())::double precision"
 
 
+class seconds_between(FunctionElement[float]):
+    """Seconds from the first time to the second; NULL when one is."""
+
+    type = Float()
+    inherit_cache = True
+
+
+@compiles(seconds_between, "sqlite")
+def _sqlite_between(element: seconds_between, compiler: SQLCompiler, **kw: Any) -> str:
+    start, end = (compiler.process(clause, **kw) for clause in element.clauses)
+    return f"((julianday({end}) - julianday({start})) * 86400.0)"
+
+
+@compiles(seconds_between, "postgresql")
+def _postgresql_between(element: seconds_between, compiler: SQLCompiler, **kw: Any) -> str:
+    start, end = (compiler.process(clause, **kw) for clause in element.clauses)
+    return f"extract(epoch from {end} - {start})::double precision"
+
+
 class Base(DeclarativeBase):
     metadata = MetaData(
         naming_convention={

@@ -17,6 +17,7 @@ from app.config import Settings
 from app.job_queue import TASK_QUEUE, TRAINING_QUEUE, create_celery
 from app.runtime import Runtime
 from app.workers.beat_thread import BeatThread
+from app.workers.metrics import serve_metrics
 from app.workers.reaper_thread import ReaperThread
 from app.workers.runner import JobRunner
 from app.workers.tasks import register_tasks
@@ -43,6 +44,7 @@ def main() -> None:
     register_tasks(celery, runner)
     ReaperThread(runtime, shutdown).start()
     UnheardThread(runner, queue).start()
+    serve_metrics(settings, runner.metrics)
     beat = BeatThread(runtime, queue, concurrency)
     beat.start()
     # Until Celery has put its own handler in place: nothing runs yet, but the entry must go.

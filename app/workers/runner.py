@@ -10,6 +10,7 @@ from app.errors import UnavailableError
 from app.runtime import Runtime
 from app.services import job_runs
 from app.workers.identity import process_owner
+from app.workers.metrics import WorkerMetrics
 from app.workers.supervisor import Supervisor
 
 logger = logging.getLogger(__name__)
@@ -21,6 +22,7 @@ class JobRunner:
     def __init__(self, runtime: Runtime, shutdown: threading.Event, slots: int) -> None:
         self.runtime = runtime
         self.shutdown = shutdown
+        self.metrics = WorkerMetrics()
         self._slots = threading.BoundedSemaphore(slots)
         self._owner = process_owner()
 
@@ -69,4 +71,5 @@ class JobRunner:
             logger.info("job %s: nothing to do, it runs elsewhere or has ended", job_id)
             return
         failpoints.pass_by("claim.committed")
-        Supervisor(self.runtime, claim, self.shutdown).run()
+        self.metrics.claimed(claim.kind)
+        Supervisor(self.runtime, claim, self.shutdown, self.metrics).run()

@@ -33,6 +33,7 @@ from app.errors import (
 from app.runtime import Runtime
 from app.services import job_lifecycle, job_results, job_runs
 from app.services.job_runs import Claim, ClaimLostError, Wishes
+from app.workers.metrics import RunningJob, WorkerMetrics
 from app.workers.progress_file import ProgressFile
 from app.workers.specs import MODULES, build_spec
 
@@ -61,7 +62,9 @@ OUTAGES = (UnavailableError, StorageFullError)
 class Supervisor:
     """One claim, one child. ``shutdown`` is set when the worker process is asked to end."""
 
-    def __init__(self, runtime: Runtime, claim: Claim, shutdown: threading.Event) -> None:
+    def __init__(
+        self, runtime: Runtime, claim: Claim, shutdown: threading.Event, metrics: WorkerMetrics | None = None
+    ) -> None:
         self._runtime = runtime
         self._claim = claim
         self._shutdown = shutdown
@@ -76,22 +79,29 @@ class Supervisor:
         self._has_checkpoint = False
         self._release_deadline: float | None = None
         self._oom_kills = _oom_kills()
+        self._metrics = metrics or WorkerMetrics()
+        self._job = RunningJob(claim.kind)
+        self._outcome = "lost"
 
     def run(self) -> None:
         """Supervises to the end. Returns quietly when the claim is lost: another worker has the job."""
         try:
-            self._start()
-            self._watch()
+            with self._metrics.running(self._claim.job_id, self._job):
+                self._start()
+                self._watch()
         except ClaimLostError:
+            self._outcome = "lost"
             logger.warning("job %s: the claim is lost, its child is ended", self._claim.job_id)
         except Exception as error:
             logger.exception("job %s: the supervisor failed", self._claim.job_id)
             self._kill()
             problem = _as_loupe_error(error).as_dict()
+            self._outcome = problem["code"]
             with contextlib.suppress(ClaimLostError):
                 self._persist(lambda: self._end(problem))
         finally:
             self._kill()
+            self._metrics.ended(self._claim.kind, self._outcome)
             self._runtime.storage.remove(self._folder)
             with contextlib.suppress(*OUTAGES):
                 job_lifecycle.clean_up(self._runtime, self._claim.job_id)
@@ -111,6 +121,7 @@ class Supervisor:
                 start_new_session=True,
                 env={**os.environ, "PYTHONUNBUFFERED": "1"},
             )
+        self._job.pid = self._process.pid
 
     def _watch(self) -> None:
         assert self._process is not None
@@ -125,6 +136,7 @@ class Supervisor:
             wishes = self._exchange(now)
             if wishes is not None and wishes.cancel:
                 self._kill()
+                self._outcome = "cancelled"
                 self._persist(lambda: job_runs.cancelled(self._runtime, self._claim))
                 return
             if wishes is not None and wishes.pause and self._release_deadline is None:
@@ -157,6 +169,7 @@ class Supervisor:
                 self._last_look = time.monotonic()
                 return job_runs.look(self._runtime, self._claim)
         except OUTAGES as error:
+            self._metrics.met(error.code)
             logger.warning("job %s: %s The work goes on.", self._claim.job_id, error.detail)
         return None
 
@@ -165,6 +178,8 @@ class Supervisor:
         if has_checkpoint:
             failpoints.pass_by("report.before")
         wishes = job_runs.report(self._runtime, self._claim, lines)
+        self._job.beaten_at = time.monotonic()
+        self._metrics.reported(self._job, lines)
         if has_checkpoint:
             failpoints.pass_by("report.after")
             self._forget_old_checkpoints()
@@ -195,22 +210,28 @@ class Supervisor:
     def _settle(self, code: int) -> None:
         """The child has ended by itself, or on our request to leave."""
         if code == child.ExitCode.SUCCEEDED:
+            self._outcome = "succeeded"
             result = json.loads((self._folder / child.RESULT).read_text(encoding="utf-8"))
             self._persist(lambda: self._finish(result))
         elif code == child.ExitCode.RELEASED:
+            self._outcome = "released"
             self._persist(lambda: job_runs.release(self._runtime, self._claim))
         elif code == child.ExitCode.FAILED and (self._folder / child.ERROR).exists():
             error = json.loads((self._folder / child.ERROR).read_text(encoding="utf-8"))
+            self._outcome = error["code"]
             self._persist(lambda: self._end(error))
         elif self._release_deadline is not None:
+            self._outcome = "released"
             self._persist(lambda: job_runs.release(self._runtime, self._claim))
         elif code == -signal.SIGKILL and not self._lacked_memory():
             error = self._cause_of_death(code).as_dict()
+            self._outcome = error["code"]
             self._persist(
                 lambda: job_runs.retry_or_fail(self._runtime, self._claim, error, is_from_outside=True)
             )
         else:
             end = self._cause_of_death(code).as_dict()
+            self._outcome = end["code"]
             self._persist(lambda: self._end(end))
 
     def _end(self, error: dict[str, Any]) -> None:
@@ -232,6 +253,7 @@ class Supervisor:
         failpoints.pass_by("finish.committed")
 
     def _give_up(self, error: LoupeError) -> None:
+        self._outcome = error.code
         self._persist(lambda: job_runs.retry_or_fail(self._runtime, self._claim, error.as_dict()))
 
     def _persist(self, write: Callable[[], T]) -> T:
@@ -240,6 +262,7 @@ class Supervisor:
             try:
                 return write()
             except OUTAGES as error:
+                self._metrics.met(error.code)
                 deadline = self._release_deadline
                 if self._shutdown.is_set() and deadline is not None and time.monotonic() > deadline:
                     raise ClaimLostError(self._claim.job_id) from error

@@ -1,0 +1,102 @@
+"""What this process has served, in Prometheus' terms: requests, predictions, errors, the model cache."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+)
+from prometheus_client.core import Metric
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+REQUEST_BUCKETS = (0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0)
+PREDICTION_BUCKETS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
+ANSWERED = "answered"
+
+
+class Measurements:
+    """Counters since the start of the process. Labels come from us, never from a request as it was sent."""
+
+    def __init__(self) -> None:
+        # A second series beside each, for a protocol that few scrapers ask for.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        self.requests = Histogram(
+            "loupe_http_request_seconds",
+            "Time to the first byte of the answer, by route; `?wait=` waits on purpose.",
+            ("method", "route", "status"),
+            buckets=REQUEST_BUCKETS,
+            registry=self.registry,
+        )
+        self.errors = Counter(
+            "loupe_http_errors", "Errors answered, by code.", ("code",), registry=self.registry
+        )
+        self._predictions = Histogram(
+            "loupe_prediction_seconds",
+            "Time of a prediction request once received, by product and `answered` or the error's code.",
+            ("product", "outcome"),
+            buckets=PREDICTION_BUCKETS,
+            registry=self.registry,
+        )
+        self._pictures = Counter(
+            "loupe_predicted_pictures",
+            "Pictures asked about, by product and `answered` or the error's code.",
+            ("product", "outcome"),
+            registry=self.registry,
+        )
+
+    def predicted(self, product: str, seconds: float, outcomes: list[str]) -> None:
+        """A request that was answered, with the outcome of each of its pictures."""
+        self._predictions.labels(product, ANSWERED).observe(seconds)
+        for outcome in outcomes:
+            self._pictures.labels(product, outcome).inc()
+
+    def prediction_failed(self, product: str, seconds: float, code: str, pictures: int) -> None:
+        """A request that was refused as a whole; ``product`` is empty where none was found."""
+        self._predictions.labels(product, code).observe(seconds)
+        self._pictures.labels(product, code).inc(pictures)
+
+    def collect(self) -> Iterator[Metric]:
+        yield from self.registry.collect()
+
+
+class MeasuringMiddleware:
+    """Measures every request; the outermost, so that it sees what the others answer."""
+
+    def __init__(self, app: ASGIApp, measurements: Measurements) -> None:
+        self._app = app
+        self._measurements = measurements
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = time.perf_counter()
+
+        async def send_measured(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self._measure(scope, message["status"], time.perf_counter() - began)
+            await send(message)
+
+        await self._app(scope, receive, send_measured)
+
+    def _measure(self, scope: Scope, status: int, seconds: float) -> None:
+        method = scope["method"] if scope["method"] in METHODS else "other"
+        self._measurements.requests.labels(method, _route(scope), str(status)).observe(seconds)
+        code = scope.get("state", {}).get("error_code")
+        if code is not None:
+            self._measurements.errors.labels(code).inc()
+
+
+def _route(scope: Scope) -> str:
+    """The template, such as ``/jobs/{job}``: paths themselves would be a series each."""
+    path: str = getattr(scope.get("route"), "path", "")
+    return path.removeprefix("/v1") or "unmatched"
