@@ -23,9 +23,12 @@ from typing import Any
 
 from app import failpoints
 from app.errors import CrashedError, LoupeError, StorageFullError, is_disk_full
+from app.logs import configure_logging, log_context
 
 logger = logging.getLogger(__name__)
 
+# Variables that say how the child logs, and for which job.
+LOG_LEVEL, LOG_FORMAT, JOB_ID = "LOUPE_LOG_LEVEL", "LOUPE_LOG_FORMAT", "LOUPE_JOB_ID"
 SPEC, PROGRESS, RESULT, ERROR = "spec.json", "progress.jsonl", "result.json", "error.json"
 
 
@@ -95,6 +98,14 @@ Work = Callable[[dict[str, Any], Path, Reporter, StopSignal], dict[str, Any]]
 
 def run_child(work: Work, folder: Path) -> int:
     """Runs ``work(spec, folder, reporter, stop)`` and turns its outcome into files and an exit code."""
+    configure_logging(
+        os.environ.get(LOG_LEVEL, "INFO"), "json" if os.environ.get(LOG_FORMAT) == "json" else "text"
+    )
+    with log_context(job_id=os.environ.get(JOB_ID)):
+        return _run_child(work, folder)
+
+
+def _run_child(work: Work, folder: Path) -> int:
     _end_with_parent()
     stop = StopSignal()
     stop.install()

@@ -6,7 +6,7 @@ import hashlib
 import os
 import tempfile
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
 from pydantic import Field, SecretStr, field_validator, model_validator
@@ -90,6 +90,9 @@ class Settings(BaseSettings):
         "127.0.0.1", description="Address that a worker's metrics are served at; they ask for no API key."
     )
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.")
+    log_format: Literal["text", "json"] = Field(
+        "text", description="How logs are written: text, or json with one object a line."
+    )
 
     @field_validator("home", mode="after")
     @classmethod

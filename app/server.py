@@ -8,6 +8,7 @@ import uvicorn
 
 from app.config import Settings
 from app.errors import LoupeError
+from app.logs import configure_logging
 from app.main import create_app
 
 GRACEFUL_SECONDS = 5
@@ -20,11 +21,13 @@ class UnprotectedError(LoupeError):
 def serve(settings: Settings) -> None:
     """Serves until a signal ends it. Raises UnprotectedError rather than expose pictures to a network."""
     check_protected(settings)
+    configure_logging(settings.log_level, settings.log_format)
     uvicorn.run(
         create_app(settings),
         host=settings.host,
         port=settings.port,
         log_level=settings.log_level.lower(),
+        log_config=None,  # its records take the way of all others
         timeout_graceful_shutdown=GRACEFUL_SECONDS,
         server_header=False,
     )

@@ -115,7 +115,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """``loupe up`` for the whole session: Redis, two workers, the API."""
     home = tmp_path_factory.mktemp("service")
     port = free_port(2)
-    started = start_service(home, LOUPE_WORKER_METRICS_PORT=str(port))
+    started = start_service(home, LOUPE_WORKER_METRICS_PORT=str(port), LOUPE_LOG_FORMAT="json")
     started.worker_metrics_port = port
     yield started
     stop_service(started)

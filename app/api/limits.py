@@ -14,6 +14,7 @@ from ulid import ULID
 from app.api.problems import internal_error, problem_response
 from app.config import Settings
 from app.errors import TooLargeError
+from app.logs import log_context
 
 UPLOAD_PATH = re.compile(r"(/v1)?/products/[^/]+/datasets/?")
 PREDICT_PATH = re.compile(r"(/v1)?/predict/?")
@@ -47,12 +48,13 @@ class RequestIdMiddleware:
                 MutableHeaders(scope=message)["X-Request-Id"] = request_id
             await send(message)
 
-        try:
-            await self._app(scope, receive, send_with_id)
-        except Exception as error:
-            if has_started:
-                raise
-            await internal_error(Request(scope), error)(scope, receive, send_with_id)
+        with log_context(request_id=request_id):
+            try:
+                await self._app(scope, receive, send_with_id)
+            except Exception as error:
+                if has_started:
+                    raise
+                await internal_error(Request(scope), error)(scope, receive, send_with_id)
 
 
 class BodyTooLargeError(HTTPException):

@@ -58,8 +58,10 @@ def worker(
     """
     settings = load_settings(home=home)
     from app.db import Database
+    from app.logs import configure_logging
     from app.migrations import wait_until_migrated
 
+    configure_logging(settings.log_level, settings.log_format)
     database = Database(settings.resolved_database_url)
     wait_until_migrated(database)
     database.dispose()

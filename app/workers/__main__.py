@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import signal
 import socket
@@ -11,10 +10,11 @@ import sys
 import threading
 from typing import Any
 
-from celery.signals import worker_shutting_down
+from celery.signals import setup_logging, worker_shutting_down
 
 from app.config import Settings
 from app.job_queue import TASK_QUEUE, TRAINING_QUEUE, create_celery
+from app.logs import configure_logging
 from app.runtime import Runtime
 from app.workers.beat_thread import BeatThread
 from app.workers.metrics import serve_metrics
@@ -30,7 +30,9 @@ def main() -> None:
     parser.add_argument("--queue", choices=(TRAINING_QUEUE, TASK_QUEUE), required=True)
     queue = parser.parse_args().queue
     settings = Settings()
-    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    configure_logging(settings.log_level, settings.log_format)
+    # Celery, which would set up logging of its own and print a banner, leaves it to us.
+    setup_logging.connect(lambda **_: None, weak=False)
     runtime = Runtime.open(settings)
     shutdown = threading.Event()
 
@@ -52,6 +54,7 @@ def main() -> None:
     try:
         celery.worker_main(
             [
+                "--quiet",
                 "worker",
                 "--pool=threads",
                 f"--concurrency={concurrency}",

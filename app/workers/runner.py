@@ -7,6 +7,7 @@ import threading
 
 from app import failpoints
 from app.errors import UnavailableError
+from app.logs import log_context
 from app.runtime import Runtime
 from app.services import job_runs
 from app.workers.identity import process_owner
@@ -60,6 +61,10 @@ class JobRunner:
         return False
 
     def _run(self, job_id: str) -> None:
+        with log_context(job_id=job_id):
+            self._claim_and_run(job_id)
+
+    def _claim_and_run(self, job_id: str) -> None:
         if self.shutdown.is_set():
             return  # stays queued in the database, and is announced again
         try:

@@ -82,6 +82,7 @@ class Supervisor:
         self._metrics = metrics or WorkerMetrics()
         self._job = RunningJob(claim.kind)
         self._outcome = "lost"
+        self._name = f"job {claim.job_id} ({claim.kind})"
 
     def run(self) -> None:
         """Supervises to the end. Returns quietly when the claim is lost: another worker has the job."""
@@ -102,6 +103,7 @@ class Supervisor:
         finally:
             self._kill()
             self._metrics.ended(self._claim.kind, self._outcome)
+            logger.info("%s: attempt %d ended: %s", self._name, self._claim.attempt, self._outcome)
             self._runtime.storage.remove(self._folder)
             with contextlib.suppress(*OUTAGES):
                 job_lifecycle.clean_up(self._runtime, self._claim.job_id)
@@ -119,9 +121,19 @@ class Supervisor:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                env={**os.environ, "PYTHONUNBUFFERED": "1", **self._log_environment()},
             )
         self._job.pid = self._process.pid
+        logger.info("%s: attempt %d runs as process %d", self._name, self._claim.attempt, self._job.pid)
+
+    def _log_environment(self) -> dict[str, str]:
+        """The child knows no settings; its log is to look like ours and to name the job."""
+        settings = self._runtime.settings
+        return {
+            child.LOG_LEVEL: settings.log_level,
+            child.LOG_FORMAT: settings.log_format,
+            child.JOB_ID: self._claim.job_id,
+        }
 
     def _watch(self) -> None:
         assert self._process is not None

@@ -1,0 +1,120 @@
+"""Logs: what a record becomes, and that a real service writes nothing else."""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from app.logs import JsonFormatter, TextFormatter, log_context
+from app.models.base import new_id
+from tests.conftest import Service
+from tests.pictures import make_files, make_zip
+
+JOB = new_id("job")
+
+
+def record(message: str, *arguments: object, name: str = "app.x") -> logging.LogRecord:
+    return logging.LogRecord(name, logging.INFO, "x.py", 1, message, arguments, None)
+
+
+def as_json(of: logging.LogRecord) -> dict[str, Any]:
+    line = JsonFormatter().format(of)
+    assert "\n" not in line
+    found: dict[str, Any] = json.loads(line)
+    return found
+
+
+def test_a_record_carries_the_ids_of_its_context_in_both_formats() -> None:
+    with log_context(request_id="req_1"), log_context(job_id=JOB):
+        found = as_json(record("done: %s", "well"))
+        line = TextFormatter().format(record("done"))
+        named = TextFormatter().format(record("job %s done", JOB))
+    assert (found["message"], found["request_id"], found["job_id"]) == ("done: well", "req_1", JOB)
+    assert line.endswith(f"app.x: done [req_1 {JOB}]")
+    assert named.endswith(f"job {JOB} done [req_1]")
+    outside = as_json(record("done"))
+    assert "request_id" not in outside
+    assert "job_id" not in outside
+
+
+def test_threads_do_not_see_each_others_ids() -> None:
+    seen = []
+    with log_context(job_id=JOB):
+        other = threading.Thread(target=lambda: seen.append(as_json(record("x")).get("job_id")))
+        other.start()
+        other.join()
+    assert seen == [None]
+
+
+def test_a_job_that_a_record_speaks_of_is_found_when_it_is_the_only_one() -> None:
+    assert as_json(record("Task %(id)s received", {"id": "1", "args": f"['{JOB}']"}))["job_id"] == JOB
+    assert "job_id" not in as_json(record("given back: %s", f"{JOB}, {new_id('job')}"))
+
+
+def test_a_request_and_a_trace_are_one_line() -> None:
+    access = record("%s %s %s", "1.2.3.4:5", "GET", "/jobs?x=\n", "1.1", 200, name="uvicorn.access")
+    access.msg = '%s - "%s %s HTTP/%s" %d'
+    found = as_json(access)
+    assert (found["method"], found["path"], found["status"]) == ("GET", "/jobs?x=\n", 200)
+    try:
+        raise ValueError("a\nb")
+    except ValueError:
+        failed = record("failed")
+        failed.exc_info = sys.exc_info()
+    assert "ValueError: a\nb" in as_json(failed)["exception"]
+
+
+def test_what_ends_a_process_is_a_record_too() -> None:
+    code = "from app.logs import configure_logging as c; c('INFO', 'json'); {}['gone']"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    [line] = ended.stderr.splitlines()
+    assert ended.returncode == 1
+    assert "KeyError: 'gone'" in json.loads(line)["exception"]
+
+
+@pytest.mark.integration
+def test_every_line_of_a_real_service_is_json_and_names_request_and_job(service: Service) -> None:
+    with service.client() as client:
+        client.post("/products", json={"id": "logged"}).raise_for_status()
+        upload = {"file": ("p.zip", make_zip(make_files()))}
+        sent = client.post("/products/logged/datasets", files=upload, headers={"X-Request-Id": "mine-1"})
+        assert sent.headers["x-request-id"] == "mine-1"
+        job = sent.raise_for_status().json()["job"]
+        assert client.get(f"/jobs/{job}?wait=60").json()["status"] == "succeeded"
+        broken = {"file": ("p.zip", b"PK and no more")}
+        failed = client.post("/products/logged/datasets", files=broken).raise_for_status().json()["job"]
+        assert client.get(f"/jobs/{failed}?wait=60").json()["status"] == "failed"
+        odd = client.get("/healthz", headers={"X-Request-Id": "a b\x7f" + "x" * 500})
+        assert odd.headers["x-request-id"].startswith("req_")
+
+    def lines(name: str) -> list[dict[str, Any]]:
+        text = (service.home / "logs" / f"{name}.log").read_text(encoding="utf-8")
+        return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+
+    def find(name: str, matches: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        deadline = time.monotonic() + 30
+        while not (found := [line for line in lines(name) if matches(line)]):
+            assert time.monotonic() < deadline, name
+            time.sleep(0.2)
+        return found[0]
+
+    access = find("api", lambda line: line.get("request_id") == "mine-1" and "status" in line)
+    assert (access["method"], access["path"]) == ("POST", "/products/logged/datasets")
+    assert access["status"] == 202
+    find("api", lambda line: line.get("path") == f"/jobs/{job}?wait=60" and "request_id" in line)
+    for said in ("received", "attempt 1 runs as process", "attempt 1 ended: succeeded", "succeeded in"):
+        find("worker-tasks", lambda line, said=said: said in line["message"] and line["job_id"] == job)  # type: ignore[misc]
+    assert lines("worker-training")
+
+    child = service.home / "jobs" / failed / "process-0001.log"
+    for text in child.read_text(encoding="utf-8").splitlines():
+        assert json.loads(text)["job_id"] == failed
+    assert "ArchiveError" in json.loads(text)["exception"]
