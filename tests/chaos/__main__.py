@@ -25,6 +25,7 @@ GROUPS = {
     "points": [f"{KILLS}::test_killed_at_every_named_point_a_training_ends_with_the_same_weights"],
     "servers": ["tests/chaos/test_servers.py"],
     "workers": [
+        f"{KILLS}::test_killed_in_each_phase_a_fine_tuning_ends_with_the_same_weights",
         f"{KILLS}::test_told_to_end_it_loses_no_step",
         f"{KILLS}::test_delivered_ten_times_to_several_workers_a_job_runs_once",
         f"{KILLS}::test_a_worker_that_was_thought_dead_publishes_nothing",

@@ -84,8 +84,8 @@ def undisturbed(shared_loupe: Loupe) -> Undisturbed:
     return train_undisturbed(shared_loupe)
 
 
-def train_undisturbed(loupe: Loupe) -> Undisturbed:
-    job = loupe.submit()
+def train_undisturbed(loupe: Loupe, network: str = "tiny_cnn", **settings: Any) -> Undisturbed:
+    job = loupe.submit(network, **settings)
     ended = loupe.end(job)
     assert (ended["status"], ended["attempt"]) == ("succeeded", 1), ended["error"]
     return Undisturbed(job, loupe.weights(job), loupe.series(job), loupe.log_lines(job))

@@ -149,8 +149,8 @@ class Loupe:
         dataset = answer.json()["id"]
         wait_for(lambda: self.get(f"/datasets/{dataset}")["status"] == "ready", 120, "the import")
 
-    def submit(self, **settings: Any) -> str:
-        body = {"product": PRODUCT, "network": "tiny_cnn", "hyperparameters": {**TRAINING, **settings}}
+    def submit(self, network: str = "tiny_cnn", **settings: Any) -> str:
+        body = {"product": PRODUCT, "network": network, "hyperparameters": {**TRAINING, **settings}}
         answer = self.ask("POST", "/jobs", json=body)
         assert answer.status_code == 201, answer.text
         job: str = answer.json()["id"]

@@ -19,7 +19,7 @@ from app.config import Settings
 from app.db import Database
 from app.job_queue import JobQueue
 from app.models import JobStep
-from tests.chaos.conftest import Chaos, Undisturbed, assert_ended_as
+from tests.chaos.conftest import Chaos, Undisturbed, assert_ended_as, train_undisturbed
 from tests.chaos.driver import TRAINING, Loupe, kill, more_workers, stopped, wait_for
 
 pytestmark = [pytest.mark.chaos, pytest.mark.integration, pytest.mark.timeout(7200)]
@@ -132,6 +132,25 @@ def test_killed_at_every_named_point_a_training_ends_with_the_same_weights(
         for name in ["submit.committed", *first, *last]:
             chaos.saw(f"SIGKILL at {name}", "same weights")
         chaos.saw(f"SIGKILL while resuming, {deep} in a row", "same weights")
+
+
+def test_killed_in_each_phase_a_fine_tuning_ends_with_the_same_weights(loupe: Loupe, chaos: Chaos) -> None:
+    """EfficientNet-Lite0 from its ImageNet weights: first the classifier alone, then all."""
+    tries = chaos.times(0, 3)
+    loupe.arm("train.step", "*sleep 0.0")
+    settings = {"epochs": 4, "freeze_epochs": 2, "pretrained": "imagenet", "learning_rate": 0.003}
+    expected = train_undisturbed(loupe, network="efficientnet_lite0", **settings)
+    steps = len(expected.series[0])
+    loupe.arm("train.step", "*sleep 0.04")
+    for _ in range(tries):
+        job = loupe.submit("efficientnet_lite0", **settings)
+        phases = {"the classifier learns": steps // 4, "both meet": steps // 2, "all learns": 3 * steps // 4}
+        for attempt, (phase, step) in enumerate(phases.items(), start=2):
+            loupe.wait_for_step(job, step + chaos.generator.randrange(-2, 3), 300)
+            assert kill(loupe.child())
+            loupe.wait_for_attempt(job, attempt)
+            chaos.saw(f"SIGKILL while fine-tuning, where {phase}", "same weights")
+        assert_ended_as(expected, loupe, job)
 
 
 def test_told_to_end_it_loses_no_step(loupe: Loupe, undisturbed: Undisturbed, chaos: Chaos) -> None:
