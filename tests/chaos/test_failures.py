@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,8 +17,8 @@ from app.artifacts import open_artifact
 from app.errors import ArtifactError
 from app.training.checkpoints import CheckpointError, find_checkpoints, read_checkpoint
 from tests.chaos.conftest import Chaos, Undisturbed, assert_ended_as
-from tests.chaos.driver import Loupe, kill, remove, wait_for
-from tests.pictures import make_files
+from tests.chaos.driver import PRODUCT, Loupe, kill, remove, wait_for
+from tests.pictures import make_files, make_zip
 
 pytestmark = [pytest.mark.chaos, pytest.mark.integration, pytest.mark.timeout(7200)]
 
@@ -118,6 +119,38 @@ def test_a_full_disk_is_named_and_the_job_goes_on_once_there_is_space(
         assert_ended_as(undisturbed, loupe, job)
 
 
+def test_a_full_disk_stops_no_other_kind_of_job_for_good(
+    loupe: Loupe, undisturbed: Undisturbed, chaos: Chaos
+) -> None:
+    for _ in range(chaos.times(0, 5)):
+        archive = {"file": ("p.zip", make_zip(make_files(4)))}
+        dataset = loupe.job(undisturbed.job)["dataset"]["id"]
+        requests: dict[str, tuple[str, dict[str, Any]]] = {
+            "import": (f"/products/{PRODUCT}/datasets", {"files": archive}),
+            "evaluation": (f"/jobs/{undisturbed.job}/evaluations", {"json": {}}),
+            "export": (f"/datasets/{dataset}/exports", {"json": {"format": "folders"}}),
+        }
+        for kind, (path, body) in requests.items():
+            loupe.arm("child.started", "full")
+            job = _start(loupe, kind, path, body)
+            ended = loupe.end(job)
+            assert (ended["status"], ended["error"]["code"]) == ("failed", "disk_full"), ended["error"]
+            # An upload is not kept on a disk that is full: it has to come again.
+            answer = loupe.ask("POST", f"/jobs/{job}/retry")
+            assert answer.status_code == (409 if kind == "import" else 202)
+            if kind == "import":
+                job = _start(loupe, kind, path, body)
+            assert loupe.end(job)["status"] == "succeeded"
+            chaos.saw(f"disk full in an {kind}", "failed as disk_full, went well the next time")
+
+
+def _start(loupe: Loupe, kind: str, path: str, body: dict[str, Any]) -> str:
+    answer = loupe.ask("POST", path, **body)
+    assert answer.status_code == 202, answer.text
+    job: str = loupe.get(f"/jobs?kind={kind}&limit=1")["data"][0]["id"]
+    return job
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "disk"
@@ -149,6 +182,8 @@ def test_a_disk_that_other_files_fill_stops_nothing_for_good(small_disk: Path, c
                     file.write(bytes(4096))
             assert loupe.job(job)["status"] in ("running", "failed")
             assert loupe.predict().status_code == 200
+            refused = loupe.http.post("/products", json={"id": "further"})
+            assert (refused.status_code, refused.json()["code"]) == (507, "disk_full")
             time.sleep(0.5)
         ballast.unlink()
         ended = loupe.end(job)
@@ -156,7 +191,10 @@ def test_a_disk_that_other_files_fill_stops_nothing_for_good(small_disk: Path, c
         assert loupe.ask("POST", f"/jobs/{job}/retry").status_code == 202
         assert loupe.end(job)["status"] == "succeeded"
         assert loupe.weights(job) == loupe.weights(expected)
-        chaos.saw("disk filled by other files", "disk_full, predict went on, same weights when retried")
+        chaos.saw(
+            "disk filled by other files",
+            "disk_full, requests 507, predict went on, same weights when retried",
+        )
     loupe.stop()
     remove(loupe)
 
