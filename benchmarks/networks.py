@@ -2,6 +2,7 @@
 
     python -m benchmarks.networks                 measure all, write the table
     python -m benchmarks.networks NETWORK ...     measure these, keep the others' numbers
+    python -m benchmarks.networks --missing       measure those without numbers
     python -m benchmarks.networks --write         write the table from the numbers at hand
 
 Training is a whole step (forward, backward, AdamW) at the network's own picture size, per picture of the
@@ -42,13 +43,20 @@ the published accuracy of the weights named, on ImageNet's validation set.
 
 def main(arguments: list[str]) -> None:
     measured = json.loads(MEASURED.read_text()) if MEASURED.exists() else {"machine": "", "networks": {}}
-    if arguments != ["--write"]:
-        for spec in [get_network(name) for name in arguments] or list_networks():
-            measured["networks"][spec.name] = numbers = measure(spec)
-            print(f"{spec.name}: {numbers}", flush=True)
+    for number, spec in enumerate(chosen := _choose(arguments, measured), start=1):
+        measured["networks"][spec.name] = numbers = measure(spec)
+        print(f"{number}/{len(chosen)} {spec.name}: {numbers}", flush=True)
         measured["machine"] = f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}"
         MEASURED.write_text(json.dumps(measured, indent=1, sort_keys=True) + "\n")
     PAGE.write_text(render(measured))
+
+
+def _choose(arguments: list[str], measured: dict) -> list[NetworkSpec]:
+    if arguments == ["--write"]:
+        return []
+    if arguments == ["--missing"]:
+        return [spec for spec in list_networks() if spec.name not in measured["networks"]]
+    return [get_network(name) for name in arguments] or list(list_networks())
 
 
 def render(measured: dict) -> str:
