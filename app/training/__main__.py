@@ -12,6 +12,8 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +34,20 @@ def _work(spec: dict[str, Any], folder: Path, reporter: Reporter, stop: StopSign
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ["KERAS_BACKEND"] = "tensorflow"
     # TensorFlow takes seconds to load: imported here, a signal that comes meanwhile is already answered.
-    from app.training.pipeline import run_training
+    with _absent("sklearn"):
+        from app.training.pipeline import run_training
 
     return run_training(spec, folder, reporter, stop)
+
+
+@contextmanager
+def _absent(package: str) -> Iterator[None]:
+    """Keras loads scikit-learn where it is, for wrappers that nothing here uses: a fifth of the start."""
+    sys.modules[package] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[package]
 
 
 if __name__ == "__main__":
