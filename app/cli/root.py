@@ -8,7 +8,19 @@ from typing import Annotated
 import typer
 
 from app import __version__
-from app.cli import datasets, demo, evaluations, jobs, models, predict, products, service, weights, workers
+from app.cli import (
+    datasets,
+    demo,
+    doctor,
+    evaluations,
+    jobs,
+    models,
+    predict,
+    products,
+    service,
+    weights,
+    workers,
+)
 from app.cli.client import CommandError
 from app.cli.console import out, say_error
 from app.cli.options import examples
@@ -47,6 +59,7 @@ app.command(
 app.command("api", rich_help_panel=SERVICE)(service.api)
 app.command("worker", rich_help_panel=SERVICE)(service.worker)
 app.command("migrate", rich_help_panel=SERVICE)(service.migrate)
+app.command("doctor", rich_help_panel=SERVICE, epilog=doctor.doctor_epilog)(doctor.doctor)
 app.command("train", rich_help_panel=WORK, epilog=jobs.train_epilog)(jobs.train)
 app.command("evaluate", rich_help_panel=WORK, epilog=evaluations.evaluate_epilog)(evaluations.evaluate)
 app.command("predict", rich_help_panel=WORK, epilog=predict.predict_epilog)(predict.predict)

@@ -1,0 +1,70 @@
+"""What a check finds, and what it is given to look at."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+from app.config import Settings
+from app.db import Database
+from app.job_queue import JobQueue
+from app.runtime import Runtime
+from app.storage import Storage
+
+Status = Literal["ok", "warning", "failed", "skipped"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """``hint`` says what to do; an ``ok`` needs none."""
+
+    check: str
+    status: Status
+    detail: str
+    hint: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def ok(check: str, detail: str) -> Finding:
+    return Finding(check, "ok", detail)
+
+
+def warning(check: str, detail: str, hint: str) -> Finding:
+    return Finding(check, "warning", detail, hint)
+
+
+def failed(check: str, detail: str, hint: str) -> Finding:
+    return Finding(check, "failed", detail, hint)
+
+
+@dataclass(frozen=True)
+class Installation:
+    """The Loupe that the settings name. ``is_deep``: slow checks too."""
+
+    settings: Settings
+    is_deep: bool = False
+
+    @cached_property
+    def db(self) -> Database:
+        return Database(self.settings.resolved_database_url)
+
+    @cached_property
+    def runtime(self) -> Runtime:
+        """Opened without making the home folder: looking changes nothing."""
+        return Runtime(self.settings, self.db, Storage(self.settings.home), JobQueue(self.settings))
+
+    def close(self) -> None:
+        """Ends what was opened on the way."""
+        for name, opened in vars(self).items():
+            if name == "db":
+                opened.dispose()
+            elif name == "runtime":
+                opened.close()
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether Redis is the one that `loupe up` starts."""
+        return self.settings.redis_url is None

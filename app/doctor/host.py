@@ -1,0 +1,100 @@
+"""This machine: versions, devices, who may reach it, limits."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+from app import __version__
+from app.doctor.findings import Finding, Installation, failed, ok, warning
+from app.machine import Machine
+from app.server import UnprotectedError, check_protected
+
+LEAST_OPEN_FILES = 1024
+LEAST_KEY_LENGTH = 16
+GIB = 2**30
+DRIVER_DEVICE = Path("/dev/nvidia0")
+
+
+def check_versions(_: Installation) -> list[Finding]:
+    tensorflow = _version_of("tensorflow") or _version_of("tensorflow-cpu")
+    detail = f"Loupe {__version__}, Python {platform.python_version()}"
+    if tensorflow is None:
+        hint = (
+            "Fine for the API and for imports; a machine that trains needs requirements/train.txt or gpu.txt."
+        )
+        return [warning("versions", f"{detail}, no TensorFlow.", hint)]
+    return [ok("versions", f"{detail}, TensorFlow {tensorflow}, LiteRT {_version_of('ai-edge-litert')}.")]
+
+
+def check_devices(_: Installation) -> list[Finding]:
+    machine = Machine.of_this_process()
+    detail = f"{machine.cpu_cores} cores, {machine.memory_bytes / GIB:.1f} GiB of memory"
+    if machine.gpus:
+        return [ok("devices", f"{detail}, GPUs: {', '.join(gpu.name for gpu in machine.gpus)}.")]
+    if DRIVER_DEVICE.exists():
+        hint = "Does `nvidia-smi` work? Is CUDA_VISIBLE_DEVICES empty? Containers need NVIDIA's toolkit."
+        return [warning("devices", f"{detail}; there is a GPU, and its driver shows none.", hint)]
+    return [ok("devices", f"{detail}, no GPU.")]
+
+
+def check_tensorflow(_: Installation) -> list[Finding]:
+    """Loads TensorFlow in a process of its own."""
+    code = (
+        "import tensorflow as tf; "
+        "print(tf.__version__, len(tf.config.list_physical_devices('GPU')), float(tf.reduce_sum(tf.ones(3))))"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-P", "-c", code],
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+    if ended.returncode != 0:
+        last = (ended.stderr.strip().splitlines() or ["nothing"])[-1][:300]
+        return [
+            failed("tensorflow", f"It cannot be loaded: {last}", "Install requirements/train.txt or gpu.txt.")
+        ]
+    version, seen, _sum = ended.stdout.split()
+    detail = f"TensorFlow {version} computes here and sees {seen} GPU(s)."
+    shown = len(Machine.of_this_process().gpus)
+    if shown > int(seen):
+        hint = "Install requirements/gpu.txt (CUDA's libraries), or a newer driver."
+        return [failed("tensorflow", f"{detail} The driver shows {shown}.", hint)]
+    return [ok("tensorflow", detail)]
+
+
+def check_access(installation: Installation) -> list[Finding]:
+    settings = installation.settings
+    try:
+        check_protected(settings)
+    except UnprotectedError as error:
+        return [failed("access", error.detail, error.hint or "Set LOUPE_API_KEY.")]
+    host = settings.published_host or settings.host
+    if settings.api_key is None:
+        return [ok("access", f"The API listens on {host} alone, without a key.")]
+    if len(settings.api_key.get_secret_value()) < LEAST_KEY_LENGTH:
+        hint = "`openssl rand -hex 32` makes one."
+        return [warning("access", f"LOUPE_API_KEY is shorter than {LEAST_KEY_LENGTH} characters.", hint)]
+    return [ok("access", f"The API listens on {host} and asks for its key.")]
+
+
+def check_open_files(_: Installation) -> list[Finding]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    detail = f"A process may open {soft} files."
+    if soft != resource.RLIM_INFINITY and soft < LEAST_OPEN_FILES:
+        hint = f"`ulimit -n {LEAST_OPEN_FILES}` before the start (up to {hard}), or LimitNOFILE= in its unit."
+        return [warning("open files", detail, hint)]
+    return [ok("open files", detail)]
+
+
+def _version_of(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None

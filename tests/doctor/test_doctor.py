@@ -1,0 +1,256 @@
+"""``loupe doctor`` on installations that are broken for real, one thing at a time."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import socket
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from alembic import command
+from sqlalchemy import update
+from sqlalchemy.orm import Session
+
+from app import migrations
+from app.config import Settings
+from app.doctor import Finding, checks, diagnose
+from app.doctor import database as doctor_database
+from app.doctor import files as doctor_files
+from app.models import Job, JobEvent, Worker
+from app.models.base import utc_now
+from app.runtime import Runtime
+from app.services import job_runs, workers
+from tests.chaos.servers import RedisServer
+from tests.cli.conftest import Run, loupe  # noqa: F401
+from tests.conftest import Service
+from tests.services.rows import add_job
+from tests.services.test_workers import last_beat, new_worker
+
+
+def examine(settings: Settings, check: str) -> list[Finding]:
+    """What is found of one check, every finding but a good one with what to do."""
+    findings = list(diagnose(settings))
+    for finding in findings:
+        assert finding.status in ("ok", "skipped") or finding.hint, finding
+        assert "Traceback" not in finding.detail
+    return [finding for finding in findings if finding.check == check]
+
+
+def only(settings: Settings, check: str, status: str) -> Finding:
+    [finding] = examine(settings, check)
+    assert finding.status == status, finding
+    return finding
+
+
+@pytest.mark.integration
+def test_a_service_that_runs_is_found_well(service: Service, loupe: Run) -> None:  # noqa: F811
+    ended = loupe("doctor", "--home", service.home)
+    assert ended.status == 0, ended.out
+    assert "✗" not in ended.out
+    assert "Alive: 1 training, 1 tasks." in ended.out
+
+
+def test_what_is_broken_gives_status_1_and_json_says_the_same(tmp_path: Path, loupe: Run) -> None:  # noqa: F811
+    ended = loupe("doctor", "--home", tmp_path / "nowhere")
+    assert ended.status == 1
+    assert "✗ database" in ended.out
+    assert "→ `loupe up` makes it" in ended.out
+    assert not (tmp_path / "nowhere").exists(), "looking changes nothing"
+
+    as_json = loupe("doctor", "--home", tmp_path / "nowhere", "--json")
+    assert as_json.status == 1
+    found = {finding["check"]: finding["status"] for finding in as_json.json["findings"]}
+    assert (as_json.json["ok"], found["database"], found["jobs"]) == (False, "failed", "skipped")
+
+
+def test_a_database_that_is_away_is_named_without_its_password(settings: Settings) -> None:
+    away = {"database_url": "postgresql://loupe:s3cret@127.0.0.1:1/loupe"}
+    found = only(settings.model_copy(update=away), "database", "failed")
+    assert "refused" in found.detail
+    assert "s3cret" not in json.dumps(found.as_dict())
+
+
+def test_a_database_that_never_answers_is_not_waited_for(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checks, "CHECK_SECONDS", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"postgresql://loupe@127.0.0.1:{silent.getsockname()[1]}/loupe"
+        found = only(settings.model_copy(update={"database_url": url}), "database", "failed")
+    assert found.detail.startswith("No answer in")
+
+
+def test_a_file_that_is_no_database_is_told(settings: Settings) -> None:
+    settings.home.mkdir()
+    (settings.home / "loupe.db").write_bytes(b"not a database" * 1000)
+    assert "not a database" in only(settings, "database", "failed").detail
+
+
+def test_a_url_that_is_none_is_told(settings: Settings) -> None:
+    only(settings.model_copy(update={"database_url": "nonsense"}), "database", "failed")
+    only(settings.model_copy(update={"database_url": "mysql://x/y"}), "database", "failed")
+
+
+@pytest.mark.parametrize(
+    ("to", "detail"), [("base", "no tables"), ("5c3fae945b15", "missing"), ("f00dfeed", "newer")]
+)
+def test_a_schema_that_does_not_fit_is_told_with_the_way_to_mend_it(
+    any_runtime: Runtime, to: str, detail: str
+) -> None:
+    assert only(any_runtime.settings, "migrations", "ok")
+    if to == "f00dfeed":
+        with any_runtime.db.write() as session:
+            set_revision(session, to)
+    else:
+        command.downgrade(migrations.alembic_config(any_runtime.db), to)
+    assert detail in only(any_runtime.settings, "migrations", "failed").detail
+    assert only(any_runtime.settings, "jobs", "skipped")
+
+
+def set_revision(session: Session, revision: str) -> None:
+    session.connection().exec_driver_sql(f"UPDATE alembic_version SET version_num = '{revision}'")
+
+
+@pytest.fixture
+def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
+    server = RedisServer(tmp_path)
+    yield server
+    server.thaw()
+    server.kill()
+
+
+def test_a_redis_that_forgets_freezes_or_dies_is_told(runtime: Runtime, redis_server: RedisServer) -> None:
+    settings = runtime.settings.model_copy(update={"redis_url": redis_server.url})
+    assert "append-only" in only(settings, "redis", "warning").detail
+    assert only(settings, "clock", "ok")
+    with redis_server.client() as client:
+        client.config_set("appendonly", "yes")
+        assert only(settings, "redis", "ok")
+        client.config_set("maxmemory-policy", "allkeys-lru")
+    assert "allkeys-lru" in only(settings, "redis", "warning").detail
+    redis_server.freeze()
+    only(settings, "redis", "failed")
+    redis_server.thaw()
+    redis_server.kill()
+    assert "refused" in only(settings, "redis", "failed").detail
+
+
+def test_without_loupe_up_its_redis_is_missed(settings: Settings) -> None:
+    assert "does not run" in only(settings, "redis", "warning").detail
+
+
+@pytest.mark.parametrize("where", ["", "scratch", "models"])
+def test_a_file_where_a_folder_should_be_is_told(settings: Settings, where: str) -> None:
+    path = settings.home / where
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"")
+    only(settings, "home", "failed")
+    assert path.read_bytes() == b""
+
+
+def test_the_home_is_left_as_it_was(runtime: Runtime) -> None:
+    before = sorted(runtime.settings.home.rglob("*"))
+    assert only(runtime.settings, "home", "ok")
+    assert sorted(runtime.settings.home.rglob("*")) == before
+
+
+def test_too_little_space_is_told_before_it_is_needed(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert only(runtime.settings, "space", "ok")
+    monkeypatch.setattr(doctor_files, "RECORD_BYTES", 2**50)
+    add_job(runtime)
+    with runtime.db.write() as session:
+        session.connection().exec_driver_sql("UPDATE datasets SET items = 100")
+    assert "largest dataset" in only(runtime.settings, "space", "warning").detail
+    monkeypatch.setattr(doctor_files, "LEAST_BYTES", 2**62)
+    only(runtime.settings, "space", "failed")
+
+
+@pytest.mark.postgres
+def test_a_clock_that_is_off_is_told(any_runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    if any_runtime.db.engine.dialect.name == "sqlite":
+        assert only(any_runtime.settings, "clock", "ok")
+        return
+    assert "the database's" in only(any_runtime.settings, "clock", "ok").detail
+    wrong = SimpleNamespace(time=lambda: time.time() - 60, perf_counter=time.perf_counter)
+    monkeypatch.setattr(doctor_database, "time", wrong)
+    assert "60.0 s behind" in only(any_runtime.settings, "clock", "warning").detail
+
+
+def test_queues_that_nobody_serves_and_workers_lost_or_of_another_version_are_told(
+    any_runtime: Runtime,
+) -> None:
+    settings = any_runtime.settings
+    assert [found.status for found in examine(settings, "workers")] == ["failed", "failed"]
+    training, tasks = new_worker("a", "training"), new_worker("b", "tasks")
+    for worker in (training, tasks):
+        workers.beat(any_runtime, worker)
+    assert only(settings, "workers", "ok").detail == "Alive: 1 training, 1 tasks."
+    with any_runtime.db.write() as session:
+        session.execute(update(Worker).where(Worker.id == training.id).values(version="0.0.9"))
+    assert "0.0.9" in only(settings, "workers", "warning").detail
+    last_beat(any_runtime, training, settings.lease_seconds + 60)
+    missing, lost = examine(settings, "workers")
+    assert (missing.status, lost.status) == ("failed", "warning")
+    assert "fell silent" in lost.detail
+
+
+def test_jobs_that_hang_or_wait_too_long_are_told(any_runtime: Runtime) -> None:
+    settings = any_runtime.settings
+    hanging, _ = add_job(any_runtime), add_job(any_runtime, kind="import")
+    assert job_runs.claim(any_runtime, hanging, "elsewhere") is not None
+    assert only(settings, "jobs", "ok").detail == "1 running, 1 queued, 0 failed."
+    with any_runtime.db.write() as session:
+        session.execute(update(Job).where(Job.id == hanging).values(lease_until=Job.lease_until - 300))
+        session.execute(update(JobEvent).values(created_at=utc_now() - timedelta(hours=2)))
+    stuck, waiting = examine(settings, "jobs")
+    assert (stuck.status, waiting.status) == ("failed", "warning")
+    assert hanging in stuck.detail
+    assert "queue tasks has waited for 2.0 hours" in waiting.detail
+
+
+def test_an_api_without_a_key_or_with_a_short_one_is_told(settings: Settings) -> None:
+    assert only(settings, "access", "ok")
+    only(settings.model_copy(update={"host": "0.0.0.0"}), "access", "failed")
+    only(Settings(home=settings.home, host="0.0.0.0", api_key="short", _env_file=None), "access", "warning")
+
+
+def test_a_low_limit_of_open_files_is_told(settings: Settings) -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (512, before[1]))
+    try:
+        assert "ulimit" in (only(settings, "open files", "warning").hint or "")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def deep(settings: Settings) -> Finding:
+    [found] = [finding for finding in diagnose(settings, is_deep=True) if finding.check == "tensorflow"]
+    return found
+
+
+def test_a_tensorflow_that_does_not_load_or_sees_no_gpu_is_told(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module, tool = tmp_path / "tensorflow.py", tmp_path / "nvidia-smi"
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    module.write_text("raise ImportError('libcudart is missing')")
+    assert "libcudart is missing" in deep(settings).detail
+
+    module.write_text(
+        "class config:\n    list_physical_devices = staticmethod(lambda _: [])\n"
+        "__version__, ones, reduce_sum = '9.9', lambda n: n, float\n"
+    )
+    assert deep(settings).status == "ok"
+    tool.write_text('#!/bin/sh\ncase $1 in -L) ;; *) echo "0, GPU-1, NVIDIA L40S, 46068" ;; esac\n')
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    found = deep(settings)
+    assert (found.status, "gpu.txt" in (found.hint or "")) == ("failed", True)
