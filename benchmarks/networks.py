@@ -21,10 +21,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from app.networks import create_network, list_networks
+from app.networks.measured import MEASURED, read_measured
 from app.networks.pretrained.sources import get_published
 from app.networks.registry import NetworkSpec, get_network
 
-MEASURED = Path(__file__).with_name("networks.json")
 PAGE = Path(__file__).parents[1] / "docs" / "networks.md"
 BATCH = 8
 
@@ -42,7 +42,7 @@ the published accuracy of the weights named, on ImageNet's validation set.
 
 
 def main(arguments: list[str]) -> None:
-    measured = json.loads(MEASURED.read_text()) if MEASURED.exists() else {"machine": "", "networks": {}}
+    measured = read_measured()
     for number, spec in enumerate(chosen := _choose(arguments, measured), start=1):
         measured["networks"][spec.name] = numbers = measure(spec)
         print(f"{number}/{len(chosen)} {spec.name}: {numbers}", flush=True)

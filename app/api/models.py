@@ -33,12 +33,12 @@ def get_model(model: str, runtime: RuntimeDep) -> Model:
 
 
 @router.get("/networks", tags=["networks"])
-async def list_networks() -> list[Network]:
-    """The architectures that a job can train."""
-    return networks.list_networks()
+def list_networks(runtime: RuntimeDep) -> list[Network]:
+    """The architectures that a job can train, with their published weights and what they cost."""
+    return networks.list_networks(runtime.storage.weights)
 
 
 @router.get("/networks/{network}", tags=["networks"])
-async def get_network(network: str) -> Network:
+def get_network(network: str, runtime: RuntimeDep) -> Network:
     """One architecture, by its name or one of its aliases."""
-    return networks.get_network(network)
+    return networks.get_network(network, runtime.storage.weights)

@@ -1,4 +1,4 @@
-"""``loupe model`` and ``loupe networks``"""
+"""``loupe model``"""
 
 from __future__ import annotations
 
@@ -86,27 +86,3 @@ def show_model(
     )
     say()
     show_fields(summarise_metrics(answer["metrics"].get("items"), answer["metrics"], "test"))
-
-
-def list_networks(as_json: AsJson = False, server: Server = DEFAULT_SERVER) -> None:
-    """List the networks that can be trained."""
-    networks = Client(server).get("/networks")
-    if as_json:
-        say_json(networks)
-        return
-    table = make_table("!name", ">pixels", ">least", ">parameters", ">MACs", "paper")
-    for network in networks:
-        add_row(
-            table,
-            network["name"],
-            network["image_size"],
-            network["min_image_size"],
-            _in_millions(network["parameters"]),
-            _in_millions(network["macs"]),
-            network["paper"],
-        )
-    show(table)
-
-
-def _in_millions(count: int) -> str:
-    return f"{count / 1e6:,.2f} M" if count < 1e8 else f"{count / 1e6:,.0f} M"

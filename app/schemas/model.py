@@ -39,6 +39,23 @@ class Alias(BaseModel):
     moved_at: Timestamp
 
 
+class NetworkWeights(BaseModel):
+    """Published ImageNet weights to fine-tune from."""
+
+    source: str
+    licence: str
+    top1: float = Field(description="Published accuracy on ImageNet's validation set, in percent.")
+    is_here: bool = Field(description="Whether this Loupe has them; else `loupe weights download` gets them.")
+
+
+class NetworkSpeed(BaseModel):
+    """Milliseconds a picture at the default size; `make bench-networks` measures those of another machine."""
+
+    training_ms: float = Field(description="A whole training step on all cores, divided by its pictures.")
+    serving_ms: float = Field(description="One picture at a time on one thread.")
+    machine: str
+
+
 class Network(BaseModel):
     name: str
     family: str
@@ -48,6 +65,9 @@ class Network(BaseModel):
     macs: int = Field(
         description="Multiply-accumulates of convolutions and dense layers at the default size."
     )
+    bytes: int = Field(description="Size of the weights in float32 at 1,000 classes.")
+    weights: NetworkWeights | None = Field(description="Null where none are published.")
+    speed: NetworkSpeed | None = Field(description="Null where it was not measured.")
     paper: str
     paper_url: str
     aliases: list[str]

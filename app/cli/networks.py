@@ -1,0 +1,74 @@
+"""``loupe networks``"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from app.cli.client import Client, UnreachableError
+from app.cli.console import add_row, make_table, note, say_json, show
+from app.cli.options import DEFAULT_SERVER, AsJson, Server
+
+
+def list_networks(as_json: AsJson = False, server: Server = DEFAULT_SERVER) -> None:
+    """List the networks that can be trained, with their cost and their published weights.
+
+    In millions: parameters, and the multiply-accumulates (MACs) for one picture. MB is the size of the
+    weights in float32, top-1 their published accuracy on ImageNet, ms the time for one picture.
+    Papers and aliases are in docs/networks.md, and in --json.
+    """
+    networks = _fetch(server)
+    if as_json:
+        say_json(networks)
+        return
+    table = make_table(
+        "!name",
+        ">pixels",
+        ">least",
+        ">M par.",
+        ">M MACs",
+        ">MB",
+        ">top-1",
+        "weights",
+        ">train ms",
+        ">serve ms",
+    )
+    for network in networks:
+        weights, speed = network["weights"], network["speed"]
+        add_row(
+            table,
+            network["name"],
+            network["image_size"],
+            network["min_image_size"],
+            f"{network['parameters'] / 1e6:.1f}",
+            f"{network['macs'] / 1e6:,.0f}",
+            f"{network['bytes'] / 1e6:.1f}",
+            f"{weights['top1']:.1f}" if weights else None,
+            _describe_weights(weights),
+            f"{speed['training_ms']:.0f}" if speed else None,
+            f"{speed['serving_ms']:.1f}" if speed else None,
+        )
+    show(table)
+    note("Weights marked ✓ are on this machine; `loupe weights list` tells where the others are from.")
+    for machine in {network["speed"]["machine"] for network in networks if network["speed"]}:
+        note(f"Milliseconds on {machine}. `make bench-networks` measures those of this machine.")
+
+
+def _fetch(server: str) -> list[dict[str, Any]]:
+    """The server's, or where none runs those of this installation: to look them up needs no service."""
+    try:
+        networks: list[dict[str, Any]] = Client(server).get("/networks")
+        return networks
+    except UnreachableError:
+        from app.cli.service import load_settings
+        from app.services.networks import list_networks as list_installed
+        from app.storage import Storage
+
+        note(f"No Loupe answers at {server}; these are the networks of this installation.")
+        weights_root = Storage(load_settings(home=None).home).weights
+        return [network.model_dump(mode="json") for network in list_installed(weights_root)]
+
+
+def _describe_weights(weights: dict[str, Any] | None) -> str | None:
+    if weights is None:
+        return None
+    return f"{'✓ ' if weights['is_here'] else ''}{weights['licence']}"
