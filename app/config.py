@@ -7,7 +7,7 @@ import os
 import tempfile
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -33,6 +33,29 @@ class Settings(BaseSettings):
     )
     redis_url: str | None = Field(
         None, description="URL of the Redis server. Unset: `loupe up` starts one in the home folder."
+    )
+    storage_url: str | None = Field(
+        None,
+        description="Storage that several hosts share: s3://BUCKET or s3://BUCKET/PREFIX, or file:///FOLDER. "
+        "Unset: the home folder, which then all hosts share.",
+    )
+    storage_endpoint_url: str | None = Field(
+        None, description="URL of the S3 server (MinIO, SeaweedFS, Ceph). Unset: AWS."
+    )
+    storage_access_key: str | None = Field(
+        None,
+        description="Access key of the S3 server. Unset: as AWS's own tools find it (AWS_ACCESS_KEY_ID).",
+    )
+    storage_secret_key: SecretStr | None = Field(
+        None, description="Secret key of the S3 server. Unset: as AWS's own tools find it."
+    )
+    storage_region: str | None = Field(
+        None, description="Region of the bucket. Unset: as AWS's own tools find it (AWS_DEFAULT_REGION)."
+    )
+    storage_path_style: bool | None = Field(
+        None,
+        description="Whether the bucket is named in the path of the URL instead of its host. "
+        "Unset: it is where LOUPE_STORAGE_ENDPOINT_URL is set.",
     )
     host: str = Field(
         "127.0.0.1", description="Address the API listens on; beyond loopback an API key must be set."
@@ -106,6 +129,27 @@ class Settings(BaseSettings):
             value = [part for part in value.split(os.pathsep) if part]
         return tuple(Path(part).expanduser().resolve() for part in value)
 
+    @field_validator("storage_url", mode="after")
+    @classmethod
+    def _known_storage(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        url = urlsplit(value)
+        is_bucket = url.scheme == "s3" and bool(url.netloc)
+        is_folder = url.scheme == "file" and not url.netloc and url.path.startswith("/") and url.path != "/"
+        if not (is_bucket or is_folder) or url.query or url.fragment or "@" in url.netloc:
+            raise ValueError("must be s3://BUCKET, s3://BUCKET/PREFIX or file:///FOLDER")
+        return value.rstrip("/")
+
+    @field_validator("storage_endpoint_url", mode="after")
+    @classmethod
+    def _http_endpoint(cls, value: str | None) -> str | None:
+        if value is not None and (
+            urlsplit(value).scheme not in ("http", "https") or not urlsplit(value).netloc
+        ):
+            raise ValueError("must be http://HOST:PORT or https://HOST")
+        return value
+
     @field_validator("log_level", mode="after")
     @classmethod
     def _known_level(cls, value: str) -> str:
@@ -117,6 +161,12 @@ class Settings(BaseSettings):
     def _lease_outlives_heartbeats(self) -> Settings:
         if self.lease_seconds < 2 * self.heartbeat_seconds:
             raise ValueError("LOUPE_LEASE_SECONDS must be at least twice LOUPE_HEARTBEAT_SECONDS")
+        return self
+
+    @model_validator(mode="after")
+    def _keys_come_together(self) -> Settings:
+        if (self.storage_access_key is None) != (self.storage_secret_key is None):
+            raise ValueError("LOUPE_STORAGE_ACCESS_KEY and LOUPE_STORAGE_SECRET_KEY must be set together")
         return self
 
     @property

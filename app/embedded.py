@@ -18,6 +18,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pydantic import SecretStr
+
 from app.config import Settings
 from app.db import Database
 from app.errors import LoupeError
@@ -25,6 +27,7 @@ from app.job_queue import JobQueue
 from app.migrations import upgrade
 from app.redis_server import redis_command
 from app.server import check_protected
+from app.storage import check_at_start
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +67,7 @@ class Part:
 def up(settings: Settings) -> int:
     """Runs until Ctrl-C or SIGTERM; returns the exit status. Raises LoupeError when it cannot start."""
     check_protected(settings)
+    check_at_start(settings)
     settings.home.mkdir(parents=True, exist_ok=True)
     with _only_one(settings.home), _stop_signal() as stop, _without_remains(settings.home, stop) as remains:
         if stop.is_set():
@@ -115,7 +119,7 @@ def _environment(settings: Settings) -> dict[str, str]:
             continue
         if name == "dataset_roots":
             text = os.pathsep.join(str(root) for root in value)
-        elif name == "api_key":
+        elif isinstance(value, SecretStr):
             text = value.get_secret_value()
         else:
             text = str(value)

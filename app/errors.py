@@ -90,6 +90,18 @@ class UnavailableError(LoupeError):
     status, code, title, retryable = 503, "unavailable", "A service that Loupe needs is down", True
 
 
+class StorageUnavailableError(UnavailableError):
+    code, title = "storage_unavailable", "The storage does not answer"
+
+
+class StorageRefusedError(StorageUnavailableError):
+    title = "The storage refuses"
+
+
+class StorageDamagedError(LoupeError):
+    status, code, title = 500, "storage_damaged", "Stored files are damaged"
+
+
 class StorageFullError(LoupeError):
     status, code, title, retryable = 507, "disk_full", "No space left on the device", True
 

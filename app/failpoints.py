@@ -32,6 +32,7 @@ NAMES = frozenset(
         "finish.publishing",
         "finish.published",
         "finish.committed",
+        "storage.files_put",
     }
 )
 

@@ -8,7 +8,7 @@ from typing import Any
 from app.config import Settings
 from app.db import Database
 from app.job_queue import JobQueue
-from app.storage import Storage
+from app.storage import Storage, open_storage
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Runtime:
     @classmethod
     def open(cls, settings: Settings) -> Runtime:
         """Opens everything lazily connectable; nothing is contacted yet but the home folder is made."""
-        storage = Storage(settings.home)
+        storage = open_storage(settings)
         storage.create()
         return cls(settings, Database(settings.resolved_database_url), storage, JobQueue(settings))
 

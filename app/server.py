@@ -10,6 +10,7 @@ from app.config import Settings
 from app.errors import LoupeError
 from app.logs import configure_logging
 from app.main import create_app
+from app.storage import check_at_start
 
 GRACEFUL_SECONDS = 5
 
@@ -19,9 +20,12 @@ class UnprotectedError(LoupeError):
 
 
 def serve(settings: Settings) -> None:
-    """Serves until a signal ends it. Raises UnprotectedError rather than expose pictures to a network."""
+    """Serves until a signal ends it. Raises UnprotectedError rather than expose pictures to a network,
+    StorageRefusedError when the shared storage cannot be used.
+    """
     check_protected(settings)
     configure_logging(settings.log_level, settings.log_format)
+    check_at_start(settings)
     uvicorn.run(
         create_app(settings),
         host=settings.host,

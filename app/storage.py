@@ -1,7 +1,12 @@
-"""Where files live under the home folder, and how a finished folder appears: aside, synced, renamed."""
+"""Where files live under the home folder, and how a finished folder appears: aside, synced, renamed.
+
+With a shared storage behind it the home folder of each host is a workplace and a cache: what others are to
+see is shared, what is not here is fetched. Without one, sharing does nothing: there is one home folder.
+"""
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from collections.abc import Iterator
@@ -10,12 +15,26 @@ from pathlib import Path
 
 from ulid import ULID
 
+from app.bundles import Bundles
+from app.config import Settings
+from app.errors import StorageRefusedError, UnavailableError
+from app.object_store import ObjectStore
+
+logger = logging.getLogger(__name__)
+
 
 class Storage:
     """The folder tree of one Loupe. Paths only; what a file means is its owner's business."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, store: ObjectStore | None = None) -> None:
         self.root = root
+        self.store = store
+        self.bundles = Bundles(store) if store is not None else None
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other hosts see what is shared, and not this home folder."""
+        return self.store is not None
 
     def create(self) -> None:
         """Makes the folders that must exist."""
@@ -95,6 +114,49 @@ class Storage:
         source.rename(target)
         _sync_folder(target.parent)
 
+    def share(self, path: Path, source: Path | None = None) -> None:
+        """Lets the other hosts see a finished file or folder, which lies at ``source`` if not at ``path``.
+
+        It is whole there once this returns; may be repeated. Raises UnavailableError, FileNotFoundError.
+        """
+        if self.bundles is not None:
+            self.bundles.put(source or path, self.relative(path))
+
+    def fetch(self, path: Path) -> Path:
+        """``path``, brought here from the shared storage if it is there and not here yet.
+
+        Raises UnavailableError, StorageDamagedError. Several may fetch the same at once.
+        """
+        if self.bundles is not None and not path.exists():
+            with self.scratch_folder("fetch") as aside:
+                if self.bundles.fetch(self.relative(path), aside / path.name):
+                    try:
+                        self.publish(aside / path.name, path)
+                    except OSError:
+                        if not path.exists():
+                            raise
+        return path
+
+    def discard(self, path: Path) -> None:
+        """Deletes a file or folder here and in the shared storage; what that leaves is swept up later."""
+        self.remove(path)
+        if self.bundles is not None:
+            try:
+                self.bundles.remove(self.relative(path))
+            except UnavailableError as error:
+                logger.warning("%s is deleted here but not in the storage yet: %s", path, error.detail)
+
+    def siblings(self, folder: Path) -> list[Path]:
+        """What lies beside ``folder``, here and in the shared storage."""
+        found = set(folder.parent.glob("*"))
+        if self.store is not None:
+            try:
+                names = self.store.list_folders(self.relative(folder.parent))
+                found |= {folder.parent / name for name in names}
+            except UnavailableError as error:
+                logger.warning("what lies beside %s stays for the sweep: %s", folder, error.detail)
+        return sorted(found - {folder})
+
     def remove(self, path: Path) -> None:
         """Deletes a file or folder under the root; one that is gone already is no error."""
         if not path.resolve().is_relative_to(self.root.resolve()):
@@ -113,6 +175,25 @@ class Storage:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def open_storage(settings: Settings) -> Storage:
+    """The home folder of the settings, with the shared storage that they name if they name one."""
+    return Storage(settings.home, ObjectStore(settings) if settings.storage_url else None)
+
+
+def check_at_start(settings: Settings) -> None:
+    """Raises StorageRefusedError, which says what to set, when the shared storage cannot be used as set.
+
+    One that does not answer may come back: that alone is no reason not to start.
+    """
+    if settings.storage_url:
+        try:
+            ObjectStore(settings).check()
+        except StorageRefusedError:
+            raise
+        except UnavailableError as error:
+            logger.warning("%s: %s Loupe starts all the same.", settings.storage_url, error.detail)
 
 
 def sync_tree(folder: Path) -> None:

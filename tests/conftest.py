@@ -21,7 +21,7 @@ from app import migrations
 from app.config import Settings
 from app.main import create_app
 from app.runtime import Runtime
-from tests import postgres_server
+from tests import postgres_server, s3_server
 from tests.ports import free_port
 from tests.running import TINY, import_pictures, run_queued
 
@@ -59,6 +59,29 @@ def postgres(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         pytest.skip(message)
     with postgres_server.run(programs, tmp_path_factory.mktemp("postgres")) as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[s3_server.S3Server]:
+    """A real S3 API server on loopback."""
+    with s3_server.run(tmp_path_factory.mktemp("s3")) as server:
+        yield server
+
+
+@pytest.fixture(params=["file", "s3"])
+def shared_settings(request: pytest.FixtureRequest, settings: Settings, tmp_path: Path) -> Settings:
+    """Settings with each kind of shared storage in turn, empty."""
+    if request.param == "file":
+        (tmp_path / "shared").mkdir()
+        return settings.model_copy(update={"storage_url": f"file://{tmp_path / 'shared'}"})
+    return on_s3(settings, request.getfixturevalue("s3"))
+
+
+def on_s3(settings: Settings, server: s3_server.S3Server, url: str | None = None) -> Settings:
+    """``settings`` with a new bucket of ``server``, reached by ``url`` if not directly."""
+    storage = {"storage_url": f"s3://{server.create_bucket()}", "storage_endpoint_url": url or server.url}
+    given = settings.model_dump(exclude_unset=True)
+    return Settings(**{**given, **storage, **s3_server.KEYS, "storage_region": "us-east-1"}, _env_file=None)
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])

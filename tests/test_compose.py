@@ -22,6 +22,7 @@ from docs.generate import COMPOSE_VARIABLES, ROOT
 DOCKERFILE = (ROOT / "docker/Dockerfile").read_text(encoding="utf-8")
 COMPOSE = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
 GPU = (ROOT / "docker-compose.gpu.yml").read_text(encoding="utf-8")
+S3 = (ROOT / "docker-compose.s3.yml").read_text(encoding="utf-8")
 SETTINGS = {f"LOUPE_{name.upper()}" for name in Settings.model_fields}
 OURS = {"api", "worker", "tasks", "migrate", "passwords"}
 
@@ -54,7 +55,7 @@ def test_the_project_has_its_services_and_two_images(services: dict[str, Any]) -
 
 def test_every_variable_is_a_setting_and_every_setting_arrives(services: dict[str, Any]) -> None:
     scripts = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "docker").glob("*.sh"))
-    for text in (COMPOSE, GPU, DOCKERFILE, scripts):
+    for text in (COMPOSE, GPU, S3, DOCKERFILE, scripts):
         assert set(re.findall(r"\bLOUPE_[A-Z_]+\b", text)) <= SETTINGS
     for name in ("api", "worker", "tasks", "migrate"):
         assert set(_environment(services[name])) == SETTINGS
@@ -67,7 +68,7 @@ def test_no_secret_is_written_down(services: dict[str, Any]) -> None:
             if re.search("PASSWORD|SECRET|KEY|TOKEN|_URL", variable) and not variable.endswith("_FILE"):
                 assert value is None, variable
     assert not re.search(r"^(ENV|ARG) .*(PASSWORD|SECRET|KEY=|TOKEN)", DOCKERFILE, re.MULTILINE)
-    assert not re.search(r"://[^/\s$]*:[^/\s$]+@", COMPOSE + GPU + DOCKERFILE)
+    assert not re.search(r"://[^/\s$]*:[^/\s$]+@", COMPOSE + GPU + S3 + DOCKERFILE)
 
 
 def test_only_the_api_is_published_and_on_loopback_alone(services: dict[str, Any]) -> None:
@@ -135,6 +136,16 @@ def test_the_gpu_variant_changes_the_worker_alone() -> None:
     assert (ROOT / f"requirements/{requirements}.txt").exists()
     [device] = services["worker"]["deploy"]["resources"]["reservations"]["devices"]
     assert device["capabilities"] == ["gpu"]
+
+
+def test_the_s3_variant_gives_every_container_a_home_of_its_own() -> None:
+    services, base = yaml.safe_load(S3)["services"], yaml.safe_load(COMPOSE)["services"]
+    users = {name for name, service in base.items() if "home:/var/lib/loupe" in service.get("volumes", [])}
+    assert users == set(services) == {"api", "worker", "tasks", "migrate"}
+    for service in services.values():
+        assert service["volumes"] == ["/var/lib/loupe"], "no name, so that no two containers share it"
+        for variable, value in service["environment"].items():
+            assert value is None or value.startswith(f"${{{variable}:?"), "nothing is written down"
 
 
 def test_the_images_are_labelled_with_this_version() -> None:

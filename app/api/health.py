@@ -9,8 +9,9 @@ from fastapi import APIRouter, Depends, Response
 
 from app import __version__
 from app.api.dependencies import RuntimeDep, require_api_key
-from app.errors import LoupeError
+from app.errors import LoupeError, UnavailableError
 from app.migrations import is_current
+from app.object_store import ObjectStore
 
 router = APIRouter(tags=["health"])
 
@@ -28,10 +29,21 @@ def readyz(runtime: RuntimeDep, response: Response) -> dict[str, Any]:
         database = "ok" if is_current(runtime.db) else "migrations are missing: run `loupe migrate`"
     except LoupeError as error:
         database = error.detail
-    ready = database == "ok"
+    checks = {"database": database}
+    if runtime.storage.store is not None:
+        checks["storage"] = _check_storage(runtime.storage.store)
+    ready = set(checks.values()) == {"ok"}
     response.status_code = 200 if ready else 503
     redis = "ok" if runtime.queue.is_up() else "does not answer; jobs are kept and start when it is back"
-    return {"ready": ready, "checks": {"database": database, "redis": redis}}
+    return {"ready": ready, "checks": {**checks, "redis": redis}}
+
+
+def _check_storage(store: ObjectStore) -> str:
+    try:
+        store.check()
+    except UnavailableError as error:
+        return f"{error.detail} {error.hint}"
+    return "ok"
 
 
 @router.get("/version", dependencies=[Depends(require_api_key)])

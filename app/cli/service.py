@@ -60,8 +60,10 @@ def worker(
     from app.db import Database
     from app.logs import configure_logging
     from app.migrations import wait_until_migrated
+    from app.storage import check_at_start
 
     configure_logging(settings.log_level, settings.log_format)
+    check_at_start(settings)
     database = Database(settings.resolved_database_url)
     wait_until_migrated(database)
     database.dispose()

@@ -6,7 +6,7 @@ Imports in the commands, as everywhere here: listing and help must not wait for 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,6 +16,9 @@ from app.cli.options import Home, examples
 from app.errors import WeightsError
 from app.networks.pretrained.sources import PublishedWeights, get_published, list_published
 from app.networks.registry import get_network
+
+if TYPE_CHECKING:
+    from app.storage import Storage
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -72,6 +75,7 @@ def download_weights(network: Network, home: Home = None) -> None:
             weights, _folder(home), progress=lambda done, total: bar.update(task, completed=done, total=total)
         )
     _check_that_it_fits(weights, path)
+    _share(path, home)
     say(f"{path}  {format_bytes(path.stat().st_size)}, {weights.source}, {weights.licence}")
 
 
@@ -91,6 +95,7 @@ def import_weights(
     verify(weights, file)
     _check_that_it_fits(weights, file)
     path = install(weights, file, _folder(home))
+    _share(path, home)
     say(f"{path}  {format_bytes(path.stat().st_size)}, {weights.source}, {weights.licence}")
 
 
@@ -138,8 +143,21 @@ def _check_that_it_fits(weights: PublishedWeights, path: Path) -> None:
         raise CommandError(f"{path} does not fit a {weights.network}: {error.detail}") from error
 
 
-def _folder(home: Path | None) -> Path:
-    from app.cli.service import load_settings
-    from app.storage import Storage
+def _share(path: Path, home: Path | None) -> None:
+    """Where hosts share a storage, one of them brings the weights for all."""
+    from app.services.weights import share_weights
 
-    return Storage(load_settings(home=home).home).weights
+    storage = _storage(home)
+    if path.parent == storage.weights:
+        share_weights(storage, path)
+
+
+def _folder(home: Path | None) -> Path:
+    return _storage(home).weights
+
+
+def _storage(home: Path | None) -> Storage:
+    from app.cli.service import load_settings
+    from app.storage import open_storage
+
+    return open_storage(load_settings(home=home))

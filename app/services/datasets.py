@@ -11,13 +11,14 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.datasets.manifest import DatasetManifest, Item, image_path, load_manifest
+from app.datasets.manifest import DatasetManifest, Item, load_manifest
 from app.errors import ConflictError, FieldError, InvalidRequestError, NotFoundError
 from app.models import Dataset, Job
 from app.models.base import db_now, new_id
 from app.runtime import Runtime
 from app.schemas import dataset as schemas
 from app.schemas.common import Page, problem_from_error
+from app.services.dataset_files import fetch_dataset, fetch_picture
 from app.services.idempotency import Answer, IdempotentRequest, recall, remember
 from app.services.job_states import append_event
 from app.services.pages import decode_cursor, encode_cursor, fetch_page
@@ -32,7 +33,16 @@ def import_upload(
     idempotent: IdempotentRequest | None = None,
 ) -> Answer:
     """Accepts an archive that already lies in the scratch folder; its import becomes a job."""
-    return _start_import(runtime, product_id, upload, filename, idempotent, is_upload=True)
+    storage = runtime.storage
+    storage.share(upload)
+    try:
+        answer = _start_import(runtime, product_id, upload, filename, idempotent, is_upload=True)
+    except BaseException:
+        storage.discard(upload)
+        raise
+    if storage.is_shared:
+        storage.remove(upload)  # the worker that imports it may be on another host
+    return answer
 
 
 def import_path(
@@ -63,8 +73,9 @@ def list_datasets(
 def get_report(runtime: Runtime, dataset_id: str) -> schemas.DatasetReport:
     """What the import saw, also when it failed after reading; raises ConflictError while there is none."""
     with runtime.db.read() as session:
-        require_dataset(session, dataset_id)
-    path = runtime.storage.dataset(dataset_id) / "report.json"
+        is_ready = require_dataset(session, dataset_id).status == "ready"
+    folder = runtime.storage.dataset(dataset_id)
+    path = (fetch_dataset(runtime.storage, dataset_id) if is_ready else folder) / "report.json"
     try:
         report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -106,17 +117,17 @@ def list_items(
 def get_item_image(runtime: Runtime, dataset_id: str, item_id: str) -> tuple[Path, Item]:
     """The original picture file of an item."""
     read_manifest(runtime, dataset_id)
-    item = _items_by_id(runtime.storage.dataset(dataset_id)).get(item_id)
+    item = _items_by_id(fetch_dataset(runtime.storage, dataset_id)).get(item_id)
     if item is None:
         raise NotFoundError(f"Dataset {dataset_id} has no item {item_id!r}.")
-    return image_path(runtime.storage.images, item.sha256), item
+    return fetch_picture(runtime.storage, dataset_id, item.sha256), item
 
 
 def read_manifest(runtime: Runtime, dataset_id: str) -> DatasetManifest:
     """The manifest of a ready dataset; raises NotFoundError or ConflictError."""
     with runtime.db.read() as session:
         require_ready(require_dataset(session, dataset_id))
-    return cached_manifest(runtime.storage.dataset(dataset_id))
+    return cached_manifest(fetch_dataset(runtime.storage, dataset_id))
 
 
 @lru_cache(maxsize=8)
@@ -186,7 +197,7 @@ def _start_import(
     with runtime.db.write() as session:
         if (before := recall(session, idempotent)) is not None:
             if is_upload:
-                source.unlink(missing_ok=True)
+                runtime.storage.discard(source)
             return before
         require_product(session, product_id)
         dataset = Dataset(id=new_id("dst"), product_id=product_id, status="importing", source=name[-1024:])
@@ -199,7 +210,11 @@ def _start_import(
             dataset_id=dataset.id,
             status="queued",
             dispatched_at=db_now(),
-            payload={"source": str(source), "is_upload": is_upload},
+            payload={
+                # An upload is named from the home folder, which is another on the worker's host.
+                "source": runtime.storage.relative(source) if is_upload else str(source),
+                "is_upload": is_upload,
+            },
         )
         session.add(job)
         append_event(session, job, "status", status="queued")
@@ -232,7 +247,8 @@ def _splits_of_job(runtime: Runtime, dataset_id: str, job_id: str) -> dict[str, 
         job = session.get(Job, job_id)
     if job is None or job.dataset_id != dataset_id or job.kind != "training":
         raise NotFoundError(f"There is no training {job_id!r} on dataset {dataset_id}.")
-    splits: dict[str, str] = json.loads(runtime.storage.job_split(job_id).read_text(encoding="utf-8"))
+    path = runtime.storage.fetch(runtime.storage.job_split(job_id))
+    splits: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
     return splits
 
 

@@ -77,7 +77,7 @@ def get_predictions_file(runtime: Runtime, job_id: str, dataset_id: str | None =
     """The CSV with one row per picture: item, label, and the served probability of every class."""
     with runtime.db.read() as session:
         evaluation = _require_evaluation(session, job_id, dataset_id)
-        return runtime.storage.absolute(evaluation.folder) / PREDICTIONS
+    return runtime.storage.fetch(runtime.storage.absolute(evaluation.folder)) / PREDICTIONS
 
 
 def _require_training(session: Session, job_id: str) -> Job:

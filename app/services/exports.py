@@ -65,7 +65,7 @@ def get_export_file(runtime: Runtime, dataset_id: str, job_id: str) -> Path:
                 f"The export is {job.status}.",
                 hint="See the job's `error`." if job.status in TERMINAL else "Wait for the job's end.",
             )
-    return runtime.storage.job_export(job_id)
+    return runtime.storage.fetch(runtime.storage.job_export(job_id))
 
 
 def _check_size(request: ExportCreate) -> list[int] | None:

@@ -12,6 +12,7 @@ from app.models import Product, TrainedModel
 from app.networks.pretrained.published import require_published
 from app.networks.registry import NetworkSpec, get_network
 from app.schemas.hyperparameters import Hyperparameters, ResolvedHyperparameters
+from app.services.weights import fetch_weights
 from app.storage import Storage
 from app.training.defaults import default_start, resolve_hyperparameters
 
@@ -25,6 +26,7 @@ def choose_network(asked: str | None, product: Product, storage: Storage) -> Net
     """The job's network, or the product's, or the default. Raises UnknownNetworkError."""
     name = asked or product.default_network
     if name is None:
+        fetch_weights(storage, NETWORK)
         has_weights = default_start(NETWORK, storage.weights) == "imagenet"
         name = NETWORK if has_weights else NETWORK_WITHOUT_WEIGHTS
     return get_network(name)
@@ -42,6 +44,8 @@ def resolve(
     """Every setting that was left to the defaults gets its value; what cannot be is refused."""
     _check_image_size(given, network)
     _check_class_weights(given, manifest)
+    if given.pretrained in (None, "imagenet"):
+        fetch_weights(storage, network.name)
     start = given.pretrained or default_start(network.name, storage.weights)
     keeps_head = False
     if start == "imagenet":

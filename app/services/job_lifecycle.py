@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
@@ -150,9 +148,9 @@ def delete_job(runtime: Runtime, job_id: str) -> None:
             session.delete(model)
             session.flush()
         session.delete(job)
-    runtime.storage.remove(runtime.storage.job(job_id))
+    runtime.storage.discard(runtime.storage.job(job_id))
     if model is not None:
-        runtime.storage.remove(runtime.storage.absolute(model.folder).parent)
+        runtime.storage.discard(runtime.storage.absolute(model.folder).parent)
 
 
 def clean_up(runtime: Runtime, job_id: str) -> None:
@@ -165,9 +163,9 @@ def clean_up(runtime: Runtime, job_id: str) -> None:
     for fence in range(1, job.fence + 1):  # and no further: a retry may have begun meanwhile
         storage.remove(storage.attempt(job_id, fence))
     if job.status != "failed":
-        storage.remove(storage.job_checkpoints(job_id))
+        storage.discard(storage.job_checkpoints(job_id))
     if job.payload.get("is_upload"):
-        storage.remove(Path(job.payload["source"]))
+        storage.discard(storage.absolute(job.payload["source"]))
 
 
 def mark_cancelled(session: Session, job: Job) -> None:

@@ -14,6 +14,7 @@ from app.schemas import job as schemas
 from app.schemas.common import Page
 from app.services.job_states import TERMINAL
 from app.services.jobs import require_job
+from app.services.log_files import fetch_logs
 
 LOG_NAMES = ("training_result.log", "training_result_step.log", "test_result.log")
 
@@ -66,7 +67,7 @@ def list_events(
 def list_logs(runtime: Runtime, job_id: str) -> list[schemas.LogFile]:
     with runtime.db.read() as session:
         require_job(session, job_id)
-    folder = runtime.storage.job_logs(job_id)
+    folder = fetch_logs(runtime.storage, job_id)
     paths = [_newest(folder, name) for name in LOG_NAMES]
     return [schemas.LogFile(name=path.name, bytes=path.stat().st_size) for path in paths if path.is_file()]
 
@@ -80,7 +81,7 @@ def get_log(runtime: Runtime, job_id: str, name: str) -> Path:
         raise NotFoundError(f"There is no log {name!r}.", hint=f"Logs: {', '.join(LOG_NAMES)}.")
     with runtime.db.read() as session:
         require_job(session, job_id)
-    return _newest(runtime.storage.job_logs(job_id), name)
+    return _newest(fetch_logs(runtime.storage, job_id), name)
 
 
 class FollowedLog:

@@ -18,6 +18,7 @@ from app.models.base import new_id, utc_now
 from app.runtime import Runtime
 from app.services.job_runs import Claim, complete, hold_to_finish
 from app.services.job_states import append_event
+from app.storage import Storage
 
 
 def finish_training(runtime: Runtime, claim: Claim, result: dict[str, Any]) -> None:
@@ -26,9 +27,9 @@ def finish_training(runtime: Runtime, claim: Claim, result: dict[str, Any]) -> N
     Files first, under a name that holds the fence; the row that makes them visible is written only while the
     claim still stands, so a stale worker leaves files that nobody sees. May be called again after an outage.
     """
-    model_id = claim.job_id.replace("job_", "mdl_", 1)
-    model_folder = runtime.storage.models / model_id / f"{claim.fence:04d}"
-    evaluation_folder = runtime.storage.job(claim.job_id) / "evaluations" / f"final-{claim.fence:04d}"
+    model_folder = new_model_folder(runtime.storage, claim)
+    model_id = model_folder.parent.name
+    evaluation_folder = new_evaluation_folder(runtime.storage, claim, claim.job_id)
     failpoints.pass_by("finish.publishing")
     _publish_evaluation(runtime, Path(result["verification"]), evaluation_folder)
     if result["artifact"] is not None and not model_folder.exists():
@@ -37,7 +38,18 @@ def finish_training(runtime: Runtime, claim: Claim, result: dict[str, Any]) -> N
     if _register_training(runtime, claim, result, model_id, model_folder, evaluation_folder):
         _remove_siblings(runtime, model_folder)
     else:
-        runtime.storage.remove(model_folder.parent)
+        runtime.storage.discard(model_folder.parent)
+
+
+def new_model_folder(storage: Storage, claim: Claim) -> Path:
+    """Where the model of a training goes; the fence in it keeps a stale writer out."""
+    return storage.models / claim.job_id.replace("job_", "mdl_", 1) / f"{claim.fence:04d}"
+
+
+def new_evaluation_folder(storage: Storage, claim: Claim, trained_job: str) -> Path:
+    """Where an evaluation goes: the final one of a training, or one that was asked for later."""
+    name = "final" if claim.job_id == trained_job else claim.job_id.replace("job_", "evl_", 1)
+    return storage.job(trained_job) / "evaluations" / f"{name}-{claim.fence:04d}"
 
 
 def _register_training(
@@ -81,9 +93,8 @@ def _register_training(
 
 def _remove_siblings(runtime: Runtime, folder: Path) -> None:
     """What earlier attempts published in vain."""
-    for other in folder.parent.glob("*"):
-        if other != folder:
-            runtime.storage.remove(other)
+    for other in runtime.storage.siblings(folder):
+        runtime.storage.discard(other)
 
 
 def finish_evaluation(runtime: Runtime, claim: Claim, result: dict[str, Any], folder: Path) -> None:
@@ -91,7 +102,7 @@ def finish_evaluation(runtime: Runtime, claim: Claim, result: dict[str, Any], fo
     with runtime.db.read() as session:
         payload = session.get_one(Job, claim.job_id).payload
     evaluation_id = claim.job_id.replace("job_", "evl_", 1)
-    target = runtime.storage.job(payload["job"]) / "evaluations" / f"{evaluation_id}-{claim.fence:04d}"
+    target = new_evaluation_folder(runtime.storage, claim, payload["job"])
     _publish_evaluation(runtime, folder, target)
     with runtime.db.write() as session:
         if (job := hold_to_finish(session, claim)) is None:

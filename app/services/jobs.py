@@ -19,6 +19,7 @@ from app.runtime import Runtime
 from app.schemas import job as schemas
 from app.schemas.common import Page, problem_from_error
 from app.services import job_defaults
+from app.services.dataset_files import fetch_dataset
 from app.services.datasets import cached_manifest, require_dataset, require_ready
 from app.services.idempotency import Answer, IdempotentRequest, recall, remember
 from app.services.job_states import append_event
@@ -38,9 +39,10 @@ def create_job(
     job_id = new_id("job")
     folder = runtime.storage.job(job_id)
     with ExitStack() as undo:
-        undo.callback(runtime.storage.remove, folder)
+        undo.callback(runtime.storage.discard, folder)
         folder.mkdir(parents=True)
         write_json(runtime.storage.job_split(job_id), splits)
+        runtime.storage.share(runtime.storage.job_split(job_id))
         with runtime.db.write() as session:
             if (before := recall(session, idempotent)) is not None:
                 return before
@@ -146,7 +148,7 @@ def _plan(
 ) -> tuple[schemas.JobPlan, dict[str, Split]]:
     product = require_product(session, request.product)
     dataset = _choose_dataset(session, product, request.dataset)
-    manifest = cached_manifest(runtime.storage.dataset(dataset.id))
+    manifest = cached_manifest(fetch_dataset(runtime.storage, dataset.id))
     network = job_defaults.choose_network(request.network, product, runtime.storage)
     seed = request.split.seed if request.split.seed is not None else request.hyperparameters.seed
     splits = dict(split_dataset(manifest, request.split, seed))

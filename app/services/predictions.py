@@ -42,7 +42,10 @@ def predict(
     """Classifies ``pictures``. With several, a bad one is an error in its own result; a single one raises."""
     began = time.perf_counter()
     choice = _choose(runtime, product=product, job=job, model=model)
-    predictor = cache.get(choice.id, runtime.storage.absolute(choice.folder), digest=choice.digest)
+    folder = runtime.storage.absolute(choice.folder)
+    if choice.id not in cache.loaded():
+        runtime.storage.fetch(folder)
+    predictor = cache.get(choice.id, folder, digest=choice.digest)
     queue_ms = _milliseconds_since(began)
     results = []
     for picture in pictures:

@@ -8,13 +8,14 @@ import time
 
 from app.errors import LoupeError
 from app.runtime import Runtime
-from app.services import reaper
+from app.services import reaper, sweep
 from app.workers.identity import is_gone, process_owner
 
 logger = logging.getLogger(__name__)
 
 ROUND_SECONDS = 3.0
 CLEAN_SECONDS = 30.0
+SWEEP_SECONDS = 3600.0
 # A gap between rounds longer than this: the machine slept, or somebody set its clock.
 GAP_SECONDS = 10.0
 
@@ -29,7 +30,8 @@ class ReaperThread(threading.Thread):
         self._owner = f"{process_owner()}|reaper"
         self._seen_well_since = time.monotonic()
         self._last_round = time.time()
-        self._clean_next = time.monotonic()
+        self._clean_next = self._clean_home_next = time.monotonic()
+        self._sweep_next = time.monotonic() + SWEEP_SECONDS
 
     def run(self) -> None:
         while not self._shutdown.wait(ROUND_SECONDS):
@@ -47,6 +49,7 @@ class ReaperThread(threading.Thread):
             # Leases ran out while nobody could beat: the living get the time to do so.
             self._seen_well_since = time.monotonic()
         self._last_round = time.time()
+        self._clean_home()
         if not reaper.take_reaper_lease(self._runtime, self._owner, is_gone=is_gone):
             return
         well_for = time.monotonic() - self._seen_well_since
@@ -63,3 +66,13 @@ class ReaperThread(threading.Thread):
         if time.monotonic() >= self._clean_next:
             self._clean_next = time.monotonic() + CLEAN_SECONDS
             reaper.clean_up_ended_jobs(self._runtime)
+        if time.monotonic() >= self._sweep_next:
+            self._sweep_next = time.monotonic() + SWEEP_SECONDS
+            sweep.sweep_storage(self._runtime)
+
+    def _clean_home(self) -> None:
+        """In a home folder of this host's own, whoever is the reaper, its workers clean up."""
+        if self._runtime.storage.is_shared and time.monotonic() >= self._clean_home_next:
+            self._clean_home_next = time.monotonic() + CLEAN_SECONDS
+            reaper.clean_up_ended_jobs(self._runtime)
+            sweep.sweep_home(self._runtime)

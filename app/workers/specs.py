@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from app.models import Job, JobEpoch, JobEvent, TrainedModel
 from app.runtime import Runtime
 from app.services.job_runs import Claim
+from app.storage import Storage
 
 MODULES = {
     "training": "app.training",
@@ -48,7 +49,7 @@ def _training(runtime: Runtime, session: Session, job: Job) -> dict[str, Any]:
         "split": str(storage.job_split(job.id)),
         "records_root": str(storage.records),
         "checkpoint_root": str(storage.job_checkpoints(job.id) / f"{job.fence:04d}"),
-        "resume_from": [str(folder) for folder in _checkpoints(session, job)],
+        "resume_from": [str(root) for root in recorded_attempts(storage, session, job) if root.is_dir()],
         "logs": str(storage.job_logs(job.id) / f"{job.fence:04d}"),
         "out": str(storage.attempt(job.id, job.fence) / "artifact"),
         "weights_root": str(storage.weights),
@@ -86,7 +87,7 @@ def _unsaved_attempts(session: Session, job: Job) -> int:
     return max(0, len(list(takewhile(lambda kind: kind == "status", types))) - 1)
 
 
-def _checkpoints(session: Session, job: Job) -> list[Path]:
+def recorded_attempts(storage: Storage, session: Session, job: Job) -> list[Path]:
     """The folders of attempts that recorded a checkpoint, newest first; in each the newest is tried first."""
     rows = session.scalars(
         select(JobEvent.data)
@@ -97,15 +98,16 @@ def _checkpoints(session: Session, job: Job) -> list[Path]:
         )
         .order_by(JobEvent.number.desc())
     )
-    roots = dict.fromkeys(Path(row["folder"]).parent for row in rows)
-    return [root for root in roots if root.is_dir()]
+    # By the name of the attempt: the host that made them may have had its home folder elsewhere.
+    root = storage.job_checkpoints(job.id)
+    return list(dict.fromkeys(root / Path(row["folder"]).parent.name for row in rows))
 
 
 def _import(runtime: Runtime, job: Job) -> dict[str, Any]:
     settings = runtime.settings
     return {
         "kind": "import",
-        "source": job.payload["source"],
+        "source": str(runtime.storage.absolute(job.payload["source"])),
         "image_root": str(runtime.storage.images),
         "out": str(runtime.storage.dataset(job.dataset_id)),
         "limits": {

@@ -14,6 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
@@ -33,6 +34,9 @@ from app.errors import (
 from app.runtime import Runtime
 from app.services import job_lifecycle, job_results, job_runs
 from app.services.job_runs import Claim, ClaimLostError, Wishes
+from app.workers.apart import run_apart
+from app.workers.inputs import fetch_inputs
+from app.workers.job_sharing import SharedProgress, share_results
 from app.workers.metrics import RunningJob, WorkerMetrics
 from app.workers.progress_file import ProgressFile
 from app.workers.specs import MODULES, build_spec
@@ -59,6 +63,10 @@ OOM_COUNTERS = (
 OUTAGES = (UnavailableError, StorageFullError)
 
 
+class _AskedToLeaveError(Exception):
+    """The worker is to end, or the client wants the job to: nothing has been started yet."""
+
+
 class Supervisor:
     """One claim, one child. ``shutdown`` is set when the worker process is asked to end."""
 
@@ -69,7 +77,7 @@ class Supervisor:
         self._claim = claim
         self._shutdown = shutdown
         self._folder = runtime.storage.attempt(claim.job_id, claim.fence)
-        self._progress = ProgressFile(self._folder / child.PROGRESS)
+        self._progress = SharedProgress(runtime, claim, ProgressFile(self._folder / child.PROGRESS))
         self._process: subprocess.Popen[bytes] | None = None
         self._peak_bytes = 0
         self._last_progress = self._last_report = self._last_look = time.monotonic()
@@ -88,8 +96,9 @@ class Supervisor:
         """Supervises to the end. Returns quietly when the claim is lost: another worker has the job."""
         try:
             with self._metrics.running(self._claim.job_id, self._job):
-                self._start()
-                self._watch()
+                if self._fetch_inputs():
+                    self._start()
+                    self._watch()
         except ClaimLostError:
             self._outcome = "lost"
             logger.warning("job %s: the claim is lost, its child is ended", self._claim.job_id)
@@ -104,9 +113,30 @@ class Supervisor:
             self._kill()
             self._metrics.ended(self._claim.kind, self._outcome)
             logger.info("%s: attempt %d ended: %s", self._name, self._claim.attempt, self._outcome)
+            self._progress.close()
             self._runtime.storage.remove(self._folder)
             with contextlib.suppress(*OUTAGES):
                 job_lifecycle.clean_up(self._runtime, self._claim.job_id)
+
+    def _fetch_inputs(self) -> bool:
+        """False when the job was given back instead: what it needs may be long in coming."""
+        try:
+            fetch = partial(fetch_inputs, self._runtime, self._claim)
+            self._persist(lambda: run_apart(fetch, self._beat_or_leave))
+        except _AskedToLeaveError:
+            self._outcome = "released"
+            self._persist(lambda: job_runs.release(self._runtime, self._claim))
+            return False
+        return True
+
+    def _beat_or_leave(self) -> None:
+        wishes = self._beat()
+        if self._shutdown.is_set() or (wishes is not None and (wishes.cancel or wishes.pause)):
+            raise _AskedToLeaveError
+
+    def _beat(self) -> Wishes | None:
+        """Extends the lease when it is time, while no child reports."""
+        return self._exchange_lines([], time.monotonic())
 
     def _start(self) -> None:
         spec = self._persist(lambda: build_spec(self._runtime, self._claim))
@@ -169,7 +199,9 @@ class Supervisor:
 
         None while the database does not answer: the child goes on and the lines stay in their file.
         """
-        lines = self._progress.read()
+        return self._exchange_lines(self._progress.read(), now)
+
+    def _exchange_lines(self, lines: list[dict[str, Any]], now: float) -> Wishes | None:
         try:
             if lines or now - self._last_report >= self._runtime.settings.heartbeat_seconds:
                 self._sample_memory()
@@ -195,7 +227,8 @@ class Supervisor:
         if has_checkpoint:
             failpoints.pass_by("report.after")
             self._forget_old_checkpoints()
-        self._progress.confirm()
+        if lines:
+            self._progress.confirm()
         return wishes
 
     def _forget_old_checkpoints(self) -> None:
@@ -221,9 +254,12 @@ class Supervisor:
 
     def _settle(self, code: int) -> None:
         """The child has ended by itself, or on our request to leave."""
+        self._share_the_rest(code)
         if code == child.ExitCode.SUCCEEDED:
             self._outcome = "succeeded"
             result = json.loads((self._folder / child.RESULT).read_text(encoding="utf-8"))
+            share = partial(share_results, self._runtime, self._claim, result, self._folder)
+            self._persist(lambda: run_apart(share, self._beat))
             self._persist(lambda: self._finish(result))
         elif code == child.ExitCode.RELEASED:
             self._outcome = "released"
@@ -245,6 +281,27 @@ class Supervisor:
             end = self._cause_of_death(code).as_dict()
             self._outcome = end["code"]
             self._persist(lambda: self._end(end))
+
+    def _share_the_rest(self, code: int) -> None:
+        """Before the job's end, or before others take it up, they see its logs and its last checkpoint."""
+        if not self._runtime.storage.is_shared:
+            return
+        if code == child.ExitCode.SUCCEEDED:
+            self._persist(lambda: run_apart(self._progress.share_logs, self._beat))
+            return
+        run_apart(lambda: self._progress.wait_until_shared(self._is_late), self._beat_to_the_deadline)
+        self._drain()
+        with contextlib.suppress(*OUTAGES):
+            run_apart(self._progress.share_logs, self._beat)
+
+    def _beat_to_the_deadline(self) -> None:
+        self._beat()
+        self._pass_on_shutdown()
+
+    def _is_late(self) -> bool:
+        """Whether this process has to end now, shared or not."""
+        deadline = self._release_deadline
+        return self._shutdown.is_set() and deadline is not None and time.monotonic() > deadline
 
     def _end(self, error: dict[str, Any]) -> None:
         """Another attempt may end differently after a crash; a full disk waits for a person to make room."""
@@ -275,8 +332,7 @@ class Supervisor:
                 return write()
             except OUTAGES as error:
                 self._metrics.met(error.code)
-                deadline = self._release_deadline
-                if self._shutdown.is_set() and deadline is not None and time.monotonic() > deadline:
+                if self._is_late():
                     raise ClaimLostError(self._claim.job_id) from error
                 time.sleep(1)
 
@@ -313,7 +369,8 @@ class Supervisor:
         return _oom_kills() > self._oom_kills or self._peak_bytes > 0.8 * psutil.virtual_memory().total
 
     def _sample_memory(self) -> None:
-        assert self._process is not None
+        if self._process is None:
+            return
         with contextlib.suppress(psutil.Error):
             self._peak_bytes = max(self._peak_bytes, psutil.Process(self._process.pid).memory_info().rss)
 

@@ -1,0 +1,186 @@
+"""Datasets in the shared storage: manifest and report as they are, the pictures in a few large packs.
+
+A dataset may have a hundred thousand pictures of some kilobytes each, and storage is slow by the object. A
+pack is a tar of pictures named by their SHA-256; ``pictures.json`` says in which pack, and where in it, each
+one lies, so that a single picture can be read without its pack. Packs are named by their own SHA-256.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import tarfile
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from app.bundles import describe
+from app.child import write_json
+from app.datasets.manifest import Item, image_path, load_manifest
+from app.errors import DatasetError, StorageDamagedError
+from app.object_store import ObjectStore
+from app.storage import Storage
+
+logger = logging.getLogger(__name__)
+
+PICTURES = "pictures.json"
+FORMAT_VERSION = 1
+PACK_BYTES = 64 * 2**20
+TRANSFERS = 4
+HEADER_BYTES = 512
+
+_DAMAGED_HINT = "Restore the storage from a backup, or import the dataset again."
+
+
+class Place(NamedTuple):
+    """Where a picture lies: a pack, and the bytes of it."""
+
+    pack: str
+    start: int
+    end: int
+
+
+def share_dataset(storage: Storage, dataset_id: str) -> None:
+    """Lets other hosts see an imported dataset; manifest and report come last. May be repeated."""
+    if storage.store is None:
+        return
+    folder = storage.dataset(dataset_id)
+    store, prefix = storage.store, _prefix(dataset_id)
+    there = store.list_keys(prefix)
+
+    def share_pack(items: list[Item]) -> dict[str, Any]:
+        with storage.scratch_folder("pack") as scratch:
+            places = _write_pack(scratch / "pack", items, storage.images)
+            described = describe(scratch / "pack")
+            key = f"{prefix}/{described['sha256']}.tar"
+            if there.get(key) != described["bytes"]:
+                store.put_file(scratch / "pack", key)
+            return {**described, "pictures": places}
+
+    with ThreadPoolExecutor(TRANSFERS) as pool:
+        packs = list(pool.map(share_pack, _divide(load_manifest(folder).items)))
+    write_json(folder / PICTURES, {"format_version": FORMAT_VERSION, "packs": packs})
+    storage.share(folder)
+
+
+def fetch_dataset(storage: Storage, dataset_id: str) -> Path:
+    """The dataset's folder, without its pictures. As it is where there is no shared storage."""
+    return storage.fetch(storage.dataset(dataset_id))
+
+
+def fetch_pictures(storage: Storage, dataset_id: str) -> None:
+    """Brings the pictures of a dataset that are not here. Raises StorageDamagedError, DatasetError."""
+    if storage.store is None:
+        return
+    folder = fetch_dataset(storage, dataset_id)
+    missing = {
+        item.sha256
+        for item in load_manifest(folder).items
+        if not image_path(storage.images, item.sha256).exists()
+    }
+    wanted: dict[str, dict[str, Place]] = {}
+    for sha256 in missing:
+        place = _find_place(folder, sha256)
+        wanted.setdefault(place.pack, {})[sha256] = place
+    store = storage.store
+
+    def fetch_pack(pack: str) -> None:
+        with storage.scratch_folder("pack") as scratch:
+            _get_pack(store, f"{_prefix(dataset_id)}/{pack}.tar", pack, scratch / "pack")
+            with (scratch / "pack").open("rb") as file:
+                for sha256, place in wanted[pack].items():
+                    file.seek(place.start)
+                    _keep(storage, sha256, file.read(place.end - place.start))
+
+    with ThreadPoolExecutor(TRANSFERS) as pool:
+        list(pool.map(fetch_pack, sorted(wanted)))
+
+
+def fetch_picture(storage: Storage, dataset_id: str, sha256: str) -> Path:
+    """The file of one picture, read out of its pack if it is not here. Raises StorageDamagedError."""
+    path = image_path(storage.images, sha256)
+    if storage.store is None or path.exists():
+        return path
+    place = _find_place(fetch_dataset(storage, dataset_id), sha256)
+    key = f"{_prefix(dataset_id)}/{place.pack}.tar"
+    for _ in range(2):
+        data = storage.store.read(key, place.start, place.end)
+        if data is not None and hashlib.sha256(data).hexdigest() == sha256:
+            _keep(storage, sha256, data)
+            return path
+    raise StorageDamagedError(f"{key} is missing or damaged in the storage.", hint=_DAMAGED_HINT)
+
+
+def _prefix(dataset_id: str) -> str:
+    return f"pictures/{dataset_id}"
+
+
+def _divide(items: Iterable[Item]) -> Iterator[list[Item]]:
+    """The pictures, each content once, in groups of about the size of a pack."""
+    group: list[Item] = []
+    size = 0
+    for item in {item.sha256: item for item in items}.values():
+        if group and size + item.bytes > PACK_BYTES:
+            yield group
+            group, size = [], 0
+        group.append(item)
+        size += item.bytes
+    if group:
+        yield group
+
+
+def _write_pack(path: Path, items: list[Item], images: Path) -> dict[str, list[int]]:
+    """Writes the tar; where in it each picture begins and ends. Equal pictures give equal bytes."""
+    places = {}
+    with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
+        for item in items:
+            member = tarfile.TarInfo(item.sha256)
+            member.size = item.bytes
+            start = tar.offset + HEADER_BYTES
+            places[item.sha256] = [start, start + item.bytes]
+            with image_path(images, item.sha256).open("rb") as file:
+                tar.addfile(member, file)
+    return places
+
+
+def _get_pack(store: ObjectStore, key: str, sha256: str, target: Path) -> None:
+    for _ in range(2):
+        if store.get_file(key, target) and describe(target)["sha256"] == sha256:
+            return
+        logger.warning("storage: %s is missing or not what was stored", key)
+    raise StorageDamagedError(f"{key} is missing or damaged in the storage.", hint=_DAMAGED_HINT)
+
+
+def _find_place(folder: Path, sha256: str) -> Place:
+    try:
+        place = _read_places(folder).get(sha256)
+    except FileNotFoundError:
+        place = None
+    if place is None:
+        raise DatasetError(
+            f"The picture {sha256} is neither here nor in the shared storage.",
+            hint="The dataset was imported without it: run `loupe storage push` where its pictures are.",
+        )
+    return place
+
+
+@lru_cache(maxsize=8)
+def _read_places(folder: Path) -> dict[str, Place]:
+    packs = json.loads((folder / PICTURES).read_text(encoding="utf-8"))["packs"]
+    return {
+        sha256: Place(pack["sha256"], start, end)
+        for pack in packs
+        for sha256, (start, end) in pack["pictures"].items()
+    }
+
+
+def _keep(storage: Storage, sha256: str, data: bytes) -> None:
+    """Puts a picture into the store of this host, whole; harmless when several do so."""
+    target = image_path(storage.images, sha256)
+    with storage.scratch_folder("picture") as scratch:
+        (scratch / sha256).write_bytes(data)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        (scratch / sha256).replace(target)

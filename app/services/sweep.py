@@ -1,0 +1,91 @@
+"""Removes what nobody needs and no job's end removed: in this home folder, in the shared storage.
+
+An outage of the storage at a job's end, a request that was cut off, a job that was deleted from another host:
+each may leave files. Whatever is younger than an hour is left alone, since its row may not be written yet.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable
+from datetime import timedelta
+
+from sqlalchemy import select
+from ulid import ULID
+
+from app.models import Job, TrainedModel
+from app.models.base import utc_now
+from app.runtime import Runtime
+from app.services.job_lifecycle import clean_up
+from app.services.job_states import TERMINAL
+
+logger = logging.getLogger(__name__)
+
+YOUNG_SECONDS = 3600.0
+SCRATCH_SECONDS = 86_400.0
+RECENT = timedelta(days=2)
+
+
+def sweep_home(runtime: Runtime) -> None:
+    """Deletes from a home folder that is this host's alone what ended or was deleted elsewhere."""
+    storage = runtime.storage
+    names = [folder.name for folder in storage.jobs.iterdir()]
+    for name in _unknown(runtime, names, "job_"):
+        storage.remove(storage.job(name))
+    for name in _unknown(runtime, [folder.name for folder in storage.models.iterdir()], "mdl_"):
+        storage.remove(storage.models / name)
+    for path in storage.scratch.iterdir():
+        try:
+            if time.time() - path.stat().st_mtime > SCRATCH_SECONDS:
+                storage.remove(path)
+        except FileNotFoundError:
+            continue
+
+
+def sweep_storage(runtime: Runtime) -> None:
+    """Deletes from the shared storage what belongs to no job, and what ended jobs need no more."""
+    storage = runtime.storage
+    if storage.store is None:
+        return
+    for folder, prefix in ((storage.jobs, "job_"), (storage.models, "mdl_")):
+        for name in _unknown(runtime, storage.store.list_folders(storage.relative(folder)), prefix):
+            logger.info("sweep: %s/%s is of no job", folder.name, name)
+            storage.discard(folder / name)
+    with runtime.db.read() as session:
+        ended = session.scalars(
+            select(Job.id).where(Job.status.in_(TERMINAL), Job.finished_at > utc_now() - RECENT)
+        ).all()
+        waiting = session.scalars(
+            select(Job.payload).where(Job.status.not_in(TERMINAL), Job.kind == "import")
+        )
+        needed = {payload["source"] for payload in waiting}
+    for job_id in ended:
+        clean_up(runtime, job_id)
+    for key in storage.store.list_keys(storage.relative(storage.scratch)):
+        name = key.partition("/")[2].partition(".")[0]
+        is_needed = f"scratch/{name}" in needed
+        if not is_needed and _age(name.removeprefix("upload-")) > YOUNG_SECONDS:
+            storage.discard(storage.scratch / name)
+
+
+def _unknown(runtime: Runtime, names: Iterable[str], prefix: str) -> list[str]:
+    """Of the names of jobs or models those that are old enough and have no row."""
+    table = Job if prefix == "job_" else TrainedModel
+    old = [name for name in names if _age(name.removeprefix(prefix)) > YOUNG_SECONDS]
+    with runtime.db.read() as session:
+        found = set(session.scalars(select(table.id).where(table.id.in_(old)))) if old else set()
+        if table is TrainedModel:
+            # A model is published before its row is written, by a job that may still run.
+            jobs = {name.replace("mdl_", "job_", 1): name for name in old}
+            alive = select(Job.id).where(Job.id.in_(jobs), Job.status.not_in(TERMINAL))
+            found |= {jobs[job_id] for job_id in session.scalars(alive)}
+    return [name for name in old if name not in found]
+
+
+def _age(ulid: str) -> float:
+    """Seconds since an id was made; a name that holds none counts as just made."""
+    try:
+        return time.time() - ULID.from_str(ulid.upper()).timestamp
+    except ValueError:
+        return 0.0

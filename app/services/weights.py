@@ -1,0 +1,29 @@
+"""Published weights in the shared storage: brought once by somebody, found by every host."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from app.networks.pretrained.sources import get_published
+from app.storage import Storage
+
+
+def share_weights(storage: Storage, path: Path) -> None:
+    """Lets the other hosts find a file of published weights, with the note of its digest."""
+    note = _note(path)
+    if note.is_file():
+        storage.share(note)
+    storage.share(path)
+
+
+def fetch_weights(storage: Storage, network: str) -> None:
+    """Brings the network's published weights here if they are in the shared storage and not here."""
+    weights = get_published(network)
+    if storage.is_shared and weights is not None and weights.locate(storage.weights) is None:
+        path = storage.weights / weights.file_name
+        storage.fetch(_note(path))
+        storage.fetch(path)
+
+
+def _note(path: Path) -> Path:
+    return path.with_name(f"{path.name}.sha256")

@@ -1,0 +1,35 @@
+"""Long work beside the supervisor's own: it may not stop beating its lease while files come or go."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+LOOK_SECONDS = 0.2
+
+
+def run_apart(work: Callable[[], T], meanwhile: Callable[[], object]) -> T:
+    """Runs ``work`` in a thread and calls ``meanwhile`` again and again; returns or raises as ``work`` does.
+
+    What ``meanwhile`` raises ends the wait: the thread is left to itself, and with the process it ends.
+    """
+    results: list[T] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            results.append(work())
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run, name="apart", daemon=True)
+    thread.start()
+    while thread.is_alive():
+        meanwhile()
+        thread.join(LOOK_SECONDS)
+    if errors:
+        raise errors[0]
+    return results[0]

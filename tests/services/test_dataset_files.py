@@ -1,0 +1,91 @@
+"""Pictures in packs: all of them come to another home, or one alone, and damage is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from app.config import Settings
+from app.datasets.importer import import_dataset
+from app.datasets.manifest import image_path, load_manifest, read_image
+from app.datasets.sources import Limits
+from app.errors import StorageDamagedError
+from app.services import dataset_files
+from app.storage import Storage, open_storage
+from tests.pictures import make_files, make_zip
+
+DATASET = "dst_01"
+
+
+@pytest.fixture
+def here(shared_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Storage:
+    """A home with a dataset that is shared in several packs."""
+    monkeypatch.setattr(dataset_files, "PACK_BYTES", 2000)
+    storage = open_storage(shared_settings.model_copy(update={"home": tmp_path / "here"}))
+    storage.create()
+    (tmp_path / "pictures.zip").write_bytes(make_zip(make_files(4)))
+    import_dataset(
+        tmp_path / "pictures.zip",
+        storage.images,
+        storage.dataset(DATASET),
+        storage.scratch / "unpacked",
+        Limits(),
+        lambda *_: None,
+    )
+    dataset_files.share_dataset(storage, DATASET)
+    return storage
+
+
+@pytest.fixture
+def there(shared_settings: Settings, tmp_path: Path) -> Storage:
+    storage = open_storage(shared_settings.model_copy(update={"home": tmp_path / "there"}))
+    storage.create()
+    return storage
+
+
+def test_all_pictures_come_to_another_home(here: Storage, there: Storage) -> None:
+    dataset_files.fetch_pictures(there, DATASET)
+    manifest = load_manifest(there.dataset(DATASET))
+    assert manifest == load_manifest(here.dataset(DATASET))
+    for item in manifest.items:
+        assert read_image(there.images, item) == read_image(here.images, item)
+    assert here.store is not None
+    assert len(here.store.list_keys(f"pictures/{DATASET}")) > 2
+    assert (there.dataset(DATASET) / "report.json").exists()
+    assert not list(there.scratch.iterdir())
+
+
+def test_one_picture_is_read_out_of_its_pack(here: Storage, there: Storage) -> None:
+    first, *others = load_manifest(here.dataset(DATASET)).items
+    path = dataset_files.fetch_picture(there, DATASET, first.sha256)
+    assert path.read_bytes() == image_path(here.images, first.sha256).read_bytes()
+    assert not any(image_path(there.images, item.sha256).exists() for item in others)
+
+
+def test_only_what_is_missing_is_fetched(here: Storage, there: Storage) -> None:
+    dataset_files.fetch_pictures(there, DATASET)
+    assert here.store is not None
+    here.store.delete(list(here.store.list_keys(f"pictures/{DATASET}")))
+    dataset_files.fetch_pictures(there, DATASET)
+
+
+def test_a_damaged_pack_is_told(here: Storage, there: Storage) -> None:
+    assert here.store is not None
+    for key, size in here.store.list_keys(f"pictures/{DATASET}").items():
+        here.store.write(key, b"x" * size)
+    with pytest.raises(StorageDamagedError, match=r"\.tar is missing or damaged"):
+        dataset_files.fetch_pictures(there, DATASET)
+    sha256 = load_manifest(here.dataset(DATASET)).items[0].sha256
+    with pytest.raises(StorageDamagedError):
+        dataset_files.fetch_picture(there, DATASET, sha256)
+    assert not list(there.images.rglob("*/*"))
+
+
+def test_sharing_again_sends_no_pack_again(here: Storage) -> None:
+    assert here.store is not None
+    put = here.store.put_file
+    sent: list[str] = []
+    here.store.put_file = lambda source, key: (sent.append(key), put(source, key))[1]  # type: ignore[method-assign]
+    dataset_files.share_dataset(here, DATASET)
+    assert sent == []

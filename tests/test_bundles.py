@@ -1,0 +1,161 @@
+"""What two homes see of each other through a shared storage: whole things, checked, or nothing."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from app.bundles import INVENTORY
+from app.config import Settings
+from app.errors import StorageDamagedError, UnavailableError
+from app.storage import Storage, open_storage
+from tests.conftest import on_s3
+from tests.s3_server import Gate, S3Server
+
+
+def _home(settings: Settings, path: Path) -> Storage:
+    storage = open_storage(settings.model_copy(update={"home": path}))
+    storage.create()
+    return storage
+
+
+@pytest.fixture
+def here(shared_settings: Settings, tmp_path: Path) -> Storage:
+    return _home(shared_settings, tmp_path / "here")
+
+
+@pytest.fixture
+def there(shared_settings: Settings, tmp_path: Path) -> Storage:
+    return _home(shared_settings, tmp_path / "there")
+
+
+def _fill(folder: Path) -> Path:
+    (folder / "deep").mkdir(parents=True)
+    (folder / "a.bin").write_bytes(b"a" * 1000)
+    (folder / "deep" / "b.json").write_text("{}")
+    (folder / "empty").touch()
+    return folder
+
+
+def test_a_folder_and_a_file_come_whole_to_another_home(here: Storage, there: Storage) -> None:
+    folder, file = _fill(here.models / "m" / "0001"), here.job("j") / "split.json"
+    file.parent.mkdir()
+    file.write_text('{"x": "train"}')
+    here.share(folder)
+    here.share(file)
+
+    came = there.fetch(there.models / "m" / "0001")
+    assert sorted(path.relative_to(came).as_posix() for path in came.rglob("*") if path.is_file()) == [
+        "a.bin",
+        "deep/b.json",
+        "empty",
+    ]
+    assert (came / "a.bin").read_bytes() == b"a" * 1000
+    assert there.fetch(there.job("j") / "split.json").read_text() == '{"x": "train"}'
+    assert not list(there.scratch.iterdir())
+
+
+def test_what_nobody_shared_is_no_error_and_not_there(there: Storage) -> None:
+    assert not there.fetch(there.models / "m" / "0001").exists()
+    with pytest.raises(FileNotFoundError):
+        there.share(there.models / "m" / "0001")
+
+
+def test_without_its_inventory_nothing_is_seen(here: Storage, there: Storage) -> None:
+    """An upload that was cut off before its end must look as if it had not begun."""
+    assert here.store is not None
+    written: list[str] = []
+    put_file, write = here.store.put_file, here.store.write
+    here.store.put_file = lambda source, key: (written.append(key), put_file(source, key))[1]  # type: ignore[method-assign]
+    here.store.write = lambda key, data: (written.append(key), write(key, data))[1]  # type: ignore[method-assign]
+    folder = _fill(here.models / "m" / "0001")
+    here.share(folder)
+    assert written[-1] == f"models/m/0001{INVENTORY}"
+    assert set(written[:-1]) == {f"models/m/0001/{name}" for name in ("a.bin", "deep/b.json", "empty")}
+
+    here.store.delete([f"models/m/0001{INVENTORY}"])
+    assert not there.fetch(there.models / "m" / "0001").exists()
+
+
+def test_a_damaged_object_is_fetched_again_and_then_told(here: Storage, there: Storage) -> None:
+    assert here.store is not None
+    assert there.store is not None
+    here.share(_fill(here.models / "m" / "0001"))
+    here.store.write("models/m/0001/a.bin", b"b" * 1000)
+    asked: list[str] = []
+    get_file = there.store.get_file
+    there.store.get_file = lambda key, target: (asked.append(key), get_file(key, target))[1]  # type: ignore[method-assign]
+    with pytest.raises(StorageDamagedError, match=r"models/m/0001 is damaged in the storage: a\.bin"):
+        there.fetch(there.models / "m" / "0001")
+    assert asked.count("models/m/0001/a.bin") == 2
+    assert not (there.models / "m" / "0001").exists()
+
+    here.store.delete(["models/m/0001/a.bin"])
+    with pytest.raises(StorageDamagedError, match="missing"):
+        there.fetch(there.models / "m" / "0001")
+
+
+def test_many_fetch_the_same_at_once(here: Storage, there: Storage) -> None:
+    here.share(_fill(here.models / "m" / "0001"))
+    here.share(_fill(here.job("j")) / "a.bin")
+    errors: list[Exception] = []
+
+    def fetch() -> None:
+        try:
+            assert (there.fetch(there.models / "m" / "0001") / "a.bin").read_bytes() == b"a" * 1000
+            assert there.fetch(there.job("j") / "a.bin").read_bytes() == b"a" * 1000
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=fetch) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors
+    assert not list(there.scratch.iterdir())
+
+
+def test_what_is_discarded_is_gone_for_all(here: Storage, there: Storage) -> None:
+    assert here.store is not None
+    here.share(_fill(here.models / "m" / "0001"))
+    here.share(_fill(here.models / "m" / "0002"))
+    here.share(_fill(here.models / "other" / "0001"))
+    assert there.siblings(there.models / "m" / "0002") == [there.models / "m" / "0001"]
+    there.discard(there.models / "m" / "0001")
+    assert there.siblings(there.models / "m" / "0002") == []
+    there.discard(there.models / "m")
+    assert here.store.list_keys("models/m") == {}
+    assert (there.fetch(there.models / "other" / "0001") / "a.bin").exists()
+
+
+def test_sharing_again_after_an_outage_sends_only_what_is_missing(
+    s3: S3Server, settings: Settings, tmp_path: Path
+) -> None:
+    gate = Gate(s3.port)
+    shared = on_s3(settings, s3, gate.url)
+    here = _home(shared, tmp_path / "here")
+    folder = _fill(here.models / "m" / "0001")
+    gate.shut()
+    with pytest.raises(UnavailableError):
+        here.share(folder)
+    here.discard(here.models / "elsewhere")  # an outage does not keep us from going on
+    gate.open()
+    here = _home(shared, tmp_path / "here")
+    here.share(folder)
+    assert here.store is not None
+    here.store.put_file = None  # type: ignore[method-assign, assignment]
+    here.share(folder)
+    gate.shut()
+
+
+def test_without_a_shared_storage_sharing_is_free(settings: Settings) -> None:
+    storage = open_storage(settings)
+    storage.create()
+    folder = _fill(storage.models / "m" / "0001")
+    storage.share(folder)
+    assert storage.fetch(folder) == folder
+    assert storage.fetch(storage.models / "none") == storage.models / "none"
+    assert not storage.is_shared

@@ -1,0 +1,149 @@
+"""A checkpoint's line is passed on only when other hosts can see the checkpoint; old ones go."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from app import child
+from app.config import Settings
+from app.runtime import Runtime
+from app.services.job_runs import Claim
+from app.services.log_files import fetch_logs
+from app.storage import Storage, open_storage
+from app.workers.job_sharing import SharedProgress, forget_old_checkpoints, share_checkpoint
+from app.workers.progress_file import ProgressFile
+
+JOB = "job_1"
+
+
+@pytest.fixture
+def shared(tmp_path: Path, settings: Settings) -> Settings:
+    (tmp_path / "shared").mkdir()
+    return settings.model_copy(update={"storage_url": f"file://{tmp_path / 'shared'}"})
+
+
+@pytest.fixture
+def runtime(shared: Settings) -> Iterator[Runtime]:
+    runtime = Runtime.open(shared)
+    yield runtime
+    runtime.close()
+
+
+@pytest.fixture
+def progress(runtime: Runtime, tmp_path: Path) -> Iterator[SharedProgress]:
+    progress = SharedProgress(runtime, Claim(JOB, "training", 2, 2), ProgressFile(tmp_path / child.PROGRESS))
+    yield progress
+    progress.close()
+    progress.join(10)
+
+
+def _checkpoint(storage: Storage, sequence: int, fence: int = 2) -> Path:
+    folder = storage.job_checkpoints(JOB) / f"{fence:04d}" / f"checkpoint-{sequence:06d}"
+    folder.mkdir(parents=True)
+    (folder / "manifest.json").write_text(str(sequence))
+    return folder
+
+
+def _tell(tmp_path: Path, kind: str, **fields: object) -> None:
+    with (tmp_path / child.PROGRESS).open("a") as file:
+        file.write(json.dumps({"kind": kind, **fields}) + "\n")
+
+
+def _kinds(progress: SharedProgress) -> list[str]:
+    return [line["kind"] for line in progress.read()]
+
+
+def _stored(storage: Storage) -> list[str]:
+    assert storage.bundles is not None
+    return [key.partition("checkpoints/")[2] for key in storage.bundles.list_keys(f"jobs/{JOB}/checkpoints")]
+
+
+def test_a_checkpoint_is_told_of_once_it_is_shared(
+    progress: SharedProgress, runtime: Runtime, tmp_path: Path
+) -> None:
+    (tmp_path / "shared").rename(tmp_path / "away")
+    for sequence in (1, 2):
+        folder = _checkpoint(runtime.storage, sequence)
+        _tell(tmp_path, "step", step=sequence)
+        _tell(tmp_path, "checkpoint", step=sequence, folder=str(folder))
+    assert _kinds(progress) == ["step", "step"], "steps do not wait for the storage"
+    progress.confirm()
+    for _ in range(3):
+        assert _kinds(progress) == []
+
+    (tmp_path / "away").rename(tmp_path / "shared")
+    progress.wait_until_shared(lambda: False)
+    (line,) = progress.read()
+    assert (line["kind"], line["step"]) == ("checkpoint", 2), "of several that wait the newest is enough"
+    assert _stored(runtime.storage) == ["0002/checkpoint-000002"]
+    (again,) = progress.read()
+    assert again == line, "what was not confirmed comes again"
+    progress.confirm()
+    assert progress.read() == []
+
+
+def test_one_that_its_child_has_deleted_is_passed_over(
+    progress: SharedProgress, runtime: Runtime, tmp_path: Path
+) -> None:
+    _tell(tmp_path, "checkpoint", step=1, folder=str(runtime.storage.job_checkpoints(JOB) / "0002" / "gone"))
+    progress.read()
+    progress.wait_until_shared(lambda: False)
+    assert progress.read() == []
+    folder = _checkpoint(runtime.storage, 2)
+    _tell(tmp_path, "checkpoint", step=2, folder=str(folder))
+    progress.read()
+    progress.wait_until_shared(lambda: False)
+    assert _kinds(progress) == ["checkpoint"]
+
+
+def test_when_it_is_late_nobody_waits(progress: SharedProgress, runtime: Runtime, tmp_path: Path) -> None:
+    shutil.rmtree(tmp_path / "shared")
+    _tell(tmp_path, "checkpoint", step=1, folder=str(_checkpoint(runtime.storage, 1)))
+    progress.wait_until_shared(lambda: True)
+    assert progress.read() == []
+
+
+def test_the_last_two_are_kept_and_those_of_the_attempt_before(runtime: Runtime) -> None:
+    storage = runtime.storage
+    for fence, sequence in ((1, 1), (2, 2), (2, 3), (3, 4), (3, 5), (3, 6)):
+        newest = _checkpoint(storage, sequence, fence)
+        assert share_checkpoint(storage, newest)
+    forget_old_checkpoints(storage, newest)
+    assert _stored(storage) == [
+        "0002/checkpoint-000002",
+        "0002/checkpoint-000003",
+        "0003/checkpoint-000005",
+        "0003/checkpoint-000006",
+    ]
+
+
+def test_logs_are_seen_elsewhere_as_they_grow(
+    progress: SharedProgress, runtime: Runtime, shared: Settings, tmp_path: Path
+) -> None:
+    there = open_storage(shared.model_copy(update={"home": tmp_path / "there"}))
+    there.create()
+    log = runtime.storage.job_logs(JOB) / "0002" / "training_result.log"
+    log.parent.mkdir(parents=True)
+    seen = there.job_logs(JOB) / "0002" / log.name
+    for text in ("one\n", "one\ntwo\n"):
+        log.write_text(text)
+        progress.share_logs()
+        fetch_logs(there, JOB)
+        assert seen.read_text() == text
+    seen.write_text("one\ntwo\nthree\n")
+    fetch_logs(there, JOB)
+    assert seen.read_text() == "one\ntwo\nthree\n", "a longer one, written here, is the newer one"
+
+
+def test_without_a_shared_storage_every_line_passes(settings: Settings, tmp_path: Path) -> None:
+    runtime = Runtime.open(settings)
+    progress = SharedProgress(runtime, Claim(JOB, "training", 1, 1), ProgressFile(tmp_path / child.PROGRESS))
+    _tell(tmp_path, "checkpoint", step=1, folder="anywhere")
+    assert _kinds(progress) == ["checkpoint"]
+    assert not progress.is_alive()
+    runtime.close()

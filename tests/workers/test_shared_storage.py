@@ -1,0 +1,267 @@
+"""Hosts that share a database and a bucket and nothing else: the whole way, and one that is lost."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from app import migrations
+from app.config import Settings
+from app.main import create_app
+from app.runtime import Runtime
+from app.services import reaper
+from app.workers.identity import is_gone
+from tests.conftest import Trained, on_s3
+from tests.pictures import make_files, make_zip
+from tests.running import TINY, run_queued
+from tests.s3_server import KEYS, Gate, S3Server
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]
+
+RUN_ONE = """
+import sys, threading
+from app.config import Settings
+from app.runtime import Runtime
+from app.services import job_runs
+from app.workers.identity import process_owner
+from app.workers.supervisor import Supervisor
+runtime = Runtime.open(Settings(_env_file=None))
+Supervisor(runtime, job_runs.claim(runtime, sys.argv[1], process_owner()), threading.Event()).run()
+"""
+
+
+@dataclass
+class Hosts:
+    """An API on one host, workers on others. All have a home folder of their own."""
+
+    root: Path
+    settings: Settings
+    client: TestClient
+    api: Runtime
+    gate: Gate
+    dataset: str = ""
+    job: str = ""
+    answers: dict[str, Any] = field(default_factory=dict)
+    """What the API answered during the outage."""
+
+    def host(self, name: str) -> Runtime:
+        return Runtime.open(self.settings.model_copy(update={"home": self.root / name}))
+
+    def submit(self) -> str:
+        body = {"product": "squares", "network": "tiny_cnn", "hyperparameters": TINY}
+        job: str = self.client.post("/jobs", json=body).raise_for_status().json()["id"]
+        return job
+
+    def get(self) -> Any:
+        return self.client.get(f"/jobs/{self.job}").json()
+
+    def step(self) -> int:
+        return int(self.get()["progress"]["step"] or 0)
+
+    def events(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.client.get(f"/jobs/{self.job}/events?limit=100").json()["data"]
+        return found
+
+    def model(self) -> Any:
+        (model,) = self.client.get(f"/models?job={self.job}").json()["data"]
+        return model
+
+    def arm(self, action: str) -> None:
+        """What happens at each step of a training."""
+        (self.root / "failpoints").mkdir()
+        (self.root / "failpoints" / "train.step").write_text(f"{action}\n")
+
+    def disarm(self) -> None:
+        (self.root / "failpoints" / "train.step").unlink()
+
+    def environment(self, name: str) -> dict[str, str]:
+        settings = self.settings
+        return {
+            **{key: value for key, value in os.environ.items() if not key.startswith("LOUPE_")},
+            "LOUPE_HOME": str(self.root / name),
+            "LOUPE_DATABASE_URL": str(settings.database_url),
+            "LOUPE_STORAGE_URL": str(settings.storage_url),
+            "LOUPE_STORAGE_ENDPOINT_URL": str(settings.storage_endpoint_url),
+            "LOUPE_STORAGE_REGION": str(settings.storage_region),
+            **{f"LOUPE_{key.upper()}": value for key, value in KEYS.items()},
+            "LOUPE_CHECKPOINT_SECONDS": "0.5",
+            "LOUPE_FAILPOINTS": str(self.root / "failpoints"),
+        }
+
+
+@pytest.fixture(scope="module")
+def hosts(tmp_path_factory: pytest.TempPathFactory, s3: S3Server) -> Iterator[Hosts]:
+    """A training that was uploaded on one host, imported on a second, begun on a third and ended on a fourth.
+
+    The third was killed and its home deleted. The fourth saw the storage vanish and come back.
+    """
+    root = tmp_path_factory.mktemp("hosts")
+    gate = Gate(s3.port)
+    settings = on_s3(Settings(home=root / "api", _env_file=None), s3, gate.url)
+    settings = settings.model_copy(update={"database_url": f"sqlite:///{root / 'loupe.db'}"})
+    api = Runtime.open(settings)
+    migrations.upgrade(api.db)
+    with TestClient(create_app(settings), raise_server_exceptions=False) as client:
+        hosts = Hosts(root, settings, client, api, gate)
+        client.post("/products", json={"id": "squares"}).raise_for_status()
+        archive = make_zip(make_files())
+        answer = client.post("/products/squares/datasets", files={"file": ("p.zip", archive)})
+        assert answer.status_code == 202, answer.text
+        hosts.dataset = answer.json()["id"]
+        assert not list((root / "api" / "scratch").iterdir()), "the upload is in the storage"
+        run_queued(hosts.host("tasks"))
+
+        hosts.arm("*sleep 0.3")
+        hosts.job = hosts.submit()
+        _lose_a_worker(hosts)
+        _train_to_the_end(hosts)
+        yield hosts
+    api.close()
+    gate.shut()
+    shutil.rmtree(root, ignore_errors=True)
+
+
+def _lose_a_worker(hosts: Hosts) -> None:
+    lost = _start(hosts, "lost")
+    _wait(lambda: "checkpoint" in {event["type"] for event in hosts.events()}, "a checkpoint", lost)
+    os.killpg(lost.pid, signal.SIGKILL)
+    lost.wait()
+    shutil.rmtree(hosts.root / "lost", ignore_errors=True)
+    assert reaper.reclaim_lost_jobs(hosts.api, is_gone=is_gone, trust_expiry=False) == [hosts.job]
+
+
+def _train_to_the_end(hosts: Hosts) -> None:
+    """Meanwhile the storage is away, from right after the resume until the results wait to be seen."""
+    worker = _start(hosts, "other")
+    _wait(lambda: "resumed" in {event["type"] for event in hosts.events()}, "the resume", worker)
+    hosts.gate.shut()
+    before = hosts.step()
+    hosts.answers["ready"] = hosts.client.get("/readyz")
+    hosts.answers["submit"] = hosts.client.post("/jobs", json={"product": "squares", "network": "tiny_cnn"})
+    hosts.disarm()
+    _wait(lambda: hosts.get()["stage"] == "verifying", "the verification", worker)
+    assert hosts.step() > before, "the training goes on without the storage"
+    threading.Event().wait(1)
+    hosts.answers["waiting"] = hosts.client.get(f"/jobs/{hosts.job}")
+    hosts.gate.open()
+    assert worker.wait(120) == 0
+
+
+def test_a_worker_lost_with_its_home_costs_no_bit_of_the_weights(hosts: Hosts, trained: Trained) -> None:
+    ended = hosts.get()
+    assert (ended["status"], ended["attempt"]) == ("succeeded", 2), ended["error"]
+    events = hosts.events()
+    (resumed,) = [event for event in events if event["type"] == "resumed"]
+    saved = [
+        event["data"]["step"]
+        for event in events
+        if event["type"] == "checkpoint" and event["number"] < resumed["number"]
+    ]
+    assert resumed["data"]["exact"]
+    assert resumed["data"]["step"] >= saved[-1] > 0, "what was saved and recorded is never trained again"
+
+    (undisturbed,) = trained.client.get(f"/models?job={trained.job}").json()["data"]
+    assert hosts.model()["weights_sha256"] == undisturbed["weights_sha256"]
+    log = "/logs/training_result_step.log"
+    assert _without_speed(hosts.client.get(f"/jobs/{hosts.job}{log}").text) == _without_speed(
+        trained.client.get(f"/jobs/{trained.job}{log}").text
+    )
+
+
+def test_an_outage_of_the_storage_is_told_and_waited_for(hosts: Hosts) -> None:
+    ready, submit = hosts.answers["ready"], hosts.answers["submit"]
+    assert ready.status_code == 503
+    assert ready.json()["checks"]["storage"].startswith("The storage does not answer.")
+    assert (submit.status_code, submit.json()["code"]) == (503, "storage_unavailable")
+    assert submit.headers["Retry-After"]
+    assert hosts.answers["waiting"].json()["status"] == "running", (
+        "no row tells of results that nobody can see"
+    )
+    assert hosts.client.get("/readyz").json()["checks"]["storage"] == "ok"
+
+
+def test_what_was_made_on_one_host_is_answered_on_another(hosts: Hosts) -> None:
+    client = hosts.client
+    job = client.get(f"/jobs/{hosts.job}").json()
+    assert job["status"] == "succeeded", job["error"]
+
+    picture = next(iter(make_files(1).values()))
+    answer = client.post("/predict?product=squares", content=picture, headers={"content-type": "image/png"})
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["model"]["id"] == job["model"]
+
+    names = {log["name"] for log in client.get(f"/jobs/{hosts.job}/logs").json()}
+    assert names == {"training_result.log", "training_result_step.log", "test_result.log"}
+    assert (
+        len(client.get(f"/jobs/{hosts.job}/logs/training_result_step.log").text.splitlines())
+        == job["progress"]["step"]
+    )
+
+    assert client.get(f"/jobs/{hosts.job}/evaluation").json()["items"] > 0
+    rows = client.get(f"/jobs/{hosts.job}/evaluation/predictions").text.splitlines()
+    assert rows[0].startswith("item,name,label,predicted")
+
+    assert client.get(f"/datasets/{hosts.dataset}/report").status_code == 200
+    items = client.get(f"/datasets/{hosts.dataset}/items?job={hosts.job}").json()["data"]
+    assert {item["split"] for item in items} == {"train", "valid", "test"}
+    shown = client.get(f"/datasets/{hosts.dataset}/items/{items[0]['id']}/image")
+    assert shown.status_code == 200
+    assert shown.content in make_files().values()
+
+
+def test_what_a_job_needs_no_more_is_in_the_storage_no_more(hosts: Hosts) -> None:
+    store = hosts.api.storage.store
+    assert store is not None
+    assert store.list_keys("scratch") == {}
+    assert store.list_keys(f"jobs/{hosts.job}/checkpoints") == {}
+    assert len(store.list_folders(f"models/{hosts.model()['id']}")) == 1
+
+
+def test_a_host_that_has_nothing_evaluates_and_exports(hosts: Hosts) -> None:
+    again = hosts.client.post(f"/jobs/{hosts.job}/evaluations").json()["id"]
+    body = {"format": "folders", "job": hosts.job}
+    export = hosts.client.post(f"/datasets/{hosts.dataset}/exports", json=body).json()["id"]
+    run_queued(hosts.host("fresh"))
+    for job in (again, export):
+        ended = hosts.client.get(f"/jobs/{job}").json()
+        assert ended["status"] == "succeeded", ended["error"]
+    packed = hosts.client.get(f"/datasets/{hosts.dataset}/exports/{export}").content
+    with tarfile.open(fileobj=io.BytesIO(packed)) as tar:
+        assert len(tar.getnames()) == len(make_files())
+
+
+def _start(hosts: Hosts, name: str) -> subprocess.Popen[bytes]:
+    with (hosts.root / f"{name}.log").open("wb") as log:
+        return subprocess.Popen(
+            [sys.executable, "-c", RUN_ONE, hosts.job],
+            env=hosts.environment(name),
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+
+
+def _wait(ready: Callable[[], bool], what: str, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 100
+    while not ready():
+        assert process.poll() is None, f"it ended before {what}"
+        assert time.monotonic() < deadline, f"{what} did not come"
+        time.sleep(0.05)
+
+
+def _without_speed(log: str) -> list[str]:
+    return [line.rpartition(", ")[0] for line in log.splitlines()]
