@@ -80,7 +80,16 @@ class Settings(BaseSettings):
         200_000, gt=0, description="Most entries in one dataset archive or folder."
     )
     max_unpacked_bytes: int = Field(200 * 2**30, gt=0, description="Most bytes one archive may unpack to.")
-    training_concurrency: int = Field(1, ge=1, description="Trainings that one worker runs at a time.")
+    gpus: str | None = Field(
+        None,
+        description="GPUs that a worker may use: numbers or UUIDs as `nvidia-smi -L` lists them, or none. "
+        "Unset: all that it sees.",
+    )
+    training_concurrency: int | None = Field(
+        None,
+        ge=1,
+        description="Trainings that one worker runs at a time. Unset: one for each GPU, or one without any.",
+    )
     task_concurrency: int = Field(
         2, ge=1, description="Imports, exports and evaluations a worker runs at a time."
     )

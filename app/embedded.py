@@ -22,6 +22,7 @@ from pydantic import SecretStr
 
 from app.config import Settings
 from app.db import Database
+from app.devices import find_gpus
 from app.errors import LoupeError
 from app.job_queue import JobQueue
 from app.migrations import upgrade
@@ -68,6 +69,7 @@ def up(settings: Settings) -> int:
     """Runs until Ctrl-C or SIGTERM; returns the exit status. Raises LoupeError when it cannot start."""
     check_protected(settings)
     check_at_start(settings)
+    find_gpus(settings.gpus)
     settings.home.mkdir(parents=True, exist_ok=True)
     with _only_one(settings.home), _stop_signal() as stop, _without_remains(settings.home, stop) as remains:
         if stop.is_set():

@@ -20,12 +20,15 @@ RUN_JOB = "loupe.run_job"
 TIMEOUT_SECONDS = 1.0
 # After Redis failed to answer nobody waits for it again for so long: a burst of submits waits once.
 PAUSE_SECONDS = 1.0
-TRAINING_QUEUE, TASK_QUEUE = "training", "tasks"
+TRAINING_QUEUE, CPU_QUEUE, GPU_QUEUE, TASK_QUEUE = "training", "cpu", "gpu", "tasks"
+QUEUES = (TRAINING_QUEUE, GPU_QUEUE, CPU_QUEUE, TASK_QUEUE)
 
 
-def queue_for(kind: str) -> str:
-    """Trainings have a queue of their own, so that a long one never holds up an import."""
-    return TRAINING_QUEUE if kind == "training" else TASK_QUEUE
+def queue_for(kind: str, device: str = "auto") -> str:
+    """Trainings have queues of their own, by device, so that a long one never holds up an import."""
+    if kind != "training":
+        return TASK_QUEUE
+    return {"cpu": CPU_QUEUE, "gpu": GPU_QUEUE}.get(device, TRAINING_QUEUE)
 
 
 def create_celery(settings: Settings) -> Celery:
@@ -67,7 +70,7 @@ class JobQueue:
         )
         self._paused_until = 0.0
 
-    def enqueue(self, job_id: str, kind: str) -> bool:
+    def enqueue(self, job_id: str, kind: str, device: str = "auto") -> bool:
         """Publishes the job's id; False when the broker did not take it.
 
         Asks Redis first: Celery's own way to find out that it is away takes six seconds, and a client waits.
@@ -79,7 +82,7 @@ class JobQueue:
             logger.warning("job %s is stored; Redis does not answer, so it is announced later", job_id)
             return False
         try:
-            self._celery.send_task(RUN_JOB, args=[job_id], queue=queue_for(kind), retry=False)
+            self._celery.send_task(RUN_JOB, args=[job_id], queue=queue_for(kind, device), retry=False)
         except (BrokerError, KombuError, redis.RedisError, OSError) as error:
             logger.warning("job %s is stored but could not be announced yet: %s", job_id, error)
             return False

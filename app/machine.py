@@ -28,12 +28,12 @@ class Machine:
     gpus: tuple[Gpu, ...]
 
     @classmethod
-    def of_this_process(cls) -> Machine:
-        """Asks the system; may take seconds where the GPU's driver sleeps."""
-        return cls(count_cores(), _memory_bytes(), find_gpus())
+    def of_this_process(cls, gpus: tuple[Gpu, ...] | None = None) -> Machine:
+        """With the GPUs given, or all that it sees; the driver may take seconds to tell them."""
+        return cls(count_cores(), _memory_bytes(), find_gpus() if gpus is None else gpus)
 
     def as_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "gpus": [asdict(gpu) for gpu in self.gpus]}
+        return {**asdict(self), "gpus": [{**asdict(gpu), "key": gpu.key} for gpu in self.gpus]}
 
 
 def count_cores() -> int:

@@ -22,7 +22,7 @@ from app.api.dependencies import ModelCacheDep, RuntimeDep
 from app.api.measurements import Measurements
 from app.errors import LoupeError
 from app.inference.cache import ModelCache
-from app.job_queue import TASK_QUEUE, TRAINING_QUEUE
+from app.job_queue import QUEUES
 from app.runtime import Runtime
 from app.services.job_states import TRANSITIONS
 from app.services.statistics import DURATION_BUCKETS, Statistics, gather_statistics
@@ -31,7 +31,6 @@ logger = logging.getLogger(__name__)
 router = APIRouter(tags=["operation"])
 
 KINDS = ("training", "import", "evaluation", "export")
-QUEUES = (TRAINING_QUEUE, TASK_QUEUE)
 
 
 def get_measurements(request: Request) -> Measurements:

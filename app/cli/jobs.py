@@ -60,6 +60,13 @@ def train(
     seed: Annotated[
         int | None, typer.Option("--seed", help="Seed of weights, order, augmentation, split.")
     ] = None,
+    device: Annotated[
+        Literal["auto", "cpu", "gpu"] | None,
+        typer.Option("--device", help="What to train on; auto takes a GPU where the worker has one."),
+    ] = None,
+    gpus: Annotated[
+        int | None, typer.Option("--gpus", min=1, help="GPUs of one machine to divide each batch among.")
+    ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="Any other setting; may be given often."),
@@ -91,6 +98,10 @@ def train(
         body["network"] = network
     if dataset is not None:
         body["dataset"] = dataset
+    if device is not None:
+        body["device"] = device
+    if gpus is not None:
+        body["gpus"] = gpus
     client = Client(server)
     answer = client.post("/jobs", body, dry_run=dry_run or None)
     if dry_run:
@@ -113,6 +124,7 @@ def train(
 train_epilog = examples(
     "loupe train screws --network mobilenet_v2 --image-size 96 --epochs 20 --follow",
     "loupe train screws --set augmentation=strong --set early_stopping.patience=5",
+    "loupe train screws --device gpu --gpus 2 --batch-size 64",
     "loupe train screws --set split.train=0.8 --set split.valid=0.1 --set split.test=0.1 --dry-run",
 )
 
@@ -333,6 +345,7 @@ def _show_plan(plan: dict[str, Any]) -> None:
             "dataset": plan["dataset"]["id"],
             "network": plan["network"],
             "split": ", ".join(f"{name} {count:,}" for name, count in counts.items()),
+            "device": _describe_device(plan),
         }
     )
     say()
@@ -348,11 +361,13 @@ def _show_job(job: dict[str, Any]) -> None:
             "id": job["id"],
             "kind": job["kind"],
             "status": job["status"],
+            "waits for": job["waits_for"],
             "stage": job["stage"],
             "stop reason": job["stop_reason"],
             "product": job["product"],
             "dataset": job["dataset"]["id"],
             "network": job["network"],
+            "device": _describe_device(job) if job["kind"] == "training" else None,
             "progress": f"{progress['fraction']:.0%}"
             + (f", epoch {progress['epoch']}/{progress['epochs']}" if progress["epoch"] else "")
             + (f", {format_seconds(progress['eta_seconds'])} left" if progress["eta_seconds"] else ""),
@@ -373,6 +388,13 @@ def _show_job(job: dict[str, Any]) -> None:
         say(reason, style="yellow")
     if job["error"]:
         say_problem(job["error"])
+
+
+def _describe_device(job: dict[str, Any]) -> str:
+    """What a training asks for, and what it ran on."""
+    asked = job["device"] if job["gpus"] == 1 else f"{job['gpus']} GPUs"
+    ran_on = job.get("ran_on")
+    return f"{asked}, ran on {', '.join(ran_on['names'])}" if ran_on else asked
 
 
 def _flat(value: Any) -> str:

@@ -45,16 +45,19 @@ def api(host: Host = None, port: Port = None, home: Home = None) -> None:
 
 def worker(
     queue: Annotated[
-        Literal["training", "tasks"],
+        Literal["training", "gpu", "cpu", "tasks"],
         typer.Option(
-            "--queue", help="training, or tasks: imports, evaluations and exports. A worker serves one."
+            "--queue",
+            help="training: every training that this machine can run. gpu: those for a GPU or for either. "
+            "cpu: those that ask for the processor. tasks: imports, evaluations and exports.",
         ),
     ] = "training",
     home: Home = None,
 ) -> None:
     """Run one worker alone. It needs LOUPE_REDIS_URL, or a running `loupe up` on the same home.
 
-    It waits for a database that is not there yet, or not migrated.
+    It waits for a database that is not there yet, or not migrated. Of trainings it runs one on each GPU
+    that it sees or that LOUPE_GPUS names, or one on the processor.
     """
     settings = load_settings(home=home)
     from app.db import Database

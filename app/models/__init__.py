@@ -4,6 +4,7 @@ from app.models.alias import Alias
 from app.models.base import Base
 from app.models.dataset import Dataset
 from app.models.evaluation import Evaluation
+from app.models.gpu_lease import GpuLease
 from app.models.idempotency_key import IdempotencyKey
 from app.models.job import Job
 from app.models.job_event import JobEvent
@@ -18,6 +19,7 @@ __all__ = [
     "Base",
     "Dataset",
     "Evaluation",
+    "GpuLease",
     "IdempotencyKey",
     "Job",
     "JobEpoch",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from app.schemas.common import Problem, Request, Slug, Timestamp
 from app.schemas.hyperparameters import Hyperparameters, SplitSettings
 
+Device = Literal["auto", "cpu", "gpu"]
 JobStatus = Literal["queued", "running", "paused", "succeeded", "failed", "cancelled"]
 JobKind = Literal["training", "import", "evaluation", "export"]
 JobStage = Literal["preparing", "training", "evaluating", "exporting", "verifying", "publishing"]
@@ -36,11 +37,30 @@ class JobCreate(Request):
         description="Name of a network, see `GET /networks`; the product's default if not given, else "
         "efficientnet_lite0 where its ImageNet weights are on the server, else mobilenet_v2.",
     )
+    device: Device = Field(
+        "auto",
+        description="What to train on. auto: a GPU if the worker that takes the job has one, else its "
+        "processor. gpu: the job waits until a worker has one. cpu: the processor.",
+    )
+    gpus: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="GPUs of one machine to divide each batch among; more than one means device gpu.",
+    )
     hyperparameters: Hyperparameters = Field(default_factory=Hyperparameters)
     split: SplitSettings = Field(default_factory=SplitSettings)
     metadata: dict[str, Annotated[str, Field(max_length=1000)]] = Field(
         default_factory=dict, max_length=50, description="Your own notes, given back as they are."
     )
+
+    @model_validator(mode="after")
+    def _several_gpus_are_gpus(self) -> Self:
+        if self.gpus > 1 and self.device == "cpu":
+            raise ValueError(f"gpus is {self.gpus}, but device is cpu")
+        if self.gpus > 1:
+            self.device = "gpu"
+        return self
 
 
 class JobRetry(Request):
@@ -76,6 +96,13 @@ class GateResult(BaseModel):
     reasons: list[str] = Field(description="Why the model was not saved or did not become champion.")
 
 
+class RanOn(BaseModel):
+    """What a training computed on when it last started."""
+
+    device: Literal["cpu", "gpu"]
+    names: list[str] = Field(description="The processor's name, or one of each GPU.")
+
+
 class JobDataset(BaseModel):
     id: str
     digest: str | None
@@ -93,6 +120,12 @@ class Job(BaseModel):
     hyperparameters: dict[str, Any] | None = Field(description="Every setting, resolved.")
     split: dict[str, Any] | None = Field(description="Settings of the split and the pictures in each part.")
     seed: int | None
+    device: Device = Field(description="What the job asks for.")
+    gpus: int = Field(description="GPUs that it asks for, if it runs on any.")
+    ran_on: RanOn | None = Field(description="What a training computes or computed on, once it has begun.")
+    waits_for: str | None = Field(
+        description="What a queued training that asks for a GPU lacks; null where only its turn has to come."
+    )
     progress: Progress
     best: BestEpoch | None
     model: str | None = Field(
@@ -116,6 +149,8 @@ class JobPlan(BaseModel):
     hyperparameters: dict[str, Any]
     split: dict[str, Any]
     seed: int
+    device: Device
+    gpus: int
 
 
 class JobEvent(BaseModel):

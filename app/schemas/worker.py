@@ -19,7 +19,7 @@ class WorkerGpu(BaseModel):
 class WorkerDevices(BaseModel):
     cpu_cores: int = Field(description="Cores that the process may use.")
     memory_bytes: int = Field(description="Memory of the machine, or the container's limit.")
-    gpus: list[WorkerGpu]
+    gpus: list[WorkerGpu] = Field(description="Those that it trains on.")
 
 
 class WorkerJob(BaseModel):

@@ -60,7 +60,7 @@ def stop_job(runtime: Runtime, job_id: str) -> tuple[schemas.Job, bool]:
             move_job(session, job, "queued", reason="stopped")
         session.flush()
         answer = to_schema(session, job)
-    runtime.queue.enqueue(job_id, answer.kind)
+    runtime.queue.enqueue(job_id, answer.kind, answer.device)
     return answer, False
 
 
@@ -102,7 +102,7 @@ def resume_job(runtime: Runtime, job_id: str) -> tuple[schemas.Job, bool]:
         move_job(session, job, "queued", reason="resumed")
         session.flush()
         answer = to_schema(session, job)
-    runtime.queue.enqueue(job_id, answer.kind)
+    runtime.queue.enqueue(job_id, answer.kind, answer.device)
     return answer, False
 
 
@@ -128,7 +128,7 @@ def retry_job(runtime: Runtime, job_id: str, request: schemas.JobRetry) -> schem
         move_job(session, job, "queued", reason="retried", start=request.start)
         session.flush()
         answer = to_schema(session, job)
-    runtime.queue.enqueue(job_id, answer.kind)
+    runtime.queue.enqueue(job_id, answer.kind, answer.device)
     return answer
 
 

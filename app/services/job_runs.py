@@ -5,19 +5,21 @@ Every write after the claim carries its fence: a worker that lost its lease chan
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import and_, delete, or_, select, update
+from sqlalchemy import ColumnElement, and_, delete, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import Session
 
+from app.devices import Gpu
 from app.job_queue import queue_for
 from app.models import Base, Dataset, Job, JobEpoch, JobEvent, JobStep
 from app.models.base import db_now, utc_now
 from app.runtime import Runtime
+from app.services.gpus import CPU_ONLY, Offer, lease_gpus
 from app.services.job_lifecycle import mark_cancelled
 from app.services.job_states import append_event, move_job
 
@@ -33,6 +35,9 @@ class Claim:
     kind: str
     fence: int
     attempt: int
+    device: str = "auto"
+    gpus: tuple[str, ...] = ()
+    """The leased GPUs as CUDA_VISIBLE_DEVICES takes them."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +53,12 @@ class ClaimLostError(Exception):
     """Another worker holds the job now, or it has ended: stop, and publish nothing."""
 
 
-def claim(runtime: Runtime, job_id: str, owner: str) -> Claim | None:
-    """Takes a queued job, or one whose lease has run out. None: nothing to do, drop the message.
+def claim(runtime: Runtime, job_id: str, owner: str, offer: Offer = CPU_ONLY) -> Claim | None:
+    """Takes a queued job, or one whose lease has run out. None: nothing to do here, drop the message.
 
-    A job whose last attempt this was is left to the reaper, which ends it.
+    A training that asks for a device that ``offer`` has not is not taken. Raises NoFreeGpuError when the GPUs
+    are in use: then nothing has changed, and the job has lost no attempt. A job whose last attempt this was
+    is left to the reaper, which ends it.
     """
     now = db_now()
     taken = (
@@ -59,6 +66,7 @@ def claim(runtime: Runtime, job_id: str, owner: str) -> Claim | None:
         .where(
             Job.id == job_id,
             Job.cancel_requested.is_(False),
+            _fits(offer),
             or_(
                 Job.status == "queued",
                 and_(
@@ -76,7 +84,7 @@ def claim(runtime: Runtime, job_id: str, owner: str) -> Claim | None:
             lease_owner=owner,
             lease_until=now + runtime.settings.lease_seconds,
         )
-        .returning(Job.kind, Job.fence, Job.attempt)
+        .returning(Job.kind, Job.fence, Job.attempt, Job.device, Job.gpus)
         .execution_options(synchronize_session=False)
     )
     with runtime.db.write() as session:
@@ -86,8 +94,24 @@ def claim(runtime: Runtime, job_id: str, owner: str) -> Claim | None:
         job = session.get_one(Job, job_id)
         job.started_at = job.started_at or utc_now()
         job.stage = "preparing"
-        append_event(session, job, "status", status="running", attempt=row.attempt)
-        return Claim(job_id, row.kind, row.fence, row.attempt)
+        gpus: tuple[Gpu, ...] = ()
+        if row.kind == "training" and row.device != "cpu" and offer.gpus:
+            gpus = lease_gpus(session, job, row.gpus, offer.gpus)
+        more = {"gpus": [gpu.id for gpu in gpus]} if gpus else {}
+        append_event(session, job, "status", status="running", attempt=row.attempt, **more)
+        return Claim(job_id, row.kind, row.fence, row.attempt, row.device, tuple(gpu.id for gpu in gpus))
+
+
+def _fits(offer: Offer) -> ColumnElement[bool]:
+    """Whether a job can run on what is offered: of the trainings one for it, of other work any."""
+    fits = [Job.kind != "training"]
+    if offer.gpus:
+        fits.append(and_(Job.device != "cpu", Job.gpus <= len(offer.gpus)))
+    elif offer.cpu:
+        fits.append(Job.device == "auto")
+    if offer.cpu:
+        fits.append(Job.device == "cpu")
+    return or_(*fits)
 
 
 def report(runtime: Runtime, claim: Claim, lines: Sequence[dict[str, Any]]) -> Wishes:
@@ -113,11 +137,14 @@ def look(runtime: Runtime, claim: Claim) -> Wishes:
     return Wishes(*wishes)
 
 
-def list_waiting(runtime: Runtime, queue: str, limit: int = 20) -> list[str]:
-    """The queued jobs of one queue, oldest first."""
+def list_waiting(
+    runtime: Runtime, queues: Collection[str], offer: Offer = CPU_ONLY, limit: int = 20
+) -> list[str]:
+    """The queued jobs of these queues that can run on what is offered, oldest first."""
+    query = select(Job.id, Job.kind, Job.device).where(Job.status == "queued", _fits(offer)).order_by(Job.id)
     with runtime.db.read() as session:
-        rows = session.execute(select(Job.id, Job.kind).where(Job.status == "queued").order_by(Job.id))
-        return [job_id for job_id, kind in rows if queue_for(kind) == queue][:limit]
+        rows = session.execute(query)
+        return [job_id for job_id, kind, device in rows if queue_for(kind, device) in queues][:limit]
 
 
 def release(runtime: Runtime, claim: Claim) -> None:
@@ -135,7 +162,7 @@ def release(runtime: Runtime, claim: Claim) -> None:
             move_job(session, job, "queued", reason="released", detail="The worker is shutting down.")
         is_queued = job.status == "queued"
     if is_queued:
-        runtime.queue.enqueue(claim.job_id, claim.kind)
+        runtime.queue.enqueue(claim.job_id, claim.kind, claim.device)
 
 
 def retry_or_fail(
@@ -148,7 +175,7 @@ def retry_or_fail(
             session, job, error, runtime.settings.max_attempts, is_from_outside=is_from_outside
         )
     if again:
-        runtime.queue.enqueue(claim.job_id, claim.kind)
+        runtime.queue.enqueue(claim.job_id, claim.kind, claim.device)
 
 
 def give_back_or_fail(
@@ -303,7 +330,10 @@ def _apply(session: Session, job: Job, line: dict[str, Any]) -> None:
         case "checkpoint":
             job.attempts_without_checkpoint = 0
             append_event(session, job, "checkpoint", **_data(line))
-        case "resumed" | "warning" | "device" as kind:
+        case "device":
+            job.ran_on = {"device": line["device"], "names": line.get("names", [line["name"]])}
+            append_event(session, job, "device", **_data(line))
+        case "resumed" | "warning" as kind:
             append_event(session, job, kind, **_data(line))
 
 

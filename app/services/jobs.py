@@ -21,10 +21,12 @@ from app.schemas.common import Page, problem_from_error
 from app.services import job_defaults
 from app.services.dataset_files import fetch_dataset
 from app.services.datasets import cached_manifest, require_dataset, require_ready
+from app.services.gpus import waits_for
 from app.services.idempotency import Answer, IdempotentRequest, recall, remember
 from app.services.job_states import append_event
 from app.services.pages import fetch_page
 from app.services.products import require_product
+from app.training.data_order import count_steps
 
 
 def create_job(
@@ -56,6 +58,8 @@ def create_job(
                 network=plan.network,
                 hyperparameters=plan.hyperparameters,
                 split=plan.split,
+                device=plan.device,
+                gpus=plan.gpus,
                 annotations=request.metadata,
             )
             session.add(job)
@@ -65,7 +69,7 @@ def create_job(
             remember(session, idempotent, 201, answer)
         undo.pop_all()
     failpoints.pass_by("submit.committed")
-    runtime.queue.enqueue(job.id, job.kind)
+    runtime.queue.enqueue(job.id, job.kind, job.device)
     return answer
 
 
@@ -130,6 +134,10 @@ def to_schema(session: Session, job: Job) -> schemas.Job:
         hyperparameters=job.hyperparameters,
         split=job.split,
         seed=(job.hyperparameters or {}).get("seed"),
+        device=job.device if job.kind == "training" else "cpu",
+        gpus=job.gpus,
+        ran_on=schemas.RanOn(**job.ran_on) if job.ran_on else None,
+        waits_for=waits_for(session, job),
         progress=schemas.Progress(**job.progress),
         best=schemas.BestEpoch(**job.best) if job.best else None,
         model=model,
@@ -156,6 +164,7 @@ def _plan(
     resolved = job_defaults.resolve(
         request.hyperparameters, network, product, manifest, counts["train"], session, runtime.storage
     )
+    _check_gpus(request.gpus, counts["train"], resolved.batch_size)
     plan = schemas.JobPlan(
         product=product.id,
         dataset=schemas.JobDataset(id=dataset.id, digest=dataset.digest),
@@ -167,8 +176,20 @@ def _plan(
             "counts": {name: counts[name] for name in ("train", "valid", "test")},
         },
         seed=resolved.seed,
+        device=request.device,
+        gpus=request.gpus,
     )
     return plan, splits
+
+
+def _check_gpus(gpus: int, items: int, batch_size: int) -> None:
+    smallest = items // count_steps(items, batch_size)
+    if gpus > smallest:
+        raise InvalidRequestError(
+            f"Batches of {smallest} pictures cannot be divided among {gpus} GPUs.",
+            hint="Ask for fewer gpus, or for a larger batch_size.",
+            errors=(FieldError("/gpus", f"at most {smallest}"),),
+        )
 
 
 def _choose_dataset(session: Session, product: Product, dataset_id: str | None) -> Dataset:

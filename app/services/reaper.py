@@ -68,13 +68,13 @@ def reclaim_lost_jobs(runtime: Runtime, *, is_gone: Callable[[str], bool], trust
                 again = give_back_or_fail(
                     session, job, lost, runtime.settings.max_attempts, is_from_outside=True
                 )
-                reclaimed.append((job.id, job.kind, again))
-    for job_id, kind, again in reclaimed:
+                reclaimed.append((job.id, job.kind, job.device, again))
+    for job_id, kind, device, again in reclaimed:
         if again:
-            runtime.queue.enqueue(job_id, kind)
+            runtime.queue.enqueue(job_id, kind, device)
         else:
             clean_up(runtime, job_id)
-    return [job_id for job_id, _, _ in reclaimed]
+    return [job_id for job_id, *_ in reclaimed]
 
 
 def clean_up_ended_jobs(runtime: Runtime) -> None:
@@ -93,22 +93,22 @@ def announce_unheard_jobs(runtime: Runtime) -> int:
     with runtime.db.read() as session:
         now = session.scalar(select(db_now())) or 0.0
         queued = session.execute(
-            select(Job.id, Job.kind, Job.dispatched_at)
+            select(Job.id, Job.kind, Job.device, Job.dispatched_at)
             .where(Job.status == "queued")
             .order_by(Job.id)
             .limit(BATCH)
         ).all()
-    by_queue: dict[str, list[tuple[str, str, float | None]]] = defaultdict(list)
-    for job_id, kind, dispatched_at in queued:
-        by_queue[queue_for(kind)].append((job_id, kind, dispatched_at))
+    by_queue: dict[str, list[tuple[str, str, str, float | None]]] = defaultdict(list)
+    for job_id, kind, device, dispatched_at in queued:
+        by_queue[queue_for(kind, device)].append((job_id, kind, device, dispatched_at))
     announced = []
     for queue, jobs in by_queue.items():
         length = runtime.queue.length(queue)
         if length is None:
             continue
-        stale = [(i, k) for i, k, at in jobs if at is None or at < now - waited]
-        for job_id, kind in stale[: max(0, len(jobs) - length)]:
-            if runtime.queue.enqueue(job_id, kind):
+        stale = [job for *job, at in jobs if at is None or at < now - waited]
+        for job_id, kind, device in stale[: max(0, len(jobs) - length)]:
+            if runtime.queue.enqueue(job_id, kind, device):
                 announced.append(job_id)
     if announced:
         with runtime.db.write() as session:

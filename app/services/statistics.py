@@ -85,17 +85,16 @@ def _count_jobs(session: Session, found: Statistics) -> None:
 def _measure_waiting(session: Session, found: Statistics) -> None:
     """A job that was given back has waited since then, not since it was made."""
     queued = (
-        select(Job.kind, func.max(JobEvent.created_at).label("since"))
+        select(Job.kind, Job.device, func.max(JobEvent.created_at).label("since"))
         .join(JobEvent, (JobEvent.job_id == Job.id) & (JobEvent.type == "status"))
         .where(Job.status == "queued")
-        .group_by(Job.id, Job.kind)
+        .group_by(Job.id, Job.kind, Job.device)
         .subquery()
     )
     now = utc_now()
-    for kind, since in session.execute(
-        select(queued.c.kind, func.min(queued.c.since)).group_by(queued.c.kind)
-    ):
-        queue = queue_for(kind)
+    oldest = select(queued.c.kind, queued.c.device, func.min(queued.c.since))
+    for kind, device, since in session.execute(oldest.group_by(queued.c.kind, queued.c.device)):
+        queue = queue_for(kind, device)
         age = max(timedelta(), now - since).total_seconds()
         found.oldest_queued_seconds[queue] = max(age, found.oldest_queued_seconds.get(queue, 0.0))
 

@@ -18,9 +18,10 @@ from app.schemas.hyperparameters import ResolvedHyperparameters
 from app.training.checkpoints import Checkpoint, CheckpointStore
 from app.training.data_order import count_steps
 from app.training.logs import StepRecord, TrainingLogs
+from app.training.replicas import Replicas
 from app.training.schedule import LearningRateSchedule
 from app.training.selection import BestEpoch, EarlyStoppingCounter
-from app.training.steps import build_evaluation_step, build_train_step
+from app.training.steps import ONE, build_evaluation_step, build_train_step
 from app.training.subsets import Subset, TrainingSubset
 from app.training.trainee import Trainee
 
@@ -53,6 +54,7 @@ class Position:
 class Fit:
     """One network's training, from step 0 or a checkpoint, until a reason to stop.
 
+    With several ``replicas`` the model must have been made in their scope.
     ``best_weights`` are the values of ``model.weights`` at the best epoch. ``base_state`` is written into
     each checkpoint beside the loop's own state.
     """
@@ -70,6 +72,7 @@ class Fit:
         base_state: dict[str, Any],
         reporter: Reporter,
         stop: StopSignal,
+        replicas: Replicas = ONE,
     ) -> None:
         self.model, self.settings = model, settings
         self._train, self._valid, self._class_weights = train, valid, class_weights
@@ -86,10 +89,11 @@ class Fit:
             decay_rate=settings.decay_rate,
             freeze_epochs=settings.freeze_epochs,
         )
-        self.trainee = Trainee(model, settings)
-        self._frozen_step = build_train_step(self.trainee, settings, is_frozen=True)
-        self._train_step = build_train_step(self.trainee, settings)
-        self._evaluation_step = build_evaluation_step(model)
+        with replicas.scope():
+            self.trainee = Trainee(model, settings)
+        self._frozen_step = build_train_step(self.trainee, settings, replicas, is_frozen=True)
+        self._train_step = build_train_step(self.trainee, settings, replicas)
+        self._evaluation_step = build_evaluation_step(model, replicas)
         self.position = Position()
         self.best = BestEpoch(settings.monitor)
         self.best_weights: list[Array] | None = None

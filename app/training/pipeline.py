@@ -32,6 +32,7 @@ from app.training.export import build_inference_model, predict_subset, save_mode
 from app.training.fit import Fit, read_values
 from app.training.initial_weights import InitialWeights, find_initial_weights
 from app.training.logs import TEST_LOG, TrainingLogs
+from app.training.replicas import Replicas
 from app.training.resume import resume
 from app.training.spec import Identity, TrainingSpec, load_split, parse_spec
 from app.training.subsets import Subset, TrainingSubset, weigh_classes
@@ -81,9 +82,15 @@ def run_training(
 
 
 def _prepare(spec: TrainingSpec, folder: Path, reporter: Reporter, stop: StopSignal) -> Run:
-    device = set_up_device(spec.hyperparameters)
     reporter.stage("preparing")
-    reporter.emit("device", device=device.kind, name=device.name)
+    device = set_up_device(spec.hyperparameters, spec.devices)
+    reporter.emit("device", device=device.kind, name=device.names[0], names=device.names)
+    if spec.devices is not None and device.kind != spec.devices.kind:
+        reporter.emit(
+            "warning",
+            message="The worker has a GPU and TensorFlow does not see it: training runs on the processor. "
+            "CUDA's libraries come with loupe[gpu]; LOUPE_GPUS=none says that there is none.",
+        )
     manifest = load_manifest(spec.dataset)
     split = load_split(spec.split, manifest)
     initial = find_initial_weights(spec, manifest.classes)
@@ -113,7 +120,10 @@ def _train(run: Run) -> Fit:
     # Imports may draw from the global generator: create_network comes from its own module, imported by now.
     keras.utils.set_random_seed(settings.seed)
     train = TrainingSubset(run.reader, np.array(run.split["train"]))
-    model = create_network(spec.network, spec.image_size, len(run.manifest.classes), dropout=settings.dropout)
+    replicas = Replicas(run.device.replicas)
+    classes = len(run.manifest.classes)
+    with replicas.scope():
+        model = create_network(spec.network, spec.image_size, classes, dropout=settings.dropout)
     run.initial_weights.load_into(model)
     fit = Fit(
         model,
@@ -126,6 +136,7 @@ def _train(run: Run) -> Fit:
         base_state={"identity": run.identity.to_json(), "environment": run.device.environment()},
         reporter=reporter,
         stop=run.stop,
+        replicas=replicas,
     )
     resume(fit, spec, run.identity, run.device, reporter)
     failpoints.pass_by("resume.restored")

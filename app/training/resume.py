@@ -22,12 +22,12 @@ def resume(fit: Fit, spec: TrainingSpec, identity: Identity, device: Device, rep
             reporter.emit("warning", message=f"The checkpoint {folder.name} is not used: {error}.")
             continue
         changes = _compare_environments(checkpoint.state["environment"], device.environment())
-        is_repeatable = device.kind == "cpu" and device.is_deterministic
+        is_repeatable = device.kind == "cpu" and device.is_deterministic and len(device.replicas) == 1
         fit.is_exact = fit.is_exact and is_repeatable and not changes
         at = fit.position
         reporter.emit("resumed", step=at.step, epoch=at.epoch, **{"from": str(folder)}, exact=fit.is_exact)
         if changes or not is_repeatable:
-            reason = "; ".join(changes) or "determinism is off, or the device is a GPU"
+            reason = "; ".join(changes) or "determinism is off, or the device is no single processor"
             reporter.emit(
                 "warning", message=f"The resume is statistical, the weights will not be bit-equal: {reason}."
             )

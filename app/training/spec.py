@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked_dataclass
@@ -16,6 +16,18 @@ from app.datasets.manifest import DatasetManifest
 from app.errors import DatasetError, InvalidRequestError
 from app.networks import get_network
 from app.schemas.hyperparameters import Hyperparameters, ResolvedHyperparameters
+
+
+@checked_dataclass(frozen=True)
+class Devices:
+    """``count`` GPUs to divide each batch among, or the processor.
+
+    Where a GPU is expected and there is none, training goes on on the processor unless ``is_required``.
+    """
+
+    kind: Literal["cpu", "gpu"]
+    count: int = 1
+    is_required: bool = False
 
 
 @checked_dataclass(frozen=True, config=ConfigDict(extra="ignore"))
@@ -27,7 +39,8 @@ class TrainingSpec:
     ``resume_from``: checkpoints of earlier attempts or the folders that hold them, the newest attempt first.
     ``reported_step``: the last step that the caller knows of; a resume reports those after it again.
     ``weights_root``: where published weights are kept. ``initial_model``: artifact of the model that
-    ``pretrained`` names. ``logs``, ``out``: where the log files and the artifact go.
+    ``pretrained`` names. ``devices``: what to compute on; None: one GPU if there is one. ``logs``, ``out``:
+    where the log files and the artifact go.
     """
 
     job_id: str
@@ -43,6 +56,7 @@ class TrainingSpec:
     out: Path
     weights_root: Path = Path("weights")
     initial_model: Path | None = None
+    devices: Devices | None = None
     resume_from: tuple[Path, ...] = ()
     reported_step: int | None = None
     checkpoint_seconds: float = 60.0

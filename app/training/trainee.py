@@ -22,9 +22,9 @@ class Trainee:
         self.model = model
         self.backbone = keras.Model(model.input, features)
         self.head = keras.Model(features, model.output)
-        scale_loss = model.dtype_policy.compute_dtype == "float16"
+        self.scales_loss = model.dtype_policy.compute_dtype == "float16"
         self.backbone_optimizer = create_optimizer(
-            settings, self.backbone.trainable_variables, scale_loss=scale_loss
+            settings, self.backbone.trainable_variables, scale_loss=self.scales_loss
         )
         self.head_optimizer = create_optimizer(settings, self.head.trainable_variables)
 

@@ -1,4 +1,4 @@
-"""A worker process: ``python -m app.workers --queue training|tasks``."""
+"""A worker process: ``python -m app.workers --queue training|gpu|cpu|tasks``."""
 
 from __future__ import annotations
 
@@ -13,9 +13,12 @@ from typing import Any
 from celery.signals import setup_logging, worker_shutting_down
 
 from app.config import Settings
-from app.job_queue import TASK_QUEUE, TRAINING_QUEUE, create_celery
+from app.devices import find_gpus
+from app.errors import DeviceError
+from app.job_queue import CPU_QUEUE, GPU_QUEUE, QUEUES, TASK_QUEUE, TRAINING_QUEUE, create_celery
 from app.logs import configure_logging
 from app.runtime import Runtime
+from app.services.gpus import Offer
 from app.workers.beat_thread import BeatThread
 from app.workers.metrics import serve_metrics
 from app.workers.reaper_thread import ReaperThread
@@ -25,11 +28,16 @@ from app.workers.unheard_thread import UnheardThread
 
 
 def main() -> None:
-    """Serves one queue until it is told to end."""
+    """Serves its queues until it is told to end."""
     parser = argparse.ArgumentParser(prog="python -m app.workers", description=__doc__)
-    parser.add_argument("--queue", choices=(TRAINING_QUEUE, TASK_QUEUE), required=True)
+    parser.add_argument("--queue", choices=QUEUES, required=True)
     queue = parser.parse_args().queue
     settings = Settings()
+    try:
+        offer = make_offer(queue, settings.gpus)
+    except DeviceError as error:
+        parser.exit(2, f"{error.detail} {error.hint or ''}\n")
+    queues = queues_of(queue, offer)
     configure_logging(settings.log_level, settings.log_format)
     # Celery, which would set up logging of its own and print a banner, leaves it to us.
     setup_logging.connect(lambda **_: None, weak=False)
@@ -40,14 +48,16 @@ def main() -> None:
     def _shut_down(**_: Any) -> None:
         shutdown.set()
 
-    concurrency = settings.training_concurrency if queue == TRAINING_QUEUE else settings.task_concurrency
-    runner = JobRunner(runtime, shutdown, concurrency)
+    concurrency = settings.training_concurrency or max(1, len(offer.gpus))
+    if queue == TASK_QUEUE:
+        concurrency = settings.task_concurrency
+    runner = JobRunner(runtime, shutdown, concurrency, offer)
     celery = create_celery(settings)
     register_tasks(celery, runner)
     ReaperThread(runtime, shutdown).start()
-    UnheardThread(runner, queue).start()
+    UnheardThread(runner, queues).start()
     serve_metrics(settings, runner.metrics)
-    beat = BeatThread(runtime, queue, concurrency)
+    beat = BeatThread(runtime, queue, concurrency, offer.gpus)
     beat.start()
     # Until Celery has put its own handler in place: nothing runs yet, but the entry must go.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
@@ -58,7 +68,7 @@ def main() -> None:
                 "worker",
                 "--pool=threads",
                 f"--concurrency={concurrency}",
-                f"--queues={queue}",
+                f"--queues={','.join(queues)}",
                 f"--hostname={queue}-{os.getpid()}@{socket.gethostname()}",
                 f"--loglevel={settings.log_level}",
                 "--without-gossip",
@@ -68,6 +78,26 @@ def main() -> None:
         )
     finally:
         beat.leave()
+
+
+def make_offer(queue: str, gpus: str | None) -> Offer:
+    """What a worker of ``queue`` has for trainings. Raises DeviceError for a GPU that is not there."""
+    found = find_gpus(gpus) if queue in (TRAINING_QUEUE, GPU_QUEUE) else ()
+    if queue == GPU_QUEUE and not found:
+        raise DeviceError(
+            "A worker of the queue gpu needs a GPU, and this process sees none.",
+            hint="`nvidia-smi -L` lists those of the machine; LOUPE_GPUS names those to use.",
+        )
+    return Offer(found, cpu=queue in (TRAINING_QUEUE, CPU_QUEUE))
+
+
+def queues_of(queue: str, offer: Offer) -> tuple[str, ...]:
+    """``training`` is all trainings that the machine can run; ``gpu`` and ``cpu`` are parts of it."""
+    if queue == GPU_QUEUE:
+        return (GPU_QUEUE, TRAINING_QUEUE)
+    if queue == TRAINING_QUEUE:
+        return (GPU_QUEUE, TRAINING_QUEUE, CPU_QUEUE) if offer.gpus else (TRAINING_QUEUE, CPU_QUEUE)
+    return (queue,)
 
 
 if __name__ == "__main__":

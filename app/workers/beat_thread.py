@@ -8,6 +8,7 @@ import os
 import socket
 import threading
 
+from app.devices import Gpu
 from app.errors import LoupeError
 from app.machine import Machine
 from app.runtime import Runtime
@@ -21,22 +22,22 @@ logger = logging.getLogger(__name__)
 class BeatThread(threading.Thread):
     """Runs until ``leave``: a worker that checkpoints before it ends is still alive."""
 
-    def __init__(self, runtime: Runtime, queue: str, concurrency: int) -> None:
+    def __init__(self, runtime: Runtime, queue: str, concurrency: int, gpus: tuple[Gpu, ...] = ()) -> None:
         super().__init__(name="beat", daemon=True)
         self._runtime = runtime
         self._queue, self._concurrency = queue, concurrency
+        self._gpus = gpus
         self._left = threading.Event()
         self._registration: Registration | None = None
 
     def run(self) -> None:
-        # Here and not before: a GPU's driver may take seconds to answer.
         self._registration = Registration.new(
             owner=process_owner(),
             host=socket.gethostname(),
             pid=os.getpid(),
             queue=self._queue,
             concurrency=self._concurrency,
-            devices=Machine.of_this_process().as_dict(),
+            devices=Machine.of_this_process(self._gpus).as_dict(),
         )
         while not self._left.is_set():
             try:

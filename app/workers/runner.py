@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
+from collections.abc import Iterator
 
 from app import failpoints
 from app.errors import UnavailableError
 from app.logs import log_context
 from app.runtime import Runtime
 from app.services import job_runs
+from app.services.gpus import CPU_ONLY, NoFreeGpuError, Offer
 from app.workers.identity import process_owner
 from app.workers.metrics import WorkerMetrics
 from app.workers.supervisor import Supervisor
 
 logger = logging.getLogger(__name__)
 
+DECLINED_SECONDS = 2.0
+
 
 class JobRunner:
     """``shutdown`` is set when the worker is asked to end."""
 
-    def __init__(self, runtime: Runtime, shutdown: threading.Event, slots: int) -> None:
+    def __init__(
+        self, runtime: Runtime, shutdown: threading.Event, slots: int, offer: Offer = CPU_ONLY
+    ) -> None:
         self.runtime = runtime
+        self.offer = offer
         self.shutdown = shutdown
         self.metrics = WorkerMetrics()
         self._slots = threading.BoundedSemaphore(slots)
@@ -68,13 +76,31 @@ class JobRunner:
         if self.shutdown.is_set():
             return  # stays queued in the database, and is announced again
         try:
-            claim = job_runs.claim(self.runtime, job_id, self._owner)
+            claim = job_runs.claim(self.runtime, job_id, self._owner, self.offer)
         except UnavailableError as error:
             logger.warning("job %s: %s It will be announced again.", job_id, error.detail)
+            return
+        except NoFreeGpuError:
+            logger.info("job %s: its GPUs are in use. It will be announced again.", job_id)
+            # Lest a hundred waiting jobs be asked for in a row.
+            self.shutdown.wait(DECLINED_SECONDS)
             return
         if claim is None:
             logger.info("job %s: nothing to do, it runs elsewhere or has ended", job_id)
             return
         failpoints.pass_by("claim.committed")
         self.metrics.claimed(claim.kind)
-        Supervisor(self.runtime, claim, self.shutdown, self.metrics).run()
+        with self._slots_of_more_gpus(len(claim.gpus) - 1):
+            Supervisor(self.runtime, claim, self.shutdown, self.metrics).run()
+
+    @contextlib.contextmanager
+    def _slots_of_more_gpus(self, gpus: int) -> Iterator[None]:
+        """A training on several GPUs leaves fewer slots, lest jobs be taken up that could not start."""
+        taken = 0
+        while taken < gpus and self._slots.acquire(blocking=False):
+            taken += 1
+        try:
+            yield
+        finally:
+            for _ in range(taken):
+                self._slots.release()

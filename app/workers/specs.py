@@ -28,7 +28,7 @@ def build_spec(runtime: Runtime, claim: Claim) -> dict[str, Any]:
         job = session.get_one(Job, claim.job_id)
         match job.kind:
             case "training":
-                return _training(runtime, session, job)
+                return _training(runtime, session, job, claim)
             case "import":
                 return _import(runtime, job)
             case "export":
@@ -37,7 +37,7 @@ def build_spec(runtime: Runtime, claim: Claim) -> dict[str, Any]:
                 return _evaluation(runtime, session, job)
 
 
-def _training(runtime: Runtime, session: Session, job: Job) -> dict[str, Any]:
+def _training(runtime: Runtime, session: Session, job: Job, claim: Claim) -> dict[str, Any]:
     storage = runtime.storage
     return {
         "job_id": job.id,
@@ -52,6 +52,11 @@ def _training(runtime: Runtime, session: Session, job: Job) -> dict[str, Any]:
         "resume_from": [str(root) for root in recorded_attempts(storage, session, job) if root.is_dir()],
         "logs": str(storage.job_logs(job.id) / f"{job.fence:04d}"),
         "out": str(storage.attempt(job.id, job.fence) / "artifact"),
+        "devices": {
+            "kind": "gpu" if claim.gpus else "cpu",
+            "count": max(1, len(claim.gpus)),
+            "is_required": claim.device == "gpu",
+        },
         "weights_root": str(storage.weights),
         "initial_model": _initial_model(runtime, session, job),
         # Since the last epoch that is stored, not the last step: a worker may be lost between a step's line

@@ -151,7 +151,12 @@ class Supervisor:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                env={**os.environ, "PYTHONUNBUFFERED": "1", **self._log_environment()},
+                env={
+                    **os.environ,
+                    "PYTHONUNBUFFERED": "1",
+                    **self._log_environment(),
+                    **_devices(self._claim),
+                },
             )
         self._job.pid = self._process.pid
         logger.info("%s: attempt %d runs as process %d", self._name, self._claim.attempt, self._job.pid)
@@ -388,6 +393,11 @@ class Supervisor:
         self._process.wait()
         if self._process.stdin is not None:
             self._process.stdin.close()
+
+
+def _devices(claim: Claim) -> dict[str, str]:
+    """The child sees the GPUs that were leased for it, and nothing but a training has any."""
+    return {"CUDA_VISIBLE_DEVICES": ",".join(claim.gpus) or "-1", "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
 
 
 def _as_loupe_error(error: Exception) -> LoupeError:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Collection
 
 from app.errors import LoupeError
 from app.services import job_runs
@@ -22,10 +23,10 @@ PATIENCE_SECONDS = 15.0
 class UnheardThread(threading.Thread):
     """Runs until the runner's ``shutdown`` is set."""
 
-    def __init__(self, runner: JobRunner, queue: str) -> None:
+    def __init__(self, runner: JobRunner, queues: Collection[str]) -> None:
         super().__init__(name="unheard", daemon=True)
         self._runner = runner
-        self._queue = queue
+        self._queues = queues
         self._waiting_since: dict[str, float] = {}
 
     def run(self) -> None:
@@ -42,10 +43,12 @@ class UnheardThread(threading.Thread):
             self._waiting_since = {}
             return
         now = time.monotonic()
-        waiting = job_runs.list_waiting(self._runner.runtime, self._queue)
+        waiting = job_runs.list_waiting(self._runner.runtime, self._queues, self._runner.offer)
         self._waiting_since = {job_id: self._waiting_since.get(job_id, now) for job_id in waiting}
-        for job_id, since in self._waiting_since.items():
+        for job_id, since in list(self._waiting_since.items()):
             if now - since >= PATIENCE_SECONDS:
                 if not self._runner.run_if_free(job_id):
                     return
+                # It may stay queued, for want of a GPU: then it is asked for again, but not in every round.
+                self._waiting_since[job_id] = now
                 logger.warning("job %s: taken from the database, its message did not come", job_id)

@@ -49,8 +49,9 @@ def test_from_a_folder_of_pictures_to_a_prediction(remote: Run, tmp_path: Path) 
     assert "notes.txt" in remote("dataset", "report", dataset["id"]).out
     assert remote("dataset", "items", dataset["id"], "--json").json["data"][0]["format"] == "png"
 
-    plan = remote("train", "whole-way", *SETTINGS, "--dry-run")
+    plan = remote("train", "whole-way", *SETTINGS, "--device", "gpu", "--gpus", 2, "--dry-run")
     assert "Nothing was started." in plan.err
+    assert "2 GPUs" in plan.out
     trained = remote("train", "whole-way", *SETTINGS, "--epochs", 8, "--follow")
     assert trained.status == 0, trained.err
     assert re.findall(r"^epoch +(\d+)/8 ", trained.out, re.MULTILINE) == list("12345678"), trained.out

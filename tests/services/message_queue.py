@@ -14,9 +14,9 @@ class MessageQueue:
         self.messages: dict[str, list[str]] = defaultdict(list)
         self.is_away = False
 
-    def enqueue(self, job_id: str, kind: str) -> bool:
+    def enqueue(self, job_id: str, kind: str, device: str = "auto") -> bool:
         if not self.is_away:
-            self.messages[queue_for(kind)].append(job_id)
+            self.messages[queue_for(kind, device)].append(job_id)
         return not self.is_away
 
     def length(self, queue: str) -> int | None:

@@ -28,7 +28,7 @@ def test_it_takes_the_waiting_jobs_of_its_queue_from_the_database(runtime: Runti
     runner = JobRunner(runtime, shutdown, slots=2)
     training = add_job(runtime)
     exports = [add_job(runtime, kind="export", payload=EXPORT) for _ in range(3)]
-    thread = UnheardThread(runner, TASK_QUEUE)
+    thread = UnheardThread(runner, {TASK_QUEUE})
     thread.start()
     deadline = time.monotonic() + 60
     # Their datasets have no files: what matters is that each was run, once.
@@ -45,7 +45,7 @@ def test_it_leaves_waiting_jobs_alone_while_all_slots_are_taken(runtime: Runtime
     runner = JobRunner(runtime, threading.Event(), slots=1)
     job = add_job(runtime, kind="export", payload=EXPORT)
     assert runner._slots.acquire(blocking=False)
-    thread = UnheardThread(runner, TASK_QUEUE)
+    thread = UnheardThread(runner, {TASK_QUEUE})
     thread.start()
     time.sleep(0.6)
     runner.shutdown.set()
