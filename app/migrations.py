@@ -43,6 +43,28 @@ def upgrade(database: Database) -> None:
         ) from error
 
 
+def move_to(database: Database, revision: str) -> None:
+    """Takes the schema up or down to ``revision``; raises SchemaError for one that this code does not know.
+
+    On the way down go the tables and columns that came later, with what they hold.
+    """
+    scripts = ScriptDirectory(str(SCRIPTS))
+    order = [script.revision for script in scripts.walk_revisions()]  # the newest first
+    if revision not in order:
+        raise SchemaError(
+            f"There is no migration {revision!r} here.", hint=f"There are, newest first: {', '.join(order)}."
+        )
+    with database.read() as session:
+        current = MigrationContext.configure(session.connection()).get_current_revision()
+    if current is not None and current not in order:
+        raise SchemaError(
+            f"A newer Loupe has migrated the database, to {current}.",
+            hint="Go back with that version, or restore a backup from before.",
+        )
+    is_down = current is not None and order.index(revision) > order.index(current)
+    (command.downgrade if is_down else command.upgrade)(alembic_config(database), revision)
+
+
 def is_current(database: Database) -> bool:
     """Whether the database has every migration that this code knows."""
     head = ScriptDirectory(str(SCRIPTS)).get_current_head()

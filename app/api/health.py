@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Response
 from app import __version__
 from app.api.dependencies import RuntimeDep, require_api_key
 from app.errors import LoupeError, UnavailableError
-from app.migrations import is_current
+from app.migrations import is_behind
 from app.object_store import ObjectStore
 
 router = APIRouter(tags=["health"])
@@ -26,7 +26,7 @@ async def healthz() -> dict[str, str]:
 def readyz(runtime: RuntimeDep, response: Response) -> dict[str, Any]:
     """200 when products, jobs and predictions can be served. Redis may be away: jobs are kept meanwhile."""
     try:
-        database = "ok" if is_current(runtime.db) else "migrations are missing: run `loupe migrate`"
+        database = "ok" if not is_behind(runtime.db) else "migrations are missing: run `loupe migrate`"
     except LoupeError as error:
         database = error.detail
     checks = {"database": database}

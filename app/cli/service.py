@@ -75,19 +75,32 @@ def worker(
     os.execve(sys.executable, command, {**os.environ, "LOUPE_HOME": str(settings.home)})
 
 
-def migrate(home: Home = None) -> None:
-    """Bring the database's schema up to date. `loupe up` does so by itself."""
+def migrate(
+    to: Annotated[
+        str | None,
+        typer.Option("--to", metavar="REVISION", help="Up or down to this migration instead of the newest."),
+    ] = None,
+    home: Home = None,
+) -> None:
+    """Bring the database's schema up to date. `loupe up` does so by itself.
+
+    With --to it also goes down, for a return to an older version: stop everything, make a backup, run this
+    with the newer version, start the older one. What came with later migrations is lost.
+    """
     settings = load_settings(home=home)
     from app.db import Database
-    from app.migrations import upgrade
+    from app.migrations import move_to, upgrade
 
     settings.home.mkdir(parents=True, exist_ok=True)
     database = Database(settings.resolved_database_url)
     try:
-        upgrade(database)
+        if to is None:
+            upgrade(database)
+        else:
+            move_to(database, to)
     finally:
         database.dispose()
-    say("The database is up to date.")
+    say("The database is up to date." if to is None else f"The database is at {to}.")
 
 
 def load_settings(*, home: Path | None, **overrides: Any) -> Settings:

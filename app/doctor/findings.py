@@ -10,7 +10,7 @@ from app.config import Settings
 from app.db import Database
 from app.job_queue import JobQueue
 from app.runtime import Runtime
-from app.storage import Storage
+from app.storage import open_storage
 
 Status = Literal["ok", "warning", "failed", "skipped"]
 
@@ -54,7 +54,7 @@ class Installation:
     @cached_property
     def runtime(self) -> Runtime:
         """Opened without making the home folder: looking changes nothing."""
-        return Runtime(self.settings, self.db, Storage(self.settings.home), JobQueue(self.settings))
+        return Runtime(self.settings, self.db, open_storage(self.settings), JobQueue(self.settings))
 
     def close(self) -> None:
         """Ends what was opened on the way."""

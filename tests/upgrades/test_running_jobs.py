@@ -1,0 +1,93 @@
+"""A job that an older version has begun is finished by this one, which says what it could not keep."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from app import __version__
+from app.runtime import Runtime
+from tests.api.test_lifecycle import product, run_while, submit  # noqa: F401
+from tests.running import run_queued
+
+
+def change(checkpoint: Path, **environment: str) -> None:
+    """Makes the checkpoint one that libraries of other versions wrote, its digests included."""
+    state = json.loads((checkpoint / "state.json").read_text())
+    assert state["environment"].keys() >= environment.keys()
+    state["environment"].update(environment)
+    content = json.dumps(state).encode()
+    (checkpoint / "state.json").write_bytes(content)
+    manifest = json.loads((checkpoint / "manifest.json").read_text())
+    manifest["files"]["state.json"] = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+    (checkpoint / "manifest.json").write_text(json.dumps(manifest))
+
+
+def change_format(checkpoint: Path) -> None:
+    manifest = json.loads((checkpoint / "manifest.json").read_text())
+    (checkpoint / "manifest.json").write_text(json.dumps({**manifest, "format_version": 0}))
+
+
+def checkpoints(runtime: Runtime, job: str) -> list[Path]:
+    return sorted(runtime.storage.job_checkpoints(job).glob("*/checkpoint-*"))
+
+
+def events(client: TestClient, job: str, kind: str) -> list[Any]:
+    found = client.get(f"/jobs/{job}/events?limit=100").json()["data"]
+    return [event["data"] for event in found if event["type"] == kind]
+
+
+def pause(client: TestClient, runtime: Runtime) -> str:
+    job = submit(client, epochs=40)
+    run_while(client, runtime, job, lambda: client.post(f"/jobs/{job}/pause"), after_step=9)
+    assert client.get(f"/jobs/{job}").json()["status"] == "paused"
+    return job
+
+
+def finish(client: TestClient, runtime: Runtime, job: str) -> list[str]:
+    """Resumes the job to its good end; returns the warnings of its events."""
+    client.post(f"/jobs/{job}/resume").raise_for_status()
+    assert run_queued(runtime) == [job]
+    ended = client.get(f"/jobs/{job}").json()
+    assert ended["status"] == "succeeded", ended["error"]
+    return [warning["message"] for warning in events(client, job, "warning")]
+
+
+@pytest.mark.usefixtures("product")
+def test_a_training_goes_on_from_what_another_version_saved_and_says_so(
+    client: TestClient, runtime: Runtime
+) -> None:
+    job = pause(client, runtime)
+    older, newest = checkpoints(runtime, job)
+    change_format(newest)
+    change(older, loupe="0.0.9", tensorflow="2.20.0")
+
+    unusable, statistical = finish(client, runtime, job)
+    assert newest.name in unusable
+    assert "format version 0" in unusable
+    assert "not be bit-equal" in statistical
+    assert f"loupe was 0.0.9, is {__version__}" in statistical
+    assert "tensorflow was 2.20.0, is " in statistical
+    [resumed] = events(client, job, "resumed")
+    assert resumed["from"] == str(older)
+    assert resumed["step"] > 0
+    assert not resumed["exact"]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("product")
+def test_a_training_whose_checkpoints_cannot_be_read_begins_again_and_says_so(
+    client: TestClient, runtime: Runtime
+) -> None:
+    job = pause(client, runtime)
+    for checkpoint in checkpoints(runtime, job):
+        change_format(checkpoint)
+    *unusable, last = finish(client, runtime, job)
+    assert len(unusable) == 2
+    assert last == "No checkpoint could be used; training starts from step 0."
+    assert events(client, job, "resumed") == []
