@@ -3,6 +3,7 @@
 # kills a worker, stops everything in the middle of a training, starts it again, takes it down.
 # Needs git, curl and Docker. Says what it saw; ends with status 0 when all of it held. About ten minutes.
 #   docker/check.sh            PORT=8123 docker/check.sh
+#   docker/check.sh s3         files on an S3 server (moto's, in a container of its own), no home folder shared or kept
 set -euo pipefail
 
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -12,6 +13,8 @@ export COMPOSE_PROJECT_NAME=loupe-check LOUPE_PORT=${PORT:-8123}
 # Shorter than the defaults, so that a killed worker is missed in seconds.
 export LOUPE_LEASE_SECONDS=15 LOUPE_HEARTBEAT_SECONDS=5 LOUPE_CHECKPOINT_SECONDS=5
 url=http://127.0.0.1:$LOUPE_PORT
+storage=${1:-home}
+s3=loupe-check-s3
 
 if docker compose version >/dev/null 2>&1; then compose() { docker compose "$@"; }; else compose() { docker-compose "$@"; }; fi
 
@@ -29,9 +32,51 @@ finish() {
   if ((status != 0)); then compose logs --tail 40 api worker tasks migrate >&2 || true; fi
   step "Take it down"
   compose down --volumes --remove-orphans >/dev/null 2>&1 || true
+  if [[ $storage == s3 ]]; then stop_s3; fi
   rm -rf "$work"
   if ((status == 0)); then printf '\nAll of it held, in %d seconds.\n' "$SECONDS"; fi
   exit "$status"
+}
+
+start_s3() {
+  stop_s3
+  docker build --quiet --tag $s3 - >/dev/null <<'END'
+FROM python:3.13-slim-trixie
+RUN python -m venv /opt/venv && /opt/venv/bin/pip install --quiet --no-cache-dir 'moto[s3]' flask flask-cors
+CMD ["/opt/venv/bin/python", "-m", "moto.server", "-H", "0.0.0.0", "-p", "9000"]
+END
+  docker network create $s3 >/dev/null
+  docker run --detach --name $s3 --network $s3 --network-alias s3 $s3 >/dev/null
+  in_s3 '
+import time, urllib.request
+for _ in range(60):
+    try:
+        urllib.request.urlopen(urllib.request.Request("http://127.0.0.1:9000/loupe", method="PUT"))
+        break
+    except OSError:
+        time.sleep(1)'
+  cat >docker-compose.check.yml <<END
+networks: {storage: {external: true, name: $s3}}
+services:
+  api: &storage {networks: [default, storage]}
+  worker: *storage
+  tasks: *storage
+END
+  export COMPOSE_FILE=docker-compose.yml:docker-compose.s3.yml:docker-compose.check.yml
+  export LOUPE_STORAGE_URL=s3://loupe LOUPE_STORAGE_ENDPOINT_URL=http://s3:9000 LOUPE_STORAGE_REGION=us-east-1
+  export LOUPE_STORAGE_ACCESS_KEY=check LOUPE_STORAGE_SECRET_KEY=check
+}
+stop_s3() {
+  docker rm --force $s3 >/dev/null 2>&1 || true
+  docker network rm $s3 >/dev/null 2>&1 || true
+}
+in_s3() { docker exec $s3 /opt/venv/bin/python -c "$1"; }
+objects() { # PREFIX → how many
+  in_s3 "
+import boto3
+client = boto3.client('s3', endpoint_url='http://127.0.0.1:9000', aws_access_key_id='x', aws_secret_access_key='x', region_name='us-east-1')
+pages = client.get_paginator('list_objects_v2').paginate(Bucket='loupe', Prefix='$1')
+print(sum(page['KeyCount'] for page in pages))"
 }
 
 call() { curl --silent --show-error --fail-with-body --max-time 120 "$url$1" "${@:2}"; }
@@ -86,6 +131,11 @@ git clone --quiet "$root" "$work/loupe"
 cd "$work/loupe"
 REVISION=$(git rev-parse HEAD)
 export REVISION
+
+if [[ $storage == s3 ]]; then
+  step "An S3 server"
+  start_s3
+fi
 
 step "Build the images"
 quietly compose build
@@ -157,6 +207,10 @@ done
 [[ -n $victim ]] || fail "no worker trains"
 docker kill "$victim" >/dev/null
 saw "killed $(docker inspect --format '{{.Name}}' "$victim"): $(call "/jobs/$job" | pick 'answer["progress"]["step"]') steps done"
+if [[ $storage == s3 ]]; then
+  docker rm --volumes "$victim" >/dev/null
+  saw "its home folder is gone with it"
+fi
 expect_whole "$job"
 
 step "Everything is stopped in the middle of a training, without --volumes, and started again"
@@ -175,6 +229,15 @@ wait_until_ready
 expect_whole "$job"
 expect "models" "$(call '/models?product=digits&limit=100' | pick 'len(answer["data"])')" 13
 expect "the first model's probabilities unchanged" "$([[ $(probabilities "job=$first") == "$before" ]] && echo yes)" yes
+
+if [[ $storage == s3 ]]; then
+  step "What the new home folders fetch"
+  item=$(call "/datasets/$dataset/items?limit=1" | pick 'answer["data"][0]["id"]')
+  expect "a picture is a" "$(call "/datasets/$dataset/items/$item/image" | head -c 4 | tail -c 3)" PNG
+  expect "lines of the first log" "$(call "/jobs/$first/logs/training_result.log" | grep -c epoch)" 6
+  saw "the bucket holds $(objects '') objects: $(objects models/) of models, $(objects pictures/) of pictures"
+  expect "uploads left in it" "$(objects scratch/)" 0
+fi
 
 step "Health"
 sleep 35
