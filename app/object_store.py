@@ -41,6 +41,7 @@ _HINTS = {
     "AccessDenied": "Allow this key to list the bucket, and to get, put and delete its objects.",
     "AuthorizationHeaderMalformed": "Set LOUPE_STORAGE_REGION to the bucket's region.",
     "PermanentRedirect": "Set LOUPE_STORAGE_REGION to the bucket's region.",
+    "RequestTimeTooSkewed": "Set the clock of this machine, or of the storage's.",
     "InvalidToken": "Renew AWS_SESSION_TOKEN.",
     "ExpiredToken": "Renew AWS_SESSION_TOKEN.",
     "NoCredentialsError": "Set LOUPE_STORAGE_ACCESS_KEY and LOUPE_STORAGE_SECRET_KEY.",
@@ -166,14 +167,14 @@ class ObjectStore:
             translated = _translate(error)
             if translated is None:
                 raise
-            raise self._failed(translated) from error
+            raise self._failed(translated, error) from error
 
-    def _failed(self, error: LoupeError) -> LoupeError:
+    def _failed(self, error: LoupeError, cause: Exception | None = None) -> LoupeError:
         with self._lock:
             self.failures += 1
             if not isinstance(error, StorageRefusedError):
                 self._paused_until = time.monotonic() + PAUSE_SECONDS
-        logger.warning("storage %s: %s", self.url, error.detail)
+        logger.warning("storage %s: %s %s", self.url, error.detail, cause or "")
         return error
 
 

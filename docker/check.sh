@@ -71,6 +71,15 @@ stop_s3() {
   docker network rm $s3 >/dev/null 2>&1 || true
 }
 in_s3() { docker exec $s3 /opt/venv/bin/python -c "$1"; }
+copy_bucket() { # FROM TO, emptied first
+  in_s3 "
+import boto3
+s3 = boto3.resource('s3', endpoint_url='http://127.0.0.1:9000', aws_access_key_id='x', aws_secret_access_key='x', region_name='us-east-1')
+s3.create_bucket(Bucket='$2')
+s3.Bucket('$2').objects.delete()
+for found in s3.Bucket('$1').objects.all():
+    s3.Bucket('$2').copy({'Bucket': '$1', 'Key': found.key}, found.key)"
+}
 objects() { # PREFIX → how many
   in_s3 "
 import boto3
@@ -238,6 +247,31 @@ if [[ $storage == s3 ]]; then
   saw "the bucket holds $(objects '') objects: $(objects models/) of models, $(objects pictures/) of pictures"
   expect "uploads left in it" "$(objects scratch/)" 0
 fi
+
+step "A backup, everything lost, and restored"   # as docs/deploy.md says
+if [[ $storage == home ]]; then quietly compose stop api worker tasks; fi
+compose exec -T postgres pg_dump --username=loupe --format=custom loupe >"$work/loupe.dump"
+if [[ $storage == s3 ]]; then
+  copy_bucket loupe loupe-backup
+else
+  compose run --rm --no-deps -T api \
+    tar --create --directory=/var/lib/loupe --exclude=./records --exclude=./scratch . >"$work/home.tar"
+fi
+saw "$(wc -c <"$work/loupe.dump") bytes of the database, $([[ $storage == s3 ]] && echo "a copy of the bucket" || echo "$(wc -c <"$work/home.tar") bytes of files")"
+quietly compose down --volumes
+if [[ $storage == s3 ]]; then copy_bucket loupe-backup loupe; fi
+quietly compose up -d postgres
+compose exec -T postgres sh -c 'until pg_isready --quiet --host=127.0.0.1; do sleep 1; done'
+compose exec -T postgres pg_restore --username=loupe --dbname=loupe --no-owner --exit-on-error <"$work/loupe.dump"
+if [[ $storage == home ]]; then
+  compose run --rm --no-deps -T api tar --extract --directory=/var/lib/loupe <"$work/home.tar"
+fi
+quietly compose up -d
+wait_until_ready
+expect "models" "$(call '/models?product=digits&limit=100' | pick 'len(answer["data"])')" 13
+expect "the first model's probabilities unchanged" "$([[ $(probabilities "job=$first") == "$before" ]] && echo yes)" yes
+job=$(train 2)
+expect "a new job" "$(end_of "$job")" succeeded
 
 step "Health"
 sleep 35

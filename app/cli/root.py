@@ -19,6 +19,7 @@ from app.cli import (
     predict,
     products,
     service,
+    storage,
     weights,
     workers,
 )
@@ -68,6 +69,7 @@ app.add_typer(products.app, name="product", rich_help_panel=THINGS)
 app.add_typer(datasets.app, name="dataset", rich_help_panel=THINGS)
 app.add_typer(jobs.app, name="job", rich_help_panel=THINGS)
 app.add_typer(models.app, name="model", rich_help_panel=THINGS)
+app.add_typer(storage.app, name="storage", rich_help_panel=THINGS)
 app.add_typer(weights.app, name="weights", rich_help_panel=THINGS)
 app.command("networks", rich_help_panel=THINGS)(networks.list_networks)
 app.command("workers", rich_help_panel=THINGS)(workers.list_workers)

@@ -162,7 +162,7 @@ def _find_place(folder: Path, sha256: str) -> Place:
     if place is None:
         raise DatasetError(
             f"The picture {sha256} is neither here nor in the shared storage.",
-            hint="The dataset was imported without it: run `loupe storage push` where its pictures are.",
+            hint="It was imported before there was one: `loupe storage push` where it was.",
         )
     return place
 

@@ -24,7 +24,8 @@ logger = logging.getLogger(__name__)
 
 YOUNG_SECONDS = 3600.0
 SCRATCH_SECONDS = 86_400.0
-RECENT = timedelta(days=2)
+RECENT = timedelta(hours=3)
+BATCH = 1000
 
 
 def sweep_home(runtime: Runtime) -> None:
@@ -73,13 +74,16 @@ def _unknown(runtime: Runtime, names: Iterable[str], prefix: str) -> list[str]:
     """Of the names of jobs or models those that are old enough and have no row."""
     table = Job if prefix == "job_" else TrainedModel
     old = [name for name in names if _age(name.removeprefix(prefix)) > YOUNG_SECONDS]
-    with runtime.db.read() as session:
-        found = set(session.scalars(select(table.id).where(table.id.in_(old)))) if old else set()
-        if table is TrainedModel:
-            # A model is published before its row is written, by a job that may still run.
-            jobs = {name.replace("mdl_", "job_", 1): name for name in old}
-            alive = select(Job.id).where(Job.id.in_(jobs), Job.status.not_in(TERMINAL))
-            found |= {jobs[job_id] for job_id in session.scalars(alive)}
+    found: set[str] = set()
+    for start in range(0, len(old), BATCH):
+        batch = old[start : start + BATCH]
+        with runtime.db.read() as session:
+            found.update(session.scalars(select(table.id).where(table.id.in_(batch))))
+            if table is TrainedModel:
+                # A model is published before its row is written, by a job that may still run.
+                jobs = {name.replace("mdl_", "job_", 1): name for name in batch}
+                alive = select(Job.id).where(Job.id.in_(jobs), Job.status.not_in(TERMINAL))
+                found.update(jobs[job_id] for job_id in session.scalars(alive))
     return [name for name in old if name not in found]
 
 

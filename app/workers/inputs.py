@@ -22,8 +22,6 @@ logger = logging.getLogger(__name__)
 def fetch_inputs(runtime: Runtime, claim: Claim) -> None:
     """Returns when all is here. Raises UnavailableError, StorageDamagedError. May be repeated."""
     storage = runtime.storage
-    if not storage.is_shared:
-        return
     with runtime.db.read() as session:
         job = session.get_one(Job, claim.job_id)
         payload, settings = job.payload, job.hyperparameters or {}

@@ -162,8 +162,6 @@ def forget_old_checkpoints(storage: Storage, newest: Path) -> None:
 def share_results(runtime: Runtime, claim: Claim, result: dict[str, Any], folder: Path) -> None:
     """Lets other hosts see what a job has made, before the row that tells of it. May be repeated."""
     storage = runtime.storage
-    if not storage.is_shared:
-        return
     match claim.kind:
         case "training":
             final = new_evaluation_folder(storage, claim, claim.job_id)

@@ -68,7 +68,16 @@ class ReaperThread(threading.Thread):
             reaper.clean_up_ended_jobs(self._runtime)
         if time.monotonic() >= self._sweep_next:
             self._sweep_next = time.monotonic() + SWEEP_SECONDS
+            # Beside the rounds: lost jobs do not wait until a large storage has been looked through.
+            threading.Thread(target=self._sweep, name="sweep", daemon=True).start()
+
+    def _sweep(self) -> None:
+        try:
             sweep.sweep_storage(self._runtime)
+        except LoupeError as error:
+            logger.warning("sweep: %s The next is in an hour.", error.detail)
+        except Exception:
+            logger.exception("sweep: it failed, the next is in an hour")
 
     def _clean_home(self) -> None:
         """In a home folder of this host's own, whoever is the reaper, its workers clean up."""

@@ -120,6 +120,8 @@ class Supervisor:
 
     def _fetch_inputs(self) -> bool:
         """False when the job was given back instead: what it needs may be long in coming."""
+        if not self._runtime.storage.is_shared:
+            return True
         try:
             fetch = partial(fetch_inputs, self._runtime, self._claim)
             self._persist(lambda: run_apart(fetch, self._beat_or_leave))
@@ -263,8 +265,9 @@ class Supervisor:
         if code == child.ExitCode.SUCCEEDED:
             self._outcome = "succeeded"
             result = json.loads((self._folder / child.RESULT).read_text(encoding="utf-8"))
-            share = partial(share_results, self._runtime, self._claim, result, self._folder)
-            self._persist(lambda: run_apart(share, self._beat))
+            if self._runtime.storage.is_shared:
+                share = partial(share_results, self._runtime, self._claim, result, self._folder)
+                self._persist(lambda: run_apart(share, self._beat))
             self._persist(lambda: self._finish(result))
         elif code == child.ExitCode.RELEASED:
             self._outcome = "released"

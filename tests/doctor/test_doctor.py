@@ -24,11 +24,14 @@ from app.doctor import database as doctor_database
 from app.doctor import files as doctor_files
 from app.models import Job, JobEvent, Worker
 from app.models.base import utc_now
+from app.object_store import ObjectStore
 from app.runtime import Runtime
 from app.services import job_runs, workers
 from tests.chaos.servers import RedisServer
 from tests.cli.conftest import Run, loupe  # noqa: F401
-from tests.conftest import Service
+from tests.conftest import Service, on_s3
+from tests.ports import free_port
+from tests.s3_server import S3Server
 from tests.services.rows import add_job
 from tests.services.test_workers import last_beat, new_worker
 
@@ -152,6 +155,15 @@ def test_a_file_where_a_folder_should_be_is_told(settings: Settings, where: str)
     path.write_bytes(b"")
     only(settings, "home", "failed")
     assert path.read_bytes() == b""
+
+
+def test_a_shared_storage_is_tried_or_told(shared_settings: Settings, s3: S3Server) -> None:
+    assert "gives back and deletes" in only(shared_settings, "storage", "ok").detail
+    assert ObjectStore(shared_settings).list_keys("scratch") == {}
+    away = on_s3(shared_settings, s3, f"http://127.0.0.1:{free_port()}")
+    assert "does not answer" in only(away, "storage", "failed").detail
+    missing = on_s3(shared_settings, s3).model_copy(update={"storage_url": "s3://nobody-made-this"})
+    assert "Make the bucket" in str(only(missing, "storage", "failed").hint)
 
 
 def test_the_home_is_left_as_it_was(runtime: Runtime) -> None:

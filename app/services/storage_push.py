@@ -1,0 +1,49 @@
+"""Moving to a shared storage: all that this home folder has and the database tells of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+
+from sqlalchemy import select
+
+from app.models import Dataset, Evaluation, Job, TrainedModel
+from app.runtime import Runtime
+from app.services.dataset_files import share_dataset
+from app.services.job_states import TERMINAL
+from app.services.log_files import share_logs
+
+Step = tuple[str, Callable[[], None]]
+
+
+def list_pushes(runtime: Runtime) -> list[Step]:
+    """What is to be shared, each with its name. A step may be repeated; it raises FileNotFoundError or
+    DatasetError when what the database tells of is not in this home folder, UnavailableError in an outage.
+    """
+    return list(_list_pushes(runtime))
+
+
+def _list_pushes(runtime: Runtime) -> Iterator[Step]:
+    storage = runtime.storage
+    with runtime.db.read() as session:
+        datasets = session.scalars(select(Dataset.id).where(Dataset.status == "ready")).all()
+        jobs = session.scalars(select(Job)).all()
+        folders = [*session.scalars(select(TrainedModel.folder)), *session.scalars(select(Evaluation.folder))]
+    for dataset_id in datasets:
+        yield f"dataset {dataset_id}", partial(share_dataset, storage, dataset_id)
+    for folder in folders:
+        yield folder, partial(storage.share, storage.absolute(folder))
+    for job in jobs:
+        if job.kind == "training":
+            yield f"split of {job.id}", partial(storage.share, storage.job_split(job.id))
+        elif job.kind == "export" and job.status == "succeeded":
+            yield f"export {job.id}", partial(storage.share, storage.job_export(job.id))
+        elif job.payload.get("is_upload") and job.status not in TERMINAL:
+            yield f"upload of {job.id}", partial(storage.share, storage.absolute(job.payload["source"]))
+        for logs in sorted(storage.job_logs(job.id).glob("*")):
+            yield f"logs of {job.id}", partial(share_logs, storage, job.id, logs, {})
+        if job.status not in ("succeeded", "cancelled"):
+            for checkpoint in sorted(storage.job_checkpoints(job.id).glob("*/checkpoint-*")):
+                yield f"checkpoint of {job.id}", partial(storage.share, checkpoint)
+    for weights in sorted(path for path in storage.weights.glob("[!.]*") if path.is_file()):
+        yield weights.name, partial(storage.share, weights)
