@@ -10,7 +10,9 @@ import sys
 from pathlib import Path
 
 from app import __version__
+from app.devices import find_gpus
 from app.doctor.findings import Finding, Installation, failed, ok, warning
+from app.errors import DeviceError
 from app.machine import Machine
 from app.server import UnprotectedError, check_protected
 
@@ -31,18 +33,22 @@ def check_versions(_: Installation) -> list[Finding]:
     return [ok("versions", f"{detail}, TensorFlow {tensorflow}, LiteRT {_version_of('ai-edge-litert')}.")]
 
 
-def check_devices(_: Installation) -> list[Finding]:
-    machine = Machine.of_this_process()
+def check_devices(installation: Installation) -> list[Finding]:
+    choice = installation.settings.gpus
+    try:
+        machine = Machine.of_this_process(find_gpus(choice))
+    except DeviceError as error:
+        return [failed("devices", error.detail, error.hint or "See `nvidia-smi -L`.")]
     detail = f"{machine.cpu_cores} cores, {machine.memory_bytes / GIB:.1f} GiB of memory"
     if machine.gpus:
         return [ok("devices", f"{detail}, GPUs: {', '.join(gpu.name for gpu in machine.gpus)}.")]
-    if DRIVER_DEVICE.exists():
+    if choice is None and DRIVER_DEVICE.exists():
         hint = "Does `nvidia-smi` work? Is CUDA_VISIBLE_DEVICES empty? Containers need NVIDIA's toolkit."
         return [warning("devices", f"{detail}; there is a GPU, and its driver shows none.", hint)]
     return [ok("devices", f"{detail}, no GPU.")]
 
 
-def check_tensorflow(_: Installation) -> list[Finding]:
+def check_tensorflow(installation: Installation) -> list[Finding]:
     """Loads TensorFlow in a process of its own."""
     code = (
         "import tensorflow as tf; "
@@ -62,10 +68,13 @@ def check_tensorflow(_: Installation) -> list[Finding]:
         ]
     version, seen, _sum = ended.stdout.split()
     detail = f"TensorFlow {version} computes here and sees {seen} GPU(s)."
-    shown = len(Machine.of_this_process().gpus)
+    try:
+        shown = len(find_gpus(installation.settings.gpus))
+    except DeviceError:
+        shown = 0  # told above
     if shown > int(seen):
         hint = "Install requirements/gpu.txt (CUDA's libraries), or a newer driver."
-        return [failed("tensorflow", f"{detail} The driver shows {shown}.", hint)]
+        return [failed("tensorflow", f"{detail} Loupe is to use {shown}.", hint)]
     return [ok("tensorflow", detail)]
 
 

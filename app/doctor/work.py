@@ -6,7 +6,7 @@ from sqlalchemy import select
 
 from app import __version__
 from app.doctor.findings import Finding, Installation, failed, ok, warning
-from app.job_queue import TASK_QUEUE, TRAINING_QUEUE
+from app.job_queue import GPU_QUEUE, QUEUES, TASK_QUEUE, TRAINING_QUEUE
 from app.models import Job
 from app.models.base import db_now
 from app.services.statistics import gather_statistics
@@ -19,8 +19,9 @@ def check_workers(installation: Installation) -> list[Finding]:
     workers = list_workers(installation.runtime, limit=100, after=None).data
     alive = [worker for worker in workers if worker.status == "alive"]
     findings = []
-    for queue in (TRAINING_QUEUE, TASK_QUEUE):
-        if not any(worker.queue == queue for worker in alive):
+    # A worker is told by the queue that it was started for; one for GPUs takes what may run on either, too.
+    for queue, servers in ((TRAINING_QUEUE, (TRAINING_QUEUE, GPU_QUEUE)), (TASK_QUEUE, (TASK_QUEUE,))):
+        if not any(worker.queue in servers for worker in alive):
             detail = f"No worker is registered and alive that serves the queue {queue}."
             hint = f"`loupe up` starts all; by hand `loupe worker --queue {queue}`; see `docker compose ps`."
             findings.append(failed("workers", detail, hint))
@@ -36,10 +37,9 @@ def check_workers(installation: Installation) -> list[Finding]:
             findings.append(
                 warning("workers", detail, "Finish the upgrade: start it anew with this version.")
             )
-    counts = ", ".join(
-        f"{sum(worker.queue == queue for worker in alive)} {queue}" for queue in (TRAINING_QUEUE, TASK_QUEUE)
-    )
-    return findings or [ok("workers", f"Alive: {counts}.")]
+    counts = {queue: sum(worker.queue == queue for worker in alive) for queue in QUEUES}
+    told = ", ".join(f"{count} {queue}" for queue, count in counts.items() if count)
+    return findings or [ok("workers", f"Alive: {told}.")]
 
 
 def check_jobs(installation: Installation) -> list[Finding]:

@@ -208,6 +208,10 @@ def test_queues_that_nobody_serves_and_workers_lost_or_of_another_version_are_to
     with any_runtime.db.write() as session:
         session.execute(update(Worker).where(Worker.id == training.id).values(version="0.0.9"))
     assert "0.0.9" in only(settings, "workers", "warning").detail
+    workers.leave(any_runtime, training.id)
+    training = new_worker("c", "gpu")
+    workers.beat(any_runtime, training)
+    assert only(settings, "workers", "ok").detail == "Alive: 1 gpu, 1 tasks."
     last_beat(any_runtime, training, settings.lease_seconds + 60)
     missing, lost = examine(settings, "workers")
     assert (missing.status, lost.status) == ("failed", "warning")
@@ -241,6 +245,11 @@ def test_a_low_limit_of_open_files_is_told(settings: Settings) -> None:
         assert "ulimit" in (only(settings, "open files", "warning").hint or "")
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_a_gpu_that_is_named_and_not_there_is_told(settings: Settings) -> None:
+    only(settings.model_copy(update={"gpus": "none"}), "devices", "ok")
+    assert "'gpu0'" in only(settings.model_copy(update={"gpus": "gpu0"}), "devices", "failed").detail
 
 
 def deep(settings: Settings) -> Finding:
