@@ -1,0 +1,37 @@
+"""``loupe train --device --gpus`` and what ``loupe job show`` says of it, against the real API."""
+
+from __future__ import annotations
+
+from fastapi.testclient import TestClient
+
+from app.runtime import Runtime
+from tests.cli.conftest import Answer, Received, Run, Server
+from tests.running import TINY, import_pictures
+
+
+def test_a_training_that_asks_for_gpus_shows_what_it_waits_for(
+    loupe: Run, server: Server, client: TestClient, runtime: Runtime
+) -> None:
+    client.post("/products", json={"id": "squares"}).raise_for_status()
+    import_pictures(client, runtime, "squares")
+
+    def answer(request: Received) -> Answer:
+        got = client.request(
+            request.method, request.path, content=request.body, headers={"content-type": "application/json"}
+        )
+        return got.status_code, got.headers["content-type"], got.content
+
+    server.answer = answer
+    to = ("--server", server.url)
+    settings = [part for name, value in TINY.items() for part in ("--set", f"{name}={value}")]
+    train = ("train", "squares", "--network", "tiny_cnn", *settings, *to)
+    refused = loupe(*train, "--device", "cpu", "--gpus", 2)
+    assert (refused.status, "device is cpu" in refused.err) == (1, True), refused
+    started = loupe(*train, "--gpus", 2)
+    assert started.status == 0, started.err
+    shown = loupe("job", "show", started.out.strip(), *to).out
+    assert "2 GPUs" in shown
+    assert "A worker with a GPU: none is running." in shown
+    plan = loupe(*train, "--device", "cpu", "--dry-run").out
+    assert "device" in plan
+    assert "cpu" in plan
