@@ -36,6 +36,7 @@ CONNECTIONS = 32
 _HINTS = {
     "NoSuchBucket": "Make the bucket, or name another in LOUPE_STORAGE_URL.",
     "InvalidBucketName": "Correct the bucket's name in LOUPE_STORAGE_URL.",
+    "ParamValidationError": "Correct the bucket's name in LOUPE_STORAGE_URL.",
     "InvalidAccessKeyId": "Correct LOUPE_STORAGE_ACCESS_KEY (or AWS_ACCESS_KEY_ID).",
     "SignatureDoesNotMatch": "Correct LOUPE_STORAGE_SECRET_KEY (or AWS_SECRET_ACCESS_KEY).",
     "AccessDenied": "Allow this key to list the bucket, and to get, put and delete its objects.",

@@ -64,6 +64,12 @@ def test_a_missing_bucket_is_told_at_the_start(s3: S3Server, settings: Settings)
     assert "LOUPE_STORAGE_URL" in (caught.value.hint or "")
 
 
+def test_a_name_that_no_bucket_can_have_is_told_at_the_start(s3: S3Server, settings: Settings) -> None:
+    with pytest.raises(StorageRefusedError) as caught:
+        check_at_start(on_s3(settings, s3).model_copy(update={"storage_url": "s3://no bucket!"}))
+    assert "bucket's name" in (caught.value.hint or "")
+
+
 def test_missing_credentials_are_told_at_the_start(
     s3: S3Server, settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
