@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from app.errors import LoupeError, UnavailableError
+from app.errors import ArtifactError, LoupeError, UnavailableError
 from app.images import decode_image
 from app.inference.cache import ModelCache
 from app.inference.predictor import Predictor
@@ -17,6 +18,9 @@ from app.runtime import Runtime
 from app.schemas import prediction as schemas
 from app.schemas.common import problem_from_error
 from app.services.trained_models import ModelChoice, choose_model
+from app.storage import Storage
+
+logger = logging.getLogger(__name__)
 
 MAX_CHOICES = 10_000
 
@@ -42,10 +46,7 @@ def predict(
     """Classifies ``pictures``. With several, a bad one is an error in its own result; a single one raises."""
     began = time.perf_counter()
     choice = _choose(runtime, product=product, job=job, model=model)
-    folder = runtime.storage.absolute(choice.folder)
-    if choice.id not in cache.loaded():
-        runtime.storage.fetch(folder)
-    predictor = cache.get(choice.id, folder, digest=choice.digest)
+    predictor = _load(runtime.storage, cache, choice)
     queue_ms = _milliseconds_since(began)
     results = []
     for picture in pictures:
@@ -65,6 +66,22 @@ def predict(
         }
         answer = schemas.Predictions(**{**dict(answer), **only})
     return answer
+
+
+def _load(storage: Storage, cache: ModelCache, choice: ModelChoice) -> Predictor:
+    """Where the home folder is a cache, a model that is damaged there is fetched anew."""
+    folder = storage.absolute(choice.folder)
+    if choice.id not in cache.loaded():
+        storage.fetch(folder)
+    try:
+        return cache.get(choice.id, folder, digest=choice.digest)
+    except ArtifactError as error:
+        if not storage.is_shared:
+            raise
+        logger.warning("model %s is damaged here and is fetched anew: %s", choice.id, error.detail)
+        storage.remove(folder)
+        storage.fetch(folder)
+        return cache.get(choice.id, folder, digest=choice.digest)
 
 
 def _choose(runtime: Runtime, *, product: str | None, job: str | None, model: str | None) -> ModelChoice:

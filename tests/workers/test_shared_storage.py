@@ -223,6 +223,20 @@ def test_what_was_made_on_one_host_is_answered_on_another(hosts: Hosts) -> None:
     assert shown.content in make_files().values()
 
 
+def test_a_model_damaged_in_a_home_folder_is_fetched_anew(hosts: Hosts) -> None:
+    picture, headers = next(iter(make_files(1).values())), {"content-type": "image/png"}
+    settings = hosts.settings.model_copy(update={"home": hosts.root / "damaged"})
+    with TestClient(create_app(settings), raise_server_exceptions=False) as client:
+        assert hosts.api.storage.store is not None
+        (folder,) = hosts.api.storage.store.list_folders(f"models/{hosts.model()['id']}")
+        copy = settings.home / "models" / hosts.model()["id"] / folder
+        copy.mkdir(parents=True)
+        (copy / "manifest.json").write_text("{}")
+        answer = client.post(f"/predict?job={hosts.job}", content=picture, headers=headers)
+    assert answer.status_code == 200, answer.text
+    assert (copy / "model.tflite").exists()
+
+
 def test_what_a_job_needs_no_more_is_in_the_storage_no_more(hosts: Hosts) -> None:
     store = hosts.api.storage.store
     assert store is not None
