@@ -194,6 +194,7 @@ def _start_import(
     *,
     is_upload: bool,
 ) -> Answer:
+    is_moved = is_upload and runtime.storage.is_shared
     with runtime.db.write() as session:
         if (before := recall(session, idempotent)) is not None:
             if is_upload:
@@ -211,8 +212,9 @@ def _start_import(
             status="queued",
             dispatched_at=db_now(),
             payload={
-                # An upload is named from the home folder, which is another on the worker's host.
-                "source": runtime.storage.relative(source) if is_upload else str(source),
+                # Where hosts share a storage, the home folder is another on the worker's. Elsewhere the whole
+                # path, as workers of the first release read it.
+                "source": runtime.storage.relative(source) if is_moved else str(source),
                 "is_upload": is_upload,
             },
         )

@@ -13,7 +13,9 @@ from fastapi.testclient import TestClient
 from app import __version__
 from app.runtime import Runtime
 from tests.api.test_lifecycle import product, run_while, submit  # noqa: F401
+from tests.pictures import make_files, make_zip
 from tests.running import run_queued
+from tests.services.rows import read_job
 
 
 def change(checkpoint: Path, **environment: str) -> None:
@@ -77,6 +79,13 @@ def test_a_training_goes_on_from_what_another_version_saved_and_says_so(
     assert resumed["from"] == str(older)
     assert resumed["step"] > 0
     assert not resumed["exact"]
+
+
+def test_an_upload_is_named_as_an_older_worker_reads_it(client: TestClient, runtime: Runtime) -> None:
+    client.post("/products", json={"id": "p"}).raise_for_status()
+    upload = {"file": ("p.zip", make_zip(make_files(2)))}
+    job = client.post("/products/p/datasets", files=upload).raise_for_status().json()["job"]
+    assert Path(read_job(runtime, job).payload["source"]).is_file(), "it takes the path as it stands"
 
 
 @pytest.mark.slow
