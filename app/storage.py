@@ -22,6 +22,8 @@ from app.object_store import ObjectStore
 
 logger = logging.getLogger(__name__)
 
+STORAGE_ERRORS = "Times that the shared storage did not answer, or refused."
+
 
 class Storage:
     """The folder tree of one Loupe. Paths only; what a file means is its owner's business."""
@@ -30,6 +32,11 @@ class Storage:
         self.root = root
         self.store = store
         self.bundles = Bundles(store) if store is not None else None
+
+    @property
+    def failures(self) -> int:
+        """How often the shared storage did not answer or refused, since the start of this process."""
+        return 0 if self.store is None else self.store.failures
 
     @property
     def is_shared(self) -> bool:

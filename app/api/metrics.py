@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Request, Response
 from prometheus_client.core import (
+    CounterMetricFamily,
     GaugeMetricFamily,
     HistogramMetricFamily,
     InfoMetricFamily,
@@ -26,6 +27,7 @@ from app.job_queue import QUEUES
 from app.runtime import Runtime
 from app.services.job_states import TRANSITIONS
 from app.services.statistics import DURATION_BUCKETS, Statistics, gather_statistics
+from app.storage import STORAGE_ERRORS
 
 logger = logging.getLogger(__name__)
 router = APIRouter(tags=["operation"])
@@ -73,6 +75,9 @@ def _of_this_process(runtime: Runtime, cache: ModelCache) -> Iterator[Metric]:
     yield InfoMetricFamily("loupe_build", "The release that runs.", {"version": __version__})
     yield _gauge("loupe_model_cache_bytes", "Memory of the models that are loaded.", cache.nbytes)
     yield _gauge("loupe_model_cache_models", "Models that are loaded.", len(cache.loaded()))
+    errors = CounterMetricFamily("loupe_storage_errors", STORAGE_ERRORS)
+    errors.add_metric([], runtime.storage.failures)
+    yield errors
     free = GaugeMetricFamily("loupe_disk_free_bytes", "Free space where LOUPE_HOME lives.")
     total = GaugeMetricFamily("loupe_disk_bytes", "Size of the disk where LOUPE_HOME lives.")
     try:

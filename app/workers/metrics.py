@@ -21,10 +21,11 @@ from prometheus_client import (
     disable_created_metrics,
     start_http_server,
 )
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from app.config import Settings
 from app.devices import read_gpu_loads
+from app.storage import STORAGE_ERRORS, Storage
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +43,7 @@ class RunningJob:
 class WorkerMetrics:
     """Counters since the start of the process, and the jobs that run at the moment."""
 
-    def __init__(self) -> None:
+    def __init__(self, storage: Storage | None = None) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
@@ -58,7 +59,7 @@ class WorkerMetrics:
             "errors", "Errors met, by code: of attempts, and each time that the database was away.", "code"
         )
         self._steps = self._counter("training_steps", "Training steps done; its rate is the speed.")
-        self.registry.register(_Now(self._jobs))
+        self.registry.register(_Now(self._jobs, storage))
 
     def claimed(self, kind: str) -> None:
         self._claims.labels(kind).inc()
@@ -94,8 +95,8 @@ class WorkerMetrics:
 class _Now:
     """What is measured at the moment of a scrape."""
 
-    def __init__(self, jobs: dict[str, RunningJob]) -> None:
-        self._jobs = jobs
+    def __init__(self, jobs: dict[str, RunningJob], storage: Storage | None) -> None:
+        self._jobs, self._storage = jobs, storage
 
     def describe(self) -> list[Metric]:
         return []
@@ -112,7 +113,9 @@ class _Now:
             memory.add_metric([kind], sum(_resident_bytes(job.pid) for job in of_kind))
             beats.add_metric([kind], time.monotonic() - min(job.beaten_at for job in of_kind))
         speed.add_metric([], sum(job.images_per_second or 0.0 for job in jobs))
-        yield from (running, memory, beats, speed)
+        errors = CounterMetricFamily("loupe_storage_errors", STORAGE_ERRORS)
+        errors.add_metric([], self._storage.failures if self._storage else 0)
+        yield from (running, memory, beats, speed, errors)
         yield from _gpu_metrics()
 
 

@@ -31,7 +31,7 @@ class JobRunner:
         self.runtime = runtime
         self.offer = offer
         self.shutdown = shutdown
-        self.metrics = WorkerMetrics()
+        self.metrics = WorkerMetrics(runtime.storage)
         self._slots = threading.BoundedSemaphore(slots)
         self._owner = process_owner()
 

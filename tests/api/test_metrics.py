@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 import time
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx2 as httpx
 import pytest
 import yaml
 from fastapi.testclient import TestClient
+from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import update
 
 from app import __version__
 from app.config import Settings
+from app.errors import LoupeError
 from app.main import create_app
 from app.models import JobEvent
 from app.models.base import utc_now
 from app.runtime import Runtime
 from app.services import job_runs, workers
 from app.services.statistics import gather_statistics
+from app.workers.runner import JobRunner
 from docs.generate import ROOT
 from tests.conftest import Service, Trained
 from tests.pictures import make_files, make_picture, make_zip
@@ -166,6 +171,21 @@ def test_a_job_that_was_given_back_waits_since_then(any_runtime: Runtime) -> Non
     assert claim is not None
     job_runs.release(any_runtime, claim)
     assert gather_statistics(any_runtime).oldest_queued_seconds["training"] < 60
+
+
+def test_a_shared_storage_that_fails_is_counted_by_api_and_worker(settings: Settings, tmp_path: Path) -> None:
+    missing = settings.model_copy(update={"storage_url": f"file://{tmp_path}/not-mounted"})
+    with TestClient(create_app(missing), raise_server_exceptions=False) as client:
+        assert value(scrape(client), "loupe_storage_errors_total") == 0
+        assert client.get("/readyz").status_code == 503
+        assert value(scrape(client), "loupe_storage_errors_total") == 1
+    runtime = Runtime.open(missing)
+    assert runtime.storage.store is not None
+    with pytest.raises(LoupeError):
+        runtime.storage.store.check()
+    told = generate_latest(JobRunner(runtime, threading.Event(), slots=1).metrics.registry).decode()
+    assert value(parse(told), "loupe_storage_errors_total") == 1
+    runtime.close()
 
 
 def assert_the_database_is_missing(settings: Settings) -> None:
