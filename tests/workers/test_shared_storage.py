@@ -80,13 +80,17 @@ class Hosts:
         (model,) = self.client.get(f"/models?job={self.job}").json()["data"]
         return model
 
-    def arm(self, action: str) -> None:
-        """What happens at each step of a training."""
-        (self.root / "failpoints").mkdir()
-        (self.root / "failpoints" / "train.step").write_text(f"{action}\n")
+    def arm(self, name: str, *actions: str) -> None:
+        """What happens to workers at a failpoint."""
+        (self.root / "failpoints").mkdir(exist_ok=True)
+        (self.root / "failpoints" / name).write_text("".join(f"{action}\n" for action in actions))
 
-    def disarm(self) -> None:
-        (self.root / "failpoints" / "train.step").unlink()
+    def disarm(self, name: str) -> None:
+        (self.root / "failpoints" / name).unlink()
+
+    def is_spent(self, name: str) -> bool:
+        """Whether all that was to happen at a failpoint has begun."""
+        return not (self.root / "failpoints" / name).read_text()
 
     def environment(self, name: str) -> dict[str, str]:
         settings = self.settings
@@ -107,7 +111,8 @@ class Hosts:
 def hosts(tmp_path_factory: pytest.TempPathFactory, s3: S3Server) -> Iterator[Hosts]:
     """A training that was uploaded on one host, imported on a second, begun on a third and ended on a fourth.
 
-    The third was killed and its home deleted. The fourth saw the storage vanish and come back.
+    The third was killed in the middle of an upload, and its home deleted. The fourth saw the storage vanish
+    and come back.
     """
     root = tmp_path_factory.mktemp("hosts")
     gate = Gate(s3.port)
@@ -125,7 +130,7 @@ def hosts(tmp_path_factory: pytest.TempPathFactory, s3: S3Server) -> Iterator[Ho
         assert not list((root / "api" / "scratch").iterdir()), "the upload is in the storage"
         run_queued(hosts.host("tasks"))
 
-        hosts.arm("*sleep 0.3")
+        hosts.arm("train.step", "*sleep 0.3")
         hosts.job = hosts.submit()
         _lose_a_worker(hosts)
         _train_to_the_end(hosts)
@@ -136,8 +141,11 @@ def hosts(tmp_path_factory: pytest.TempPathFactory, s3: S3Server) -> Iterator[Ho
 
 
 def _lose_a_worker(hosts: Hosts) -> None:
+    """It dies while it uploads its second checkpoint: the files are there, the inventory is not."""
+    hosts.arm("storage.files_put", "skip", "sleep 600")
     lost = _start(hosts, "lost")
     _wait(lambda: "checkpoint" in {event["type"] for event in hosts.events()}, "a checkpoint", lost)
+    _wait(lambda: hosts.is_spent("storage.files_put"), "the next one's upload", lost)
     os.killpg(lost.pid, signal.SIGKILL)
     lost.wait()
     shutil.rmtree(hosts.root / "lost", ignore_errors=True)
@@ -152,7 +160,7 @@ def _train_to_the_end(hosts: Hosts) -> None:
     before = hosts.step()
     hosts.answers["ready"] = hosts.client.get("/readyz")
     hosts.answers["submit"] = hosts.client.post("/jobs", json={"product": "squares", "network": "tiny_cnn"})
-    hosts.disarm()
+    hosts.disarm("train.step")
     _wait(lambda: hosts.get()["stage"] == "verifying", "the verification", worker)
     assert hosts.step() > before, "the training goes on without the storage"
     threading.Event().wait(1)
