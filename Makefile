@@ -34,14 +34,18 @@ demo: setup ## Start Loupe, train on real pictures, show the metrics, predict. A
 up: setup ## Start Loupe in ~/.loupe.
 	$(BIN)/loupe up $(ARGS)
 
-test: setup ## Run the tests, without those marked slow.
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+# Half of what tests do is wait for processes to start: two files at a time take two cores well.
+JOBS ?= 2
+PYTEST := $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile
+
+test: setup ## Run the tests, without those marked slow. JOBS=2 files at a time.
+	$(PYTEST) -m "not slow" $(ARGS)
 
 test-all: setup ## Run all tests; half an hour and more.
-	$(BIN)/python -m pytest $(ARGS)
+	$(PYTEST) $(ARGS)
 
 test-fast: setup ## Run the tests that take seconds.
-	$(BIN)/python -m pytest -m "not slow and not integration and not postgres and not chaos" $(ARGS)
+	$(PYTEST) -m "not slow and not integration and not postgres and not chaos" $(ARGS)
 
 check: setup ## Lint, types, layers.
 	$(BIN)/ruff format --check .
