@@ -47,7 +47,7 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture(scope="session")
-def postgres(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres(request: pytest.FixtureRequest) -> Iterator[str]:
     """The URL of an empty PostgreSQL server of our own."""
     programs = postgres_server.find_programs()
     if programs is None:
@@ -57,7 +57,7 @@ def postgres(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         if request.config.getoption("--require-postgres"):
             pytest.fail(message)
         pytest.skip(message)
-    with postgres_server.run(programs, tmp_path_factory.mktemp("postgres")) as url:
+    with postgres_server.server_folder() as folder, postgres_server.run(programs, folder) as url:
         yield url
 
 

@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import subprocess
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator
@@ -25,25 +26,30 @@ def find_programs() -> Path | None:
     return found[-1].parent if found else None
 
 
+# PostgreSQL refuses to run as root.
+USER = "postgres" if os.geteuid() == 0 else None
+
+
+@contextlib.contextmanager
+def server_folder() -> Iterator[Path]:
+    """A folder that PostgreSQL's user may reach: pytest closes its own to others with every session."""
+    with tempfile.TemporaryDirectory(prefix="loupe-postgres-", ignore_cleanup_errors=True) as name:
+        if USER is not None:
+            shutil.chown(name, USER)
+        yield Path(name)
+
+
 @contextlib.contextmanager
 def run(programs: Path, folder: Path) -> Iterator[str]:
     """A server on loopback, trusting everyone there; yields the URL of its database ``postgres``."""
     data, port = folder / "data", free_port()
-    # PostgreSQL refuses to run as root, and its user must reach the folder.
-    user = "postgres" if os.geteuid() == 0 else None
-    if user is not None:
-        shutil.chown(folder, user)
-        for parent in folder.parents:
-            if parent == Path("/tmp"):
-                break
-            parent.chmod(parent.stat().st_mode | 0o011)
     subprocess.run(
         [programs / "initdb", "-D", data, "-U", "loupe", "-A", "trust", "--no-sync"],
-        check=True, capture_output=True, user=user,
+        check=True, capture_output=True, user=USER,
     )  # fmt: skip
     command = [programs / "postgres", "-D", data, "-p", str(port), "-k", folder, "-c", "fsync=off"]
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, user=user)
+        process = subprocess.Popen(command, stdout=log, stderr=log, user=USER)
     url = f"postgresql://loupe@127.0.0.1:{port}/postgres"
     try:
         _wait(url, process)

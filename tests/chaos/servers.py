@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
 import signal
 import subprocess
 import time
@@ -63,13 +61,6 @@ class PostgresServer:
 
     def __init__(self, programs: Path, folder: Path) -> None:
         self._programs, self._folder, self._port = programs, folder, free_port()
-        self._user = "postgres" if os.geteuid() == 0 else None
-        if self._user is not None:
-            shutil.chown(folder, self._user)
-            for parent in folder.parents:
-                if parent == Path("/tmp"):
-                    break
-                parent.chmod(parent.stat().st_mode | 0o011)
         self._run("initdb", "-D", "data", "-U", "loupe", "-A", "trust", "--no-sync")
         self._admin_url = f"postgresql://loupe@127.0.0.1:{self._port}/postgres"
         self.start()
@@ -91,11 +82,14 @@ class PostgresServer:
             )
 
     def _run(self, program: str, *arguments: str) -> None:
-        subprocess.run(
-            [self._programs / program, *arguments],
-            check=True,
-            cwd=self._folder,
-            user=self._user,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        # Into a file: a server that is started inherits a pipe, whose reader would wait for its end.
+        with (self._folder / "output").open("w+") as output:
+            ended = subprocess.run(
+                [self._programs / program, *arguments],
+                cwd=self._folder,
+                user=postgres_server.USER,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+            output.seek(0)
+            assert ended.returncode == 0, f"{program} {' '.join(arguments)}: {output.read()}"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -40,14 +38,14 @@ def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         assert not request.config.getoption("--require-postgres")
         pytest.skip("PostgreSQL is not installed")
     redis = RedisServer(tmp_path_factory.mktemp("redis"))
-    postgres = PostgresServer(programs, tmp_path_factory.mktemp("postgres"))
-    home = tmp_path_factory.mktemp("servers")
-    loupe = Loupe(home, LOUPE_DATABASE_URL=postgres.url, LOUPE_REDIS_URL=redis.url)
-    loupe.import_pictures()
-    yield Stack(loupe, redis, postgres)
-    loupe.stop()
-    remove(loupe)
-    with contextlib.suppress(subprocess.CalledProcessError):  # a test may have ended it already
+    with postgres_server.server_folder() as folder:
+        postgres = PostgresServer(programs, folder)
+        home = tmp_path_factory.mktemp("servers")
+        loupe = Loupe(home, LOUPE_DATABASE_URL=postgres.url, LOUPE_REDIS_URL=redis.url)
+        loupe.import_pictures()
+        yield Stack(loupe, redis, postgres)
+        loupe.stop()
+        remove(loupe)
         postgres.stop("immediate")
     redis.kill()
 

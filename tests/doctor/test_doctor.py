@@ -27,6 +27,7 @@ from app.models.base import utc_now
 from app.object_store import ObjectStore
 from app.runtime import Runtime
 from app.services import job_runs, workers
+from tests.chaos.driver import wait_for
 from tests.chaos.servers import RedisServer
 from tests.cli.conftest import Run, loupe  # noqa: F401
 from tests.conftest import Service, on_s3
@@ -53,6 +54,9 @@ def only(settings: Settings, check: str, status: str) -> Finding:
 
 @pytest.mark.integration
 def test_a_service_that_runs_is_found_well(service: Service, loupe: Run) -> None:  # noqa: F811
+    with service.client() as http:
+        # The API answers before the workers have registered.
+        wait_for(lambda: len(http.get("/workers").json()["data"]) == 2, 60, "the workers")
     ended = loupe("doctor", "--home", service.home)
     assert ended.status == 0, ended.out
     assert "✗" not in ended.out
