@@ -15,12 +15,13 @@ MEASURED = Path(__file__).with_name("measured.json")
 class Speed:
     """Milliseconds a picture at the network's own size.
 
-    ``training_ms``: a whole step on all cores, divided by its pictures. ``serving_ms``: LiteRT in float32,
-    one picture at a time, on one thread.
+    ``training_ms``: a whole step on all cores, divided by its ``batch`` pictures. ``serving_ms``: LiteRT in
+    float32, one picture at a time, on one thread.
     """
 
     training_ms: float
     serving_ms: float
+    batch: int
 
 
 def get_speed(name: str) -> Speed | None:
