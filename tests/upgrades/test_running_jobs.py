@@ -40,8 +40,14 @@ def checkpoints(runtime: Runtime, job: str) -> list[Path]:
 
 
 def events(client: TestClient, job: str, kind: str) -> list[Any]:
-    found = client.get(f"/jobs/{job}/events?limit=100").json()["data"]
-    return [event["data"] for event in found if event["type"] == kind]
+    found: list[Any] = []
+    after = ""
+    while True:  # a fast machine fills many pages before it pauses
+        page = client.get(f"/jobs/{job}/events?limit=100{after}").json()
+        found += page["data"]
+        if not page["has_more"]:
+            return [event["data"] for event in found if event["type"] == kind]
+        after = f"&after={page['next_cursor']}"
 
 
 def pause(client: TestClient, runtime: Runtime) -> str:
