@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 from fastapi.testclient import TestClient
 from sqlalchemy import select
@@ -41,3 +42,15 @@ def import_pictures(
     run_queued(runtime)
     dataset: str = answer.json()["id"]
     return dataset
+
+
+def all_events(client: Any, job: str) -> list[dict[str, Any]]:
+    """Every event of a job, page by page: a fast machine fills several before anybody can stop it."""
+    found: list[dict[str, Any]] = []
+    after = ""
+    while True:
+        page = client.get(f"/jobs/{job}/events?limit=100{after}").json()
+        found += page["data"]
+        if not page["has_more"]:
+            return found
+        after = f"&after={page['next_cursor']}"

@@ -19,7 +19,7 @@ from app.services.job_states import TERMINAL, TRANSITIONS
 from app.workers.identity import process_owner
 from app.workers.supervisor import Supervisor
 from tests.conftest import Trained
-from tests.running import TINY, import_pictures, run_queued
+from tests.running import TINY, all_events, import_pictures, run_queued
 
 
 @pytest.fixture
@@ -125,9 +125,7 @@ def test_a_failed_job_is_retried_from_its_checkpoint_or_from_the_beginning(
     assert client.post(f"/jobs/{job}/retry").status_code == 202
     run_queued(runtime)
     assert client.get(f"/jobs/{job}").json()["status"] == "succeeded"
-    resumed = [
-        e for e in client.get(f"/jobs/{job}/events?limit=100").json()["data"] if e["type"] == "resumed"
-    ]
+    resumed = [event for event in all_events(client, job) if event["type"] == "resumed"]
     assert resumed[-1]["data"]["step"] >= 8
 
     again = submit(client, epochs=60)
@@ -138,8 +136,9 @@ def test_a_failed_job_is_retried_from_its_checkpoint_or_from_the_beginning(
     assert client.get(f"/jobs/{again}/metrics").json()["steps"] == []
     run_queued(runtime)
     assert weights(client, again) == weights(client, job)
-    events = client.get(f"/jobs/{again}/events?limit=100").json()["data"]
-    assert not [event for event in events if event["type"] == "resumed" and event["data"]["step"]]
+    assert not [
+        event for event in all_events(client, again) if event["type"] == "resumed" and event["data"]["step"]
+    ]
 
 
 @pytest.mark.usefixtures("product")

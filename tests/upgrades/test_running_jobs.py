@@ -14,7 +14,7 @@ from app import __version__
 from app.runtime import Runtime
 from tests.api.test_lifecycle import product, run_while, submit  # noqa: F401
 from tests.pictures import make_files, make_zip
-from tests.running import run_queued
+from tests.running import all_events, run_queued
 from tests.services.rows import read_job
 
 
@@ -40,14 +40,7 @@ def checkpoints(runtime: Runtime, job: str) -> list[Path]:
 
 
 def events(client: TestClient, job: str, kind: str) -> list[Any]:
-    found: list[Any] = []
-    after = ""
-    while True:  # a fast machine fills many pages before it pauses
-        page = client.get(f"/jobs/{job}/events?limit=100{after}").json()
-        found += page["data"]
-        if not page["has_more"]:
-            return [event["data"] for event in found if event["type"] == kind]
-        after = f"&after={page['next_cursor']}"
+    return [event["data"] for event in all_events(client, job) if event["type"] == kind]
 
 
 def pause(client: TestClient, runtime: Runtime) -> str:

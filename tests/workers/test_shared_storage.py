@@ -27,7 +27,7 @@ from app.services import reaper
 from app.workers.identity import is_gone
 from tests.conftest import Trained, on_s3
 from tests.pictures import make_files, make_zip
-from tests.running import TINY, run_queued
+from tests.running import TINY, all_events, run_queued
 from tests.s3_server import KEYS, Gate, S3Server
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]
@@ -73,8 +73,7 @@ class Hosts:
         return int(self.get()["progress"]["step"] or 0)
 
     def events(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self.client.get(f"/jobs/{self.job}/events?limit=100").json()["data"]
-        return found
+        return all_events(self.client, self.job)
 
     def model(self) -> Any:
         (model,) = self.client.get(f"/models?job={self.job}").json()["data"]
