@@ -107,7 +107,7 @@ def test_redis_may_come_and_go_while_jobs_run_and_are_submitted(
     stack: Stack, undisturbed: Undisturbed, chaos: Chaos
 ) -> None:
     loupe = stack.loupe
-    loupe.arm("train.step", "*sleep 0.5")
+    loupe.arm("train.step", "*sleep 2")  # it must outlast all faults, a freeze of 60 s among them
     faults: list[Callable[[Stack, psutil.Process, Chaos], Started]]
     faults = [_flush_redis, _kill_redis, _freeze_redis, _take_redis_away]
     for _ in range(chaos.times(1, 20)):
@@ -126,7 +126,7 @@ def test_redis_may_come_and_go_while_jobs_run_and_are_submitted(
                 chaos.saw(f"Redis {started.fault}", started.seen, seen, seconds=seconds)
             loupe.arm("train.step", "*sleep 0.0")
             assert assert_ended_as(undisturbed, loupe, running)["attempt"] == 1
-            loupe.arm("train.step", "*sleep 0.5")
+            loupe.arm("train.step", "*sleep 2")
         assert set(client.answers) == {200}
         assert client.slowest < 5
 
