@@ -208,8 +208,9 @@ def flip_a_bit(path: Path, generator: random.Random) -> None:
 def test_a_flipped_bit_in_a_checkpoint_is_noticed_and_the_one_before_is_used(
     loupe: Loupe, undisturbed: Undisturbed, chaos: Chaos, tmp_path: Path
 ) -> None:
+    loupe.arm("train.step", "*sleep 0.15")  # or it may end before it can be paused
     job = loupe.submit()
-    loupe.wait_for_step(job, 60)
+    loupe.wait_for_step(job, 40)
     loupe.ask("POST", f"/jobs/{job}/pause")
     wait_for(lambda: loupe.job(job)["status"] == "paused", 30, "the pause")
     newest, before, *_ = find_checkpoints((loupe.home / "jobs" / job / "checkpoints").iterdir())
