@@ -7,6 +7,7 @@ from typing import Any
 from app.cli.client import Client, UnreachableError
 from app.cli.console import add_row, make_table, note, say_json, show
 from app.cli.options import DEFAULT_SERVER, AsJson, Server
+from app.cli.weights import weights_folder
 
 
 def list_networks(as_json: AsJson = False, server: Server = DEFAULT_SERVER) -> None:
@@ -59,13 +60,10 @@ def _fetch(server: str) -> list[dict[str, Any]]:
         networks: list[dict[str, Any]] = Client(server).get("/networks")
         return networks
     except UnreachableError:
-        from app.cli.service import load_settings
         from app.services.networks import list_networks as list_installed
-        from app.storage import Storage
 
         note(f"No Loupe answers at {server}; these are the networks of this installation.")
-        weights_root = Storage(load_settings(home=None).home).weights
-        return [network.model_dump(mode="json") for network in list_installed(weights_root)]
+        return [network.model_dump(mode="json") for network in list_installed(weights_folder())]
 
 
 def _describe_weights(weights: dict[str, Any] | None) -> str | None:

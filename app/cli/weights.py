@@ -6,7 +6,7 @@ Imports in the commands, as everywhere here: listing and help must not wait for 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -16,9 +16,6 @@ from app.cli.options import Home, examples
 from app.errors import WeightsError
 from app.networks.pretrained.sources import PublishedWeights, get_published, list_published
 from app.networks.registry import get_network
-
-if TYPE_CHECKING:
-    from app.storage import Storage
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -35,7 +32,7 @@ def list_weights(
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON, for scripts.")] = False,
 ) -> None:
     """List the networks that have published weights, and which weights are here."""
-    rows = [_describe(weights, _folder(home)) for weights in list_published()]
+    rows = [_describe(weights, weights_folder(home)) for weights in list_published()]
     if as_json:
         say_json(rows)
         return
@@ -72,7 +69,9 @@ def download_weights(network: Network, home: Home = None) -> None:
     with bytes_progress() as bar:
         task = bar.add_task(weights.file_name, total=None)
         path = download(
-            weights, _folder(home), progress=lambda done, total: bar.update(task, completed=done, total=total)
+            weights,
+            weights_folder(home),
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
     _check_that_it_fits(weights, path)
     _share(path, home)
@@ -94,7 +93,7 @@ def import_weights(
     weights = _require(network)
     verify(weights, file)
     _check_that_it_fits(weights, file)
-    path = install(weights, file, _folder(home))
+    path = install(weights, file, weights_folder(home))
     _share(path, home)
     say(f"{path}  {format_bytes(path.stat().st_size)}, {weights.source}, {weights.licence}")
 
@@ -104,7 +103,7 @@ def verify_weights(home: Home = None) -> None:
     """Check the SHA-256 of all published weights that are on this machine."""
     from app.networks.pretrained.published import verify
 
-    folder, wrong = _folder(home), 0
+    folder, wrong = weights_folder(home), 0
     located = [(weights, weights.locate(folder)) for weights in list_published()]
     here = [(weights, path) for weights, path in located if path is not None]
     for weights, path in here:
@@ -145,19 +144,18 @@ def _check_that_it_fits(weights: PublishedWeights, path: Path) -> None:
 
 def _share(path: Path, home: Path | None) -> None:
     """Where hosts share a storage, one of them brings the weights for all."""
+    from app.cli.service import load_settings
     from app.services.weights import share_weights
+    from app.storage import open_storage
 
-    storage = _storage(home)
+    storage = open_storage(load_settings(home=home))
     if path.parent == storage.weights:
         share_weights(storage, path)
 
 
-def _folder(home: Path | None) -> Path:
-    return _storage(home).weights
-
-
-def _storage(home: Path | None) -> Storage:
+def weights_folder(home: Path | None = None) -> Path:
+    """Where this machine keeps published weights; a shared storage is not asked."""
     from app.cli.service import load_settings
-    from app.storage import open_storage
+    from app.storage import Storage
 
-    return open_storage(load_settings(home=home))
+    return Storage(load_settings(home=home).home).weights

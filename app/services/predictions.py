@@ -71,7 +71,7 @@ def predict(
 def _load(storage: Storage, cache: ModelCache, choice: ModelChoice) -> Predictor:
     """Where the home folder is a cache, a model that is damaged there is fetched anew."""
     folder = storage.absolute(choice.folder)
-    if choice.id not in cache.loaded():
+    if storage.is_shared and choice.id not in cache.loaded():
         storage.fetch(folder)
     try:
         return cache.get(choice.id, folder, digest=choice.digest)

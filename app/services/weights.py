@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from app.networks.pretrained.published import digest_note
 from app.networks.pretrained.sources import get_published
 from app.storage import Storage
 
 
 def share_weights(storage: Storage, path: Path) -> None:
     """Lets the other hosts find a file of published weights, with the note of its digest."""
-    note = _note(path)
+    note = digest_note(path)
     if note.is_file():
         storage.share(note)
     storage.share(path)
@@ -21,9 +22,5 @@ def fetch_weights(storage: Storage, network: str) -> None:
     weights = get_published(network)
     if storage.is_shared and weights is not None and weights.locate(storage.weights) is None:
         path = storage.weights / weights.file_name
-        storage.fetch(_note(path))
+        storage.fetch(digest_note(path))
         storage.fetch(path)
-
-
-def _note(path: Path) -> Path:
-    return path.with_name(f"{path.name}.sha256")

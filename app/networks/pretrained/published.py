@@ -67,7 +67,7 @@ def verify(weights: PublishedWeights, path: Path) -> str:
     """
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    note = _digest_note(path)
+    note = digest_note(path)
     expected = weights.sha256 or (note.read_text(encoding="utf-8").split()[0] if note.is_file() else "")
     if not digest.startswith(expected):
         raise WeightsError(
@@ -142,14 +142,14 @@ def _keep(
             os.fsync(file.fileno())
             aside.chmod(0o644)
             digest = verify(weights, aside)
-            _digest_note(target).write_text(f"{digest}  {target.name}\n", encoding="utf-8")
+            digest_note(target).write_text(f"{digest}  {target.name}\n", encoding="utf-8")
             aside.replace(target)
         finally:
             aside.unlink(missing_ok=True)
     return target
 
 
-def _digest_note(path: Path) -> Path:
+def digest_note(path: Path) -> Path:
     """Where a file's digest is written down, in the form that ``sha256sum --check`` reads."""
     return path.with_name(f"{path.name}.sha256")
 
