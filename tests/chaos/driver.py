@@ -39,6 +39,15 @@ SPEEDS = ("seconds", "images_per_second")
 TERMINAL = ("succeeded", "failed", "cancelled")
 
 
+def without_forks(processes: list[psutil.Process]) -> list[psutil.Process]:
+    """Without those that another of them has just forked: until its exec a fork has its parent's command line."""
+    parents: dict[int, int] = {}
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            parents[process.pid] = process.ppid()
+    return [each for each in processes if each.pid in parents and parents[each.pid] not in parents]
+
+
 class Loupe:
     """A whole service that can be hurt: killed in parts or whole, started again, and asked over HTTP."""
 
@@ -81,7 +90,7 @@ class Loupe:
                 command = process.cmdline()
                 if all(any(word == part or word in Path(part).name for part in command) for word in words):
                     found.append(process)
-        return sorted(found, key=lambda process: process.create_time())
+        return sorted(without_forks(found), key=lambda process: process.create_time())
 
     def worker(self, queue: str = "training") -> psutil.Process:
         return wait_for(lambda: self._only("app.workers", queue), 60, f"the {queue} worker")

@@ -20,7 +20,7 @@ from app.db import Database
 from app.job_queue import JobQueue
 from app.models import JobStep
 from tests.chaos.conftest import Chaos, Undisturbed, assert_ended_as, train_undisturbed
-from tests.chaos.driver import TRAINING, Loupe, kill, more_workers, stopped, wait_for
+from tests.chaos.driver import TRAINING, Loupe, kill, more_workers, stopped, wait_for, without_forks
 
 pytestmark = [pytest.mark.chaos, pytest.mark.integration, pytest.mark.timeout(7200)]
 
@@ -211,12 +211,13 @@ def test_delivered_ten_times_to_several_workers_a_job_runs_once(
 
 
 def _count_runners(job: str) -> int:
-    count = 0
+    found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             command = process.cmdline()
-            count += "app.training" in command and any(job in part for part in command)
-    return count
+            if "app.training" in command and any(job in part for part in command):
+                found.append(process)
+    return len(without_forks(found))
 
 
 def test_a_worker_that_was_thought_dead_publishes_nothing(
