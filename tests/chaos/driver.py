@@ -40,7 +40,7 @@ TERMINAL = ("succeeded", "failed", "cancelled")
 
 
 def without_forks(processes: list[psutil.Process]) -> list[psutil.Process]:
-    """Without those that another of them has just forked: until its exec a fork has its parent's command line."""
+    """Without those that another has just forked: until its exec a fork has its parent's command line."""
     parents: dict[int, int] = {}
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
