@@ -113,9 +113,7 @@ def retry_job(runtime: Runtime, job_id: str, request: schemas.JobRetry) -> schem
         if job.status != "failed":
             raise ConflictError(f"Job {job_id} is {job.status}; only a failed job can be retried.")
         if job.kind == "import":
-            raise ConflictError(
-                f"Job {job_id} is an import, and its upload is gone.", hint="Import the pictures again."
-            )
+            _reopen_import(runtime, session, job)
         job.error = job.finished_at = None
         job.attempts_without_checkpoint = 0
         job.cancel_requested = job.stop_requested = job.pause_requested = False
@@ -130,6 +128,24 @@ def retry_job(runtime: Runtime, job_id: str, request: schemas.JobRetry) -> schem
         answer = to_schema(session, job)
     runtime.queue.enqueue(job_id, answer.kind, answer.device)
     return answer
+
+
+def _reopen_import(runtime: Runtime, session: Session, job: Job) -> None:
+    """The dataset of a failed import is importing again; raises ConflictError when its upload is not kept."""
+    if job.payload["is_upload"]:
+        upload = runtime.storage.absolute(job.payload["source"])
+        if not needs_upload(job) or not (runtime.storage.is_shared or upload.exists()):
+            raise ConflictError(
+                f"Job {job.id} is an import, and its upload is not kept.",
+                hint="Mend the archive if its report says so, and import it again.",
+            )
+    dataset = session.get_one(Dataset, job.dataset_id)
+    dataset.status, dataset.error, dataset.ready_at = "importing", None, None
+
+
+def needs_upload(job: Job) -> bool:
+    """Whether an import will read its upload (again): not once it succeeded, was cancelled, found it bad."""
+    return job.status not in TERMINAL or (job.status == "failed" and bool((job.error or {}).get("retryable")))
 
 
 def delete_job(runtime: Runtime, job_id: str) -> None:
@@ -149,6 +165,8 @@ def delete_job(runtime: Runtime, job_id: str) -> None:
             session.flush()
         session.delete(job)
     runtime.storage.discard(runtime.storage.job(job_id))
+    if job.payload.get("is_upload"):
+        runtime.storage.discard(runtime.storage.absolute(job.payload["source"]))
     if model is not None:
         runtime.storage.discard(runtime.storage.absolute(model.folder).parent)
 
@@ -164,7 +182,7 @@ def clean_up(runtime: Runtime, job_id: str) -> None:
         storage.remove(storage.attempt(job_id, fence))
     if job.status != "failed":
         storage.discard(storage.job_checkpoints(job_id))
-    if job.payload.get("is_upload"):
+    if job.payload.get("is_upload") and not needs_upload(job):
         storage.discard(storage.absolute(job.payload["source"]))
 
 

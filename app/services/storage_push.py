@@ -10,7 +10,7 @@ from sqlalchemy import select
 from app.models import Dataset, Evaluation, Job, TrainedModel
 from app.runtime import Runtime
 from app.services.dataset_files import share_dataset
-from app.services.job_states import TERMINAL
+from app.services.job_lifecycle import needs_upload
 from app.services.log_files import share_logs
 
 Step = tuple[str, Callable[[], None]]
@@ -38,7 +38,7 @@ def _list_pushes(runtime: Runtime) -> Iterator[Step]:
             yield f"split of {job.id}", partial(storage.share, storage.job_split(job.id))
         elif job.kind == "export" and job.status == "succeeded":
             yield f"export {job.id}", partial(storage.share, storage.job_export(job.id))
-        elif job.payload.get("is_upload") and job.status not in TERMINAL:
+        elif job.payload.get("is_upload") and needs_upload(job):
             yield f"upload of {job.id}", partial(storage.share, storage.absolute(job.payload["source"]))
         for logs in sorted(storage.job_logs(job.id).glob("*")):
             yield f"logs of {job.id}", partial(share_logs, storage, job.id, logs, {})

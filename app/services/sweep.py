@@ -17,7 +17,7 @@ from ulid import ULID
 from app.models import Job, TrainedModel
 from app.models.base import utc_now
 from app.runtime import Runtime
-from app.services.job_lifecycle import clean_up
+from app.services.job_lifecycle import clean_up, needs_upload
 from app.services.job_states import TERMINAL
 
 logger = logging.getLogger(__name__)
@@ -57,10 +57,10 @@ def sweep_storage(runtime: Runtime) -> None:
         ended = session.scalars(
             select(Job.id).where(Job.status.in_(TERMINAL), Job.finished_at > utc_now() - RECENT)
         ).all()
-        waiting = session.scalars(
-            select(Job.payload).where(Job.status.not_in(TERMINAL), Job.kind == "import")
+        imports = session.scalars(
+            select(Job).where(Job.kind == "import", Job.status.not_in(("succeeded", "cancelled")))
         )
-        needed = {payload["source"] for payload in waiting}
+        needed = {job.payload["source"] for job in imports if needs_upload(job)}
     for job_id in ended:
         clean_up(runtime, job_id)
     for key in storage.store.list_keys(storage.relative(storage.scratch)):

@@ -127,6 +127,44 @@ def test_an_archive_that_cannot_be_used_fails_with_a_reason_and_a_hint(
     assert client.get(f"/datasets/{dataset['id']}/items").status_code == 409
     assert list(runtime.storage.scratch.iterdir()) == []
     assert not list(runtime.storage.datasets.glob("*/manifest.json"))
+    retried = client.post(f"/jobs/{dataset['job']}/retry")
+    assert (retried.status_code, retried.json()["code"]) == (409, "conflict")
+
+
+@pytest.fixture
+def failed_for_space(
+    client: TestClient, runtime: Runtime, product: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> dict[str, Any]:
+    """A dataset whose import met a full disk; the next attempt meets none."""
+    (tmp_path / "failpoints").mkdir()
+    (tmp_path / "failpoints" / "child.started").write_text("full\n")
+    monkeypatch.setenv("LOUPE_FAILPOINTS", str(tmp_path / "failpoints"))
+    answer = client.post(f"/products/{product}/datasets", files={"file": ("x.zip", make_zip(make_files(4)))})
+    dataset = finish(client, runtime, answer)
+    assert (dataset["status"], dataset["error"]["code"]) == ("failed", "disk_full")
+    assert dataset["error"]["retryable"]
+    return dataset
+
+
+def test_an_import_that_met_a_full_disk_is_retried_from_the_upload_that_was_kept(
+    client: TestClient, runtime: Runtime, failed_for_space: dict[str, Any]
+) -> None:
+    path = f"/datasets/{failed_for_space['id']}"
+    assert client.post(f"/jobs/{failed_for_space['job']}/retry").status_code == 202
+    waiting = client.get(path).json()
+    assert (waiting["status"], waiting["error"]) == ("importing", None)
+    run_queued(runtime)
+    dataset = client.get(path).json()
+    assert (dataset["status"], dataset["items"]) == ("ready", 12)
+    assert list(runtime.storage.scratch.iterdir()) == []
+
+
+def test_an_upload_goes_with_its_failed_job(
+    client: TestClient, runtime: Runtime, failed_for_space: dict[str, Any]
+) -> None:
+    assert len(list(runtime.storage.scratch.iterdir())) == 1
+    assert client.delete(f"/jobs/{failed_for_space['job']}").status_code == 204
+    assert list(runtime.storage.scratch.iterdir()) == []
 
 
 def test_folders_that_came_split_are_kept_so(client: TestClient, runtime: Runtime, product: str) -> None:

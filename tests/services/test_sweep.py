@@ -71,13 +71,20 @@ def test_an_ended_job_keeps_no_checkpoints_and_a_failed_one_does(runtime: Runtim
 
 def test_an_upload_that_no_import_waits_for_goes(runtime: Runtime) -> None:
     scratch = runtime.storage.scratch
-    lost, young, needed = (
-        _put(runtime, scratch / _name("upload-", age)) for age in (LONG_AGO, 5, LONG_AGO - 9)
+    ages = (LONG_AGO, 5, LONG_AGO - 9, LONG_AGO - 18, LONG_AGO - 27)
+    lost, young, needed, bad, good = (_put(runtime, scratch / _name("upload-", age)) for age in ages)
+    ends = (
+        (needed, "queued", None),
+        (bad, "failed", {"code": "bad_archive", "retryable": False}),
+        (good, "failed", {"code": "disk_full", "retryable": True}),
     )
-    payload = {"source": runtime.storage.relative(needed), "is_upload": True}
-    add_job(runtime, kind="import", payload=payload)
+    for upload, status, error in ends:
+        payload = {"source": runtime.storage.relative(upload), "is_upload": True}
+        job = add_job(runtime, kind="import", payload=payload)
+        change_job(runtime, job, status=status, error=error)
     sweep.sweep_storage(runtime)
-    assert [_is_stored(runtime, path) for path in (lost, young, needed)] == [False, True, True]
+    stored = [_is_stored(runtime, path) for path in (lost, young, needed, bad, good)]
+    assert stored == [False, True, True, False, True]
 
 
 def test_what_lay_in_scratch_for_days_goes(runtime: Runtime) -> None:
