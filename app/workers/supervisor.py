@@ -16,25 +16,15 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, TypeVar
 
-import psutil
-
 from app import child, failpoints
-from app.errors import (
-    CrashedError,
-    LoupeError,
-    OutOfMemoryError,
-    StalledError,
-    StorageFullError,
-    UnavailableError,
-    is_disk_full,
-)
+from app.errors import StalledError, StorageFullError, UnavailableError
 from app.runtime import Runtime
 from app.services import job_lifecycle, job_results, job_runs
 from app.services.job_runs import Claim, ClaimLostError, Wishes
 from app.workers.apart import run_apart
+from app.workers.death import MemoryWatch, as_loupe_error, cause_of_death
 from app.workers.inputs import fetch_inputs
 from app.workers.job_sharing import SharedProgress, share_results
 from app.workers.metrics import RunningJob, WorkerMetrics
@@ -45,20 +35,12 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-FULL_HINT = "Free some space where LOUPE_HOME lives, then retry the job: it goes on from its checkpoint."
-
 POLL_SECONDS = 0.2
 REPORT_SECONDS = 0.5
 LOOK_SECONDS = 1.0
 STALL_STEPS = 20
 # SIGTERM to exit must fit in 30 s; what is left is for giving the job back.
 RELEASE_SECONDS = 25.0
-# Where the kernel counts the processes that it killed for memory: control groups v2 and v1, the machine.
-OOM_COUNTERS = (
-    Path("/sys/fs/cgroup/memory.events"),
-    Path("/sys/fs/cgroup/memory/memory.oom_control"),
-    Path("/proc/vmstat"),
-)
 # The database does not answer, or its disk is full: either way the training can go on meanwhile.
 OUTAGES = (UnavailableError, StorageFullError)
 
@@ -79,14 +61,13 @@ class Supervisor:
         self._folder = runtime.storage.attempt(claim.job_id, claim.fence)
         self._progress = SharedProgress(runtime, claim, ProgressFile(self._folder / child.PROGRESS))
         self._process: subprocess.Popen[bytes] | None = None
-        self._peak_bytes = 0
+        self._memory = MemoryWatch()
         self._last_progress = self._last_report = self._last_look = time.monotonic()
         self._progress_bytes = 0
         self._step_times: deque[float] = deque(maxlen=101)
         self._finish_sent = False
         self._has_checkpoint = False
         self._release_deadline: float | None = None
-        self._oom_kills = _oom_kills()
         self._metrics = metrics or WorkerMetrics()
         self._job = RunningJob(claim.kind)
         self._outcome = "lost"
@@ -105,10 +86,8 @@ class Supervisor:
         except Exception as error:
             logger.exception("job %s: the supervisor failed", self._claim.job_id)
             self._kill()
-            problem = _as_loupe_error(error).as_dict()
-            self._outcome = problem["code"]
             with contextlib.suppress(ClaimLostError):
-                self._persist(lambda: self._end(problem))
+                self._fail(as_loupe_error(error).as_dict())
         finally:
             self._kill()
             self._metrics.ended(self._claim.kind, self._outcome)
@@ -126,8 +105,7 @@ class Supervisor:
             fetch = partial(fetch_inputs, self._runtime, self._claim)
             self._persist(lambda: run_apart(fetch, self._beat_or_leave))
         except _AskedToLeaveError:
-            self._outcome = "released"
-            self._persist(lambda: job_runs.release(self._runtime, self._claim))
+            self._release()
             return False
         return True
 
@@ -196,7 +174,7 @@ class Supervisor:
             limit = self._stall_seconds()
             if now - self._last_progress > limit:
                 self._kill()
-                self._give_up(StalledError(f"No progress for {limit:.0f} seconds."))
+                self._fail(StalledError(f"No progress for {limit:.0f} seconds.").as_dict())
                 return
         self._drain()
         self._settle(self._process.returncode)
@@ -211,7 +189,8 @@ class Supervisor:
     def _exchange_lines(self, lines: list[dict[str, Any]], now: float) -> Wishes | None:
         try:
             if lines or now - self._last_report >= self._runtime.settings.heartbeat_seconds:
-                self._sample_memory()
+                if self._process is not None:
+                    self._memory.sample(self._process.pid)
                 self._last_report = self._last_look = time.monotonic()
                 wishes = self._report(lines)
                 self._step_times += [line["time"] for line in lines if line["kind"] == "step"]
@@ -269,26 +248,14 @@ class Supervisor:
                 share = partial(share_results, self._runtime, self._claim, result, self._folder)
                 self._persist(lambda: run_apart(share, self._beat))
             self._persist(lambda: self._finish(result))
-        elif code == child.ExitCode.RELEASED:
-            self._outcome = "released"
-            self._persist(lambda: job_runs.release(self._runtime, self._claim))
         elif code == child.ExitCode.FAILED and (self._folder / child.ERROR).exists():
-            error = json.loads((self._folder / child.ERROR).read_text(encoding="utf-8"))
-            self._outcome = error["code"]
-            self._persist(lambda: self._end(error))
-        elif self._release_deadline is not None:
-            self._outcome = "released"
-            self._persist(lambda: job_runs.release(self._runtime, self._claim))
-        elif code == -signal.SIGKILL and not self._lacked_memory():
-            error = self._cause_of_death(code).as_dict()
-            self._outcome = error["code"]
-            self._persist(
-                lambda: job_runs.retry_or_fail(self._runtime, self._claim, error, is_from_outside=True)
-            )
+            self._fail(json.loads((self._folder / child.ERROR).read_text(encoding="utf-8")))
+        elif code == child.ExitCode.RELEASED or self._release_deadline is not None:
+            self._release()
         else:
-            end = self._cause_of_death(code).as_dict()
-            self._outcome = end["code"]
-            self._persist(lambda: self._end(end))
+            log = f"jobs/{self._claim.job_id}/process-{self._claim.attempt:04d}.log"
+            is_from_outside = code == -signal.SIGKILL and not self._memory.has_lacked()
+            self._fail(cause_of_death(code, self._memory, log).as_dict(), is_from_outside=is_from_outside)
 
     def _share_the_rest(self, code: int) -> None:
         """Before the job's end, or before others take it up, they see its logs and its last checkpoint."""
@@ -311,11 +278,18 @@ class Supervisor:
         deadline = self._release_deadline
         return self._shutdown.is_set() and deadline is not None and time.monotonic() > deadline
 
-    def _end(self, error: dict[str, Any]) -> None:
+    def _release(self) -> None:
+        """Gives the job back; the attempt is not held against it."""
+        self._outcome = "released"
+        self._persist(lambda: job_runs.release(self._runtime, self._claim))
+
+    def _fail(self, error: dict[str, Any], *, is_from_outside: bool = False) -> None:
         """Another attempt may end differently after a crash; a full disk waits for a person to make room."""
-        is_worth_another = error["retryable"] and error["code"] != StorageFullError.code
-        end = job_runs.retry_or_fail if is_worth_another else job_runs.fail
-        end(self._runtime, self._claim, error)
+        self._outcome = error["code"]
+        end: Callable[[Runtime, Claim, dict[str, Any]], object] = job_runs.fail
+        if error["retryable"] and error["code"] != StorageFullError.code:
+            end = partial(job_runs.retry_or_fail, is_from_outside=is_from_outside)
+        self._persist(lambda: end(self._runtime, self._claim, error))
 
     def _finish(self, result: dict[str, Any]) -> None:
         match self._claim.kind:
@@ -328,10 +302,6 @@ class Supervisor:
             case _:
                 job_results.finish_evaluation(self._runtime, self._claim, result, self._folder)
         failpoints.pass_by("finish.committed")
-
-    def _give_up(self, error: LoupeError) -> None:
-        self._outcome = error.code
-        self._persist(lambda: job_runs.retry_or_fail(self._runtime, self._claim, error.as_dict()))
 
     def _persist(self, write: Callable[[], T]) -> T:
         """Repeats ``write`` until the database answers; raises ClaimLostError if the job moved on."""
@@ -355,33 +325,6 @@ class Supervisor:
         self._release_deadline = time.monotonic() + RELEASE_SECONDS
         self._signal(signal.SIGTERM)
 
-    def _cause_of_death(self, code: int) -> LoupeError:
-        log = f"jobs/{self._claim.job_id}/process-{self._claim.attempt:04d}.log"
-        seen = f"{self._peak_bytes / 2**20:.0f} MiB"
-        if code == child.ExitCode.DISK_FULL:
-            return StorageFullError("The disk is full.", hint=FULL_HINT)
-        if code >= 0:
-            return CrashedError(f"The process ended with exit code {code}.", hint=f"See {log}.")
-        name = signal.Signals(-code).name
-        if -code == signal.SIGKILL and self._lacked_memory():
-            return OutOfMemoryError(
-                f"The system ended the process for lack of memory; it used {seen} when last seen.",
-                hint="Use a smaller batch_size or image_size, or a machine with more memory.",
-            )
-        return CrashedError(
-            f"The process was ended by {name}; it used {seen} when last seen.", hint=f"See {log}."
-        )
-
-    def _lacked_memory(self) -> bool:
-        """Whether the kernel has killed for memory since the start, or the process had taken nearly all."""
-        return _oom_kills() > self._oom_kills or self._peak_bytes > 0.8 * psutil.virtual_memory().total
-
-    def _sample_memory(self) -> None:
-        if self._process is None:
-            return
-        with contextlib.suppress(psutil.Error):
-            self._peak_bytes = max(self._peak_bytes, psutil.Process(self._process.pid).memory_info().rss)
-
     def _signal(self, number: signal.Signals) -> None:
         if self._process is not None and self._process.poll() is None:
             with contextlib.suppress(ProcessLookupError):
@@ -401,20 +344,3 @@ class Supervisor:
 def _devices(claim: Claim) -> dict[str, str]:
     """The child sees the GPUs that were leased for it, and nothing but a training has any."""
     return {"CUDA_VISIBLE_DEVICES": ",".join(claim.gpus) or "-1", "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
-
-
-def _as_loupe_error(error: Exception) -> LoupeError:
-    if is_disk_full(error):
-        return StorageFullError(str(error), hint=FULL_HINT)
-    return error if isinstance(error, LoupeError) else CrashedError(f"{type(error).__name__}: {error}")
-
-
-def _oom_kills() -> int:
-    """Processes that the kernel has killed for memory, as far as this machine shows."""
-    kills = 0
-    for counter in OOM_COUNTERS:
-        with contextlib.suppress(OSError, ValueError):
-            for line in counter.read_text(encoding="ascii").splitlines():
-                name, _, count = line.partition(" ")
-                kills += int(count) if name == "oom_kill" else 0
-    return kills
