@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -14,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
+from app.durable import move, sync
 from app.errors import ArtifactError
 
 FORMAT_VERSION = 1
@@ -150,7 +150,7 @@ def write_artifact(folder: Path, manifest: Manifest, files: Iterable[Path]) -> A
         if source.resolve() != target.resolve():
             (folder / MANIFEST).unlink(missing_ok=True)
             shutil.copyfile(source, target)
-        _sync(target)
+        sync(target)
         digests[source.name] = _digest(target, source.name)
     missing = [name for name in REQUIRED_FILES if name not in digests]
     if missing:
@@ -159,9 +159,8 @@ def write_artifact(folder: Path, manifest: Manifest, files: Iterable[Path]) -> A
     checked = Manifest.from_json(data)
     aside = folder / (MANIFEST + ".part")
     aside.write_bytes(data)
-    _sync(aside)
-    aside.replace(folder / MANIFEST)
-    _sync(folder)
+    sync(aside)
+    move(aside, folder / MANIFEST)
     return Artifact(folder, checked, hashlib.sha256(data).hexdigest())
 
 
@@ -227,11 +226,3 @@ def _check_place(folder: Path, name: str) -> None:
 
 def _unreadable(name: str, error: OSError) -> ArtifactError:
     return ArtifactError(f"{name} cannot be read: {error.strerror}.", hint=_HINT)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from app import failpoints
+from app.durable import move, sync
 from app.errors import CrashedError, LoupeError, StorageFullError, is_disk_full
 from app.logs import configure_logging, log_context
 
@@ -135,9 +136,8 @@ def write_json(path: Path, value: Any) -> None:
     aside = path.with_name(path.name + ".part")
     with aside.open("w", encoding="utf-8") as file:
         json.dump(value, file, allow_nan=False)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)
+    sync(aside)
+    move(aside, path)
 
 
 def _as_loupe_error(error: Exception) -> LoupeError:

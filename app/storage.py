@@ -7,7 +7,6 @@ see is shared, what is not here is fetched. Without one, sharing does nothing: t
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from ulid import ULID
 
 from app.bundles import Bundles
 from app.config import Settings
+from app.durable import make_folder, move, sync_tree
 from app.errors import StorageRefusedError, UnavailableError
 from app.object_store import ObjectStore
 
@@ -46,7 +46,7 @@ class Storage:
     def create(self) -> None:
         """Makes the folders that must exist."""
         for folder in (self.images, self.datasets, self.models, self.jobs, self.records, self.scratch):
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
 
     @property
     def images(self) -> Path:
@@ -117,9 +117,8 @@ class Storage:
     def publish(self, source: Path, target: Path) -> None:
         """Moves a finished folder to where it is looked for: whole or not at all, and durable."""
         sync_tree(source)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        source.rename(target)
-        _sync_folder(target.parent)
+        make_folder(target.parent)
+        move(source, target)
 
     def share(self, path: Path, source: Path | None = None) -> None:
         """Lets the other hosts see a finished file or folder, which lies at ``source`` if not at ``path``.
@@ -201,24 +200,3 @@ def check_at_start(settings: Settings) -> None:
             raise
         except UnavailableError as error:
             logger.warning("%s: %s Loupe starts all the same.", settings.storage_url, error.detail)
-
-
-def sync_tree(folder: Path) -> None:
-    """Flushes every file and folder below ``folder`` to the disk."""
-    for directory, _, files in os.walk(folder):
-        for name in files:
-            _sync_file(Path(directory) / name)
-        _sync_folder(Path(directory))
-
-
-def _sync_file(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import shutil
 import tarfile
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ from typing import Any, Literal
 
 from app.datasets.manifest import SPLITS, DatasetManifest, Item, Split, read_image
 from app.datasets.tfrecord import write_records
+from app.durable import make_folder, move, sync
 
 Progress = Callable[[int, int], None]
 Assignment = dict[str, Split]  # item id → split
@@ -113,14 +113,12 @@ def _unique(name: str, item: Item, taken: set[str]) -> str:
 def _create_tar(out: Path) -> Iterator[tarfile.TarFile]:
     """A tar that appears under its name when it is complete."""
     aside = out.with_name(f".{out.name}.part")
-    out.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(out.parent)
     try:
-        with aside.open("wb") as file:
-            with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar:
-                yield tar
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(out)
+        with tarfile.open(aside, mode="w", format=tarfile.PAX_FORMAT) as tar:
+            yield tar
+        sync(aside)
+        move(aside, out)
     finally:
         aside.unlink(missing_ok=True)
 

@@ -29,6 +29,7 @@ from app.datasets.manifest import (
 )
 from app.datasets.report import Findings, create_report, is_picture_name, split_counts
 from app.datasets.sources import DamagedEntryError, Limits, Source
+from app.durable import make_folder, move
 from app.errors import DatasetError, ImageDecodeError, ImageTooLargeError
 from app.images import decode_image, looks_like_picture
 
@@ -220,19 +221,14 @@ def _store(picture: _Picture, image_root: Path) -> None:
 
 
 def _publish(out: Path, manifest: DatasetManifest, report: dict[str, Any]) -> None:
-    out.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(out.parent)
     with _aside(out) as aside:
         write_manifest(aside, manifest)
         write_json(aside / REPORT, report)
         if out.exists():
             # An attempt that was killed after this point left the same dataset.
             shutil.rmtree(out)
-        aside.rename(out)
-    descriptor = os.open(out.parent, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        move(aside, out)
 
 
 @contextmanager

@@ -72,14 +72,14 @@ def fetch_dataset(storage: Storage, dataset_id: str) -> Path:
 
 
 def fetch_pictures(storage: Storage, dataset_id: str) -> None:
-    """Brings the pictures of a dataset that are not here. Raises StorageDamagedError, DatasetError."""
+    """Brings the pictures of a dataset that are not here whole. Raises StorageDamagedError, DatasetError."""
     if storage.store is None:
         return
     folder = fetch_dataset(storage, dataset_id)
     missing = {
         item.sha256
         for item in load_manifest(folder).items
-        if not image_path(storage.images, item.sha256).exists()
+        if not _has_size(image_path(storage.images, item.sha256), item.bytes)
     }
     wanted: dict[str, dict[str, Place]] = {}
     for sha256 in missing:
@@ -112,6 +112,11 @@ def fetch_picture(storage: Storage, dataset_id: str, sha256: str) -> Path:
             _keep(storage, sha256, data)
             return path
     raise StorageDamagedError(f"{key} is missing or damaged in the storage.", hint=_DAMAGED_HINT)
+
+
+def _has_size(path: Path, size: int) -> bool:
+    """False for the empty file that a loss of power may leave: they are too many for an fsync each."""
+    return path.exists() and path.stat().st_size == size
 
 
 def _prefix(dataset_id: str) -> str:

@@ -12,6 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.datasets.manifest import DatasetManifest, Item, load_manifest
+from app.durable import sync
 from app.errors import ConflictError, FieldError, InvalidRequestError, NotFoundError
 from app.models import Dataset, Job
 from app.models.base import db_now, new_id
@@ -34,6 +35,8 @@ def import_upload(
 ) -> Answer:
     """Accepts an archive that already lies in the scratch folder; its import becomes a job."""
     storage = runtime.storage
+    sync(upload)
+    sync(upload.parent)
     storage.share(upload)
     try:
         answer = _start_import(runtime, product_id, upload, filename, idempotent, is_upload=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from app.durable import make_folder
 from app.errors import ConflictError, FieldError, ImageSizeError, InvalidRequestError, NotFoundError
 from app.models import Job
 from app.models.base import db_now, new_id
@@ -46,7 +47,7 @@ def create_export(
         )
         session.add(job)
         append_event(session, job, "status", status="queued")
-        runtime.storage.job(job.id).mkdir(parents=True)
+        make_folder(runtime.storage.job(job.id))
         answer = Answer(to_schema(session, job).model_dump(mode="json"), f"/jobs/{job.id}")
         remember(session, idempotent, 202, answer)
     runtime.queue.enqueue(job.id, job.kind)

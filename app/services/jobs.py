@@ -12,6 +12,7 @@ from app import failpoints
 from app.child import write_json
 from app.datasets.manifest import Split
 from app.datasets.split import split_dataset
+from app.durable import make_folder
 from app.errors import ConflictError, FieldError, InvalidRequestError, NotFoundError
 from app.models import Dataset, Job, Product, TrainedModel
 from app.models.base import db_now, new_id
@@ -42,7 +43,7 @@ def create_job(
     folder = runtime.storage.job(job_id)
     with ExitStack() as undo:
         undo.callback(runtime.storage.discard, folder)
-        folder.mkdir(parents=True)
+        make_folder(folder)
         write_json(runtime.storage.job_split(job_id), splits)
         runtime.storage.share(runtime.storage.job_split(job_id))
         with runtime.db.write() as session:

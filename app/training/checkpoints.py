@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import shutil
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from app import failpoints
+from app.durable import make_folder, move, sync
 
 Array = np.ndarray[Any, Any]
 
@@ -41,7 +41,7 @@ class CheckpointStore:
     """Writes the checkpoints of one attempt under ``root``, numbered on from those of earlier attempts."""
 
     def __init__(self, root: Path, *, sequence: int = 0) -> None:
-        root.mkdir(parents=True, exist_ok=True)
+        make_folder(root)
         self.root = root
         self.sequence = sequence
 
@@ -66,14 +66,13 @@ class CheckpointStore:
             files = {path.name: _describe(path) for path in sorted(aside.iterdir())}
             manifest = json.dumps({"format_version": FORMAT_VERSION, "files": files}, indent=1).encode()
             (aside / MANIFEST).write_bytes(manifest)
-            _sync(aside / MANIFEST)
-            _sync(aside)
+            sync(aside / MANIFEST)
+            sync(aside)
             failpoints.pass_by("checkpoint.written")
-            aside.rename(folder)
+            move(aside, folder)
         except BaseException:
             shutil.rmtree(aside, ignore_errors=True)
             raise
-        _sync(self.root)
         failpoints.pass_by("checkpoint.renamed")
         return folder, hashlib.sha256(manifest).hexdigest()
 
@@ -119,7 +118,7 @@ def _newest_first(root: Path) -> list[Path]:
 
 def _describe(path: Path) -> dict[str, Any]:
     """Size and SHA-256 of a file that is on disk for good."""
-    _sync(path)
+    sync(path)
     with path.open("rb") as file:
         return {"sha256": hashlib.file_digest(file, "sha256").hexdigest(), "bytes": file.tell()}
 
@@ -134,11 +133,3 @@ def _read_verified(path: Path, entry: Mapping[str, Any]) -> bytes:
 def _parse_arrays(data: bytes) -> list[Array]:
     with np.load(io.BytesIO(data), allow_pickle=False) as archive:
         return [archive[f"arr_{index}"] for index in range(len(archive.files))]
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from app.durable import make_folder, sync
+
 EPOCH_LOG, STEP_LOG, TEST_LOG = "training_result.log", "training_result_step.log", "test_result.log"
 
 
@@ -34,7 +36,8 @@ class TrainingLogs:
         past_steps: Iterable[StepRecord] = (),
         past_epochs: Iterable[Mapping[str, Any]] = (),
     ) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
+        self._folder = folder
         self._epochs = epochs
         self._steps_per_epoch = steps_per_epoch
         self._step_file = (folder / STEP_LOG).open("w", encoding="utf-8")
@@ -52,8 +55,11 @@ class TrainingLogs:
         self._epoch_file.flush()
 
     def close(self) -> None:
-        self._step_file.close()
-        self._epoch_file.close()
+        """What has been written outlives a loss of power once this returns."""
+        for file in (self._step_file, self._epoch_file):
+            file.close()
+            sync(Path(file.name))
+        sync(self._folder)
 
     def _flush(self) -> None:
         self._step_file.flush()

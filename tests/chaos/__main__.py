@@ -31,6 +31,7 @@ GROUPS = {
         f"{KILLS}::test_a_worker_that_was_thought_dead_publishes_nothing",
     ],
     "failures": ["tests/chaos/test_failures.py"],
+    "power": ["tests/chaos/test_power.py"],
     "histories": [HISTORIES],
 }
 HISTORIES_SEEN = (

@@ -70,6 +70,14 @@ def test_only_what_is_missing_is_fetched(here: Storage, there: Storage) -> None:
     dataset_files.fetch_pictures(there, DATASET)
 
 
+def test_what_a_loss_of_power_cut_off_is_fetched_again(here: Storage, there: Storage) -> None:
+    dataset_files.fetch_pictures(there, DATASET)
+    item = load_manifest(there.dataset(DATASET)).items[0]
+    image_path(there.images, item.sha256).write_bytes(b"")
+    dataset_files.fetch_pictures(there, DATASET)
+    assert read_image(there.images, item) == read_image(here.images, item)
+
+
 def test_a_damaged_pack_is_told(here: Storage, there: Storage) -> None:
     assert here.store is not None
     for key, size in here.store.list_keys(f"pictures/{DATASET}").items():

@@ -78,8 +78,8 @@ def test_a_disk_that_refuses_leaves_the_earlier_checkpoint_and_no_rest(tmp_path:
 def test_everything_is_on_disk_before_the_name_appears_and_the_name_before_it_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    events: list[tuple[str, str]] = []
-    fsync, rename = os.fsync, Path.rename
+    store, events = CheckpointStore(tmp_path), list[tuple[str, str]]()
+    fsync, rename = os.fsync, Path.replace
 
     def note_fsync(handle: int) -> None:
         events.append(("fsync", Path(f"/proc/self/fd/{handle}").readlink().name))
@@ -90,8 +90,8 @@ def test_everything_is_on_disk_before_the_name_appears_and_the_name_before_it_is
         return rename(source, target)
 
     monkeypatch.setattr(os, "fsync", note_fsync)
-    monkeypatch.setattr(Path, "rename", note_rename)
-    folder = write(CheckpointStore(tmp_path))
+    monkeypatch.setattr(Path, "replace", note_rename)
+    folder = write(store)
     aside = next(name for kind, name in events if kind == "rename")
     at = events.index(("rename", aside))
     assert {name for _, name in events[:at]} == {path.name for path in folder.iterdir()} | {aside}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import http.client
-import os
 import tempfile
 import urllib.error
 import urllib.request
@@ -12,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from app.durable import move, sync
 from app.errors import WeightsError
 from app.networks.pretrained.keras_file import is_keras_file, read_keras_layers, transplant_keras
 from app.networks.pretrained.sources import PublishedWeights, get_published
@@ -139,11 +139,11 @@ def _keep(
             if total is not None and file.tell() != total:
                 raise ConnectionError(f"it ended after {file.tell():,} of {total:,} bytes")
             file.flush()
-            os.fsync(file.fileno())
+            sync(aside)
             aside.chmod(0o644)
             digest = verify(weights, aside)
             digest_note(target).write_text(f"{digest}  {target.name}\n", encoding="utf-8")
-            aside.replace(target)
+            move(aside, target)
         finally:
             aside.unlink(missing_ok=True)
     return target
