@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 UV := $(shell command -v uv 2>/dev/null || echo $(VENV)-uv/bin/uv)
 STAMP := $(VENV)/.locked
 
-.PHONY: help setup demo up test test-all test-fast check chaos check-postgres format lock docs bench bench-networks clean
+.PHONY: help setup demo up test test-all test-fast check chaos check-postgres format lock docs mutations bench bench-networks clean
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -55,6 +55,9 @@ check: setup ## Lint, types, layers.
 
 chaos: setup ## Kill, freeze and flush a whole Loupe N times a fault, and print what was seen. N=50: an hour and more.
 	$(BIN)/python -m tests.chaos --n $(or $(N),5) $(ARGS)
+
+mutations: setup ## Break each promise on purpose: the tests must notice. Half an hour. ARGS='--only WORDS': some.
+	$(BIN)/python -m tests.chaos.mutations $(ARGS)
 
 check-postgres: setup ## Run the database tests on PostgreSQL (Debian: apt-get install postgresql).
 	$(BIN)/python -m pytest -m postgres --require-postgres $(ARGS)

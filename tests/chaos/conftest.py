@@ -101,10 +101,16 @@ def assert_ended_as(undisturbed: Undisturbed, loupe: Loupe, job: str) -> Any:
     assert epochs == undisturbed.series[1]
     assert loupe.log_lines(job) == undisturbed.log_lines
     saved = -1
+    must_resume = False
     for event in loupe.events(job):
+        if event["data"].get("status") == "running":
+            must_resume = saved >= 0
+        if event["type"] in ("checkpoint", "epoch"):
+            assert not must_resume, "an attempt goes on from what was saved and recorded"
         if event["type"] == "checkpoint":
             saved = event["data"]["step"]
         if event["type"] == "resumed":
+            must_resume = False
             assert event["data"]["step"] >= saved, "what was saved and recorded is never trained again"
             assert event["data"]["exact"]
     assert len(list((loupe.home / "models" / ended["model"]).iterdir())) == 1

@@ -171,7 +171,7 @@ class Loupe:
     def wait_for_step(self, job: str, step: int, seconds: float = 120) -> None:
         def has_come() -> bool:
             found = self.job(job)
-            assert found["status"] not in TERMINAL, (found["status"], found["error"])
+            assert found["status"] not in TERMINAL, (found["status"], found["error"], self.events(job))
             return bool((found["progress"]["step"] or 0) >= step and found["status"] == "running")
 
         wait_for(has_come, seconds, f"step {step} of {job}")

@@ -26,7 +26,7 @@ class PoweredLoupe(Loupe):
         self._platter = home.parent / f"{home.name}-platter"
         self._platter.mkdir()
         hooks = {
-            "PYTHONPATH": str(HOOKS),
+            "PYTHONPATH": os.pathsep.join([str(HOOKS), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep),
             "CHAOS_PLATTER": str(self._platter),
             "CHAOS_HOME": str(home),
         }
@@ -36,7 +36,7 @@ class PoweredLoupe(Loupe):
         """Everything stops at once, and starts again with what was on the disk."""
         self.kill_everything()
         left = self.home.with_name(f"{self.home.name}-left")
-        self._restore(self.home.stat().st_ino, left)
+        self._restore(f"{self.home.stat().st_ino}.names", left)
         for path in self.home.glob("loupe.db*"):
             shutil.copyfile(path, left / path.name)
         for gone in (self.home, self._platter):
@@ -49,14 +49,13 @@ class PoweredLoupe(Loupe):
         )
         self.start()
 
-    def _restore(self, inode: int, folder: Path) -> None:
-        """Makes ``folder`` with the names, and below them the contents, that were last synced."""
-        folder.mkdir()
-        names = self._platter / str(inode)
-        for name, (inside, is_folder) in json.loads(names.read_bytes() if names.exists() else "{}").items():
-            content = self._platter / str(inside)
-            if is_folder:
-                self._restore(inside, folder / name)
-            else:
-                # A name without content: as file systems do, an empty file.
-                (folder / name).write_bytes(content.read_bytes() if content.exists() else b"")
+    def _restore(self, key: str, target: Path) -> None:
+        """Makes ``target`` with the names, and below them the contents, that were last synced."""
+        noted = self._platter / key
+        if key.endswith(".content"):
+            # A name without content: as file systems do, an empty file.
+            target.write_bytes(noted.read_bytes() if noted.exists() else b"")
+            return
+        target.mkdir()
+        for name, inside in json.loads(noted.read_bytes() if noted.exists() else "{}").items():
+            self._restore(inside, target / name)

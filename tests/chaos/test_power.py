@@ -36,7 +36,7 @@ def test_after_losses_of_power_everything_told_is_still_there(
     assert imported["status"] == "ready", imported["error"]
     powered.lose_power()
     chaos.saw("loss of power after an upload, after an import", "nothing lost")
-    for _ in range(chaos.times(1, 10)):
+    for _ in range(chaos.times(1, 5)):
         powered.arm("train.step", "*sleep 0.04")
         job = powered.submit()
         powered.lose_power()

@@ -5,8 +5,10 @@ A file keeps the content of its last fsync, a folder the names of its own; all e
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +18,41 @@ _fsync, _sync, _mkdir = os.fsync, os.sync, os.mkdir
 
 def _note(path: Path) -> None:
     """What lies at ``path`` now is on the platter from now on."""
-    inode = path.stat().st_ino
     if path.is_dir():
-        kept = [entry for entry in os.scandir(path) if entry.is_dir() or entry.is_file()]
-        data = json.dumps({entry.name: [entry.inode(), entry.is_dir()] for entry in kept}).encode()
+        key = f"{_folder_id(path)}.names"
+        data = json.dumps(dict(_names(path))).encode()
     elif path.is_file():
-        data = path.read_bytes()
-        # Holds the inode, so that no other file is given its number.
-        if not (pin := PLATTER / f"{inode}.pin").exists():
-            pin.hardlink_to(path)
+        key, data = _key(path), path.read_bytes()
     else:
         return
-    aside = PLATTER / f"{inode}.{os.getpid()}.{os.urandom(4).hex()}.part"
+    aside = PLATTER / f"{os.getpid()}-{os.urandom(8).hex()}.part"
     aside.write_bytes(data)
-    aside.rename(PLATTER / str(inode))
+    aside.rename(PLATTER / key)
+
+
+def _names(folder: Path) -> Iterator[tuple[str, str]]:
+    for entry in folder.iterdir():
+        # Another process may take it away meanwhile.
+        with contextlib.suppress(FileNotFoundError):
+            if entry.is_dir() or entry.is_file():
+                yield entry.name, _key(entry)
+
+
+def _key(path: Path) -> str:
+    """Under which the content of a file, or the names of a folder, are noted."""
+    if path.is_dir():
+        return f"{_folder_id(path)}.names"
+    inode = path.lstat().st_ino
+    # Holds the inode: as long as the name may come back, no other file is given its number.
+    with contextlib.suppress(FileExistsError, FileNotFoundError):
+        (PLATTER / f"{inode}.pin").hardlink_to(path)
+    return f"{inode}.content"
+
+
+def _folder_id(path: Path) -> str:
+    """A folder may have the number of one that is gone, so it is given a name of its own when it is made."""
+    note = PLATTER / f"{path.stat().st_ino}.id"
+    return note.read_text() if note.exists() else str(path.stat().st_ino)
 
 
 def fsync(file: Any) -> None:
@@ -49,11 +72,10 @@ def sync() -> None:
 
 
 def mkdir(path: Any, *arguments: Any, **more: Any) -> None:
-    """A folder may get the number of one that is gone; it has not its names."""
     _mkdir(path, *arguments, **more)
     folder = Path(os.fsdecode(path)).absolute()
     if folder.is_relative_to(HOME):
-        (PLATTER / str(folder.stat().st_ino)).unlink(missing_ok=True)
+        (PLATTER / f"{folder.stat().st_ino}.id").write_text(os.urandom(8).hex())
 
 
 os.fsync, os.sync, os.mkdir = fsync, sync, mkdir

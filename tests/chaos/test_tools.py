@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from tests.chaos.__main__ import GROUPS
+from tests.chaos.mutations import MUTATIONS, ROOT
 
 
 def test_make_chaos_leaves_no_fault_out() -> None:
@@ -12,3 +13,10 @@ def test_make_chaos_leaves_no_fault_out() -> None:
         if path.name != Path(__file__).name:
             for function in re.findall(r"^def (test_\w+)", path.read_text(encoding="utf-8"), re.MULTILINE):
                 assert {str(path), f"{path}::{function}"} & set(named), f"{path}::{function}"
+
+
+def test_every_mutation_still_finds_what_it_breaks() -> None:
+    for mutation in MUTATIONS:
+        for edit in mutation.edits:
+            text = (ROOT / edit.file).read_text(encoding="utf-8")
+            assert text.count(edit.before) == 1, (mutation.what, edit.before)

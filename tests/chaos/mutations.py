@@ -1,0 +1,305 @@
+"""Promises broken on purpose, one at a time: ``python -m tests.chaos.mutations``.
+
+Each is tried in a copy of the repository and must turn a test red: one that stays green guards nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+KILLS, SERVERS, FAILURES, POWER = (
+    f"tests/chaos/test_{name}.py" for name in ("kills", "servers", "failures", "power")
+)
+RUNS, MACHINE = "tests/services/test_job_runs.py", "tests/services/test_job_runs_machine.py"
+REAPER, REAPER_THREAD = "tests/services/test_reaper.py", "tests/workers/test_reaper_thread.py"
+
+
+@dataclass(frozen=True)
+class Edit:
+    """In ``file`` the text ``before``, which is there once, becomes ``after``."""
+
+    file: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """What is broken, how, and the arguments of pytest that must notice."""
+
+    what: str
+    edits: tuple[Edit, ...]
+    tests: tuple[str, ...]
+
+    @property
+    def notices(self) -> str:
+        """The test as the table names it."""
+        path, _, function = self.tests[0].partition("::")
+        return f"`{path.removeprefix('tests/').removesuffix('.py')}`" + (f" `{function}`" if function else "")
+
+
+def _one(what: str, file: str, before: str, after: str, *tests: str) -> Mutation:
+    return Mutation(what, (Edit(file, before, after),), tests)
+
+
+MUTATIONS = (
+    _one(
+        "a worker's write without the check of its fence",
+        "app/services/job_runs.py",
+        '        .where(Job.id == claim.job_id, Job.fence == claim.fence, Job.status == "running")\n',
+        '        .where(Job.id == claim.job_id, Job.status == "running")\n',
+        RUNS,
+    ),
+    _one(
+        "a claim of a job whose lease is good",
+        "app/services/job_runs.py",
+        "                    Job.lease_until < now,\n",
+        "",
+        f"{KILLS}::test_delivered_ten_times_to_several_workers_a_job_runs_once",
+    ),
+    Mutation(
+        "a job that succeeded may be retried",
+        (
+            Edit(
+                "app/services/job_lifecycle.py",
+                '        if job.status != "failed":\n            raise',
+                "        if False:\n            raise",
+            ),
+            Edit(
+                "app/services/job_states.py", '"succeeded": frozenset(', '"succeeded": frozenset({"queued"}'
+            ),
+        ),
+        (MACHINE,),
+    ),
+    _one(
+        "no limit to the attempts",
+        "app/services/job_runs.py",
+        "        is_last = job.attempts_without_checkpoint >= max_attempts\n",
+        "        is_last = False\n",
+        RUNS,
+    ),
+    _one(
+        "a cancel that does not win over the end",
+        "app/services/job_runs.py",
+        "    job = _hold(session, claim)\n    if job.cancel_requested:\n",
+        "    job = _hold(session, claim)\n    if False:\n",
+        RUNS,
+    ),
+    _one(
+        "an end that cannot be repeated after an outage",
+        "app/services/job_results.py",
+        '    if result["artifact"] is not None and not model_folder.exists():\n',
+        '    if result["artifact"] is not None:\n',
+        RUNS,
+    ),
+    _one(
+        "a running job without a lease is skipped",
+        "app/services/reaper.py",
+        "            expired = job.lease_until is None or job.lease_until < now\n",
+        "            expired = job.lease_until is not None and job.lease_until < now\n",
+        REAPER,
+    ),
+    _one(
+        "leases believed right after an outage",
+        "app/workers/reaper_thread.py",
+        "            trust_expiry=well_for > 2 * self._runtime.settings.lease_seconds,\n",
+        "            trust_expiry=well_for >= 0,\n",
+        REAPER_THREAD,
+    ),
+    _one(
+        "waiting jobs announced without bound",
+        "app/services/reaper.py",
+        "stale[: max(0, len(jobs) - length)]",
+        "stale",
+        REAPER,
+    ),
+    Mutation(
+        "nothing announced again, nothing taken from the database",
+        (
+            Edit(
+                "app/workers/reaper_thread.py",
+                "        announced = reaper.announce_unheard_jobs(self._runtime)\n",
+                "        announced = 0\n",
+            ),
+            Edit("app/workers/unheard_thread.py", "if now - since >= PATIENCE_SECONDS:", "if now < since:"),
+        ),
+        (f"{SERVERS}::test_redis_may_come_and_go_while_jobs_run_and_are_submitted",),
+    ),
+    _one(
+        "a submit fails without Redis",
+        "app/job_queue.py",
+        '            logger.warning("job %s is stored; Redis does not answer',
+        '            raise ConnectionError("%s',
+        f"{SERVERS}::test_redis_may_come_and_go_while_jobs_run_and_are_submitted",
+    ),
+    _one(
+        "a supervisor that does not sit out an outage of the database",
+        "app/workers/supervisor.py",
+        "OUTAGES = (UnavailableError, StorageFullError)\n",
+        "OUTAGES: tuple[type[UnavailableError], ...] = ()\n",
+        f"{SERVERS}::test_postgresql_may_restart_and_lose_connections_while_jobs_run",
+    ),
+    _one(
+        "checkpoints without the states of random generators",
+        "app/training/fit.py",
+        '{"model": self.model.variables,',
+        '{"model": self.model.weights,',
+        f"{KILLS}::test_killed_at_random_times_a_training_ends_with_the_same_weights",
+    ),
+    _one(
+        "a resume that leaves the optimizer as new",
+        "app/training/fit.py",
+        "in self._variables().items():\n            for variable,",
+        'in {"model": self.model.variables}.items():\n            for variable,',
+        f"{KILLS}::test_killed_in_each_phase_a_fine_tuning_ends_with_the_same_weights",
+        "--chaos-n=1",
+    ),
+    _one(
+        "steps that nobody had read are not reported again",
+        "app/training/pipeline.py",
+        "    if spec.reported_step is not None:\n",
+        "    if False:\n",
+        f"{KILLS}::test_killed_at_every_named_point_a_training_ends_with_the_same_weights",
+    ),
+    _one(
+        "no checkpoint on SIGTERM",
+        "app/training/fit.py",
+        "    def _release(self) -> None:\n",
+        "    def _release(self) -> None:\n        raise Released\n\n    def _never(self) -> None:\n",
+        f"{KILLS}::test_told_to_end_it_loses_no_step",
+    ),
+    _one(
+        "`Last-Event-ID` ignored",
+        "app/api/job_records.py",
+        "_event_number(last_event_id if last_event_id is not None else after)",
+        "_event_number(after)",
+        f"{KILLS}::test_killed_at_random_times_a_training_ends_with_the_same_weights",
+    ),
+    _one(
+        "digests of a checkpoint not compared",
+        "app/training/checkpoints.py",
+        '    if len(data) != entry["bytes"] or hashlib.sha256(data).hexdigest() != entry["sha256"]:\n',
+        '    if len(data) != entry["bytes"]:\n',
+        "tests/training/test_checkpoints.py",
+        f"{FAILURES}::test_a_flipped_bit_in_a_checkpoint_is_noticed_and_the_one_before_is_used",
+    ),
+    _one(
+        "a model served without a look at its digests",
+        "app/inference/cache.py",
+        "open_artifact(folder, digest=digest)",
+        "open_artifact(folder, digest=digest, verify=False)",
+        f"{FAILURES}::test_a_flipped_bit_in_a_model_is_noticed_and_never_served",
+    ),
+    _one(
+        "a full disk tried again at once",
+        "app/workers/supervisor.py",
+        '        if error["retryable"] and error["code"] != StorageFullError.code:\n',
+        '        if error["retryable"]:\n',
+        f"{FAILURES}::test_a_full_disk_is_named_and_the_job_goes_on_once_there_is_space",
+        "--chaos-n=5",
+    ),
+    _one(
+        "an upload not synced",
+        "app/services/datasets.py",
+        "    sync(upload)\n    sync(upload.parent)\n",
+        "",
+        POWER,
+    ),
+    _one(
+        "imported pictures not synced",
+        "app/datasets/importer.py",
+        "        os.sync()  #",
+        "        #",
+        POWER,
+    ),
+    _one(
+        "names not synced: split, checkpoint, model",
+        "app/durable.py",
+        "    source.replace(target)\n    sync(target.parent)\n",
+        "    source.replace(target)\n",
+        POWER,
+    ),
+    _one(
+        "new folders not synced",
+        "app/durable.py",
+        "    for parent in reversed(parents):\n",
+        "    for parent in ():\n",
+        POWER,
+    ),
+    _one(
+        "files of a checkpoint not synced",
+        "app/training/checkpoints.py",
+        "    sync(path)\n    with path.open",
+        "    with path.open",
+        POWER,
+    ),
+    _one(
+        "logs not synced",
+        "app/training/logs.py",
+        "            sync(Path(file.name))\n",
+        "",
+        POWER,
+    ),
+)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos.mutations", description=__doc__)
+    parser.add_argument("--only", metavar="WORDS", help="those whose description has these words")
+    parser.add_argument("--at-a-time", type=int, default=2, help="how many run beside each other")
+    arguments = parser.parse_args()
+    chosen = [mutation for mutation in MUTATIONS if (arguments.only or "") in mutation.what]
+    with ThreadPoolExecutor(arguments.at_a_time) as pool:
+        are_noticed = list(pool.map(_is_noticed, chosen))
+    print("\n| change | test that noticed |\n|---|---|")
+    for mutation, is_noticed in zip(chosen, are_noticed, strict=True):
+        print(f"| {mutation.what} | {mutation.notices if is_noticed else '**none**'} |")
+    return 0 if all(are_noticed) else 1
+
+
+def _is_noticed(mutation: Mutation) -> bool:
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "loupe"
+        shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".*", "__pycache__"))
+        for edit in mutation.edits:
+            apply(edit, copy)
+        ended = subprocess.run(
+            [sys.executable, "-m", "pytest", "-x", "-q", "-m", "", "-p", "no:cacheprovider", *mutation.tests],
+            cwd=copy,
+            # Before the installed package, which is the repository itself.
+            env={**os.environ, "PYTHONPATH": str(copy)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+    found = [line for line in ended.stdout.splitlines() if line.startswith(("E  ", "FAILED", "ERROR"))]
+    is_noticed = ended.returncode == 1 and any(line.startswith("FAILED") for line in found)
+    took = time.monotonic() - began
+    print(f"{'red' if is_noticed else 'NOT RED':7} {took:4.0f} s  {mutation.what}", flush=True)
+    for line in found[:4] if is_noticed else ended.stdout.splitlines()[-15:]:
+        print(f"                {line}", flush=True)
+    return is_noticed
+
+
+def apply(edit: Edit, root: Path) -> None:
+    """Raises ValueError when the text is not there once."""
+    path = root / edit.file
+    text = path.read_text(encoding="utf-8")
+    if text.count(edit.before) != 1:
+        raise ValueError(f"{edit.file} has {text.count(edit.before)} times: {edit.before!r}")
+    path.write_text(text.replace(edit.before, edit.after), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
