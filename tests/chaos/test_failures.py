@@ -243,14 +243,26 @@ def test_a_flipped_bit_in_a_model_is_noticed_and_never_served(
             open_artifact(copy, digest=model["digest"])
         shutil.rmtree(copy)
         chaos.saw("one bit flipped in a model", "detected")
-    manifest = folder / "manifest.json"
+    damages: dict[str, tuple[str, Callable[[Path], object]]] = {
+        "a label of a model changed on disk": ("manifest.json", _rename_a_label),
+        "one bit flipped in the model that is to answer": (
+            "model.tflite",
+            lambda path: flip_a_bit(path, chaos.generator),
+        ),
+    }
+    picture = {"content": next(iter(make_files(1).values())), "headers": {"content-type": "image/png"}}
+    for fault, (name, damage) in damages.items():
+        whole = (folder / name).read_bytes()
+        damage(folder / name)
+        kill(loupe.api())  # or it answers from the model that it has in memory
+        answer = loupe.ask("POST", f"/predict?model={model['id']}", **picture)
+        (folder / name).write_bytes(whole)
+        assert (answer.status_code, answer.json().get("code")) == (500, "artifact_damaged")
+        assert loupe.ask("POST", f"/predict?model={model['id']}", **picture).status_code == 200
+        chaos.saw(fault, "refused, not served")
+
+
+def _rename_a_label(manifest: Path) -> None:
     whole = manifest.read_bytes()
     manifest.write_bytes(whole.replace(b'"blue"', b'"clue"'))
-    kill(loupe.api())
-    picture = {"content": next(iter(make_files(1).values())), "headers": {"content-type": "image/png"}}
-    answer = loupe.ask("POST", f"/predict?model={model['id']}", **picture)
-    manifest.write_bytes(whole)
-    assert answer.status_code == 500
-    assert answer.json()["code"] == "artifact_damaged"
-    assert loupe.ask("POST", f"/predict?model={model['id']}", **picture).status_code == 200
-    chaos.saw("a label of a model changed on disk", "refused, not served")
+    assert manifest.read_bytes() != whole
