@@ -43,9 +43,9 @@ class Mutation:
 
     @property
     def notices(self) -> str:
-        """The test as the table names it."""
-        path, _, function = self.tests[0].partition("::")
-        return f"`{path.removeprefix('tests/').removesuffix('.py')}`" + (f" `{function}`" if function else "")
+        """The test's file as the table names it."""
+        path, _, _ = self.tests[0].partition("::")
+        return f"`{path.removeprefix('tests/').removesuffix('.py')}`"
 
 
 def _one(what: str, file: str, before: str, after: str, *tests: str) -> Mutation:

@@ -159,7 +159,8 @@ def _kill_redis(stack: Stack, idle: psutil.Process, _: Chaos) -> Started:
 
 
 def _freeze_redis(stack: Stack, idle: psutil.Process, chaos: Chaos) -> Started:
-    seconds = 60 if chaos.n and chaos.generator.random() < 0.1 else 8
+    before = sum(count for fault, count in chaos.tries.items() if fault.startswith("Redis frozen"))
+    seconds = 60 if chaos.n and before % 10 == 0 else 8
     stack.redis.freeze()
     with stopped(idle):  # or it takes the job from the database before Redis is back
         job = _submit_at_once(stack.loupe)

@@ -20,3 +20,12 @@ def test_every_mutation_still_finds_what_it_breaks() -> None:
         for edit in mutation.edits:
             text = (ROOT / edit.file).read_text(encoding="utf-8")
             assert text.count(edit.before) == 1, (mutation.what, edit.before)
+
+
+def test_the_document_lists_every_mutation() -> None:
+    text = (ROOT / "docs" / "durability.md").read_text(encoding="utf-8")
+    assert [
+        f"| {each.what} | {each.notices} |"
+        for each in MUTATIONS
+        if f"| {each.what} | {each.notices} |" not in text
+    ] == []
