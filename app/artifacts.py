@@ -13,8 +13,8 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
-from app.durable import move, sync
 from app.errors import ArtifactError
+from app.host.files import move, sync
 
 FORMAT_VERSION = 1
 MANIFEST, KERAS_MODEL, LITERT_MODEL = "manifest.json", "model.keras", "model.tflite"

@@ -15,8 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from app import failpoints
 from app.errors import StorageDamagedError
+from app.host import failpoints
 from app.object_store import ObjectStore
 
 logger = logging.getLogger(__name__)

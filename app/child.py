@@ -21,9 +21,9 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
-from app import failpoints
-from app.durable import move, sync
 from app.errors import CrashedError, LoupeError, StorageFullError, is_disk_full
+from app.host import failpoints
+from app.host.files import move, sync
 from app.logs import configure_logging, log_context
 
 logger = logging.getLogger(__name__)

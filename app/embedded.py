@@ -22,8 +22,8 @@ from pydantic import SecretStr
 
 from app.config import Settings
 from app.db import Database
-from app.devices import find_gpus
 from app.errors import LoupeError
+from app.host.gpus import find_gpus
 from app.job_queue import JobQueue
 from app.migrations import upgrade
 from app.redis_server import redis_command

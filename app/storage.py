@@ -16,8 +16,8 @@ from ulid import ULID
 
 from app.bundles import Bundles
 from app.config import Settings
-from app.durable import make_folder, move, sync_tree
 from app.errors import StorageRefusedError, UnavailableError
+from app.host.files import make_folder, move, sync_tree
 from app.object_store import ObjectStore
 
 logger = logging.getLogger(__name__)

@@ -8,10 +8,10 @@ from typing import Any
 from fastapi.testclient import TestClient
 from sqlalchemy import select
 
+from app.host.processes import process_owner
 from app.models import Job
 from app.runtime import Runtime
 from app.services import job_runs
-from app.workers.identity import process_owner
 from app.workers.supervisor import Supervisor
 from tests.pictures import make_files, make_zip
 

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from app.datasets.manifest import SPLITS, DatasetManifest, Item, Split, read_image
 from app.datasets.tfrecord import write_records
-from app.durable import make_folder, move, sync
+from app.host.files import make_folder, move, sync
 
 Progress = Callable[[int, int], None]
 Assignment = dict[str, Split]  # item id → split

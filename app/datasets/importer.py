@@ -29,8 +29,8 @@ from app.datasets.manifest import (
 )
 from app.datasets.report import Findings, create_report, is_picture_name, split_counts
 from app.datasets.sources import DamagedEntryError, Limits, Source
-from app.durable import make_folder, move
 from app.errors import DatasetError, ImageDecodeError, ImageTooLargeError
+from app.host.files import make_folder, move
 from app.images import decode_image, looks_like_picture
 
 Progress = Callable[[int, float], None]

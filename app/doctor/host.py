@@ -10,10 +10,10 @@ import sys
 from pathlib import Path
 
 from app import __version__
-from app.devices import find_gpus
 from app.doctor.findings import Finding, Installation, failed, ok, warning
 from app.errors import DeviceError
-from app.machine import Machine
+from app.host.gpus import find_gpus
+from app.host.machine import Machine
 from app.server import UnprotectedError, check_protected
 
 LEAST_OPEN_FILES = 1024

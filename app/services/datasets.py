@@ -12,8 +12,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.datasets.manifest import DatasetManifest, Item, load_manifest
-from app.durable import sync
 from app.errors import ConflictError, FieldError, InvalidRequestError, NotFoundError
+from app.host.files import sync
 from app.models import Dataset, Job
 from app.models.base import db_now, new_id
 from app.runtime import Runtime

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from app.durable import make_folder
 from app.errors import ConflictError, FieldError, ImageSizeError, InvalidRequestError, NotFoundError
+from app.host.files import make_folder
 from app.models import Job
 from app.models.base import db_now, new_id
 from app.runtime import Runtime

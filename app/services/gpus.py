@@ -14,7 +14,7 @@ from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import Session
 
-from app import devices
+from app.host.gpus import Gpu
 from app.job_queue import GPU_QUEUE, TRAINING_QUEUE
 from app.models import GpuLease, Job, Worker
 from app.models.base import db_now
@@ -27,7 +27,7 @@ LIVING_SECONDS = 60.0
 class Offer:
     """What a worker has for trainings: these GPUs, and whether it also trains on its processor."""
 
-    gpus: tuple[devices.Gpu, ...] = ()
+    gpus: tuple[Gpu, ...] = ()
     cpu: bool = True
 
 
@@ -38,9 +38,7 @@ class NoFreeGpuError(Exception):
     """Enough GPUs are there, but not free: the job stays queued."""
 
 
-def lease_gpus(
-    session: Session, job: Job, count: int, offered: Sequence[devices.Gpu]
-) -> tuple[devices.Gpu, ...]:
+def lease_gpus(session: Session, job: Job, count: int, offered: Sequence[Gpu]) -> tuple[Gpu, ...]:
     """Gives ``count`` of the offered GPUs to a job that was claimed in this transaction.
 
     Raises NoFreeGpuError. An older job that waits for several GPUs has them kept free for it: each that was

@@ -9,8 +9,8 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from app import failpoints
 from app.artifacts import open_artifact
+from app.host import failpoints
 from app.inference.files import FILES as EVALUATION_FILES
 from app.models import Alias, Evaluation, Job, Product, TrainedModel
 from app.models.alias import CHAMPION

@@ -14,7 +14,7 @@ from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import Session
 
-from app.devices import Gpu
+from app.host.gpus import Gpu
 from app.job_queue import queue_for
 from app.models import Base, Dataset, Job, JobEpoch, JobEvent, JobStep
 from app.models.base import db_now, utc_now

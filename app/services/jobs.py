@@ -8,12 +8,12 @@ from contextlib import ExitStack
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app import failpoints
 from app.child import write_json
 from app.datasets.manifest import Split
 from app.datasets.split import split_dataset
-from app.durable import make_folder
 from app.errors import ConflictError, FieldError, InvalidRequestError, NotFoundError
+from app.host import failpoints
+from app.host.files import make_folder
 from app.models import Dataset, Job, Product, TrainedModel
 from app.models.base import db_now, new_id
 from app.runtime import Runtime

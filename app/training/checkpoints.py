@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from app import failpoints
-from app.durable import make_folder, move, sync
+from app.host import failpoints
+from app.host.files import make_folder, move, sync
 
 Array = np.ndarray[Any, Any]
 

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from app import failpoints
+from app.host import failpoints
 from app.networks.create import create_network
 from app.training.fit import check_shapes
 from app.training.subsets import Subset

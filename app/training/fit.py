@@ -11,9 +11,9 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
-from app import failpoints
 from app.child import Released, Reporter, StopSignal
 from app.errors import NotFiniteError
+from app.host import failpoints
 from app.schemas.hyperparameters import ResolvedHyperparameters
 from app.training.checkpoints import Checkpoint, CheckpointStore
 from app.training.data_order import count_steps

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from app.durable import make_folder, sync
+from app.host.files import make_folder, sync
 
 EPOCH_LOG, STEP_LOG, TEST_LOG = "training_result.log", "training_result_step.log", "test_result.log"
 

@@ -15,12 +15,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from app import failpoints
 from app.artifacts import KERAS_MODEL, LITERT_MODEL, Manifest, Serving, weights_sha256, write_artifact
 from app.child import Released, Reporter, StopSignal
 from app.datasets.manifest import DatasetManifest, load_manifest
 from app.datasets.tfrecord import RecordReader, ensure_records
 from app.errors import OutOfMemoryError
+from app.host import failpoints
 from app.images import RESIZE_RULE
 from app.networks import get_network
 from app.networks.create import create_network

@@ -13,8 +13,8 @@ from typing import Any
 from celery.signals import setup_logging, worker_shutting_down
 
 from app.config import Settings
-from app.devices import find_gpus
 from app.errors import DeviceError
+from app.host.gpus import find_gpus
 from app.job_queue import CPU_QUEUE, GPU_QUEUE, QUEUES, TASK_QUEUE, TRAINING_QUEUE, create_celery
 from app.logs import configure_logging
 from app.runtime import Runtime

@@ -8,13 +8,13 @@ import os
 import socket
 import threading
 
-from app.devices import Gpu
 from app.errors import LoupeError
-from app.machine import Machine
+from app.host.gpus import Gpu
+from app.host.machine import Machine
+from app.host.processes import process_owner
 from app.runtime import Runtime
 from app.services import workers
 from app.services.workers import Registration
-from app.workers.identity import process_owner
 
 logger = logging.getLogger(__name__)
 

@@ -24,7 +24,7 @@ from prometheus_client import (
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from app.config import Settings
-from app.devices import read_gpu_loads
+from app.host.gpus import read_gpu_loads
 from app.storage import STORAGE_ERRORS, Storage
 
 logger = logging.getLogger(__name__)

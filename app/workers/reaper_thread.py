@@ -7,9 +7,9 @@ import threading
 import time
 
 from app.errors import LoupeError
+from app.host.processes import is_gone, process_owner
 from app.runtime import Runtime
 from app.services import reaper, sweep
-from app.workers.identity import is_gone, process_owner
 
 logger = logging.getLogger(__name__)
 

@@ -7,13 +7,13 @@ import logging
 import threading
 from collections.abc import Iterator
 
-from app import failpoints
 from app.errors import UnavailableError
+from app.host import failpoints
+from app.host.processes import process_owner
 from app.logs import log_context
 from app.runtime import Runtime
 from app.services import job_runs
 from app.services.gpus import CPU_ONLY, NoFreeGpuError, Offer
-from app.workers.identity import process_owner
 from app.workers.metrics import WorkerMetrics
 from app.workers.supervisor import Supervisor
 

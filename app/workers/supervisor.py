@@ -18,8 +18,9 @@ from functools import partial
 from itertools import pairwise
 from typing import Any, TypeVar
 
-from app import child, failpoints
+from app import child
 from app.errors import StalledError, StorageFullError, UnavailableError
+from app.host import failpoints
 from app.runtime import Runtime
 from app.services import job_lifecycle, job_results, job_runs
 from app.services.job_runs import Claim, ClaimLostError, Wishes

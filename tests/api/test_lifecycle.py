@@ -11,12 +11,12 @@ from typing import Any, get_args
 import pytest
 from fastapi.testclient import TestClient
 
+from app.host.processes import process_owner
 from app.models import Job
 from app.runtime import Runtime
 from app.schemas.job import JobStatus
 from app.services import job_runs
 from app.services.job_states import TERMINAL, TRANSITIONS
-from app.workers.identity import process_owner
 from app.workers.supervisor import Supervisor
 from tests.conftest import Trained
 from tests.running import TINY, all_events, import_pictures, run_queued

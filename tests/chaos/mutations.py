@@ -224,14 +224,14 @@ MUTATIONS = (
     ),
     _one(
         "names not synced: split, checkpoint, model",
-        "app/durable.py",
+        "app/host/files.py",
         "    source.replace(target)\n    sync(target.parent)\n",
         "    source.replace(target)\n",
         POWER,
     ),
     _one(
         "new folders not synced",
-        "app/durable.py",
+        "app/host/files.py",
         "    for parent in reversed(parents):\n",
         "    for parent in ():\n",
         POWER,

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, rule, run_state_machine_as_test
 from sqlalchemy import select, update
 
-from app.devices import Gpu
 from app.errors import CrashedError
+from app.host.gpus import Gpu
+from app.host.machine import Machine
 from app.job_queue import CPU_QUEUE, GPU_QUEUE, TASK_QUEUE, TRAINING_QUEUE
-from app.machine import Machine
 from app.models import Job, Worker
 from app.models.base import db_now
 from app.runtime import Runtime

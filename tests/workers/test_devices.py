@@ -13,15 +13,15 @@ import psutil
 import pytest
 from fastapi.testclient import TestClient
 
-from app.devices import Gpu
 from app.errors import DeviceError
+from app.host.gpus import Gpu
+from app.host.processes import process_owner
 from app.models import Job
 from app.runtime import Runtime
 from app.services import job_runs
 from app.services.gpus import Offer
 from app.workers import runner
 from app.workers.__main__ import make_offer, queues_of
-from app.workers.identity import process_owner
 from app.workers.runner import JobRunner
 from app.workers.supervisor import Supervisor
 from tests.chaos.driver import PRODUCT, Loupe, kill, wait_for

@@ -8,10 +8,10 @@ import time
 import pytest
 
 from app.errors import UnavailableError
+from app.host.processes import process_owner
 from app.runtime import Runtime
 from app.services import job_runs, reaper
 from app.workers import reaper_thread
-from app.workers.identity import process_owner
 from app.workers.reaper_thread import ReaperThread
 from tests.services.rows import add_job, expire, read_job
 

@@ -21,10 +21,10 @@ from fastapi.testclient import TestClient
 
 from app import migrations
 from app.config import Settings
+from app.host.processes import is_gone
 from app.main import create_app
 from app.runtime import Runtime
 from app.services import reaper
-from app.workers.identity import is_gone
 from tests.conftest import Trained, on_s3
 from tests.pictures import make_files, make_zip
 from tests.running import TINY, all_events, run_queued
@@ -37,7 +37,7 @@ import sys, threading
 from app.config import Settings
 from app.runtime import Runtime
 from app.services import job_runs
-from app.workers.identity import process_owner
+from app.host.processes import process_owner
 from app.workers.supervisor import Supervisor
 runtime = Runtime.open(Settings(_env_file=None))
 Supervisor(runtime, job_runs.claim(runtime, sys.argv[1], process_owner()), threading.Event()).run()

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from app.durable import move, sync
 from app.errors import WeightsError
+from app.host.files import move, sync
 from app.networks.pretrained.keras_file import is_keras_file, read_keras_layers, transplant_keras
 from app.networks.pretrained.sources import PublishedWeights, get_published
 from app.networks.pretrained.state_dict import read_state_dict

@@ -10,7 +10,7 @@ from typing import Any
 
 import psutil
 
-from app.devices import Gpu, find_gpus
+from app.host.gpus import Gpu, find_gpus
 
 # What a container may use; absent or "max" where there is no limit. Control groups v2, then v1.
 MEMORY_LIMITS = (

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from app import machine
-from app.machine import Machine
+from app.host import machine
+from app.host.machine import Machine
 
 
 def test_memory_is_the_containers_limit_where_there_is_one(

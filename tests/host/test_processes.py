@@ -6,13 +6,13 @@ import os
 import subprocess
 import time
 
-from app.workers import identity
-from app.workers.identity import is_gone, process_owner
+from app.host import processes
+from app.host.processes import is_gone, process_owner
 
 
 def owner_of(pid: int) -> str:
     machine = process_owner().partition("|pid|")[0]
-    return f"{machine}|pid|{pid}|{identity._started(pid)}"
+    return f"{machine}|pid|{pid}|{processes._started(pid)}"
 
 
 def test_a_process_that_lives_is_not_gone() -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from app import devices
-from app.devices import Gpu, detect_gpus, find_gpus
 from app.errors import DeviceError
+from app.host import gpus
+from app.host.gpus import Gpu, detect_gpus, find_gpus
 
 FIRST = "GPU-5d5ba0d6-d33d-2b2c-524d-9e3d8d2b8a77"
 SECOND = "GPU-8f6a2f0e-7c11-4c4b-a3a8-5d1f6f1f2b03"
@@ -48,7 +48,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
 @pytest.fixture
 def without_tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(devices, "_TOOL_FOLDERS", (str(tmp_path),))
+    monkeypatch.setattr(gpus, "_TOOL_FOLDERS", (str(tmp_path),))
 
 
 def ids(gpus: tuple[Gpu, ...]) -> list[str]:
@@ -85,7 +85,7 @@ def test_a_driver_that_hangs_is_left_after_a_while(install: Install, monkeypatch
     install()
     tool = Path(os.environ["PATH"].split(os.pathsep)[0]) / "nvidia-smi"
     tool.write_text("#!/bin/sh\nexec sleep 60\n")
-    monkeypatch.setattr(devices, "_TOOL_SECONDS", 0.1)
+    monkeypatch.setattr(gpus, "_TOOL_SECONDS", 0.1)
     assert detect_gpus() == ()
 
 
