@@ -26,8 +26,8 @@ from app.api.limits import BodyLimitMiddleware, RequestIdMiddleware
 from app.api.measurements import Measurements, MeasuringMiddleware
 from app.api.problems import install_problem_handlers
 from app.config import Settings
+from app.context import AppContext
 from app.inference.cache import ModelCache
-from app.runtime import Runtime
 
 RESOURCES = (products, datasets, exports, jobs, job_records, evaluations, models, predict, workers, metrics)
 
@@ -47,13 +47,13 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        runtime = Runtime.open(settings)
-        app.state.runtime = runtime
+        context = AppContext.open(settings)
+        app.state.context = context
         app.state.model_cache = ModelCache(
             max_bytes=settings.model_cache_bytes, interpreters=settings.inference_threads or None
         )
         yield
-        runtime.close()
+        context.close()
 
     app = FastAPI(
         title="Loupe",

@@ -19,8 +19,8 @@ from fastapi.testclient import TestClient
 
 from app import migrations
 from app.config import Settings
+from app.context import AppContext
 from app.main import create_app
-from app.runtime import Runtime
 from tests import postgres_server, s3_server
 from tests.ports import free_port
 from tests.running import TINY, import_pictures, run_queued
@@ -94,29 +94,29 @@ def any_database(request: pytest.FixtureRequest, settings: Settings) -> Settings
 
 
 @pytest.fixture
-def runtime(settings: Settings) -> Iterator[Runtime]:
+def context(settings: Settings) -> Iterator[AppContext]:
     """An opened Loupe on SQLite. Its Redis is away: what is queued stays queued."""
     yield from _open(settings)
 
 
 @pytest.fixture
-def any_runtime(any_database: Settings) -> Iterator[Runtime]:
-    """Like ``runtime``, on SQLite and on PostgreSQL."""
+def any_context(any_database: Settings) -> Iterator[AppContext]:
+    """Like ``context``, on SQLite and on PostgreSQL."""
     yield from _open(any_database)
 
 
 @pytest.fixture
-def client(runtime: Runtime) -> Iterator[TestClient]:
+def client(context: AppContext) -> Iterator[TestClient]:
     """The API in this process, without workers."""
-    with TestClient(create_app(runtime.settings), raise_server_exceptions=False) as client:
+    with TestClient(create_app(context.settings), raise_server_exceptions=False) as client:
         yield client
 
 
-def _open(settings: Settings) -> Iterator[Runtime]:
-    runtime = Runtime.open(settings)
-    migrations.upgrade(runtime.db)
-    yield runtime
-    runtime.close()
+def _open(settings: Settings) -> Iterator[AppContext]:
+    context = AppContext.open(settings)
+    migrations.upgrade(context.db)
+    yield context
+    context.close()
 
 
 @dataclass
@@ -183,7 +183,7 @@ class Trained:
     """A product with a dataset, a finished training and its champion, behind the API of this process."""
 
     client: TestClient
-    runtime: Runtime
+    context: AppContext
     product: str
     dataset: str
     job: str
@@ -193,11 +193,11 @@ class Trained:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trained]:
     """One real training for all tests that only read what came out."""
     settings = Settings(home=tmp_path_factory.mktemp("trained"), _env_file=None)
-    for runtime in _open(settings):
+    for context in _open(settings):
         with TestClient(create_app(settings), raise_server_exceptions=False) as client:
             client.post("/products", json={"id": "squares"}).raise_for_status()
-            dataset = import_pictures(client, runtime, "squares")
+            dataset = import_pictures(client, context, "squares")
             body = {"product": "squares", "network": "tiny_cnn", "hyperparameters": TINY}
             job = client.post("/jobs", json=body).raise_for_status().json()["id"]
-            run_queued(runtime)
-            yield Trained(client, runtime, "squares", dataset, job)
+            run_queued(context)
+            yield Trained(client, context, "squares", dataset, job)

@@ -8,9 +8,9 @@ from typing import Any
 from fastapi.testclient import TestClient
 from sqlalchemy import select
 
+from app.context import AppContext
 from app.host.processes import process_owner
 from app.models import Job
-from app.runtime import Runtime
 from app.services import job_runs
 from app.workers.supervisor import Supervisor
 from tests.pictures import make_files, make_zip
@@ -18,28 +18,28 @@ from tests.pictures import make_files, make_zip
 TINY = {"epochs": 2, "batch_size": 8, "image_size": 16, "augmentation": "none", "learning_rate": 0.01}
 
 
-def run_queued(runtime: Runtime) -> list[str]:
+def run_queued(context: AppContext) -> list[str]:
     """Runs every queued job to its end, oldest first; returns their ids."""
     done = []
     while True:
-        with runtime.db.read() as session:
+        with context.db.read() as session:
             job_id = session.scalar(select(Job.id).where(Job.status == "queued").order_by(Job.id).limit(1))
         if job_id is None:
             return done
-        claim = job_runs.claim(runtime, job_id, process_owner())
+        claim = job_runs.claim(context, job_id, process_owner())
         assert claim is not None
-        Supervisor(runtime, claim, threading.Event()).run()
+        Supervisor(context, claim, threading.Event()).run()
         done.append(job_id)
 
 
 def import_pictures(
-    client: TestClient, runtime: Runtime, product: str, files: dict[str, bytes] | None = None
+    client: TestClient, context: AppContext, product: str, files: dict[str, bytes] | None = None
 ) -> str:
     """Uploads pictures to a product and imports them; returns the dataset's id."""
     archive = make_zip(make_files() if files is None else files)
     answer = client.post(f"/products/{product}/datasets", files={"file": ("pictures.zip", archive)})
     assert answer.status_code == 202, answer.text
-    run_queued(runtime)
+    run_queued(context)
     dataset: str = answer.json()["id"]
     return dataset
 

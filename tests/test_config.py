@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from app.config import MAX_SOCKET_PATH, Settings
-from app.server import UnprotectedError, check_protected
+from app.launch.api import UnprotectedError, check_protected
 
 
 def test_roots_come_as_a_path_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
+from app.context import AppContext
 from app.migrations import (
     SCRIPTS,
     SchemaError,
@@ -21,22 +22,21 @@ from app.migrations import (
     wait_until_migrated,
 )
 from app.models import Base
-from app.runtime import Runtime
 
 
-def test_the_migrations_make_exactly_the_tables_of_the_code(any_runtime: Runtime) -> None:
-    with any_runtime.db.engine.connect() as connection:
+def test_the_migrations_make_exactly_the_tables_of_the_code(any_context: AppContext) -> None:
+    with any_context.db.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, Base.metadata) == []
-    assert is_current(any_runtime.db)
+    assert is_current(any_context.db)
 
 
-def test_they_go_down_to_nothing_and_up_again(any_runtime: Runtime) -> None:
-    command.downgrade(alembic_config(any_runtime.db), "base")
-    assert set(inspect(any_runtime.db.engine).get_table_names()) <= {"alembic_version"}
-    assert not is_current(any_runtime.db)
-    upgrade(any_runtime.db)
-    assert is_current(any_runtime.db)
+def test_they_go_down_to_nothing_and_up_again(any_context: AppContext) -> None:
+    command.downgrade(alembic_config(any_context.db), "base")
+    assert set(inspect(any_context.db.engine).get_table_names()) <= {"alembic_version"}
+    assert not is_current(any_context.db)
+    upgrade(any_context.db)
+    assert is_current(any_context.db)
 
 
 def test_there_is_one_head_and_names_sort_by_date() -> None:
@@ -46,30 +46,30 @@ def test_there_is_one_head_and_names_sort_by_date() -> None:
     assert in_order == sorted(in_order)
 
 
-def test_a_database_of_a_newer_version_is_refused_with_a_hint(runtime: Runtime) -> None:
-    with runtime.db.write() as session:
+def test_a_database_of_a_newer_version_is_refused_with_a_hint(context: AppContext) -> None:
+    with context.db.write() as session:
         session.execute(text("UPDATE alembic_version SET version_num = 'f00dfeed'"))
     with pytest.raises(SchemaError) as caught:
-        upgrade(runtime.db)
+        upgrade(context.db)
     assert "newer Loupe" in (caught.value.hint or "")
 
 
-def test_a_worker_waits_until_somebody_migrates(any_runtime: Runtime) -> None:
-    command.downgrade(alembic_config(any_runtime.db), "base")
+def test_a_worker_waits_until_somebody_migrates(any_context: AppContext) -> None:
+    command.downgrade(alembic_config(any_context.db), "base")
     waiting = threading.Thread(
-        target=wait_until_migrated, args=(any_runtime.db,), kwargs={"poll_seconds": 0.05}, daemon=True
+        target=wait_until_migrated, args=(any_context.db,), kwargs={"poll_seconds": 0.05}, daemon=True
     )
     waiting.start()
     waiting.join(0.5)
     assert waiting.is_alive()
 
-    upgrade(any_runtime.db)
+    upgrade(any_context.db)
     waiting.join(30)
     assert not waiting.is_alive()
 
 
-def test_an_older_worker_does_not_wait_beside_a_newer_version(any_runtime: Runtime) -> None:
-    with any_runtime.db.write() as session:
+def test_an_older_worker_does_not_wait_beside_a_newer_version(any_context: AppContext) -> None:
+    with any_context.db.write() as session:
         session.execute(text("UPDATE alembic_version SET version_num = 'f00dfeed'"))
-    assert not is_behind(any_runtime.db)
-    assert not is_current(any_runtime.db)
+    assert not is_behind(any_context.db)
+    assert not is_current(any_context.db)

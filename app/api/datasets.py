@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request, status
 from fastapi.responses import FileResponse, JSONResponse
 
 from app.api.answers import accepted
-from app.api.dependencies import After, Limit, RuntimeDep
+from app.api.dependencies import After, ContextDep, Limit
 from app.api.uploads import receive_dataset
 from app.schemas.common import Page
 from app.schemas.dataset import Dataset, DatasetFromPath, DatasetItem, DatasetReport
@@ -38,46 +38,46 @@ ARCHIVE = {"type": "string", "format": "binary", "description": "zip, tar or tar
         }
     },
 )
-async def import_dataset(product: str, request: Request, runtime: RuntimeDep) -> JSONResponse:
+async def import_dataset(product: str, request: Request, context: ContextDep) -> JSONResponse:
     """Import pictures: an archive of class folders, split or not, or a folder the server can reach."""
-    return accepted(await receive_dataset(runtime, product, request))
+    return accepted(await receive_dataset(context, product, request))
 
 
 @router.get("/products/{product}/datasets")
-def list_datasets(product: str, runtime: RuntimeDep, limit: Limit = 50, after: After = None) -> Page[Dataset]:
+def list_datasets(product: str, context: ContextDep, limit: Limit = 50, after: After = None) -> Page[Dataset]:
     """The datasets of a product."""
-    return datasets.list_datasets(runtime, product, limit=limit, after=after)
+    return datasets.list_datasets(context, product, limit=limit, after=after)
 
 
 @router.get("/datasets/{dataset}")
-def get_dataset(dataset: str, runtime: RuntimeDep) -> Dataset:
+def get_dataset(dataset: str, context: ContextDep) -> Dataset:
     """One dataset, with the state of its import."""
-    return datasets.get_dataset(runtime, dataset)
+    return datasets.get_dataset(context, dataset)
 
 
 @router.get("/datasets/{dataset}/report")
-def get_report(dataset: str, runtime: RuntimeDep) -> DatasetReport:
+def get_report(dataset: str, context: ContextDep) -> DatasetReport:
     """What the import saw: counts and sizes per class, files left out, duplicates, conflicts, and advice."""
-    return datasets.get_report(runtime, dataset)
+    return datasets.get_report(context, dataset)
 
 
 @router.get("/datasets/{dataset}/items")
 def list_items(
     dataset: str,
-    runtime: RuntimeDep,
+    context: ContextDep,
     job: Annotated[str | None, Query(description="Show each picture's split in this training.")] = None,
     label: Annotated[str | None, Query(description="Only pictures of this class.")] = None,
     limit: Limit = 50,
     after: After = None,
 ) -> Page[DatasetItem]:
     """The pictures of a dataset."""
-    return datasets.list_items(runtime, dataset, job_id=job, label=label, limit=limit, after=after)
+    return datasets.list_items(context, dataset, job_id=job, label=label, limit=limit, after=after)
 
 
 @router.get("/datasets/{dataset}/items/{item}/image", response_class=FileResponse)
-def get_item_image(dataset: str, item: str, runtime: RuntimeDep) -> FileResponse:
+def get_item_image(dataset: str, item: str, context: ContextDep) -> FileResponse:
     """The original picture, byte for byte."""
-    path, picture = datasets.get_item_image(runtime, dataset, item)
+    path, picture = datasets.get_item_image(context, dataset, item)
     return FileResponse(
         path,
         media_type=f"image/{'jpeg' if picture.format == 'mpo' else picture.format}",

@@ -1,4 +1,4 @@
-"""What routes share: the opened runtime, paging, idempotency, the API key."""
+"""What routes share: the opened context, paging, idempotency, the API key."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Annotated
 
 from fastapi import Depends, Header, Query, Request
 
+from app.context import AppContext
 from app.errors import UnauthorizedError
 from app.inference.cache import ModelCache
-from app.runtime import Runtime
 from app.services.idempotency import IdempotentRequest
 
 
-def get_runtime(request: Request) -> Runtime:
-    runtime: Runtime = request.app.state.runtime
-    return runtime
+def get_context(request: Request) -> AppContext:
+    context: AppContext = request.app.state.context
+    return context
 
 
 def get_model_cache(request: Request) -> ModelCache:
@@ -24,10 +24,11 @@ def get_model_cache(request: Request) -> ModelCache:
 
 
 def require_api_key(
-    runtime: Annotated[Runtime, Depends(get_runtime)], authorization: Annotated[str | None, Header()] = None
+    context: Annotated[AppContext, Depends(get_context)],
+    authorization: Annotated[str | None, Header()] = None,
 ) -> None:
     """Asks for the bearer token where one is set; compared in constant time."""
-    secret = runtime.settings.api_key
+    secret = context.settings.api_key
     if secret is None:
         return
     scheme, _, token = (authorization or "").partition(" ")
@@ -56,7 +57,7 @@ def scope_of(request: Request) -> str:
     return f"{request.method} {request.url.path.removeprefix('/v1')}"
 
 
-RuntimeDep = Annotated[Runtime, Depends(get_runtime)]
+ContextDep = Annotated[AppContext, Depends(get_context)]
 ModelCacheDep = Annotated[ModelCache, Depends(get_model_cache)]
 IdempotentDep = Annotated[IdempotentRequest | None, Depends(get_idempotent_request)]
 Limit = Annotated[int, Query(ge=1, le=100, description="Rows on a page.")]

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, status
 from fastapi.responses import FileResponse, JSONResponse
 
 from app.api.answers import accepted
-from app.api.dependencies import IdempotentDep, RuntimeDep
+from app.api.dependencies import ContextDep, IdempotentDep
 from app.schemas.evaluation import Evaluation, EvaluationCreate
 from app.schemas.job import Job
 from app.services import evaluations
@@ -22,21 +22,21 @@ DatasetQuery = Annotated[
 
 @router.post("/evaluations", status_code=status.HTTP_202_ACCEPTED, response_model=Job)
 def create_evaluation(
-    job: str, runtime: RuntimeDep, idempotent: IdempotentDep, request: EvaluationCreate | None = None
+    job: str, context: ContextDep, idempotent: IdempotentDep, request: EvaluationCreate | None = None
 ) -> JSONResponse:
     """Evaluate the job's model again, on its untouched test split or on another dataset of the product."""
     return accepted(
-        evaluations.create_evaluation(runtime, job, request or EvaluationCreate(dataset=None), idempotent)
+        evaluations.create_evaluation(context, job, request or EvaluationCreate(dataset=None), idempotent)
     )
 
 
 @router.get("/evaluation")
-def get_evaluation(job: str, runtime: RuntimeDep, dataset: DatasetQuery = None) -> Evaluation:
+def get_evaluation(job: str, context: ContextDep, dataset: DatasetQuery = None) -> Evaluation:
     """The full report: metrics with intervals, scores per class, confusion matrix, mistakes."""
-    return evaluations.get_evaluation(runtime, job, dataset)
+    return evaluations.get_evaluation(context, job, dataset)
 
 
 @router.get("/evaluation/predictions", response_class=FileResponse)
-def get_predictions(job: str, runtime: RuntimeDep, dataset: DatasetQuery = None) -> FileResponse:
+def get_predictions(job: str, context: ContextDep, dataset: DatasetQuery = None) -> FileResponse:
     """One CSV row per picture: item, label, and the served probability of every class."""
-    return FileResponse(evaluations.get_predictions_file(runtime, job, dataset), media_type="text/csv")
+    return FileResponse(evaluations.get_predictions_file(context, job, dataset), media_type="text/csv")

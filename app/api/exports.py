@@ -6,7 +6,7 @@ from fastapi import APIRouter, status
 from fastapi.responses import FileResponse, JSONResponse
 
 from app.api.answers import accepted
-from app.api.dependencies import IdempotentDep, RuntimeDep
+from app.api.dependencies import ContextDep, IdempotentDep
 from app.schemas.export import ExportCreate
 from app.schemas.job import Job
 from app.services import exports
@@ -16,14 +16,14 @@ router = APIRouter(prefix="/datasets/{dataset}/exports", tags=["datasets"])
 
 @router.post("", status_code=status.HTTP_202_ACCEPTED, response_model=Job)
 def create_export(
-    dataset: str, request: ExportCreate, runtime: RuntimeDep, idempotent: IdempotentDep
+    dataset: str, request: ExportCreate, context: ContextDep, idempotent: IdempotentDep
 ) -> JSONResponse:
     """Write the dataset to a tar: original files in folders, or TFRecord shards."""
-    return accepted(exports.create_export(runtime, dataset, request, idempotent))
+    return accepted(exports.create_export(context, dataset, request, idempotent))
 
 
 @router.get("/{job}", response_class=FileResponse)
-def get_export(dataset: str, job: str, runtime: RuntimeDep) -> FileResponse:
+def get_export(dataset: str, job: str, context: ContextDep) -> FileResponse:
     """The tar of a finished export."""
-    path = exports.get_export_file(runtime, dataset, job)
+    path = exports.get_export_file(context, dataset, job)
     return FileResponse(path, media_type="application/x-tar", filename=f"{dataset}.tar")

@@ -8,10 +8,10 @@ from typing import Any
 from fastapi import APIRouter, Depends, Response
 
 from app import __version__
-from app.api.dependencies import RuntimeDep, require_api_key
+from app.api.dependencies import ContextDep, require_api_key
 from app.errors import LoupeError, UnavailableError
 from app.migrations import is_behind
-from app.object_store import ObjectStore
+from app.storage.object_store import ObjectStore
 
 router = APIRouter(tags=["health"])
 
@@ -23,18 +23,18 @@ async def healthz() -> dict[str, str]:
 
 
 @router.get("/readyz", responses={503: {"description": "Not ready; the checks say why."}})
-def readyz(runtime: RuntimeDep, response: Response) -> dict[str, Any]:
+def readyz(context: ContextDep, response: Response) -> dict[str, Any]:
     """200 when products, jobs and predictions can be served. Redis may be away: jobs are kept meanwhile."""
     try:
-        database = "ok" if not is_behind(runtime.db) else "migrations are missing: run `loupe migrate`"
+        database = "ok" if not is_behind(context.db) else "migrations are missing: run `loupe migrate`"
     except LoupeError as error:
         database = error.detail
     checks = {"database": database}
-    if runtime.storage.store is not None:
-        checks["storage"] = _check_storage(runtime.storage.store)
+    if context.storage.store is not None:
+        checks["storage"] = _check_storage(context.storage.store)
     ready = set(checks.values()) == {"ok"}
     response.status_code = 200 if ready else 503
-    redis = "ok" if runtime.queue.is_up() else "does not answer; jobs are kept and start when it is back"
+    redis = "ok" if context.queue.is_up() else "does not answer; jobs are kept and start when it is back"
     return {"ready": ready, "checks": {**checks, "redis": redis}}
 
 

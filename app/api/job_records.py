@@ -12,9 +12,9 @@ from fastapi import APIRouter, Header, Query
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import PlainTextResponse, Response, StreamingResponse
 
-from app.api.dependencies import Limit, RuntimeDep
+from app.api.dependencies import ContextDep, Limit
+from app.context import AppContext
 from app.errors import FieldError, InvalidRequestError
-from app.runtime import Runtime
 from app.schemas.common import Page
 from app.schemas.job import EpochPoint, JobEvent, JobMetrics, LogFile, StepPoint
 from app.services import job_records
@@ -33,7 +33,7 @@ LOG_POLL_SECONDS = 0.5
 )
 def get_metrics(
     job: str,
-    runtime: RuntimeDep,
+    context: ContextDep,
     since: Annotated[int, Query(ge=0, description="Only what came after this step.")] = 0,
     max_points: Annotated[
         int, Query(ge=2, le=100_000, description="Thin the steps evenly to so many.")
@@ -42,7 +42,7 @@ def get_metrics(
     accept: Annotated[str, Header()] = "",
 ) -> JobMetrics | Response:
     """Series per step and per epoch, the best epoch, the test summary. Also while the training runs."""
-    metrics = job_records.get_metrics(runtime, job, since=since, max_points=max_points)
+    metrics = job_records.get_metrics(context, job, since=since, max_points=max_points)
     if "text/csv" in accept:
         rows = metrics.epochs if series == "epochs" else metrics.steps
         return Response(_to_csv(rows, EpochPoint if series == "epochs" else StepPoint), media_type="text/csv")
@@ -56,7 +56,7 @@ def get_metrics(
 )
 def list_events(
     job: str,
-    runtime: RuntimeDep,
+    context: ContextDep,
     limit: Limit = 100,
     after: Annotated[str | None, Query(description="Only events after this number.")] = None,
     accept: Annotated[str, Header()] = "",
@@ -67,10 +67,10 @@ def list_events(
     As `text/event-stream` it follows the job to its end, and resumes with `Last-Event-ID`.
     """
     start = _event_number(last_event_id if last_event_id is not None else after)
-    page, _ = job_records.list_events(runtime, job, after=start, limit=limit)
+    page, _ = job_records.list_events(context, job, after=start, limit=limit)
     if "text/event-stream" in accept:
         return StreamingResponse(
-            _follow_events(runtime, job, start),
+            _follow_events(context, job, start),
             media_type="text/event-stream",
             headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
         )
@@ -78,24 +78,24 @@ def list_events(
 
 
 @router.get("/logs")
-def list_logs(job: str, runtime: RuntimeDep) -> list[LogFile]:
+def list_logs(job: str, context: ContextDep) -> list[LogFile]:
     """The logs that the training has written so far."""
-    return job_records.list_logs(runtime, job)
+    return job_records.list_logs(context, job)
 
 
 @router.get("/logs/{name}", response_class=PlainTextResponse)
 def get_log(
     job: str,
     name: str,
-    runtime: RuntimeDep,
+    context: ContextDep,
     tail: Annotated[int | None, Query(ge=1, description="Only the last lines.")] = None,
     follow: Annotated[bool, Query(description="Go on until the job has ended.")] = False,
 ) -> Response:
     """A log: `training_result.log`, `training_result_step.log` or `test_result.log`."""
-    path = job_records.get_log(runtime, job, name)
+    path = job_records.get_log(context, job, name)
     if not follow:
         return PlainTextResponse(job_records.tail(path, tail))
-    return StreamingResponse(_follow_log(runtime, job, name, tail), media_type="text/plain; charset=utf-8")
+    return StreamingResponse(_follow_log(context, job, name, tail), media_type="text/plain; charset=utf-8")
 
 
 def _event_number(value: str | None) -> int:
@@ -108,10 +108,10 @@ def _event_number(value: str | None) -> int:
     return int(value)
 
 
-async def _follow_events(runtime: Runtime, job: str, after: int) -> AsyncIterator[str]:
+async def _follow_events(context: AppContext, job: str, after: int) -> AsyncIterator[str]:
     silent_since = anyio.current_time()
     while True:
-        page, ended = await run_in_threadpool(job_records.list_events, runtime, job, after=after)
+        page, ended = await run_in_threadpool(job_records.list_events, context, job, after=after)
         for event in page.data:
             after = event.number
             yield f"id: {event.number}\nevent: {event.type}\ndata: {event.model_dump_json()}\n\n"
@@ -126,12 +126,12 @@ async def _follow_events(runtime: Runtime, job: str, after: int) -> AsyncIterato
             await anyio.sleep(EVENT_POLL_SECONDS)
 
 
-async def _follow_log(runtime: Runtime, job: str, name: str, tail: int | None) -> AsyncIterator[str]:
+async def _follow_log(context: AppContext, job: str, name: str, tail: int | None) -> AsyncIterator[str]:
     log = job_records.FollowedLog(tail)
     while True:
         # The state is read before the text, so that what the job wrote last is not missed.
-        _, ended = await run_in_threadpool(job_records.list_events, runtime, job, after=2**31 - 1)
-        if text := log.read(job_records.get_log(runtime, job, name)):
+        _, ended = await run_in_threadpool(job_records.list_events, context, job, after=2**31 - 1)
+        if text := log.read(job_records.get_log(context, job, name)):
             yield text
         if ended:
             return

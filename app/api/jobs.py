@@ -10,7 +10,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 
 from app.api.answers import created
-from app.api.dependencies import After, IdempotentDep, Limit, ModelCacheDep, RuntimeDep
+from app.api.dependencies import After, ContextDep, IdempotentDep, Limit, ModelCacheDep
 from app.schemas.common import Page
 from app.schemas.job import Job, JobCreate, JobKind, JobPlan, JobRetry, JobStatus
 from app.services import job_lifecycle, jobs, trained_models
@@ -29,19 +29,19 @@ LONG_POLL_STEP_SECONDS = 0.25
 )
 def create_job(
     request: JobCreate,
-    runtime: RuntimeDep,
+    context: ContextDep,
     idempotent: IdempotentDep,
     dry_run: Annotated[bool, Query(description="Resolve every setting and start nothing.")] = False,
 ) -> JSONResponse:
     """Start a training. The job is stored before the answer; a worker takes it up."""
     if dry_run:
-        return JSONResponse(jobs.plan_job(runtime, request).model_dump(mode="json"))
-    return created(jobs.create_job(runtime, request, idempotent))
+        return JSONResponse(jobs.plan_job(context, request).model_dump(mode="json"))
+    return created(jobs.create_job(context, request, idempotent))
 
 
 @router.get("")
 def list_jobs(
-    runtime: RuntimeDep,
+    context: ContextDep,
     product: Annotated[str | None, Query(description="Only jobs of this product.")] = None,
     status: Annotated[JobStatus | None, Query(description="Only jobs in this state.")] = None,
     kind: Annotated[JobKind | None, Query(description="Only jobs of this kind.")] = None,
@@ -49,70 +49,70 @@ def list_jobs(
     after: After = None,
 ) -> Page[Job]:
     """Jobs of all kinds, newest first."""
-    return jobs.list_jobs(runtime, product=product, status=status, kind=kind, limit=limit, after=after)
+    return jobs.list_jobs(context, product=product, status=status, kind=kind, limit=limit, after=after)
 
 
 @router.get("/{job}")
 async def get_job(
     job: str,
-    runtime: RuntimeDep,
+    context: ContextDep,
     wait: Annotated[float, Query(ge=0, le=60, description="Seconds to wait for the job's end.")] = 0,
 ) -> Job:
     """One job, with its progress and the estimated time to its end."""
     deadline = anyio.current_time() + wait
     while True:
-        found = await run_in_threadpool(jobs.get_job, runtime, job)
+        found = await run_in_threadpool(jobs.get_job, context, job)
         if found.status in TERMINAL or anyio.current_time() >= deadline:
             return found
         await anyio.sleep(LONG_POLL_STEP_SECONDS)
 
 
 @router.post("/{job}/cancel", status_code=status.HTTP_202_ACCEPTED)
-def cancel_job(job: str, runtime: RuntimeDep, response: Response) -> Job:
+def cancel_job(job: str, context: ContextDep, response: Response) -> Job:
     """End a job and keep nothing of it. 200 when it had been cancelled before."""
-    answer, was_cancelled = job_lifecycle.cancel_job(runtime, job)
+    answer, was_cancelled = job_lifecycle.cancel_job(context, job)
     if was_cancelled:
         response.status_code = status.HTTP_200_OK
     return answer
 
 
 @router.post("/{job}/pause", status_code=status.HTTP_202_ACCEPTED)
-def pause_job(job: str, runtime: RuntimeDep, response: Response) -> Job:
+def pause_job(job: str, context: ContextDep, response: Response) -> Job:
     """Checkpoint a training and let it rest; the worker is free for others. 200 when it rests already."""
-    answer, was_asked = job_lifecycle.pause_job(runtime, job)
+    answer, was_asked = job_lifecycle.pause_job(context, job)
     if was_asked:
         response.status_code = status.HTTP_200_OK
     return answer
 
 
 @router.post("/{job}/resume", status_code=status.HTTP_202_ACCEPTED)
-def resume_job(job: str, runtime: RuntimeDep, response: Response) -> Job:
+def resume_job(job: str, context: ContextDep, response: Response) -> Job:
     """Go on with a paused training where it was. 200 when it is under way already."""
-    answer, was_under_way = job_lifecycle.resume_job(runtime, job)
+    answer, was_under_way = job_lifecycle.resume_job(context, job)
     if was_under_way:
         response.status_code = status.HTTP_200_OK
     return answer
 
 
 @router.post("/{job}/retry", status_code=status.HTTP_202_ACCEPTED)
-def retry_job(job: str, runtime: RuntimeDep, request: JobRetry | None = None) -> Job:
+def retry_job(job: str, context: ContextDep, request: JobRetry | None = None) -> Job:
     """Give a failed job another attempt, from its last checkpoint or from the beginning."""
-    return job_lifecycle.retry_job(runtime, job, request or JobRetry(start="checkpoint"))
+    return job_lifecycle.retry_job(context, job, request or JobRetry(start="checkpoint"))
 
 
 @router.delete("/{job}", status_code=status.HTTP_204_NO_CONTENT)
-def delete_job(job: str, runtime: RuntimeDep, cache: ModelCacheDep) -> Response:
+def delete_job(job: str, context: ContextDep, cache: ModelCacheDep) -> Response:
     """Delete a job that has ended, with its model and files, unless an alias needs the model."""
-    for model in trained_models.list_models(runtime, product=None, job=job, limit=1, after=None).data:
+    for model in trained_models.list_models(context, product=None, job=job, limit=1, after=None).data:
         cache.drop(model.id)
-    job_lifecycle.delete_job(runtime, job)
+    job_lifecycle.delete_job(context, job)
     return Response(status_code=status.HTTP_204_NO_CONTENT)
 
 
 @router.post("/{job}/stop", status_code=status.HTTP_202_ACCEPTED)
-def stop_job(job: str, runtime: RuntimeDep, response: Response) -> Job:
+def stop_job(job: str, context: ContextDep, response: Response) -> Job:
     """End a training early and keep its best epoch. 200 when that had been asked before."""
-    answer, was_asked = job_lifecycle.stop_job(runtime, job)
+    answer, was_asked = job_lifecycle.stop_job(context, job)
     if was_asked:
         response.status_code = status.HTTP_200_OK
     return answer

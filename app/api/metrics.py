@@ -19,15 +19,15 @@ from prometheus_client.core import (
 from prometheus_client.exposition import choose_encoder
 
 from app import __version__
-from app.api.dependencies import ModelCacheDep, RuntimeDep
+from app.api.dependencies import ContextDep, ModelCacheDep
 from app.api.measurements import Measurements
+from app.context import AppContext
 from app.errors import LoupeError
 from app.inference.cache import ModelCache
 from app.job_queue import QUEUES
-from app.runtime import Runtime
 from app.services.job_states import TRANSITIONS
 from app.services.statistics import DURATION_BUCKETS, Statistics, gather_statistics
-from app.storage import STORAGE_ERRORS
+from app.storage.home import STORAGE_ERRORS
 
 logger = logging.getLogger(__name__)
 router = APIRouter(tags=["operation"])
@@ -52,7 +52,7 @@ class Scrape:
 
 @router.get("/metrics", responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}})
 def get_metrics(
-    runtime: RuntimeDep,
+    context: ContextDep,
     cache: ModelCacheDep,
     measurements: Annotated[Measurements, Depends(get_measurements)],
     accept: Annotated[str, Header()] = "",
@@ -64,35 +64,35 @@ def get_metrics(
     encode, media_type = choose_encoder(accept)
     metrics = chain(
         measurements.collect(),
-        _of_this_process(runtime, cache),
-        _of_the_database(runtime),
-        _of_redis(runtime),
+        _of_this_process(context, cache),
+        _of_the_database(context),
+        _of_redis(context),
     )
     return Response(encode(Scrape(metrics)), headers={"Content-Type": media_type})
 
 
-def _of_this_process(runtime: Runtime, cache: ModelCache) -> Iterator[Metric]:
+def _of_this_process(context: AppContext, cache: ModelCache) -> Iterator[Metric]:
     yield InfoMetricFamily("loupe_build", "The release that runs.", {"version": __version__})
     yield _gauge("loupe_model_cache_bytes", "Memory of the models that are loaded.", cache.nbytes)
     yield _gauge("loupe_model_cache_models", "Models that are loaded.", len(cache.loaded()))
     errors = CounterMetricFamily("loupe_storage_errors", STORAGE_ERRORS)
-    errors.add_metric([], runtime.storage.failures)
+    errors.add_metric([], context.storage.failures)
     yield errors
     free = GaugeMetricFamily("loupe_disk_free_bytes", "Free space where LOUPE_HOME lives.")
     total = GaugeMetricFamily("loupe_disk_bytes", "Size of the disk where LOUPE_HOME lives.")
     try:
-        usage = shutil.disk_usage(runtime.settings.home)
+        usage = shutil.disk_usage(context.settings.home)
         free.add_metric([], usage.free)
         total.add_metric([], usage.total)
     except OSError as error:
-        logger.warning("metrics: the disk of %s: %s", runtime.settings.home, error)
+        logger.warning("metrics: the disk of %s: %s", context.settings.home, error)
     yield from (free, total)
 
 
-def _of_the_database(runtime: Runtime) -> Iterator[Metric]:
+def _of_the_database(context: AppContext) -> Iterator[Metric]:
     up, found = 0, None
     try:
-        found = gather_statistics(runtime)
+        found = gather_statistics(context)
         up = 1
     except LoupeError as error:
         logger.warning("metrics: %s", error.detail)
@@ -104,11 +104,11 @@ def _of_the_database(runtime: Runtime) -> Iterator[Metric]:
         yield from _from_statistics(found)
 
 
-def _of_redis(runtime: Runtime) -> Iterator[Metric]:
+def _of_redis(context: AppContext) -> Iterator[Metric]:
     waiting = GaugeMetricFamily("loupe_redis_messages", "Jobs announced in Redis.", labels=["queue"])
-    is_up = runtime.queue.is_up()
+    is_up = context.queue.is_up()
     for queue in QUEUES if is_up else ():
-        if (length := runtime.queue.length(queue)) is not None:
+        if (length := context.queue.length(queue)) is not None:
             waiting.add_metric([queue], length)
     yield _gauge(
         "loupe_redis_up", "1 when Redis answered this scrape; jobs are kept while it is away.", is_up

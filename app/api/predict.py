@@ -13,7 +13,7 @@ from fastapi.concurrency import run_in_threadpool
 from pydantic import ValidationError
 from starlette.datastructures import FormData, UploadFile
 
-from app.api.dependencies import ModelCacheDep, RuntimeDep
+from app.api.dependencies import ContextDep, ModelCacheDep
 from app.api.measurements import ANSWERED, Measurements
 from app.errors import (
     FieldError,
@@ -91,15 +91,15 @@ class Question:
         },
     },
 )
-async def predict(request: Request, runtime: RuntimeDep, cache: ModelCacheDep) -> Predictions:
+async def predict(request: Request, context: ContextDep, cache: ModelCacheDep) -> Predictions:
     """Classify one or several pictures with the best model of a product, or with the one of a job."""
-    question = await _read_question(request, runtime.settings.max_predict_files)
+    question = await _read_question(request, context.settings.max_predict_files)
     measurements: Measurements = request.app.state.measurements
     began = time.perf_counter()
     try:
         answer = await run_in_threadpool(
             predictions.predict,
-            runtime,
+            context,
             cache,
             question.pictures,
             product=question.product,
@@ -108,7 +108,7 @@ async def predict(request: Request, runtime: RuntimeDep, cache: ModelCacheDep) -
             top_k=question.top_k,
         )
     except LoupeError as error:
-        last = runtime.last_choices.get((question.product, question.job, question.model))
+        last = context.last_choices.get((question.product, question.job, question.model))
         measurements.prediction_failed(
             last.product if last else "", time.perf_counter() - began, error.code, len(question.pictures)
         )

@@ -13,8 +13,8 @@ from pydantic import ValidationError
 from starlette.datastructures import UploadFile
 
 from app.api.dependencies import scope_of
+from app.context import AppContext
 from app.errors import FieldError, InvalidRequestError, TooLargeError, UnsupportedMediaTypeError
-from app.runtime import Runtime
 from app.schemas.dataset import DatasetFromPath
 from app.services import datasets, products
 from app.services.idempotency import Answer, IdempotentRequest
@@ -32,23 +32,23 @@ ARCHIVE_TYPES = frozenset(
 CHUNK_BYTES = 2**20
 
 
-async def receive_dataset(runtime: Runtime, product: str, request: Request) -> Answer:
+async def receive_dataset(context: AppContext, product: str, request: Request) -> Answer:
     """Dispatches on the body's type. Raises UnsupportedMediaTypeError for any other."""
-    await run_in_threadpool(products.get_product, runtime, product)
+    await run_in_threadpool(products.get_product, context, product)
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type == "application/json":
-        return await _from_path(runtime, product, request)
+        return await _from_path(context, product, request)
     if media_type == "multipart/form-data":
-        return await _from_form(runtime, product, request)
+        return await _from_form(context, product, request)
     if media_type in ARCHIVE_TYPES:
-        return await _from_raw_body(runtime, product, request)
+        return await _from_raw_body(context, product, request)
     raise UnsupportedMediaTypeError(
         f"A dataset cannot come as {media_type or 'a body without a content type'}.",
         hint='Send multipart with a part `file`, an archive as the body, or JSON {"path": …}.',
     )
 
 
-async def _from_path(runtime: Runtime, product: str, request: Request) -> Answer:
+async def _from_path(context: AppContext, product: str, request: Request) -> Answer:
     body = await request.body()
     try:
         wanted = DatasetFromPath.model_validate_json(body)
@@ -60,10 +60,10 @@ async def _from_path(runtime: Runtime, product: str, request: Request) -> Answer
             f"{errors[0].pointer}: {errors[0].message}", hint='Send {"path": "/folder"}.', errors=errors
         ) from error
     idempotent = IdempotentRequest.of(scope_of(request), request.headers.get("idempotency-key"), body)
-    return await run_in_threadpool(datasets.import_path, runtime, product, wanted.path, idempotent)
+    return await run_in_threadpool(datasets.import_path, context, product, wanted.path, idempotent)
 
 
-async def _from_form(runtime: Runtime, product: str, request: Request) -> Answer:
+async def _from_form(context: AppContext, product: str, request: Request) -> Answer:
     async with request.form(max_files=1, max_fields=10) as form:
         # The part is called `file` in the documents; whoever calls it otherwise means the same.
         file = next((part for part in form.values() if isinstance(part, UploadFile)), None)
@@ -73,41 +73,41 @@ async def _from_form(runtime: Runtime, product: str, request: Request) -> Answer
                 hint="Send the archive as the part `file`: curl -F file=@pictures.zip …",
                 errors=(FieldError("file", "missing"),),
             )
-        target = runtime.storage.upload()
+        target = context.storage.upload()
         try:
-            digest = await run_in_threadpool(_copy, file.file, target, runtime.settings.max_upload_bytes)
+            digest = await run_in_threadpool(_copy, file.file, target, context.settings.max_upload_bytes)
         except BaseException:
             target.unlink(missing_ok=True)
             raise
-        return await _import(runtime, product, request, target, file.filename or "upload", digest)
+        return await _import(context, product, request, target, file.filename or "upload", digest)
 
 
-async def _from_raw_body(runtime: Runtime, product: str, request: Request) -> Answer:
-    target = runtime.storage.upload()
+async def _from_raw_body(context: AppContext, product: str, request: Request) -> Answer:
+    target = context.storage.upload()
     digest = hashlib.sha256()
     seen = 0
     try:
         with target.open("wb") as output:
             async for chunk in request.stream():
                 seen += len(chunk)
-                _check_size(seen, runtime.settings.max_upload_bytes)
+                _check_size(seen, context.settings.max_upload_bytes)
                 digest.update(chunk)
                 await run_in_threadpool(output.write, chunk)
     except BaseException:
         target.unlink(missing_ok=True)
         raise
     name = unquote(request.headers.get("x-filename", "")) or "upload"
-    return await _import(runtime, product, request, target, name, digest.hexdigest())
+    return await _import(context, product, request, target, name, digest.hexdigest())
 
 
 async def _import(
-    runtime: Runtime, product: str, request: Request, target: Path, name: str, digest: str
+    context: AppContext, product: str, request: Request, target: Path, name: str, digest: str
 ) -> Answer:
     key = request.headers.get("idempotency-key")
     idempotent = IdempotentRequest(scope_of(request), key, digest) if key else None
     try:
         answer = await run_in_threadpool(
-            datasets.import_upload, runtime, product, target, Path(name).name, idempotent
+            datasets.import_upload, context, product, target, Path(name).name, idempotent
         )
     except BaseException:
         target.unlink(missing_ok=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from app.api.dependencies import After, Limit, RuntimeDep
+from app.api.dependencies import After, ContextDep, Limit
 from app.schemas.common import Page
 from app.schemas.worker import Worker
 from app.services import workers
@@ -13,6 +13,6 @@ router = APIRouter(tags=["operation"])
 
 
 @router.get("/workers")
-def list_workers(runtime: RuntimeDep, limit: Limit = 50, after: After = None) -> Page[Worker]:
+def list_workers(context: ContextDep, limit: Limit = 50, after: After = None) -> Page[Worker]:
     """The worker processes, newest first: whether they live, where, on which devices, and what they run."""
-    return workers.list_workers(runtime, limit=limit, after=after)
+    return workers.list_workers(context, limit=limit, after=after)

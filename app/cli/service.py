@@ -30,7 +30,7 @@ def up(host: Host = None, port: Port = None, home: Home = None) -> None:
     Settings come from LOUPE_… variables and a .env file; these options go before them.
     """
     settings = load_settings(host=host, port=port, home=home)
-    from app.embedded import up as run_all
+    from app.launch.up import up as run_all
 
     raise typer.Exit(run_all(settings))
 
@@ -38,7 +38,7 @@ def up(host: Host = None, port: Port = None, home: Home = None) -> None:
 def api(host: Host = None, port: Port = None, home: Home = None) -> None:
     """Run the HTTP API alone. The database must be migrated, and workers must run elsewhere."""
     settings = load_settings(host=host, port=port, home=home)
-    from app.server import serve
+    from app.launch.api import serve
 
     serve(settings)
 
@@ -63,7 +63,7 @@ def worker(
     from app.db import Database
     from app.logs import configure_logging
     from app.migrations import wait_until_migrated
-    from app.storage import check_at_start
+    from app.storage.home import check_at_start
 
     configure_logging(settings.log_level, settings.log_format)
     check_at_start(settings)

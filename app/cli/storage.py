@@ -24,18 +24,18 @@ def push(home: Home = None) -> None:
     Stop Loupe first, and start it with LOUPE_STORAGE_URL afterwards. May be repeated: what is there is kept.
     """
     from app.cli.service import load_settings
-    from app.runtime import Runtime
-    from app.services.storage_push import list_pushes
-    from app.storage import check_at_start
+    from app.context import AppContext
+    from app.services.storage import list_pushes
+    from app.storage.home import check_at_start
 
     settings = load_settings(home=home)
     if settings.storage_url is None:
         raise CommandError("No shared storage is set.", hint="Set LOUPE_STORAGE_URL, as s3://BUCKET.")
     check_at_start(settings)
-    runtime = Runtime.open(settings)
+    context = AppContext.open(settings)
     missing = 0
     try:
-        steps = list_pushes(runtime)
+        steps = list_pushes(context)
         for number, (name, share) in enumerate(steps, start=1):
             try:
                 share()
@@ -44,7 +44,7 @@ def push(home: Home = None) -> None:
                 missing += 1
                 note(f"{number}/{len(steps)}  {name} is not here: {error}")
     finally:
-        runtime.close()
+        context.close()
     if missing:
         raise CommandError(
             f"{missing} of {len(steps)} are in the database but not in {settings.home}.",

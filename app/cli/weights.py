@@ -145,8 +145,8 @@ def _check_that_it_fits(weights: PublishedWeights, path: Path) -> None:
 def _share(path: Path, home: Path | None) -> None:
     """Where hosts share a storage, one of them brings the weights for all."""
     from app.cli.service import load_settings
-    from app.services.weights import share_weights
-    from app.storage import open_storage
+    from app.storage.home import open_storage
+    from app.storage.weights import share_weights
 
     storage = open_storage(load_settings(home=home))
     if path.parent == storage.weights:
@@ -156,6 +156,6 @@ def _share(path: Path, home: Path | None) -> None:
 def weights_folder(home: Path | None = None) -> Path:
     """Where this machine keeps published weights; a shared storage is not asked."""
     from app.cli.service import load_settings
-    from app.storage import Storage
+    from app.storage.home import Storage
 
     return Storage(load_settings(home=home).home).weights

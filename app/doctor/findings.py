@@ -7,10 +7,10 @@ from functools import cached_property
 from typing import Any, Literal
 
 from app.config import Settings
+from app.context import AppContext
 from app.db import Database
 from app.job_queue import JobQueue
-from app.runtime import Runtime
-from app.storage import open_storage
+from app.storage.home import open_storage
 
 Status = Literal["ok", "warning", "failed", "skipped"]
 
@@ -52,16 +52,16 @@ class Installation:
         return Database(self.settings.resolved_database_url)
 
     @cached_property
-    def runtime(self) -> Runtime:
+    def context(self) -> AppContext:
         """Opened without making the home folder: looking changes nothing."""
-        return Runtime(self.settings, self.db, open_storage(self.settings), JobQueue(self.settings))
+        return AppContext(self.settings, self.db, open_storage(self.settings), JobQueue(self.settings))
 
     def close(self) -> None:
         """Ends what was opened on the way."""
         for name, opened in vars(self).items():
             if name == "db":
                 opened.dispose()
-            elif name == "runtime":
+            elif name == "context":
                 opened.close()
 
     @property

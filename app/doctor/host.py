@@ -14,7 +14,7 @@ from app.doctor.findings import Finding, Installation, failed, ok, warning
 from app.errors import DeviceError
 from app.host.gpus import find_gpus
 from app.host.machine import Machine
-from app.server import UnprotectedError, check_protected
+from app.launch.api import UnprotectedError, check_protected
 
 LEAST_OPEN_FILES = 1024
 LEAST_KEY_LENGTH = 16

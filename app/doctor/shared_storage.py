@@ -7,7 +7,7 @@ import time
 
 from app.doctor.findings import Finding, Installation, failed, ok, warning
 from app.errors import StorageUnavailableError
-from app.object_store import ObjectStore
+from app.storage.object_store import ObjectStore
 
 PROBE_BYTES = 2**20
 SLOW_SECONDS = 2.0

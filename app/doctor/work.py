@@ -16,7 +16,7 @@ LONG_WAIT_SECONDS = 3600.0
 
 
 def check_workers(installation: Installation) -> list[Finding]:
-    workers = list_workers(installation.runtime, limit=100, after=None).data
+    workers = list_workers(installation.context, limit=100, after=None).data
     alive = [worker for worker in workers if worker.status == "alive"]
     findings = []
     # A worker is told by the queue that it was started for; one for GPUs takes what may run on either, too.
@@ -55,7 +55,7 @@ def check_jobs(installation: Installation) -> list[Finding]:
             detail = f"Job {job_id} runs by its record, but its worker fell silent {seconds:.0f} s ago."
             hint = "Any living worker gives it back within two minutes: start one, see its log for `reaper`."
             findings.append(failed("jobs", detail, hint))
-    found = gather_statistics(installation.runtime)
+    found = gather_statistics(installation.context)
     for queue, seconds in found.oldest_queued_seconds.items():
         if seconds > LONG_WAIT_SECONDS:
             detail = f"A job in the queue {queue} has waited for {seconds / 3600:.1f} hours."

@@ -11,35 +11,35 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from app.context import AppContext
 from app.datasets.manifest import DatasetManifest, Item, load_manifest
 from app.errors import ConflictError, FieldError, InvalidRequestError, NotFoundError
 from app.host.files import sync
 from app.models import Dataset, Job
 from app.models.base import db_now, new_id
-from app.runtime import Runtime
 from app.schemas import dataset as schemas
 from app.schemas.common import Page, problem_from_error
-from app.services.dataset_files import fetch_dataset, fetch_picture
 from app.services.idempotency import Answer, IdempotentRequest, recall, remember
 from app.services.job_states import append_event
 from app.services.pages import decode_cursor, encode_cursor, fetch_page
 from app.services.products import require_product
+from app.storage.dataset_packs import fetch_dataset, fetch_picture
 
 
 def import_upload(
-    runtime: Runtime,
+    context: AppContext,
     product_id: str,
     upload: Path,
     filename: str,
     idempotent: IdempotentRequest | None = None,
 ) -> Answer:
     """Accepts an archive that already lies in the scratch folder; its import becomes a job."""
-    storage = runtime.storage
+    storage = context.storage
     sync(upload)
     sync(upload.parent)
     storage.share(upload)
     try:
-        answer = _start_import(runtime, product_id, upload, filename, idempotent, is_upload=True)
+        answer = _start_import(context, product_id, upload, filename, idempotent, is_upload=True)
     except BaseException:
         storage.discard(upload)
         raise
@@ -49,21 +49,21 @@ def import_upload(
 
 
 def import_path(
-    runtime: Runtime, product_id: str, path: str, idempotent: IdempotentRequest | None = None
+    context: AppContext, product_id: str, path: str, idempotent: IdempotentRequest | None = None
 ) -> Answer:
     """Accepts a folder or archive on this machine, if it lies under an allowed root."""
-    return _start_import(runtime, product_id, _allowed_path(runtime, path), path, idempotent, is_upload=False)
+    return _start_import(context, product_id, _allowed_path(context, path), path, idempotent, is_upload=False)
 
 
-def get_dataset(runtime: Runtime, dataset_id: str) -> schemas.Dataset:
-    with runtime.db.read() as session:
+def get_dataset(context: AppContext, dataset_id: str) -> schemas.Dataset:
+    with context.db.read() as session:
         return to_schema(session, require_dataset(session, dataset_id))
 
 
 def list_datasets(
-    runtime: Runtime, product_id: str | None, *, limit: int, after: str | None
+    context: AppContext, product_id: str | None, *, limit: int, after: str | None
 ) -> Page[schemas.Dataset]:
-    with runtime.db.read() as session:
+    with context.db.read() as session:
         query = select(Dataset)
         if product_id is not None:
             require_product(session, product_id)
@@ -73,12 +73,12 @@ def list_datasets(
         )
 
 
-def get_report(runtime: Runtime, dataset_id: str) -> schemas.DatasetReport:
+def get_report(context: AppContext, dataset_id: str) -> schemas.DatasetReport:
     """What the import saw, also when it failed after reading; raises ConflictError while there is none."""
-    with runtime.db.read() as session:
+    with context.db.read() as session:
         is_ready = require_dataset(session, dataset_id).status == "ready"
-    folder = runtime.storage.dataset(dataset_id)
-    path = (fetch_dataset(runtime.storage, dataset_id) if is_ready else folder) / "report.json"
+    folder = context.storage.dataset(dataset_id)
+    path = (fetch_dataset(context.storage, dataset_id) if is_ready else folder) / "report.json"
     try:
         report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -89,11 +89,17 @@ def get_report(runtime: Runtime, dataset_id: str) -> schemas.DatasetReport:
 
 
 def list_items(
-    runtime: Runtime, dataset_id: str, *, job_id: str | None, label: str | None, limit: int, after: str | None
+    context: AppContext,
+    dataset_id: str,
+    *,
+    job_id: str | None,
+    label: str | None,
+    limit: int,
+    after: str | None,
 ) -> Page[schemas.DatasetItem]:
     """The pictures in the order of the manifest, with the split that each has in ``job_id``."""
-    manifest = read_manifest(runtime, dataset_id)
-    splits = _splits_of_job(runtime, dataset_id, job_id) if job_id else None
+    manifest = read_manifest(context, dataset_id)
+    splits = _splits_of_job(context, dataset_id, job_id) if job_id else None
     items: Iterable[Item] = manifest.items
     if label is not None:
         items = (item for item in items if item.label == label)
@@ -117,20 +123,20 @@ def list_items(
     )
 
 
-def get_item_image(runtime: Runtime, dataset_id: str, item_id: str) -> tuple[Path, Item]:
+def get_item_image(context: AppContext, dataset_id: str, item_id: str) -> tuple[Path, Item]:
     """The original picture file of an item."""
-    read_manifest(runtime, dataset_id)
-    item = _items_by_id(fetch_dataset(runtime.storage, dataset_id)).get(item_id)
+    read_manifest(context, dataset_id)
+    item = _items_by_id(fetch_dataset(context.storage, dataset_id)).get(item_id)
     if item is None:
         raise NotFoundError(f"Dataset {dataset_id} has no item {item_id!r}.")
-    return fetch_picture(runtime.storage, dataset_id, item.sha256), item
+    return fetch_picture(context.storage, dataset_id, item.sha256), item
 
 
-def read_manifest(runtime: Runtime, dataset_id: str) -> DatasetManifest:
+def read_manifest(context: AppContext, dataset_id: str) -> DatasetManifest:
     """The manifest of a ready dataset; raises NotFoundError or ConflictError."""
-    with runtime.db.read() as session:
+    with context.db.read() as session:
         require_ready(require_dataset(session, dataset_id))
-    return cached_manifest(fetch_dataset(runtime.storage, dataset_id))
+    return cached_manifest(fetch_dataset(context.storage, dataset_id))
 
 
 @lru_cache(maxsize=8)
@@ -189,7 +195,7 @@ def to_schema(session: Session, dataset: Dataset) -> schemas.Dataset:
 
 
 def _start_import(
-    runtime: Runtime,
+    context: AppContext,
     product_id: str,
     source: Path,
     name: str,
@@ -197,11 +203,11 @@ def _start_import(
     *,
     is_upload: bool,
 ) -> Answer:
-    is_moved = is_upload and runtime.storage.is_shared
-    with runtime.db.write() as session:
+    is_moved = is_upload and context.storage.is_shared
+    with context.db.write() as session:
         if (before := recall(session, idempotent)) is not None:
             if is_upload:
-                runtime.storage.discard(source)
+                context.storage.discard(source)
             return before
         require_product(session, product_id)
         dataset = Dataset(id=new_id("dst"), product_id=product_id, status="importing", source=name[-1024:])
@@ -217,7 +223,7 @@ def _start_import(
             payload={
                 # Where hosts share a storage, the home folder is another on the worker's. Elsewhere the whole
                 # path, as workers of the first release read it.
-                "source": runtime.storage.relative(source) if is_moved else str(source),
+                "source": context.storage.relative(source) if is_moved else str(source),
                 "is_upload": is_upload,
             },
         )
@@ -226,12 +232,12 @@ def _start_import(
         session.flush()
         answer = Answer(to_schema(session, dataset).model_dump(mode="json"), f"/datasets/{dataset.id}")
         remember(session, idempotent, 202, answer)
-    runtime.queue.enqueue(job.id, job.kind)
+    context.queue.enqueue(job.id, job.kind)
     return answer
 
 
-def _allowed_path(runtime: Runtime, path: str) -> Path:
-    roots = runtime.settings.dataset_roots
+def _allowed_path(context: AppContext, path: str) -> Path:
+    roots = context.settings.dataset_roots
     resolved = Path(path).expanduser().resolve() if "\0" not in path else Path()
     if not any(resolved.is_relative_to(root) for root in roots):
         allowed = ", ".join(str(root) for root in roots) or "none is set"
@@ -247,12 +253,12 @@ def _allowed_path(runtime: Runtime, path: str) -> Path:
     return resolved
 
 
-def _splits_of_job(runtime: Runtime, dataset_id: str, job_id: str) -> dict[str, str]:
-    with runtime.db.read() as session:
+def _splits_of_job(context: AppContext, dataset_id: str, job_id: str) -> dict[str, str]:
+    with context.db.read() as session:
         job = session.get(Job, job_id)
     if job is None or job.dataset_id != dataset_id or job.kind != "training":
         raise NotFoundError(f"There is no training {job_id!r} on dataset {dataset_id}.")
-    path = runtime.storage.fetch(runtime.storage.job_split(job_id))
+    path = context.storage.fetch(context.storage.job_split(job_id))
     splits: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
     return splits
 

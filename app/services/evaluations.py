@@ -7,10 +7,10 @@ from pathlib import Path
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from app.context import AppContext
 from app.errors import ConflictError, InvalidRequestError, NotFoundError
 from app.models import Evaluation, Job, TrainedModel
 from app.models.base import db_now, new_id
-from app.runtime import Runtime
 from app.schemas import evaluation as schemas
 from app.services.datasets import require_dataset, require_ready
 from app.services.idempotency import Answer, IdempotentRequest, recall, remember
@@ -22,13 +22,13 @@ PREDICTIONS = "predictions.csv"
 
 
 def create_evaluation(
-    runtime: Runtime,
+    context: AppContext,
     job_id: str,
     request: schemas.EvaluationCreate,
     idempotent: IdempotentRequest | None = None,
 ) -> Answer:
     """Queues an evaluation of the job's model: on its test split again, or on another dataset."""
-    with runtime.db.write() as session:
+    with context.db.write() as session:
         if (before := recall(session, idempotent)) is not None:
             return before
         trained = _require_training(session, job_id)
@@ -63,21 +63,21 @@ def create_evaluation(
         session.flush()
         answer = Answer(job_to_schema(session, job).model_dump(mode="json"), f"/jobs/{job.id}")
         remember(session, idempotent, 202, answer)
-    runtime.queue.enqueue(job.id, job.kind)
+    context.queue.enqueue(job.id, job.kind)
     return answer
 
 
-def get_evaluation(runtime: Runtime, job_id: str, dataset_id: str | None = None) -> schemas.Evaluation:
+def get_evaluation(context: AppContext, job_id: str, dataset_id: str | None = None) -> schemas.Evaluation:
     """The newest evaluation of a job's model, on its own test split unless a dataset is named."""
-    with runtime.db.read() as session:
+    with context.db.read() as session:
         return _to_schema(_require_evaluation(session, job_id, dataset_id))
 
 
-def get_predictions_file(runtime: Runtime, job_id: str, dataset_id: str | None = None) -> Path:
+def get_predictions_file(context: AppContext, job_id: str, dataset_id: str | None = None) -> Path:
     """The CSV with one row per picture: item, label, and the served probability of every class."""
-    with runtime.db.read() as session:
+    with context.db.read() as session:
         evaluation = _require_evaluation(session, job_id, dataset_id)
-    return runtime.storage.fetch(runtime.storage.absolute(evaluation.folder)) / PREDICTIONS
+    return context.storage.fetch(context.storage.absolute(evaluation.folder)) / PREDICTIONS
 
 
 def _require_training(session: Session, job_id: str) -> Job:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from app.context import AppContext
 from app.errors import ConflictError, FieldError, ImageSizeError, InvalidRequestError, NotFoundError
 from app.host.files import make_folder
 from app.models import Job
 from app.models.base import db_now, new_id
-from app.runtime import Runtime
 from app.schemas.export import ExportCreate
 from app.services.datasets import require_dataset, require_ready
 from app.services.idempotency import Answer, IdempotentRequest, recall, remember
@@ -19,11 +19,11 @@ MAX_SIDE = 2048
 
 
 def create_export(
-    runtime: Runtime, dataset_id: str, request: ExportCreate, idempotent: IdempotentRequest | None = None
+    context: AppContext, dataset_id: str, request: ExportCreate, idempotent: IdempotentRequest | None = None
 ) -> Answer:
     """Queues the writing of a tar of the dataset."""
     size = _check_size(request)
-    with runtime.db.write() as session:
+    with context.db.write() as session:
         if (before := recall(session, idempotent)) is not None:
             return before
         dataset = require_ready(require_dataset(session, dataset_id))
@@ -47,16 +47,16 @@ def create_export(
         )
         session.add(job)
         append_event(session, job, "status", status="queued")
-        make_folder(runtime.storage.job(job.id))
+        make_folder(context.storage.job(job.id))
         answer = Answer(to_schema(session, job).model_dump(mode="json"), f"/jobs/{job.id}")
         remember(session, idempotent, 202, answer)
-    runtime.queue.enqueue(job.id, job.kind)
+    context.queue.enqueue(job.id, job.kind)
     return answer
 
 
-def get_export_file(runtime: Runtime, dataset_id: str, job_id: str) -> Path:
+def get_export_file(context: AppContext, dataset_id: str, job_id: str) -> Path:
     """The finished tar; raises ConflictError while it is being written."""
-    with runtime.db.read() as session:
+    with context.db.read() as session:
         require_dataset(session, dataset_id)
         job = require_job(session, job_id)
         if job.kind != "export" or job.dataset_id != dataset_id:
@@ -66,7 +66,7 @@ def get_export_file(runtime: Runtime, dataset_id: str, job_id: str) -> Path:
                 f"The export is {job.status}.",
                 hint="See the job's `error`." if job.status in TERMINAL else "Wait for the job's end.",
             )
-    return runtime.storage.fetch(runtime.storage.job_export(job_id))
+    return context.storage.fetch(context.storage.job_export(job_id))
 
 
 def _check_size(request: ExportCreate) -> list[int] | None:

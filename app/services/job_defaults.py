@@ -12,8 +12,8 @@ from app.models import Product, TrainedModel
 from app.networks.pretrained.published import require_published
 from app.networks.registry import NetworkSpec, get_network
 from app.schemas.hyperparameters import Hyperparameters, ResolvedHyperparameters
-from app.services.weights import fetch_weights
-from app.storage import Storage
+from app.storage.home import Storage
+from app.storage.weights import fetch_weights
 from app.training.defaults import default_start, resolve_hyperparameters
 
 NETWORK, NETWORK_WITHOUT_WEIGHTS = "efficientnet_lite0", "mobilenet_v2"

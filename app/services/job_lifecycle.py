@@ -5,18 +5,18 @@ from __future__ import annotations
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
+from app.context import AppContext
 from app.errors import ConflictError
 from app.models import Alias, Dataset, Evaluation, Job, JobEpoch, JobEvent, JobStep, TrainedModel
 from app.models.base import db_now, utc_now
-from app.runtime import Runtime
 from app.schemas import job as schemas
 from app.services.job_states import TERMINAL, append_event, move_job
 from app.services.jobs import lock_job, to_schema
 
 
-def cancel_job(runtime: Runtime, job_id: str) -> tuple[schemas.Job, bool]:
+def cancel_job(context: AppContext, job_id: str) -> tuple[schemas.Job, bool]:
     """Ends a job and keeps nothing of it. Returns the job, and whether it had been cancelled before."""
-    with runtime.db.write() as session:
+    with context.db.write() as session:
         job = lock_job(session, job_id)
         if job.status == "cancelled":
             return to_schema(session, job), True
@@ -31,13 +31,13 @@ def cancel_job(runtime: Runtime, job_id: str) -> tuple[schemas.Job, bool]:
         session.flush()
         answer = to_schema(session, job)
     if answer.status == "cancelled":
-        clean_up(runtime, job_id)
+        clean_up(context, job_id)
     return answer, False
 
 
-def stop_job(runtime: Runtime, job_id: str) -> tuple[schemas.Job, bool]:
+def stop_job(context: AppContext, job_id: str) -> tuple[schemas.Job, bool]:
     """Ends a training early and keeps its best epoch. Returns the job, and whether that was asked before."""
-    with runtime.db.write() as session:
+    with context.db.write() as session:
         job = lock_job(session, job_id)
         if job.kind != "training":
             raise ConflictError(
@@ -60,13 +60,13 @@ def stop_job(runtime: Runtime, job_id: str) -> tuple[schemas.Job, bool]:
             move_job(session, job, "queued", reason="stopped")
         session.flush()
         answer = to_schema(session, job)
-    runtime.queue.enqueue(job_id, answer.kind, answer.device)
+    context.queue.enqueue(job_id, answer.kind, answer.device)
     return answer, False
 
 
-def pause_job(runtime: Runtime, job_id: str) -> tuple[schemas.Job, bool]:
+def pause_job(context: AppContext, job_id: str) -> tuple[schemas.Job, bool]:
     """Checkpoints a training and lets it rest. Returns the job, and whether that was asked before."""
-    with runtime.db.write() as session:
+    with context.db.write() as session:
         job = lock_job(session, job_id)
         if job.status == "paused" or job.pause_requested:
             return to_schema(session, job), True
@@ -83,9 +83,9 @@ def pause_job(runtime: Runtime, job_id: str) -> tuple[schemas.Job, bool]:
         return to_schema(session, job), False
 
 
-def resume_job(runtime: Runtime, job_id: str) -> tuple[schemas.Job, bool]:
+def resume_job(context: AppContext, job_id: str) -> tuple[schemas.Job, bool]:
     """Queues a paused training again. Returns the job, and whether it was under way already."""
-    with runtime.db.write() as session:
+    with context.db.write() as session:
         job = lock_job(session, job_id)
         if job.status in ("queued", "running") and not job.pause_requested:
             return to_schema(session, job), True
@@ -102,18 +102,18 @@ def resume_job(runtime: Runtime, job_id: str) -> tuple[schemas.Job, bool]:
         move_job(session, job, "queued", reason="resumed")
         session.flush()
         answer = to_schema(session, job)
-    runtime.queue.enqueue(job_id, answer.kind, answer.device)
+    context.queue.enqueue(job_id, answer.kind, answer.device)
     return answer, False
 
 
-def retry_job(runtime: Runtime, job_id: str, request: schemas.JobRetry) -> schemas.Job:
+def retry_job(context: AppContext, job_id: str, request: schemas.JobRetry) -> schemas.Job:
     """Gives a failed job a new attempt, from its last checkpoint or from step 0."""
-    with runtime.db.write() as session:
+    with context.db.write() as session:
         job = lock_job(session, job_id)
         if job.status != "failed":
             raise ConflictError(f"Job {job_id} is {job.status}; only a failed job can be retried.")
         if job.kind == "import":
-            _reopen_import(runtime, session, job)
+            _reopen_import(context, session, job)
         job.error = job.finished_at = None
         job.attempts_without_checkpoint = 0
         job.cancel_requested = job.stop_requested = job.pause_requested = False
@@ -126,15 +126,15 @@ def retry_job(runtime: Runtime, job_id: str, request: schemas.JobRetry) -> schem
         move_job(session, job, "queued", reason="retried", start=request.start)
         session.flush()
         answer = to_schema(session, job)
-    runtime.queue.enqueue(job_id, answer.kind, answer.device)
+    context.queue.enqueue(job_id, answer.kind, answer.device)
     return answer
 
 
-def _reopen_import(runtime: Runtime, session: Session, job: Job) -> None:
+def _reopen_import(context: AppContext, session: Session, job: Job) -> None:
     """The dataset of a failed import is importing again; raises ConflictError when its upload is not kept."""
     if job.payload["is_upload"]:
-        upload = runtime.storage.absolute(job.payload["source"])
-        if not needs_upload(job) or not (runtime.storage.is_shared or upload.exists()):
+        upload = context.storage.absolute(job.payload["source"])
+        if not needs_upload(job) or not (context.storage.is_shared or upload.exists()):
             raise ConflictError(
                 f"Job {job.id} is an import, and its upload is not kept.",
                 hint="Mend the archive if its report says so, and import it again.",
@@ -148,9 +148,9 @@ def needs_upload(job: Job) -> bool:
     return job.status not in TERMINAL or (job.status == "failed" and bool((job.error or {}).get("retryable")))
 
 
-def delete_job(runtime: Runtime, job_id: str) -> None:
+def delete_job(context: AppContext, job_id: str) -> None:
     """Deletes an ended job with its model and files; raises ConflictError while an alias needs them."""
-    with runtime.db.write() as session:
+    with context.db.write() as session:
         job = lock_job(session, job_id)
         if job.status not in TERMINAL:
             raise ConflictError(f"Job {job_id} is {job.status}.", hint="Cancel it first.")
@@ -164,20 +164,20 @@ def delete_job(runtime: Runtime, job_id: str) -> None:
             session.delete(model)
             session.flush()
         session.delete(job)
-    runtime.storage.discard(runtime.storage.job(job_id))
+    context.storage.discard(context.storage.job(job_id))
     if job.payload.get("is_upload"):
-        runtime.storage.discard(runtime.storage.absolute(job.payload["source"]))
+        context.storage.discard(context.storage.absolute(job.payload["source"]))
     if model is not None:
-        runtime.storage.discard(runtime.storage.absolute(model.folder).parent)
+        context.storage.discard(context.storage.absolute(model.folder).parent)
 
 
-def clean_up(runtime: Runtime, job_id: str) -> None:
+def clean_up(context: AppContext, job_id: str) -> None:
     """Deletes the files that an ended job needs no more; a failed one keeps its checkpoints for a retry."""
-    with runtime.db.read() as session:
+    with context.db.read() as session:
         job = session.get(Job, job_id)
         if job is None or job.status not in TERMINAL:
             return
-    storage = runtime.storage
+    storage = context.storage
     for fence in range(1, job.fence + 1):  # and no further: a retry may have begun meanwhile
         storage.remove(storage.attempt(job_id, fence))
     if job.status != "failed":

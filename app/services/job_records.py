@@ -7,23 +7,23 @@ from pathlib import Path
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from app.context import AppContext
 from app.errors import InvalidRequestError, NotFoundError
 from app.models import Evaluation, Job, JobEpoch, JobEvent, JobStep
-from app.runtime import Runtime
 from app.schemas import job as schemas
 from app.schemas.common import Page
 from app.services.job_states import TERMINAL
 from app.services.jobs import require_job
-from app.services.log_files import fetch_logs
+from app.storage.job_logs import fetch_logs
 
 LOG_NAMES = ("training_result.log", "training_result_step.log", "test_result.log")
 
 
 def get_metrics(
-    runtime: Runtime, job_id: str, *, since: int = 0, max_points: int = 2000
+    context: AppContext, job_id: str, *, since: int = 0, max_points: int = 2000
 ) -> schemas.JobMetrics:
     """The series after step ``since``; steps are thinned evenly to ``max_points``, the newest always kept."""
-    with runtime.db.read() as session:
+    with context.db.read() as session:
         job = require_job(session, job_id)
         newest, count = session.execute(
             select(func.max(JobStep.step), func.count()).where(JobStep.job_id == job_id, JobStep.step > since)
@@ -43,10 +43,10 @@ def get_metrics(
 
 
 def list_events(
-    runtime: Runtime, job_id: str, *, after: int = 0, limit: int = 100
+    context: AppContext, job_id: str, *, after: int = 0, limit: int = 100
 ) -> tuple[Page[schemas.JobEvent], bool]:
     """The events after number ``after``, oldest first, and whether no more can follow."""
-    with runtime.db.read() as session:
+    with context.db.read() as session:
         job = require_job(session, job_id)
         rows = session.scalars(
             select(JobEvent)
@@ -64,24 +64,24 @@ def list_events(
         return page, job.status in TERMINAL and not has_more
 
 
-def list_logs(runtime: Runtime, job_id: str) -> list[schemas.LogFile]:
-    with runtime.db.read() as session:
+def list_logs(context: AppContext, job_id: str) -> list[schemas.LogFile]:
+    with context.db.read() as session:
         require_job(session, job_id)
-    folder = fetch_logs(runtime.storage, job_id)
+    folder = fetch_logs(context.storage, job_id)
     paths = [_newest(folder, name) for name in LOG_NAMES]
     return [schemas.LogFile(name=path.name, bytes=path.stat().st_size) for path in paths if path.is_file()]
 
 
-def get_log(runtime: Runtime, job_id: str, name: str) -> Path:
+def get_log(context: AppContext, job_id: str, name: str) -> Path:
     """The file of a log: it may still grow, and a new attempt at the job begins another.
 
     A path without a file stands for a log that is not begun yet.
     """
     if name not in LOG_NAMES:
         raise NotFoundError(f"There is no log {name!r}.", hint=f"Logs: {', '.join(LOG_NAMES)}.")
-    with runtime.db.read() as session:
+    with context.db.read() as session:
         require_job(session, job_id)
-    return _newest(fetch_logs(runtime.storage, job_id), name)
+    return _newest(fetch_logs(context.storage, job_id), name)
 
 
 class FollowedLog:

@@ -10,35 +10,35 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.artifacts import open_artifact
+from app.context import AppContext
 from app.host import failpoints
 from app.inference.files import FILES as EVALUATION_FILES
 from app.models import Alias, Evaluation, Job, Product, TrainedModel
 from app.models.alias import CHAMPION
 from app.models.base import new_id, utc_now
-from app.runtime import Runtime
 from app.services.job_runs import Claim, complete, hold_to_finish
 from app.services.job_states import append_event
-from app.storage import Storage
+from app.storage.home import Storage
 
 
-def finish_training(runtime: Runtime, claim: Claim, result: dict[str, Any]) -> None:
+def finish_training(context: AppContext, claim: Claim, result: dict[str, Any]) -> None:
     """Publishes the artifact and the evaluation that the child left, then ends the job.
 
     Files first, under a name that holds the fence; the row that makes them visible is written only while the
     claim still stands, so a stale worker leaves files that nobody sees. May be called again after an outage.
     """
-    model_folder = new_model_folder(runtime.storage, claim)
+    model_folder = new_model_folder(context.storage, claim)
     model_id = model_folder.parent.name
-    evaluation_folder = new_evaluation_folder(runtime.storage, claim, claim.job_id)
+    evaluation_folder = new_evaluation_folder(context.storage, claim, claim.job_id)
     failpoints.pass_by("finish.publishing")
-    _publish_evaluation(runtime, Path(result["verification"]), evaluation_folder)
+    _publish_evaluation(context, Path(result["verification"]), evaluation_folder)
     if result["artifact"] is not None and not model_folder.exists():
-        runtime.storage.publish(Path(result["artifact"]), model_folder)
+        context.storage.publish(Path(result["artifact"]), model_folder)
     failpoints.pass_by("finish.published")
-    if _register_training(runtime, claim, result, model_id, model_folder, evaluation_folder):
-        _remove_siblings(runtime, model_folder)
+    if _register_training(context, claim, result, model_id, model_folder, evaluation_folder):
+        _remove_siblings(context, model_folder)
     else:
-        runtime.storage.discard(model_folder.parent)
+        context.storage.discard(model_folder.parent)
 
 
 def new_model_folder(storage: Storage, claim: Claim) -> Path:
@@ -53,7 +53,7 @@ def new_evaluation_folder(storage: Storage, claim: Claim, trained_job: str) -> P
 
 
 def _register_training(
-    runtime: Runtime,
+    context: AppContext,
     claim: Claim,
     result: dict[str, Any],
     model_id: str,
@@ -61,7 +61,7 @@ def _register_training(
     evaluation_folder: Path,
 ) -> bool:
     """One transaction; False when the job was cancelled instead."""
-    with runtime.db.write() as session:
+    with context.db.write() as session:
         job = hold_to_finish(session, claim)
         if job is None:
             return False
@@ -73,7 +73,7 @@ def _register_training(
         if result["artifact"] is None:
             reasons.append(_below_threshold(job, result))
         else:
-            model = _register(runtime, session, job, model_id, model_folder, result)
+            model = _register(context, session, job, model_id, model_folder, result)
             reasons += _challenge_champion(session, model)
         session.add(
             Evaluation(
@@ -82,7 +82,7 @@ def _register_training(
                 model_id=model.id if model else None,
                 dataset_id=job.dataset_id,
                 is_final_test=True,
-                folder=runtime.storage.relative(evaluation_folder),
+                folder=context.storage.relative(evaluation_folder),
                 report=result["evaluation"],
             )
         )
@@ -91,20 +91,20 @@ def _register_training(
     return True
 
 
-def _remove_siblings(runtime: Runtime, folder: Path) -> None:
+def _remove_siblings(context: AppContext, folder: Path) -> None:
     """What earlier attempts published in vain."""
-    for other in runtime.storage.siblings(folder):
-        runtime.storage.discard(other)
+    for other in context.storage.siblings(folder):
+        context.storage.discard(other)
 
 
-def finish_evaluation(runtime: Runtime, claim: Claim, result: dict[str, Any], folder: Path) -> None:
+def finish_evaluation(context: AppContext, claim: Claim, result: dict[str, Any], folder: Path) -> None:
     """Stores an evaluation that was asked for after the training."""
-    with runtime.db.read() as session:
+    with context.db.read() as session:
         payload = session.get_one(Job, claim.job_id).payload
     evaluation_id = claim.job_id.replace("job_", "evl_", 1)
-    target = new_evaluation_folder(runtime.storage, claim, payload["job"])
-    _publish_evaluation(runtime, folder, target)
-    with runtime.db.write() as session:
+    target = new_evaluation_folder(context.storage, claim, payload["job"])
+    _publish_evaluation(context, folder, target)
+    with context.db.write() as session:
         if (job := hold_to_finish(session, claim)) is None:
             return
         session.add(
@@ -114,21 +114,21 @@ def finish_evaluation(runtime: Runtime, claim: Claim, result: dict[str, Any], fo
                 model_id=payload["model"],
                 dataset_id=job.dataset_id,
                 is_final_test=payload["subset"] == "test",
-                folder=runtime.storage.relative(target),
+                folder=context.storage.relative(target),
                 report=result["evaluation"],
             )
         )
         complete(session, job, evaluation=evaluation_id)
 
 
-def _publish_evaluation(runtime: Runtime, source: Path, target: Path) -> None:
+def _publish_evaluation(context: AppContext, source: Path, target: Path) -> None:
     """Moves the files of an evaluation out of its working folder, unless that was done before."""
     if target.exists():
         return
-    with runtime.storage.scratch_folder("evaluation") as aside:
+    with context.storage.scratch_folder("evaluation") as aside:
         for name in EVALUATION_FILES:
             (source / name).rename(aside / name)
-        runtime.storage.publish(aside, target)
+        context.storage.publish(aside, target)
 
 
 def _below_threshold(job: Job, result: dict[str, Any]) -> str:
@@ -138,7 +138,7 @@ def _below_threshold(job: Job, result: dict[str, Any]) -> str:
 
 
 def _register(
-    runtime: Runtime, session: Session, job: Job, model_id: str, folder: Path, result: dict[str, Any]
+    context: AppContext, session: Session, job: Job, model_id: str, folder: Path, result: dict[str, Any]
 ) -> TrainedModel:
     artifact = open_artifact(folder, verify=False)
     # Two jobs of one product may end at the same moment: the product's row puts their versions in a row.
@@ -154,7 +154,7 @@ def _register(
         dataset_id=job.dataset_id,
         version=(newest or 0) + 1,
         network=manifest.network,
-        folder=runtime.storage.relative(folder),
+        folder=context.storage.relative(folder),
         digest=artifact.digest,
         weights_sha256=result["weights_sha256"],
         bytes=sum(file.stat().st_size for file in folder.iterdir()),

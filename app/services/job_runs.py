@@ -14,11 +14,11 @@ from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import Session
 
+from app.context import AppContext
 from app.host.gpus import Gpu
 from app.job_queue import queue_for
 from app.models import Base, Dataset, Job, JobEpoch, JobEvent, JobStep
 from app.models.base import db_now, utc_now
-from app.runtime import Runtime
 from app.services.gpus import CPU_ONLY, Offer, lease_gpus
 from app.services.job_lifecycle import mark_cancelled
 from app.services.job_states import append_event, move_job
@@ -53,7 +53,7 @@ class ClaimLostError(Exception):
     """Another worker holds the job now, or it has ended: stop, and publish nothing."""
 
 
-def claim(runtime: Runtime, job_id: str, owner: str, offer: Offer = CPU_ONLY) -> Claim | None:
+def claim(context: AppContext, job_id: str, owner: str, offer: Offer = CPU_ONLY) -> Claim | None:
     """Takes a queued job, or one whose lease has run out. None: nothing to do here, drop the message.
 
     A training that asks for a device that ``offer`` has not is not taken. Raises NoFreeGpuError when the GPUs
@@ -72,7 +72,7 @@ def claim(runtime: Runtime, job_id: str, owner: str, offer: Offer = CPU_ONLY) ->
                 and_(
                     Job.status == "running",
                     Job.lease_until < now,
-                    Job.attempts_without_checkpoint < runtime.settings.max_attempts,
+                    Job.attempts_without_checkpoint < context.settings.max_attempts,
                 ),
             ),
         )
@@ -82,12 +82,12 @@ def claim(runtime: Runtime, job_id: str, owner: str, offer: Offer = CPU_ONLY) ->
             attempt=Job.attempt + 1,
             attempts_without_checkpoint=Job.attempts_without_checkpoint + 1,
             lease_owner=owner,
-            lease_until=now + runtime.settings.lease_seconds,
+            lease_until=now + context.settings.lease_seconds,
         )
         .returning(Job.kind, Job.fence, Job.attempt, Job.device, Job.gpus)
         .execution_options(synchronize_session=False)
     )
-    with runtime.db.write() as session:
+    with context.db.write() as session:
         row = session.execute(taken).one_or_none()
         if row is None:
             return None
@@ -114,19 +114,19 @@ def _fits(offer: Offer) -> ColumnElement[bool]:
     return or_(*fits)
 
 
-def report(runtime: Runtime, claim: Claim, lines: Sequence[dict[str, Any]]) -> Wishes:
+def report(context: AppContext, claim: Claim, lines: Sequence[dict[str, Any]]) -> Wishes:
     """Extends the lease and stores the child's progress lines; raises ClaimLostError."""
-    with runtime.db.write() as session:
-        job = _hold(session, claim, lease_seconds=runtime.settings.lease_seconds)
+    with context.db.write() as session:
+        job = _hold(session, claim, lease_seconds=context.settings.lease_seconds)
         _store_series(session, job, lines)
         for line in lines:
             _apply(session, job, line)
         return Wishes(job.cancel_requested, job.stop_requested, job.pause_requested)
 
 
-def look(runtime: Runtime, claim: Claim) -> Wishes:
+def look(context: AppContext, claim: Claim) -> Wishes:
     """What the client wishes, without a beat of the lease; raises ClaimLostError."""
-    with runtime.db.read() as session:
+    with context.db.read() as session:
         wishes = session.execute(
             select(Job.cancel_requested, Job.stop_requested, Job.pause_requested).where(
                 Job.id == claim.job_id, Job.fence == claim.fence, Job.status == "running"
@@ -138,18 +138,18 @@ def look(runtime: Runtime, claim: Claim) -> Wishes:
 
 
 def list_waiting(
-    runtime: Runtime, queues: Collection[str], offer: Offer = CPU_ONLY, limit: int = 20
+    context: AppContext, queues: Collection[str], offer: Offer = CPU_ONLY, limit: int = 20
 ) -> list[str]:
     """The queued jobs of these queues that can run on what is offered, oldest first."""
     query = select(Job.id, Job.kind, Job.device).where(Job.status == "queued", _fits(offer)).order_by(Job.id)
-    with runtime.db.read() as session:
+    with context.db.read() as session:
         rows = session.execute(query)
         return [job_id for job_id, kind, device in rows if queue_for(kind, device) in queues][:limit]
 
 
-def release(runtime: Runtime, claim: Claim) -> None:
+def release(context: AppContext, claim: Claim) -> None:
     """Gives a job back that was checkpointed on request; it costs the job none of its attempts."""
-    with runtime.db.write() as session:
+    with context.db.write() as session:
         job = _hold(session, claim)
         job.attempts_without_checkpoint = max(0, job.attempts_without_checkpoint - 1)
         if job.cancel_requested:
@@ -162,20 +162,20 @@ def release(runtime: Runtime, claim: Claim) -> None:
             move_job(session, job, "queued", reason="released", detail="The worker is shutting down.")
         is_queued = job.status == "queued"
     if is_queued:
-        runtime.queue.enqueue(claim.job_id, claim.kind, claim.device)
+        context.queue.enqueue(claim.job_id, claim.kind, claim.device)
 
 
 def retry_or_fail(
-    runtime: Runtime, claim: Claim, error: dict[str, Any], *, is_from_outside: bool = False
+    context: AppContext, claim: Claim, error: dict[str, Any], *, is_from_outside: bool = False
 ) -> None:
     """After a crash: queued again, unless too many attempts in a row reached no new checkpoint."""
-    with runtime.db.write() as session:
+    with context.db.write() as session:
         job = _hold(session, claim)
         again = give_back_or_fail(
-            session, job, error, runtime.settings.max_attempts, is_from_outside=is_from_outside
+            session, job, error, context.settings.max_attempts, is_from_outside=is_from_outside
         )
     if again:
-        runtime.queue.enqueue(claim.job_id, claim.kind, claim.device)
+        context.queue.enqueue(claim.job_id, claim.kind, claim.device)
 
 
 def give_back_or_fail(
@@ -224,16 +224,16 @@ def _count_losses(session: Session, job: Job) -> int:
     return losses
 
 
-def fail(runtime: Runtime, claim: Claim, error: dict[str, Any]) -> None:
+def fail(context: AppContext, claim: Claim, error: dict[str, Any]) -> None:
     """Ends the job with ``error``."""
-    with runtime.db.write() as session:
+    with context.db.write() as session:
         if (job := hold_to_finish(session, claim)) is not None:
             mark_failed(session, job, error)
 
 
-def cancelled(runtime: Runtime, claim: Claim) -> None:
+def cancelled(context: AppContext, claim: Claim) -> None:
     """Ends the job as cancelled, once its child is gone."""
-    with runtime.db.write() as session:
+    with context.db.write() as session:
         mark_cancelled(session, _hold(session, claim))
 
 
@@ -245,17 +245,17 @@ def mark_failed(session: Session, job: Job, error: dict[str, Any]) -> None:
     move_job(session, job, "failed", error=error["code"], detail=error["detail"])
 
 
-def finish_export(runtime: Runtime, claim: Claim, result: dict[str, Any]) -> None:
+def finish_export(context: AppContext, claim: Claim, result: dict[str, Any]) -> None:
     """The export's file lies in the job's folder."""
-    with runtime.db.write() as session:
+    with context.db.write() as session:
         if (job := hold_to_finish(session, claim)) is not None:
             job.result = result
             complete(session, job)
 
 
-def finish_import(runtime: Runtime, claim: Claim, result: dict[str, Any]) -> None:
+def finish_import(context: AppContext, claim: Claim, result: dict[str, Any]) -> None:
     """The dataset is ready; its folder was published by the import itself, under the dataset's id."""
-    with runtime.db.write() as session:
+    with context.db.write() as session:
         if (job := hold_to_finish(session, claim)) is None:
             return
         dataset = session.get_one(Dataset, job.dataset_id)

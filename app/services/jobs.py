@@ -9,6 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.child import write_json
+from app.context import AppContext
 from app.datasets.manifest import Split
 from app.datasets.split import split_dataset
 from app.errors import ConflictError, FieldError, InvalidRequestError, NotFoundError
@@ -16,37 +17,36 @@ from app.host import failpoints
 from app.host.files import make_folder
 from app.models import Dataset, Job, Product, TrainedModel
 from app.models.base import db_now, new_id
-from app.runtime import Runtime
 from app.schemas import job as schemas
 from app.schemas.common import Page, problem_from_error
 from app.services import job_defaults
-from app.services.dataset_files import fetch_dataset
 from app.services.datasets import cached_manifest, require_dataset, require_ready
 from app.services.gpus import waits_for
 from app.services.idempotency import Answer, IdempotentRequest, recall, remember
 from app.services.job_states import append_event
 from app.services.pages import fetch_page
 from app.services.products import require_product
+from app.storage.dataset_packs import fetch_dataset
 from app.training.data_order import count_steps
 
 
 def create_job(
-    runtime: Runtime, request: schemas.JobCreate, idempotent: IdempotentRequest | None = None
+    context: AppContext, request: schemas.JobCreate, idempotent: IdempotentRequest | None = None
 ) -> Answer:
     """Stores a training as a queued job and announces it. The job exists once this returns."""
-    with runtime.db.read() as session:
+    with context.db.read() as session:
         if (before := recall(session, idempotent)) is not None:
             return before
         # Planned before the transaction that writes: dividing a large dataset takes a while.
-        plan, splits = _plan(runtime, session, request)
+        plan, splits = _plan(context, session, request)
     job_id = new_id("job")
-    folder = runtime.storage.job(job_id)
+    folder = context.storage.job(job_id)
     with ExitStack() as undo:
-        undo.callback(runtime.storage.discard, folder)
+        undo.callback(context.storage.discard, folder)
         make_folder(folder)
-        write_json(runtime.storage.job_split(job_id), splits)
-        runtime.storage.share(runtime.storage.job_split(job_id))
-        with runtime.db.write() as session:
+        write_json(context.storage.job_split(job_id), splits)
+        context.storage.share(context.storage.job_split(job_id))
+        with context.db.write() as session:
             if (before := recall(session, idempotent)) is not None:
                 return before
             job = Job(
@@ -70,23 +70,23 @@ def create_job(
             remember(session, idempotent, 201, answer)
         undo.pop_all()
     failpoints.pass_by("submit.committed")
-    runtime.queue.enqueue(job.id, job.kind, job.device)
+    context.queue.enqueue(job.id, job.kind, job.device)
     return answer
 
 
-def plan_job(runtime: Runtime, request: schemas.JobCreate) -> schemas.JobPlan:
+def plan_job(context: AppContext, request: schemas.JobCreate) -> schemas.JobPlan:
     """What ``create_job`` would start, with every default resolved; starts nothing."""
-    with runtime.db.read() as session:
-        return _plan(runtime, session, request)[0]
+    with context.db.read() as session:
+        return _plan(context, session, request)[0]
 
 
-def get_job(runtime: Runtime, job_id: str) -> schemas.Job:
-    with runtime.db.read() as session:
+def get_job(context: AppContext, job_id: str) -> schemas.Job:
+    with context.db.read() as session:
         return to_schema(session, require_job(session, job_id))
 
 
 def list_jobs(
-    runtime: Runtime,
+    context: AppContext,
     *,
     product: str | None,
     status: str | None,
@@ -98,7 +98,7 @@ def list_jobs(
     for column, value in ((Job.product_id, product), (Job.status, status), (Job.kind, kind)):
         if value is not None:
             query = query.where(column == value)
-    with runtime.db.read() as session:
+    with context.db.read() as session:
         return fetch_page(
             session, query, Job.id, lambda row: to_schema(session, row), limit=limit, after=after
         )
@@ -153,17 +153,17 @@ def to_schema(session: Session, job: Job) -> schemas.Job:
 
 
 def _plan(
-    runtime: Runtime, session: Session, request: schemas.JobCreate
+    context: AppContext, session: Session, request: schemas.JobCreate
 ) -> tuple[schemas.JobPlan, dict[str, Split]]:
     product = require_product(session, request.product)
     dataset = _choose_dataset(session, product, request.dataset)
-    manifest = cached_manifest(fetch_dataset(runtime.storage, dataset.id))
-    network = job_defaults.choose_network(request.network, product, runtime.storage)
+    manifest = cached_manifest(fetch_dataset(context.storage, dataset.id))
+    network = job_defaults.choose_network(request.network, product, context.storage)
     seed = request.split.seed if request.split.seed is not None else request.hyperparameters.seed
     splits = dict(split_dataset(manifest, request.split, seed))
     counts = Counter(splits.values())
     resolved = job_defaults.resolve(
-        request.hyperparameters, network, product, manifest, counts["train"], session, runtime.storage
+        request.hyperparameters, network, product, manifest, counts["train"], session, context.storage
     )
     _check_gpus(request.gpus, counts["train"], resolved.batch_size)
     plan = schemas.JobPlan(

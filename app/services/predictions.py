@@ -10,15 +10,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from app.context import AppContext
 from app.errors import ArtifactError, LoupeError, UnavailableError
 from app.images import decode_image
 from app.inference.cache import ModelCache
 from app.inference.predictor import Predictor
-from app.runtime import Runtime
 from app.schemas import prediction as schemas
 from app.schemas.common import problem_from_error
 from app.services.trained_models import ModelChoice, choose_model
-from app.storage import Storage
+from app.storage.home import Storage
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class Picture:
 
 
 def predict(
-    runtime: Runtime,
+    context: AppContext,
     cache: ModelCache,
     pictures: Sequence[Picture],
     *,
@@ -45,8 +45,8 @@ def predict(
 ) -> schemas.Predictions:
     """Classifies ``pictures``. With several, a bad one is an error in its own result; a single one raises."""
     began = time.perf_counter()
-    choice = _choose(runtime, product=product, job=job, model=model)
-    predictor = _load(runtime.storage, cache, choice)
+    choice = _choose(context, product=product, job=job, model=model)
+    predictor = _load(context.storage, cache, choice)
     queue_ms = _milliseconds_since(began)
     results = []
     for picture in pictures:
@@ -84,19 +84,19 @@ def _load(storage: Storage, cache: ModelCache, choice: ModelChoice) -> Predictor
         return cache.get(choice.id, folder, digest=choice.digest)
 
 
-def _choose(runtime: Runtime, *, product: str | None, job: str | None, model: str | None) -> ModelChoice:
+def _choose(context: AppContext, *, product: str | None, job: str | None, model: str | None) -> ModelChoice:
     """While the database is away, the same question leads to the same model as it did before."""
     question = (product, job, model)
     try:
-        choice = choose_model(runtime, product=product, job=job, model=model)
+        choice = choose_model(context, product=product, job=job, model=model)
     except UnavailableError:
-        last: ModelChoice | None = runtime.last_choices.get(question)
+        last: ModelChoice | None = context.last_choices.get(question)
         if last is None:
             raise
         return last
-    if len(runtime.last_choices) >= MAX_CHOICES:
-        runtime.last_choices.clear()
-    runtime.last_choices[question] = choice
+    if len(context.last_choices) >= MAX_CHOICES:
+        context.last_choices.clear()
+    context.last_choices[question] = choice
     return choice
 
 

@@ -6,11 +6,11 @@ from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from app.context import AppContext
 from app.errors import ConflictError, NotFoundError
 from app.models import Alias, Dataset, Job, Product
 from app.models.alias import CHAMPION
 from app.networks.registry import get_network
-from app.runtime import Runtime
 from app.schemas import product as schemas
 from app.schemas.common import Page
 from app.services.idempotency import Answer, IdempotentRequest, recall, remember
@@ -18,11 +18,11 @@ from app.services.pages import fetch_page
 
 
 def create_product(
-    runtime: Runtime, request: schemas.ProductCreate, idempotent: IdempotentRequest | None = None
+    context: AppContext, request: schemas.ProductCreate, idempotent: IdempotentRequest | None = None
 ) -> Answer:
     """Makes a product. Raises ConflictError when its id is taken."""
     network = get_network(request.default_network).name if request.default_network else None
-    with runtime.db.write() as session:
+    with context.db.write() as session:
         if (before := recall(session, idempotent)) is not None:
             return before
         taken = ConflictError(f"Product {request.id!r} exists already.", hint="Choose another id, or use it.")
@@ -44,13 +44,13 @@ def create_product(
         return answer
 
 
-def get_product(runtime: Runtime, product_id: str) -> schemas.Product:
-    with runtime.db.read() as session:
+def get_product(context: AppContext, product_id: str) -> schemas.Product:
+    with context.db.read() as session:
         return to_schema(session, require_product(session, product_id))
 
 
-def list_products(runtime: Runtime, *, limit: int, after: str | None) -> Page[schemas.Product]:
-    with runtime.db.read() as session:
+def list_products(context: AppContext, *, limit: int, after: str | None) -> Page[schemas.Product]:
+    with context.db.read() as session:
         return fetch_page(
             session,
             select(Product),
@@ -61,10 +61,10 @@ def list_products(runtime: Runtime, *, limit: int, after: str | None) -> Page[sc
         )
 
 
-def update_product(runtime: Runtime, product_id: str, request: schemas.ProductUpdate) -> schemas.Product:
+def update_product(context: AppContext, product_id: str, request: schemas.ProductUpdate) -> schemas.Product:
     """Changes what the request names and leaves the rest."""
     changes = request.model_dump(exclude_unset=True)
-    with runtime.db.write() as session:
+    with context.db.write() as session:
         product = require_product(session, product_id)
         if changes.get("name") is not None:
             product.name = changes["name"]
@@ -77,9 +77,9 @@ def update_product(runtime: Runtime, product_id: str, request: schemas.ProductUp
         return to_schema(session, product)
 
 
-def delete_product(runtime: Runtime, product_id: str) -> None:
+def delete_product(context: AppContext, product_id: str) -> None:
     """Deletes a product that has no datasets and no jobs."""
-    with runtime.db.write() as session:
+    with context.db.write() as session:
         product = require_product(session, product_id)
         for table in (Job, Dataset):
             if session.scalar(select(table.id).where(table.product_id == product_id).limit(1)):

@@ -12,11 +12,11 @@ from sqlalchemy import or_, select, update
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
+from app.context import AppContext
 from app.errors import WorkerLostError
 from app.job_queue import queue_for
 from app.models import Job, Lease
 from app.models.base import db_now
-from app.runtime import Runtime
 from app.services.job_lifecycle import clean_up
 from app.services.job_runs import give_back_or_fail
 
@@ -25,9 +25,9 @@ LEASE_SECONDS = 15.0
 BATCH = 500
 
 
-def take_reaper_lease(runtime: Runtime, owner: str, *, is_gone: Callable[[str], bool]) -> bool:
+def take_reaper_lease(context: AppContext, owner: str, *, is_gone: Callable[[str], bool]) -> bool:
     """Whether ``owner`` is the reaper for the next seconds. One that is gone need not be waited for."""
-    with runtime.db.write() as session:
+    with context.db.write() as session:
         now = db_now()
         holder = session.scalar(select(Lease.owner).where(Lease.name == REAPER))
         free = [Lease.owner == owner, Lease.until < now]
@@ -45,7 +45,9 @@ def take_reaper_lease(runtime: Runtime, owner: str, *, is_gone: Callable[[str], 
         return row is not None
 
 
-def reclaim_lost_jobs(runtime: Runtime, *, is_gone: Callable[[str], bool], trust_expiry: bool) -> list[str]:
+def reclaim_lost_jobs(
+    context: AppContext, *, is_gone: Callable[[str], bool], trust_expiry: bool
+) -> list[str]:
     """Gives back running jobs whose worker is gone; returns their ids.
 
     ``is_gone(owner)`` tells for an owner on this machine that its process has ended, which needs no waiting.
@@ -56,7 +58,7 @@ def reclaim_lost_jobs(runtime: Runtime, *, is_gone: Callable[[str], bool], trust
         "The worker that ran this job ended or fell silent.",
         hint="Memory is the usual reason: see the worker's log and the system's.",
     ).as_dict()
-    with runtime.db.write() as session:
+    with context.db.write() as session:
         now = session.scalar(select(db_now())) or 0.0
         running = session.scalars(
             select(Job).where(Job.status == "running").with_for_update(skip_locked=True)
@@ -66,31 +68,31 @@ def reclaim_lost_jobs(runtime: Runtime, *, is_gone: Callable[[str], bool], trust
             expired = job.lease_until is None or job.lease_until < now
             if (expired and trust_expiry) or is_gone(job.lease_owner or ""):
                 again = give_back_or_fail(
-                    session, job, lost, runtime.settings.max_attempts, is_from_outside=True
+                    session, job, lost, context.settings.max_attempts, is_from_outside=True
                 )
                 reclaimed.append((job.id, job.kind, job.device, again))
     for job_id, kind, device, again in reclaimed:
         if again:
-            runtime.queue.enqueue(job_id, kind, device)
+            context.queue.enqueue(job_id, kind, device)
         else:
-            clean_up(runtime, job_id)
+            clean_up(context, job_id)
     return [job_id for job_id, *_ in reclaimed]
 
 
-def clean_up_ended_jobs(runtime: Runtime) -> None:
+def clean_up_ended_jobs(context: AppContext) -> None:
     """Deletes what a worker that was killed right after a job's end had no time to delete."""
-    for folder in runtime.storage.jobs.iterdir():
+    for folder in context.storage.jobs.iterdir():
         if (folder / "checkpoints").exists() or any(folder.glob("attempt-*")):
-            clean_up(runtime, folder.name)
+            clean_up(context, folder.name)
 
 
-def announce_unheard_jobs(runtime: Runtime) -> int:
+def announce_unheard_jobs(context: AppContext) -> int:
     """Publishes again the queued jobs that nobody has taken up for a while; returns how many.
 
     Only as many as the broker is short of, so that jobs waiting behind a long training do not pile up there.
     """
-    waited = runtime.settings.dispatch_seconds
-    with runtime.db.read() as session:
+    waited = context.settings.dispatch_seconds
+    with context.db.read() as session:
         now = session.scalar(select(db_now())) or 0.0
         queued = session.execute(
             select(Job.id, Job.kind, Job.device, Job.dispatched_at)
@@ -103,14 +105,14 @@ def announce_unheard_jobs(runtime: Runtime) -> int:
         by_queue[queue_for(kind, device)].append((job_id, kind, device, dispatched_at))
     announced = []
     for queue, jobs in by_queue.items():
-        length = runtime.queue.length(queue)
+        length = context.queue.length(queue)
         if length is None:
             continue
         stale = [job for *job, at in jobs if at is None or at < now - waited]
         for job_id, kind, device in stale[: max(0, len(jobs) - length)]:
-            if runtime.queue.enqueue(job_id, kind, device):
+            if context.queue.enqueue(job_id, kind, device):
                 announced.append(job_id)
     if announced:
-        with runtime.db.write() as session:
+        with context.db.write() as session:
             session.execute(update(Job).where(Job.id.in_(announced)).values(dispatched_at=db_now()))
     return len(announced)

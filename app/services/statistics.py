@@ -9,11 +9,11 @@ from datetime import timedelta
 from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
+from app.context import AppContext
 from app.job_queue import queue_for
 from app.models import Alias, Dataset, Job, JobEvent, Product, TrainedModel, Worker
 from app.models.alias import CHAMPION
 from app.models.base import db_now, seconds_between, utc_now
-from app.runtime import Runtime
 from app.services.job_states import TERMINAL
 
 DURATION_BUCKETS = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 4 * 3600.0, 12 * 3600.0, 48 * 3600.0)
@@ -51,15 +51,15 @@ class Statistics:
     champion_accuracy: dict[str, float] = field(default_factory=dict)
 
 
-def gather_statistics(runtime: Runtime) -> Statistics:
+def gather_statistics(context: AppContext) -> Statistics:
     """A snapshot by a handful of aggregates; UnavailableError when the database does not answer."""
     found = Statistics()
-    with runtime.db.read() as session:
+    with context.db.read() as session:
         now = session.scalar(select(db_now())) or 0.0
         _count_jobs(session, found)
         _measure_waiting(session, found)
-        _measure_running(session, found, now, runtime.settings.lease_seconds)
-        _count_workers(session, found, now, runtime.settings.lease_seconds)
+        _measure_running(session, found, now, context.settings.lease_seconds)
+        _count_workers(session, found, now, context.settings.lease_seconds)
         _count_models(session, found)
     return found
 

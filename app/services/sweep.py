@@ -14,9 +14,9 @@ from datetime import timedelta
 from sqlalchemy import select
 from ulid import ULID
 
+from app.context import AppContext
 from app.models import Job, TrainedModel
 from app.models.base import utc_now
-from app.runtime import Runtime
 from app.services.job_lifecycle import clean_up, needs_upload
 from app.services.job_states import TERMINAL
 
@@ -28,13 +28,13 @@ RECENT = timedelta(hours=3)
 BATCH = 1000
 
 
-def sweep_home(runtime: Runtime) -> None:
+def sweep_home(context: AppContext) -> None:
     """Deletes from a home folder that is this host's alone what ended or was deleted elsewhere."""
-    storage = runtime.storage
+    storage = context.storage
     names = [folder.name for folder in storage.jobs.iterdir()]
-    for name in _unknown(runtime, names, "job_"):
+    for name in _unknown(context, names, "job_"):
         storage.remove(storage.job(name))
-    for name in _unknown(runtime, [folder.name for folder in storage.models.iterdir()], "mdl_"):
+    for name in _unknown(context, [folder.name for folder in storage.models.iterdir()], "mdl_"):
         storage.remove(storage.models / name)
     for path in storage.scratch.iterdir():
         try:
@@ -44,16 +44,16 @@ def sweep_home(runtime: Runtime) -> None:
             continue
 
 
-def sweep_storage(runtime: Runtime) -> None:
+def sweep_storage(context: AppContext) -> None:
     """Deletes from the shared storage what belongs to no job, and what ended jobs need no more."""
-    storage = runtime.storage
+    storage = context.storage
     if storage.store is None:
         return
     for folder, prefix in ((storage.jobs, "job_"), (storage.models, "mdl_")):
-        for name in _unknown(runtime, storage.store.list_folders(storage.relative(folder)), prefix):
+        for name in _unknown(context, storage.store.list_folders(storage.relative(folder)), prefix):
             logger.info("sweep: %s/%s is of no job", folder.name, name)
             storage.discard(folder / name)
-    with runtime.db.read() as session:
+    with context.db.read() as session:
         ended = session.scalars(
             select(Job.id).where(Job.status.in_(TERMINAL), Job.finished_at > utc_now() - RECENT)
         ).all()
@@ -62,7 +62,7 @@ def sweep_storage(runtime: Runtime) -> None:
         )
         needed = {job.payload["source"] for job in imports if needs_upload(job)}
     for job_id in ended:
-        clean_up(runtime, job_id)
+        clean_up(context, job_id)
     for key in storage.store.list_keys(storage.relative(storage.scratch)):
         name = key.partition("/")[2].partition(".")[0]
         is_needed = f"scratch/{name}" in needed
@@ -70,14 +70,14 @@ def sweep_storage(runtime: Runtime) -> None:
             storage.discard(storage.scratch / name)
 
 
-def _unknown(runtime: Runtime, names: Iterable[str], prefix: str) -> list[str]:
+def _unknown(context: AppContext, names: Iterable[str], prefix: str) -> list[str]:
     """Of the names of jobs or models those that are old enough and have no row."""
     table = Job if prefix == "job_" else TrainedModel
     old = [name for name in names if _age(name.removeprefix(prefix)) > YOUNG_SECONDS]
     found: set[str] = set()
     for start in range(0, len(old), BATCH):
         batch = old[start : start + BATCH]
-        with runtime.db.read() as session:
+        with context.db.read() as session:
             found.update(session.scalars(select(table.id).where(table.id.in_(batch))))
             if table is TrainedModel:
                 # A model is published before its row is written, by a job that may still run.

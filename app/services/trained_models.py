@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from app.context import AppContext
 from app.errors import ConflictError, InvalidRequestError, NotFoundError
 from app.models import Alias, TrainedModel
 from app.models.alias import CHAMPION
-from app.runtime import Runtime
 from app.schemas import model as schemas
 from app.schemas.common import Page
 from app.services.job_states import TERMINAL
@@ -32,26 +32,26 @@ class ModelChoice:
 
 
 def list_models(
-    runtime: Runtime, *, product: str | None, job: str | None, limit: int, after: str | None
+    context: AppContext, *, product: str | None, job: str | None, limit: int, after: str | None
 ) -> Page[schemas.Model]:
     query = select(TrainedModel)
     if product is not None:
         query = query.where(TrainedModel.product_id == product)
     if job is not None:
         query = query.where(TrainedModel.job_id == job)
-    with runtime.db.read() as session:
+    with context.db.read() as session:
         return fetch_page(
             session, query, TrainedModel.id, lambda row: _to_schema(session, row), limit=limit, after=after
         )
 
 
-def get_model(runtime: Runtime, model_id: str) -> schemas.Model:
-    with runtime.db.read() as session:
+def get_model(context: AppContext, model_id: str) -> schemas.Model:
+    with context.db.read() as session:
         return _to_schema(session, _require_model(session, model_id))
 
 
-def list_aliases(runtime: Runtime, product_id: str) -> list[schemas.Alias]:
-    with runtime.db.read() as session:
+def list_aliases(context: AppContext, product_id: str) -> list[schemas.Alias]:
+    with context.db.read() as session:
         require_product(session, product_id)
         rows = session.scalars(select(Alias).where(Alias.product_id == product_id).order_by(Alias.name))
         return [
@@ -60,14 +60,16 @@ def list_aliases(runtime: Runtime, product_id: str) -> list[schemas.Alias]:
         ]
 
 
-def choose_model(runtime: Runtime, *, product: str | None, job: str | None, model: str | None) -> ModelChoice:
+def choose_model(
+    context: AppContext, *, product: str | None, job: str | None, model: str | None
+) -> ModelChoice:
     """The model ``model``, or that of ``job``, or the one behind ``product`` or ``product@alias``."""
     if product is None and job is None and model is None:
         raise InvalidRequestError(
             "Say which model is asked: give `product`, `job` or `model`.",
             hint="`GET /products` lists products, `GET /models` models.",
         )
-    with runtime.db.read() as session:
+    with context.db.read() as session:
         if model is not None:
             row, alias = _require_model(session, model), None
         elif job is not None:

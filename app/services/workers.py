@@ -14,9 +14,9 @@ from typing import Any
 from sqlalchemy import delete, select, update
 
 from app import __version__
+from app.context import AppContext
 from app.models import Job, Worker
 from app.models.base import db_now, new_id, utc_now
-from app.runtime import Runtime
 from app.schemas import worker as schemas
 from app.schemas.common import Page
 from app.services.pages import fetch_page
@@ -45,9 +45,9 @@ class Registration:
         return cls(new_id("wrk"), owner, host, pid, queue, concurrency, devices, utc_now())
 
 
-def beat(runtime: Runtime, worker: Registration) -> None:
+def beat(context: AppContext, worker: Registration) -> None:
     """Says that the worker lives, registers it if it is not there, and forgets those long lost."""
-    with runtime.db.write() as session:
+    with context.db.write() as session:
         now = session.scalar(select(db_now())) or 0.0
         beaten = session.execute(
             update(Worker).where(Worker.id == worker.id).values(beat_at=now).returning(Worker.id)
@@ -57,14 +57,14 @@ def beat(runtime: Runtime, worker: Registration) -> None:
         session.execute(delete(Worker).where(Worker.beat_at < now - FORGET_SECONDS))
 
 
-def leave(runtime: Runtime, worker_id: str) -> None:
+def leave(context: AppContext, worker_id: str) -> None:
     """The worker ends as it should."""
-    with runtime.db.write() as session:
+    with context.db.write() as session:
         session.execute(delete(Worker).where(Worker.id == worker_id))
 
 
-def list_workers(runtime: Runtime, *, limit: int, after: str | None) -> Page[schemas.Worker]:
-    with runtime.db.read() as session:
+def list_workers(context: AppContext, *, limit: int, after: str | None) -> Page[schemas.Worker]:
+    with context.db.read() as session:
         now = session.scalar(select(db_now())) or 0.0
         jobs: dict[str | None, list[schemas.WorkerJob]] = defaultdict(list)
         for job in session.scalars(select(Job).where(Job.status == "running").order_by(Job.id)):
@@ -82,7 +82,7 @@ def list_workers(runtime: Runtime, *, limit: int, after: str | None) -> Page[sch
             age = max(0.0, now - row.beat_at)
             return schemas.Worker(
                 id=row.id,
-                status="alive" if age <= runtime.settings.lease_seconds else "lost",
+                status="alive" if age <= context.settings.lease_seconds else "lost",
                 host=row.host,
                 pid=row.pid,
                 queue=row.queue,

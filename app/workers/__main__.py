@@ -13,11 +13,11 @@ from typing import Any
 from celery.signals import setup_logging, worker_shutting_down
 
 from app.config import Settings
+from app.context import AppContext
 from app.errors import DeviceError
 from app.host.gpus import find_gpus
 from app.job_queue import CPU_QUEUE, GPU_QUEUE, QUEUES, TASK_QUEUE, TRAINING_QUEUE, create_celery
 from app.logs import configure_logging
-from app.runtime import Runtime
 from app.services.gpus import Offer
 from app.workers.beat_thread import BeatThread
 from app.workers.metrics import serve_metrics
@@ -41,7 +41,7 @@ def main() -> None:
     configure_logging(settings.log_level, settings.log_format)
     # Celery, which would set up logging of its own and print a banner, leaves it to us.
     setup_logging.connect(lambda **_: None, weak=False)
-    runtime = Runtime.open(settings)
+    context = AppContext.open(settings)
     shutdown = threading.Event()
 
     @worker_shutting_down.connect(weak=False)  # type: ignore[untyped-decorator]
@@ -51,13 +51,13 @@ def main() -> None:
     concurrency = settings.training_concurrency or max(1, len(offer.gpus))
     if queue == TASK_QUEUE:
         concurrency = settings.task_concurrency
-    runner = JobRunner(runtime, shutdown, concurrency, offer)
+    runner = JobRunner(context, shutdown, concurrency, offer)
     celery = create_celery(settings)
     register_tasks(celery, runner)
-    ReaperThread(runtime, shutdown).start()
+    ReaperThread(context, shutdown).start()
     UnheardThread(runner, queues).start()
     serve_metrics(settings, runner.metrics)
-    beat = BeatThread(runtime, queue, concurrency, offer.gpus)
+    beat = BeatThread(context, queue, concurrency, offer.gpus)
     beat.start()
     # Until Celery has put its own handler in place: nothing runs yet, but the entry must go.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))

@@ -8,11 +8,11 @@ import os
 import socket
 import threading
 
+from app.context import AppContext
 from app.errors import LoupeError
 from app.host.gpus import Gpu
 from app.host.machine import Machine
 from app.host.processes import process_owner
-from app.runtime import Runtime
 from app.services import workers
 from app.services.workers import Registration
 
@@ -22,9 +22,9 @@ logger = logging.getLogger(__name__)
 class BeatThread(threading.Thread):
     """Runs until ``leave``: a worker that checkpoints before it ends is still alive."""
 
-    def __init__(self, runtime: Runtime, queue: str, concurrency: int, gpus: tuple[Gpu, ...] = ()) -> None:
+    def __init__(self, context: AppContext, queue: str, concurrency: int, gpus: tuple[Gpu, ...] = ()) -> None:
         super().__init__(name="beat", daemon=True)
-        self._runtime = runtime
+        self._context = context
         self._queue, self._concurrency = queue, concurrency
         self._gpus = gpus
         self._left = threading.Event()
@@ -41,12 +41,12 @@ class BeatThread(threading.Thread):
         )
         while not self._left.is_set():
             try:
-                workers.beat(self._runtime, self._registration)
+                workers.beat(self._context, self._registration)
             except LoupeError as error:
                 logger.warning("beat: %s", error.detail)
             except Exception:
                 logger.exception("beat: failed, the next follows")
-            self._left.wait(self._runtime.settings.heartbeat_seconds)
+            self._left.wait(self._context.settings.heartbeat_seconds)
 
     def leave(self) -> None:
         """Ends the thread and removes the entry; while the database is away it stays, and is lost later."""
@@ -54,4 +54,4 @@ class BeatThread(threading.Thread):
         self.join(timeout=5)
         if self._registration is not None:
             with contextlib.suppress(LoupeError):
-                workers.leave(self._runtime, self._registration.id)
+                workers.leave(self._context, self._registration.id)

@@ -7,22 +7,22 @@ from pathlib import Path
 
 from sqlalchemy.orm import Session
 
+from app.context import AppContext
 from app.errors import StorageDamagedError
 from app.models import Job, TrainedModel
-from app.runtime import Runtime
-from app.services.dataset_files import fetch_pictures
 from app.services.job_runs import Claim
-from app.services.weights import fetch_weights
-from app.storage import Storage
+from app.storage.dataset_packs import fetch_pictures
+from app.storage.home import Storage
+from app.storage.weights import fetch_weights
 from app.workers.specs import recorded_attempts
 
 logger = logging.getLogger(__name__)
 
 
-def fetch_inputs(runtime: Runtime, claim: Claim) -> None:
+def fetch_inputs(context: AppContext, claim: Claim) -> None:
     """Returns when all is here. Raises UnavailableError, StorageDamagedError. May be repeated."""
-    storage = runtime.storage
-    with runtime.db.read() as session:
+    storage = context.storage
+    with context.db.read() as session:
         job = session.get_one(Job, claim.job_id)
         payload, settings = job.payload, job.hyperparameters or {}
         attempts = recorded_attempts(storage, session, job)

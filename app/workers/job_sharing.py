@@ -15,15 +15,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from app.context import AppContext
 from app.errors import UnavailableError, is_disk_full
 from app.inference.files import FILES as EVALUATION_FILES
 from app.models import Job
-from app.runtime import Runtime
-from app.services.dataset_files import share_dataset
 from app.services.job_results import new_evaluation_folder, new_model_folder
 from app.services.job_runs import Claim
-from app.services.log_files import Seen, share_logs
-from app.storage import Storage
+from app.storage.dataset_packs import share_dataset
+from app.storage.home import Storage
+from app.storage.job_logs import Seen, share_logs
 from app.workers.progress_file import ProgressFile
 
 logger = logging.getLogger(__name__)
@@ -40,9 +40,9 @@ class SharedProgress(threading.Thread):
     meanwhile. Of several that wait the newest is enough: the others are never told of.
     """
 
-    def __init__(self, runtime: Runtime, claim: Claim, file: ProgressFile) -> None:
+    def __init__(self, context: AppContext, claim: Claim, file: ProgressFile) -> None:
         super().__init__(name=f"share-{claim.job_id}", daemon=True)
-        self._storage, self._claim, self._file = runtime.storage, claim, file
+        self._storage, self._claim, self._file = context.storage, claim, file
         self._changed = threading.Condition()
         self._known: set[str] = set()
         self._waiting: list[dict[str, Any]] = []
@@ -159,9 +159,9 @@ def forget_old_checkpoints(storage: Storage, newest: Path) -> None:
         storage.bundles.remove(key)
 
 
-def share_results(runtime: Runtime, claim: Claim, result: dict[str, Any], folder: Path) -> None:
+def share_results(context: AppContext, claim: Claim, result: dict[str, Any], folder: Path) -> None:
     """Lets other hosts see what a job has made, before the row that tells of it. May be repeated."""
-    storage = runtime.storage
+    storage = context.storage
     match claim.kind:
         case "training":
             final = new_evaluation_folder(storage, claim, claim.job_id)
@@ -169,13 +169,13 @@ def share_results(runtime: Runtime, claim: Claim, result: dict[str, Any], folder
             if result["artifact"] is not None:
                 _share_from(storage, Path(result["artifact"]), new_model_folder(storage, claim))
         case "import":
-            with runtime.db.read() as session:
+            with context.db.read() as session:
                 dataset_id = session.get_one(Job, claim.job_id).dataset_id
             share_dataset(storage, dataset_id)
         case "export":
             storage.share(storage.job_export(claim.job_id))
         case _:
-            with runtime.db.read() as session:
+            with context.db.read() as session:
                 trained = session.get_one(Job, claim.job_id).payload["job"]
             _share_evaluation(storage, folder, new_evaluation_folder(storage, claim, trained))
 

@@ -25,7 +25,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from app.config import Settings
 from app.host.gpus import read_gpu_loads
-from app.storage import STORAGE_ERRORS, Storage
+from app.storage.home import STORAGE_ERRORS, Storage
 
 logger = logging.getLogger(__name__)
 

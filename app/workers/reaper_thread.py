@@ -6,9 +6,9 @@ import logging
 import threading
 import time
 
+from app.context import AppContext
 from app.errors import LoupeError
 from app.host.processes import is_gone, process_owner
-from app.runtime import Runtime
 from app.services import reaper, sweep
 
 logger = logging.getLogger(__name__)
@@ -23,9 +23,9 @@ GAP_SECONDS = 10.0
 class ReaperThread(threading.Thread):
     """Runs until ``shutdown`` is set."""
 
-    def __init__(self, runtime: Runtime, shutdown: threading.Event) -> None:
+    def __init__(self, context: AppContext, shutdown: threading.Event) -> None:
         super().__init__(name="reaper", daemon=True)
-        self._runtime = runtime
+        self._context = context
         self._shutdown = shutdown
         self._owner = f"{process_owner()}|reaper"
         self._seen_well_since = time.monotonic()
@@ -50,22 +50,22 @@ class ReaperThread(threading.Thread):
             self._seen_well_since = time.monotonic()
         self._last_round = time.time()
         self._clean_home()
-        if not reaper.take_reaper_lease(self._runtime, self._owner, is_gone=is_gone):
+        if not reaper.take_reaper_lease(self._context, self._owner, is_gone=is_gone):
             return
         well_for = time.monotonic() - self._seen_well_since
         reclaimed = reaper.reclaim_lost_jobs(
-            self._runtime,
+            self._context,
             is_gone=is_gone,
-            trust_expiry=well_for > 2 * self._runtime.settings.lease_seconds,
+            trust_expiry=well_for > 2 * self._context.settings.lease_seconds,
         )
         if reclaimed:
             logger.warning("reaper: given back after their worker was lost: %s", ", ".join(reclaimed))
-        announced = reaper.announce_unheard_jobs(self._runtime)
+        announced = reaper.announce_unheard_jobs(self._context)
         if announced:
             logger.info("reaper: announced %d waiting jobs again", announced)
         if time.monotonic() >= self._clean_next:
             self._clean_next = time.monotonic() + CLEAN_SECONDS
-            reaper.clean_up_ended_jobs(self._runtime)
+            reaper.clean_up_ended_jobs(self._context)
         if time.monotonic() >= self._sweep_next:
             self._sweep_next = time.monotonic() + SWEEP_SECONDS
             # Beside the rounds: lost jobs do not wait until a large storage has been looked through.
@@ -73,7 +73,7 @@ class ReaperThread(threading.Thread):
 
     def _sweep(self) -> None:
         try:
-            sweep.sweep_storage(self._runtime)
+            sweep.sweep_storage(self._context)
         except LoupeError as error:
             logger.warning("sweep: %s The next is in an hour.", error.detail)
         except Exception:
@@ -81,7 +81,7 @@ class ReaperThread(threading.Thread):
 
     def _clean_home(self) -> None:
         """In a home folder of this host's own, whoever is the reaper, its workers clean up."""
-        if self._runtime.storage.is_shared and time.monotonic() >= self._clean_home_next:
+        if self._context.storage.is_shared and time.monotonic() >= self._clean_home_next:
             self._clean_home_next = time.monotonic() + CLEAN_SECONDS
-            reaper.clean_up_ended_jobs(self._runtime)
-            sweep.sweep_home(self._runtime)
+            reaper.clean_up_ended_jobs(self._context)
+            sweep.sweep_home(self._context)

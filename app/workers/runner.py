@@ -7,11 +7,11 @@ import logging
 import threading
 from collections.abc import Iterator
 
+from app.context import AppContext
 from app.errors import UnavailableError
 from app.host import failpoints
 from app.host.processes import process_owner
 from app.logs import log_context
-from app.runtime import Runtime
 from app.services import job_runs
 from app.services.gpus import CPU_ONLY, NoFreeGpuError, Offer
 from app.workers.metrics import WorkerMetrics
@@ -26,12 +26,12 @@ class JobRunner:
     """``shutdown`` is set when the worker is asked to end."""
 
     def __init__(
-        self, runtime: Runtime, shutdown: threading.Event, slots: int, offer: Offer = CPU_ONLY
+        self, context: AppContext, shutdown: threading.Event, slots: int, offer: Offer = CPU_ONLY
     ) -> None:
-        self.runtime = runtime
+        self.context = context
         self.offer = offer
         self.shutdown = shutdown
-        self.metrics = WorkerMetrics(runtime.storage)
+        self.metrics = WorkerMetrics(context.storage)
         self._slots = threading.BoundedSemaphore(slots)
         self._owner = process_owner()
 
@@ -76,7 +76,7 @@ class JobRunner:
         if self.shutdown.is_set():
             return  # stays queued in the database, and is announced again
         try:
-            claim = job_runs.claim(self.runtime, job_id, self._owner, self.offer)
+            claim = job_runs.claim(self.context, job_id, self._owner, self.offer)
         except UnavailableError as error:
             logger.warning("job %s: %s It will be announced again.", job_id, error.detail)
             return
@@ -91,7 +91,7 @@ class JobRunner:
         failpoints.pass_by("claim.committed")
         self.metrics.claimed(claim.kind)
         with self._slots_of_more_gpus(len(claim.gpus) - 1):
-            Supervisor(self.runtime, claim, self.shutdown, self.metrics).run()
+            Supervisor(self.context, claim, self.shutdown, self.metrics).run()
 
     @contextlib.contextmanager
     def _slots_of_more_gpus(self, gpus: int) -> Iterator[None]:

@@ -9,10 +9,10 @@ from typing import Any
 from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session
 
+from app.context import AppContext
 from app.models import Job, JobEpoch, JobEvent, TrainedModel
-from app.runtime import Runtime
 from app.services.job_runs import Claim
-from app.storage import Storage
+from app.storage.home import Storage
 
 MODULES = {
     "training": "app.training",
@@ -22,23 +22,23 @@ MODULES = {
 }
 
 
-def build_spec(runtime: Runtime, claim: Claim) -> dict[str, Any]:
+def build_spec(context: AppContext, claim: Claim) -> dict[str, Any]:
     """The spec of a claimed job."""
-    with runtime.db.read() as session:
+    with context.db.read() as session:
         job = session.get_one(Job, claim.job_id)
         match job.kind:
             case "training":
-                return _training(runtime, session, job, claim)
+                return _training(context, session, job, claim)
             case "import":
-                return _import(runtime, job)
+                return _import(context, job)
             case "export":
-                return _export(runtime, job)
+                return _export(context, job)
             case _:
-                return _evaluation(runtime, session, job)
+                return _evaluation(context, session, job)
 
 
-def _training(runtime: Runtime, session: Session, job: Job, claim: Claim) -> dict[str, Any]:
-    storage = runtime.storage
+def _training(context: AppContext, session: Session, job: Job, claim: Claim) -> dict[str, Any]:
+    storage = context.storage
     return {
         "job_id": job.id,
         "product": job.product_id,
@@ -58,21 +58,21 @@ def _training(runtime: Runtime, session: Session, job: Job, claim: Claim) -> dic
             "is_required": claim.device == "gpu",
         },
         "weights_root": str(storage.weights),
-        "initial_model": _initial_model(runtime, session, job),
+        "initial_model": _initial_model(context, session, job),
         # Since the last epoch that is stored, not the last step: a worker may be lost between a step's line
         # and its epoch's. A step that is reported again overwrites itself.
         "reported_step": session.scalar(select(func.max(JobEpoch.step)).where(JobEpoch.job_id == job.id))
         or 0,
         # A training that is killed again and again gets further if it saves sooner each time.
-        "checkpoint_seconds": runtime.settings.checkpoint_seconds
+        "checkpoint_seconds": context.settings.checkpoint_seconds
         / 4 ** min(3, _unsaved_attempts(session, job)),
     }
 
 
-def _initial_model(runtime: Runtime, session: Session, job: Job) -> str | None:
+def _initial_model(context: AppContext, session: Session, job: Job) -> str | None:
     """The folder of the model whose weights the training starts from, if it names one that exists."""
     model = session.get(TrainedModel, (job.hyperparameters or {}).get("pretrained", ""))
-    return None if model is None else str(runtime.storage.absolute(model.folder))
+    return None if model is None else str(context.storage.absolute(model.folder))
 
 
 def _unsaved_attempts(session: Session, job: Job) -> int:
@@ -108,13 +108,13 @@ def recorded_attempts(storage: Storage, session: Session, job: Job) -> list[Path
     return list(dict.fromkeys(root / Path(row["folder"]).parent.name for row in rows))
 
 
-def _import(runtime: Runtime, job: Job) -> dict[str, Any]:
-    settings = runtime.settings
+def _import(context: AppContext, job: Job) -> dict[str, Any]:
+    settings = context.settings
     return {
         "kind": "import",
-        "source": str(runtime.storage.absolute(job.payload["source"])),
-        "image_root": str(runtime.storage.images),
-        "out": str(runtime.storage.dataset(job.dataset_id)),
+        "source": str(context.storage.absolute(job.payload["source"])),
+        "image_root": str(context.storage.images),
+        "out": str(context.storage.dataset(job.dataset_id)),
         "limits": {
             "max_entries": settings.max_dataset_items,
             "max_total_bytes": settings.max_unpacked_bytes,
@@ -122,28 +122,28 @@ def _import(runtime: Runtime, job: Job) -> dict[str, Any]:
     }
 
 
-def _export(runtime: Runtime, job: Job) -> dict[str, Any]:
+def _export(context: AppContext, job: Job) -> dict[str, Any]:
     trained = job.payload["job"]
     return {
         "kind": "export",
-        "dataset": str(runtime.storage.dataset(job.dataset_id)),
-        "image_root": str(runtime.storage.images),
+        "dataset": str(context.storage.dataset(job.dataset_id)),
+        "image_root": str(context.storage.images),
         "format": job.payload["format"],
         "image_size": job.payload["image_size"],
         "compression": job.payload["compression"],
-        "split": str(runtime.storage.job_split(trained)) if trained else None,
-        "out": str(runtime.storage.job_export(job.id)),
+        "split": str(context.storage.job_split(trained)) if trained else None,
+        "out": str(context.storage.job_export(job.id)),
     }
 
 
-def _evaluation(runtime: Runtime, session: Session, job: Job) -> dict[str, Any]:
+def _evaluation(context: AppContext, session: Session, job: Job) -> dict[str, Any]:
     model = session.get_one(TrainedModel, job.payload["model"])
     subset = job.payload["subset"]
     return {
-        "artifact": str(runtime.storage.absolute(model.folder)),
+        "artifact": str(context.storage.absolute(model.folder)),
         "artifact_digest": model.digest,
-        "image_root": str(runtime.storage.images),
-        "dataset": str(runtime.storage.dataset(job.dataset_id)),
-        "split": str(runtime.storage.job_split(job.payload["job"])) if subset == "test" else None,
+        "image_root": str(context.storage.images),
+        "dataset": str(context.storage.dataset(job.dataset_id)),
+        "split": str(context.storage.job_split(job.payload["job"])) if subset == "test" else None,
         "subset": "test" if subset == "test" else None,
     }

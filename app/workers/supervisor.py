@@ -19,9 +19,9 @@ from itertools import pairwise
 from typing import Any, TypeVar
 
 from app import child
+from app.context import AppContext
 from app.errors import StalledError, StorageFullError, UnavailableError
 from app.host import failpoints
-from app.runtime import Runtime
 from app.services import job_lifecycle, job_results, job_runs
 from app.services.job_runs import Claim, ClaimLostError, Wishes
 from app.workers.apart import run_apart
@@ -54,13 +54,17 @@ class Supervisor:
     """One claim, one child. ``shutdown`` is set when the worker process is asked to end."""
 
     def __init__(
-        self, runtime: Runtime, claim: Claim, shutdown: threading.Event, metrics: WorkerMetrics | None = None
+        self,
+        context: AppContext,
+        claim: Claim,
+        shutdown: threading.Event,
+        metrics: WorkerMetrics | None = None,
     ) -> None:
-        self._runtime = runtime
+        self._context = context
         self._claim = claim
         self._shutdown = shutdown
-        self._folder = runtime.storage.attempt(claim.job_id, claim.fence)
-        self._progress = SharedProgress(runtime, claim, ProgressFile(self._folder / child.PROGRESS))
+        self._folder = context.storage.attempt(claim.job_id, claim.fence)
+        self._progress = SharedProgress(context, claim, ProgressFile(self._folder / child.PROGRESS))
         self._process: subprocess.Popen[bytes] | None = None
         self._memory = MemoryWatch()
         self._last_progress = self._last_report = self._last_look = time.monotonic()
@@ -94,16 +98,16 @@ class Supervisor:
             self._metrics.ended(self._claim.kind, self._outcome)
             logger.info("%s: attempt %d ended: %s", self._name, self._claim.attempt, self._outcome)
             self._progress.close()
-            self._runtime.storage.remove(self._folder)
+            self._context.storage.remove(self._folder)
             with contextlib.suppress(*OUTAGES):
-                job_lifecycle.clean_up(self._runtime, self._claim.job_id)
+                job_lifecycle.clean_up(self._context, self._claim.job_id)
 
     def _fetch_inputs(self) -> bool:
         """False when the job was given back instead: what it needs may be long in coming."""
-        if not self._runtime.storage.is_shared:
+        if not self._context.storage.is_shared:
             return True
         try:
-            fetch = partial(fetch_inputs, self._runtime, self._claim)
+            fetch = partial(fetch_inputs, self._context, self._claim)
             self._persist(lambda: run_apart(fetch, self._beat_or_leave))
         except _AskedToLeaveError:
             self._release()
@@ -120,10 +124,10 @@ class Supervisor:
         return self._exchange_lines([], time.monotonic())
 
     def _start(self) -> None:
-        spec = self._persist(lambda: build_spec(self._runtime, self._claim))
+        spec = self._persist(lambda: build_spec(self._context, self._claim))
         self._folder.mkdir(parents=True)
         child.write_json(self._folder / child.SPEC, spec)
-        log = self._runtime.storage.job(self._claim.job_id) / f"process-{self._claim.attempt:04d}.log"
+        log = self._context.storage.job(self._claim.job_id) / f"process-{self._claim.attempt:04d}.log"
         with log.open("wb") as output:
             # The pipe stays open as long as this process lives: its end is how the child learns of ours.
             self._process = subprocess.Popen(
@@ -144,7 +148,7 @@ class Supervisor:
 
     def _log_environment(self) -> dict[str, str]:
         """The child knows no settings; its log is to look like ours and to name the job."""
-        settings = self._runtime.settings
+        settings = self._context.settings
         return {
             child.LOG_LEVEL: settings.log_level,
             child.LOG_FORMAT: settings.log_format,
@@ -165,7 +169,7 @@ class Supervisor:
             if wishes is not None and wishes.cancel:
                 self._kill()
                 self._outcome = "cancelled"
-                self._persist(lambda: job_runs.cancelled(self._runtime, self._claim))
+                self._persist(lambda: job_runs.cancelled(self._context, self._claim))
                 return
             if wishes is not None and wishes.pause and self._release_deadline is None:
                 self._ask_to_leave()
@@ -189,7 +193,7 @@ class Supervisor:
 
     def _exchange_lines(self, lines: list[dict[str, Any]], now: float) -> Wishes | None:
         try:
-            if lines or now - self._last_report >= self._runtime.settings.heartbeat_seconds:
+            if lines or now - self._last_report >= self._context.settings.heartbeat_seconds:
                 if self._process is not None:
                     self._memory.sample(self._process.pid)
                 self._last_report = self._last_look = time.monotonic()
@@ -198,7 +202,7 @@ class Supervisor:
                 return wishes
             if now - self._last_look >= LOOK_SECONDS:
                 self._last_look = time.monotonic()
-                return job_runs.look(self._runtime, self._claim)
+                return job_runs.look(self._context, self._claim)
         except OUTAGES as error:
             self._metrics.met(error.code)
             logger.warning("job %s: %s The work goes on.", self._claim.job_id, error.detail)
@@ -208,7 +212,7 @@ class Supervisor:
         has_checkpoint = any(line["kind"] == "checkpoint" for line in lines)
         if has_checkpoint:
             failpoints.pass_by("report.before")
-        wishes = job_runs.report(self._runtime, self._claim, lines)
+        wishes = job_runs.report(self._context, self._claim, lines)
         self._job.beaten_at = time.monotonic()
         self._metrics.reported(self._job, lines)
         if has_checkpoint:
@@ -223,16 +227,16 @@ class Supervisor:
         if self._has_checkpoint:
             return
         self._has_checkpoint = True
-        root = self._runtime.storage.job_checkpoints(self._claim.job_id)
+        root = self._context.storage.job_checkpoints(self._claim.job_id)
         saved = {folder.parent for folder in root.glob("*/checkpoint-*")}
         for folder in sorted(saved - {root / f"{self._claim.fence:04d}"})[:-1]:
-            self._runtime.storage.remove(folder)
+            self._context.storage.remove(folder)
 
     def _stall_seconds(self) -> float:
         """How long silence is normal: a big network's step may take minutes."""
         steps = [after - before for before, after in pairwise(self._step_times)]
         usual = statistics.median(steps) if steps else 0.0
-        return max(self._runtime.settings.stall_seconds, STALL_STEPS * usual)
+        return max(self._context.settings.stall_seconds, STALL_STEPS * usual)
 
     def _drain(self) -> None:
         """Stores the last lines, however long the database takes to come back."""
@@ -245,8 +249,8 @@ class Supervisor:
         if code == child.ExitCode.SUCCEEDED:
             self._outcome = "succeeded"
             result = json.loads((self._folder / child.RESULT).read_text(encoding="utf-8"))
-            if self._runtime.storage.is_shared:
-                share = partial(share_results, self._runtime, self._claim, result, self._folder)
+            if self._context.storage.is_shared:
+                share = partial(share_results, self._context, self._claim, result, self._folder)
                 self._persist(lambda: run_apart(share, self._beat))
             self._persist(lambda: self._finish(result))
         elif code == child.ExitCode.FAILED and (self._folder / child.ERROR).exists():
@@ -260,7 +264,7 @@ class Supervisor:
 
     def _share_the_rest(self, code: int) -> None:
         """Before the job's end, or before others take it up, they see its logs and its last checkpoint."""
-        if not self._runtime.storage.is_shared:
+        if not self._context.storage.is_shared:
             return
         if code == child.ExitCode.SUCCEEDED:
             self._persist(lambda: run_apart(self._progress.share_logs, self._beat))
@@ -282,26 +286,26 @@ class Supervisor:
     def _release(self) -> None:
         """Gives the job back; the attempt is not held against it."""
         self._outcome = "released"
-        self._persist(lambda: job_runs.release(self._runtime, self._claim))
+        self._persist(lambda: job_runs.release(self._context, self._claim))
 
     def _fail(self, error: dict[str, Any], *, is_from_outside: bool = False) -> None:
         """Another attempt may end differently after a crash; a full disk waits for a person to make room."""
         self._outcome = error["code"]
-        end: Callable[[Runtime, Claim, dict[str, Any]], object] = job_runs.fail
+        end: Callable[[AppContext, Claim, dict[str, Any]], object] = job_runs.fail
         if error["retryable"] and error["code"] != StorageFullError.code:
             end = partial(job_runs.retry_or_fail, is_from_outside=is_from_outside)
-        self._persist(lambda: end(self._runtime, self._claim, error))
+        self._persist(lambda: end(self._context, self._claim, error))
 
     def _finish(self, result: dict[str, Any]) -> None:
         match self._claim.kind:
             case "training":
-                job_results.finish_training(self._runtime, self._claim, result)
+                job_results.finish_training(self._context, self._claim, result)
             case "import":
-                job_runs.finish_import(self._runtime, self._claim, result)
+                job_runs.finish_import(self._context, self._claim, result)
             case "export":
-                job_runs.finish_export(self._runtime, self._claim, result)
+                job_runs.finish_export(self._context, self._claim, result)
             case _:
-                job_results.finish_evaluation(self._runtime, self._claim, result, self._folder)
+                job_results.finish_evaluation(self._context, self._claim, result, self._folder)
         failpoints.pass_by("finish.committed")
 
     def _persist(self, write: Callable[[], T]) -> T:

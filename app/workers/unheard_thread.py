@@ -43,7 +43,7 @@ class UnheardThread(threading.Thread):
             self._waiting_since = {}
             return
         now = time.monotonic()
-        waiting = job_runs.list_waiting(self._runner.runtime, self._queues, self._runner.offer)
+        waiting = job_runs.list_waiting(self._runner.context, self._queues, self._runner.offer)
         self._waiting_since = {job_id: self._waiting_since.get(job_id, now) for job_id in waiting}
         for job_id, since in list(self._waiting_since.items()):
             if now - since >= PATIENCE_SECONDS:

@@ -6,16 +6,16 @@ from concurrent.futures import ThreadPoolExecutor
 
 from fastapi.testclient import TestClient
 
+from app.context import AppContext
 from app.main import create_app
-from app.runtime import Runtime
 from tests.pictures import make_picture
 from tests.running import TINY, import_pictures, run_queued
 
 
-def test_from_pictures_to_a_prediction(any_runtime: Runtime) -> None:
-    with TestClient(create_app(any_runtime.settings)) as client:
+def test_from_pictures_to_a_prediction(any_context: AppContext) -> None:
+    with TestClient(create_app(any_context.settings)) as client:
         client.post("/products", json={"id": "squares"}).raise_for_status()
-        import_pictures(client, any_runtime, "squares")
+        import_pictures(client, any_context, "squares")
         body = {
             "product": "squares",
             "network": "tiny_cnn",
@@ -23,7 +23,7 @@ def test_from_pictures_to_a_prediction(any_runtime: Runtime) -> None:
             "metadata": {"who": "me"},
         }
         job = client.post("/jobs", json=body).raise_for_status().json()["id"]
-        run_queued(any_runtime)
+        run_queued(any_context)
         ended = client.get(f"/jobs/{job}").json()
         assert ended["status"] == "succeeded", ended["error"]
         assert ended["metadata"] == {"who": "me"}
@@ -34,8 +34,8 @@ def test_from_pictures_to_a_prediction(any_runtime: Runtime) -> None:
         assert client.delete(f"/jobs/{job}").status_code == 409
 
 
-def test_one_key_sent_by_many_at_once_makes_one_product(any_runtime: Runtime) -> None:
-    with TestClient(create_app(any_runtime.settings)) as client, ThreadPoolExecutor(8) as threads:
+def test_one_key_sent_by_many_at_once_makes_one_product(any_context: AppContext) -> None:
+    with TestClient(create_app(any_context.settings)) as client, ThreadPoolExecutor(8) as threads:
 
         def create(_: int) -> tuple[int, str]:
             answer = client.post("/products", json={"id": "one"}, headers={"Idempotency-Key": "k"})
@@ -46,16 +46,16 @@ def test_one_key_sent_by_many_at_once_makes_one_product(any_runtime: Runtime) ->
         assert answers.pop()[0] == 201
 
 
-def test_one_id_taken_by_many_at_once_is_given_once(any_runtime: Runtime) -> None:
-    with TestClient(create_app(any_runtime.settings)) as client, ThreadPoolExecutor(8) as threads:
+def test_one_id_taken_by_many_at_once_is_given_once(any_context: AppContext) -> None:
+    with TestClient(create_app(any_context.settings)) as client, ThreadPoolExecutor(8) as threads:
         codes = list(
             threads.map(lambda _: client.post("/products", json={"id": "one"}).status_code, range(16))
         )
         assert sorted(codes) == [201] + [409] * 15
 
 
-def test_texts_that_cannot_be_stored_are_refused(any_runtime: Runtime) -> None:
-    with TestClient(create_app(any_runtime.settings), raise_server_exceptions=False) as client:
+def test_texts_that_cannot_be_stored_are_refused(any_context: AppContext) -> None:
+    with TestClient(create_app(any_context.settings), raise_server_exceptions=False) as client:
         for escaped in (r"a\u0000b", r"\ud800"):
             body = f'{{"id": "p", "name": "{escaped}"}}'
             answer = client.post("/products", content=body, headers={"content-type": "application/json"})

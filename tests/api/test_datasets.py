@@ -11,8 +11,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from app.config import Settings
+from app.context import AppContext
 from app.main import create_app
-from app.runtime import Runtime
 from tests.conftest import Trained
 from tests.pictures import make_files, make_picture, make_zip, write_folder
 from tests.running import import_pictures, run_queued
@@ -34,15 +34,15 @@ def make_tar(files: dict[str, bytes], mode: str = "w:gz") -> bytes:
     return output.getvalue()
 
 
-def finish(client: TestClient, runtime: Runtime, answer: Any) -> dict[str, Any]:
+def finish(client: TestClient, context: AppContext, answer: Any) -> dict[str, Any]:
     assert answer.status_code == 202, answer.text
-    run_queued(runtime)
+    run_queued(context)
     dataset: dict[str, Any] = client.get(answer.headers["location"]).json()
     return dataset
 
 
 def test_the_same_pictures_have_the_same_digest_however_they_come(
-    tmp_path: Path, settings: Settings, runtime: Runtime
+    tmp_path: Path, settings: Settings, context: AppContext
 ) -> None:
     folder = write_folder(tmp_path / "roots" / "squares", make_files())
     allowed = settings.model_copy(update={"dataset_roots": (tmp_path / "roots",)})
@@ -57,16 +57,16 @@ def test_the_same_pictures_have_the_same_digest_however_they_come(
             client.post(path, content=archive, headers=headers),
             client.post(path, json={"path": str(folder)}),
         ]
-        datasets = [finish(client, runtime, answer) for answer in answers]
+        datasets = [finish(client, context, answer) for answer in answers]
     assert {dataset["status"] for dataset in datasets} == {"ready"}
     assert len({dataset["digest"] for dataset in datasets}) == 1
     assert len({dataset["id"] for dataset in datasets}) == 5
-    assert list(runtime.storage.scratch.iterdir()) == [], "uploads are gone once they are imported"
+    assert list(context.storage.scratch.iterdir()) == [], "uploads are gone once they are imported"
     assert folder.is_dir(), "a folder that was imported by path is not touched"
 
 
 def test_the_report_names_what_was_left_out_and_what_to_do(
-    client: TestClient, runtime: Runtime, product: str
+    client: TestClient, context: AppContext, product: str
 ) -> None:
     files = make_files()
     files |= {
@@ -80,7 +80,7 @@ def test_the_report_names_what_was_left_out_and_what_to_do(
         "red/.DS_Store": b"x",
         "notes.txt": b"hello",
     }
-    dataset = import_pictures(client, runtime, product, files)
+    dataset = import_pictures(client, context, product, files)
     answer = client.get(f"/datasets/{dataset}").json()
     assert answer["status"] == "ready"
     assert {entry["name"]: entry["count"] for entry in answer["classes"]}["lonely"] == 1
@@ -116,65 +116,65 @@ def test_the_report_names_what_was_left_out_and_what_to_do(
     ids=lambda value: value if isinstance(value, str) else None,
 )
 def test_an_archive_that_cannot_be_used_fails_with_a_reason_and_a_hint(
-    client: TestClient, runtime: Runtime, product: str, archive: bytes, code: str | None
+    client: TestClient, context: AppContext, product: str, archive: bytes, code: str | None
 ) -> None:
     answer = client.post(f"/products/{product}/datasets", files={"file": ("x.zip", archive)})
-    dataset = finish(client, runtime, answer)
+    dataset = finish(client, context, answer)
     assert dataset["status"] == "failed"
     assert code in (None, dataset["error"]["code"]), dataset["error"]
     assert dataset["error"]["hint"]
     assert client.get(f"/jobs/{dataset['job']}").json()["status"] == "failed"
     assert client.get(f"/datasets/{dataset['id']}/items").status_code == 409
-    assert list(runtime.storage.scratch.iterdir()) == []
-    assert not list(runtime.storage.datasets.glob("*/manifest.json"))
+    assert list(context.storage.scratch.iterdir()) == []
+    assert not list(context.storage.datasets.glob("*/manifest.json"))
     retried = client.post(f"/jobs/{dataset['job']}/retry")
     assert (retried.status_code, retried.json()["code"]) == (409, "conflict")
 
 
 @pytest.fixture
 def failed_for_space(
-    client: TestClient, runtime: Runtime, product: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    client: TestClient, context: AppContext, product: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> dict[str, Any]:
     """A dataset whose import met a full disk; the next attempt meets none."""
     (tmp_path / "failpoints").mkdir()
     (tmp_path / "failpoints" / "child.started").write_text("full\n")
     monkeypatch.setenv("LOUPE_FAILPOINTS", str(tmp_path / "failpoints"))
     answer = client.post(f"/products/{product}/datasets", files={"file": ("x.zip", make_zip(make_files(4)))})
-    dataset = finish(client, runtime, answer)
+    dataset = finish(client, context, answer)
     assert (dataset["status"], dataset["error"]["code"]) == ("failed", "disk_full")
     assert dataset["error"]["retryable"]
     return dataset
 
 
 def test_an_import_that_met_a_full_disk_is_retried_from_the_upload_that_was_kept(
-    client: TestClient, runtime: Runtime, failed_for_space: dict[str, Any]
+    client: TestClient, context: AppContext, failed_for_space: dict[str, Any]
 ) -> None:
     path = f"/datasets/{failed_for_space['id']}"
     assert client.post(f"/jobs/{failed_for_space['job']}/retry").status_code == 202
     waiting = client.get(path).json()
     assert (waiting["status"], waiting["error"]) == ("importing", None)
-    run_queued(runtime)
+    run_queued(context)
     dataset = client.get(path).json()
     assert (dataset["status"], dataset["items"]) == ("ready", 12)
-    assert list(runtime.storage.scratch.iterdir()) == []
+    assert list(context.storage.scratch.iterdir()) == []
 
 
 def test_an_upload_goes_with_its_failed_job(
-    client: TestClient, runtime: Runtime, failed_for_space: dict[str, Any]
+    client: TestClient, context: AppContext, failed_for_space: dict[str, Any]
 ) -> None:
-    assert len(list(runtime.storage.scratch.iterdir())) == 1
+    assert len(list(context.storage.scratch.iterdir())) == 1
     assert client.delete(f"/jobs/{failed_for_space['job']}").status_code == 204
-    assert list(runtime.storage.scratch.iterdir()) == []
+    assert list(context.storage.scratch.iterdir()) == []
 
 
-def test_folders_that_came_split_are_kept_so(client: TestClient, runtime: Runtime, product: str) -> None:
+def test_folders_that_came_split_are_kept_so(client: TestClient, context: AppContext, product: str) -> None:
     files = {
         f"{split}/{label}/{index}.png": make_picture(label, index + 100 * offset)
         for offset, (split, count) in enumerate({"train": 6, "valid": 2, "test": 3}.items())
         for label in ("red", "blue")
         for index in range(count)
     }
-    dataset = import_pictures(client, runtime, product, files)
+    dataset = import_pictures(client, context, product, files)
     assert client.get(f"/datasets/{dataset}").json()["counts"] == {"train": 12, "valid": 4, "test": 6}
     plan = client.post("/jobs?dry_run=true", json={"product": product, "network": "tiny_cnn"}).json()
     assert plan["split"]["counts"] == {"train": 12, "valid": 4, "test": 6}
@@ -197,33 +197,35 @@ def test_items_come_in_pages_with_their_pictures(trained: Trained) -> None:
     assert picture.headers["content-type"] == "image/png"
 
 
-def test_an_export_is_imported_again_unchanged(client: TestClient, runtime: Runtime, product: str) -> None:
-    dataset = import_pictures(client, runtime, product)
+def test_an_export_is_imported_again_unchanged(client: TestClient, context: AppContext, product: str) -> None:
+    dataset = import_pictures(client, context, product)
     asked = client.post(f"/datasets/{dataset}/exports", json={"format": "folders"})
     assert asked.status_code == 202
     path = f"/datasets/{dataset}/exports/{asked.json()['id']}"
     assert client.get(path).status_code == 409
-    run_queued(runtime)
+    run_queued(context)
     exported = client.get(path)
     assert exported.status_code == 200
     again = client.post(f"/products/{product}/datasets", files={"file": ("x.tar", exported.content)})
-    digests = {finish(client, runtime, again)["digest"], client.get(f"/datasets/{dataset}").json()["digest"]}
+    digests = {finish(client, context, again)["digest"], client.get(f"/datasets/{dataset}").json()["digest"]}
     assert len(digests) == 1
 
 
-def test_records_are_exported_at_a_size(client: TestClient, runtime: Runtime, product: str) -> None:
-    dataset = import_pictures(client, runtime, product)
+def test_records_are_exported_at_a_size(client: TestClient, context: AppContext, product: str) -> None:
+    dataset = import_pictures(client, context, product)
     path = f"/datasets/{dataset}/exports"
     assert client.post(path, json={"format": "tfrecord"}).status_code == 422
     assert client.post(path, json={"format": "tfrecord", "image_size": 5000}).status_code == 422
     asked = client.post(path, json={"format": "tfrecord", "image_size": 16, "compression": "gzip"}).json()
-    run_queued(runtime)
+    run_queued(context)
     exported = client.get(f"{path}/{asked['id']}").content
     with tarfile.open(fileobj=io.BytesIO(exported)) as archive:
         assert any("tfrecord" in name for name in archive.getnames())
 
 
-def test_an_upload_over_the_limit_is_a_413_and_leaves_nothing(settings: Settings, runtime: Runtime) -> None:
+def test_an_upload_over_the_limit_is_a_413_and_leaves_nothing(
+    settings: Settings, context: AppContext
+) -> None:
     small = settings.model_copy(update={"max_upload_bytes": 1000})
     with TestClient(create_app(small)) as client:
         client.post("/products", json={"id": "p"})
@@ -232,11 +234,11 @@ def test_an_upload_over_the_limit_is_a_413_and_leaves_nothing(settings: Settings
             answer = client.post("/products/p/datasets", headers=headers, **body)  # type: ignore[arg-type]
             assert answer.status_code == 413
         assert client.get("/products/p/datasets").json()["data"] == []
-    assert list(runtime.storage.scratch.iterdir()) == []
+    assert list(context.storage.scratch.iterdir()) == []
 
 
 def test_an_upload_repeated_with_its_key_is_imported_once(
-    client: TestClient, runtime: Runtime, product: str
+    client: TestClient, context: AppContext, product: str
 ) -> None:
     headers, archive = {"Idempotency-Key": "one"}, make_zip(make_files())
     answers = [
@@ -244,6 +246,6 @@ def test_an_upload_repeated_with_its_key_is_imported_once(
         for _ in range(2)
     ]
     assert answers[0].json() == answers[1].json()
-    assert len(run_queued(runtime)) == 1
+    assert len(run_queued(context)) == 1
     assert len(client.get(f"/products/{product}/datasets").json()["data"]) == 1
-    assert list(runtime.storage.scratch.iterdir()) == []
+    assert list(context.storage.scratch.iterdir()) == []

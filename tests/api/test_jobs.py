@@ -9,7 +9,7 @@ import json
 import numpy as np
 from fastapi.testclient import TestClient
 
-from app.runtime import Runtime
+from app.context import AppContext
 from app.schemas.hyperparameters import Hyperparameters
 from tests.conftest import Trained
 from tests.pictures import make_picture
@@ -106,7 +106,7 @@ def test_a_second_evaluation_agrees_with_the_first(trained: Trained) -> None:
     first = trained.client.get(f"/jobs/{trained.job}/evaluation").json()
     asked = trained.client.post(f"/jobs/{trained.job}/evaluations", json={})
     assert asked.status_code == 202
-    run_queued(trained.runtime)
+    run_queued(trained.context)
     assert trained.client.get(asked.headers["location"]).json()["status"] == "succeeded"
     second = trained.client.get(f"/jobs/{trained.job}/evaluation").json()
     assert second["id"] != first["id"]
@@ -124,10 +124,10 @@ def test_a_dry_run_resolves_everything_and_starts_nothing(trained: Trained) -> N
 
 
 def test_a_job_exists_although_redis_is_away_and_is_announced_again(
-    client: TestClient, runtime: Runtime
+    client: TestClient, context: AppContext
 ) -> None:
     client.post("/products", json={"id": "p"})
-    import_pictures(client, runtime, "p")
+    import_pictures(client, context, "p")
     answer = client.post("/jobs", json={"product": "p", "network": "tiny_cnn", "hyperparameters": TINY})
     assert answer.status_code == 201
     assert answer.headers["location"] == f"/jobs/{answer.json()['id']}"
@@ -137,16 +137,16 @@ def test_a_job_exists_although_redis_is_away_and_is_announced_again(
 
 
 def test_a_model_under_the_threshold_is_not_saved_and_the_job_says_why(
-    client: TestClient, runtime: Runtime
+    client: TestClient, context: AppContext
 ) -> None:
     client.post("/products", json={"id": "p", "gate": {"min_accuracy": 1.0}})
-    import_pictures(client, runtime, "p")
+    import_pictures(client, context, "p")
     # One step at a tiny rate learns nothing.
     settings = {**TINY, "epochs": 1, "learning_rate": 1e-7, "batch_size": 64}
     body = {"product": "p", "network": "tiny_cnn", "hyperparameters": settings}
     job = client.post("/jobs", json=body).json()
     assert job["hyperparameters"]["min_accuracy"] == 1.0
-    run_queued(runtime)
+    run_queued(context)
     ended = client.get(f"/jobs/{job['id']}").json()
     assert ended["status"] == "succeeded"
     assert ended["model"] is None
@@ -166,7 +166,7 @@ def test_a_worse_model_is_saved_but_does_not_become_champion(trained: Trained) -
     settings = {**TINY, "epochs": 1, "learning_rate": 1e-7, "batch_size": 64}
     body = {"product": "squares", "network": "tiny_cnn", "hyperparameters": settings}
     job = trained.client.post("/jobs", json=body).json()["id"]
-    run_queued(trained.runtime)
+    run_queued(trained.context)
     ended = trained.client.get(f"/jobs/{job}").json()
     assert ended["model"] is not None
     assert "champion" in ended["gate"]["reasons"][0]
@@ -175,16 +175,16 @@ def test_a_worse_model_is_saved_but_does_not_become_champion(trained: Trained) -
     assert asked.json()["model"]["id"] == ended["model"]
 
 
-def test_a_queued_job_is_cancelled_at_once_and_never_runs(client: TestClient, runtime: Runtime) -> None:
+def test_a_queued_job_is_cancelled_at_once_and_never_runs(client: TestClient, context: AppContext) -> None:
     client.post("/products", json={"id": "p"})
-    import_pictures(client, runtime, "p")
+    import_pictures(client, context, "p")
     job = client.post("/jobs", json={"product": "p", "network": "tiny_cnn", "hyperparameters": TINY}).json()[
         "id"
     ]
     assert client.post(f"/jobs/{job}/stop").status_code == 409
     assert client.post(f"/jobs/{job}/cancel").status_code == 202
     assert client.post(f"/jobs/{job}/cancel").status_code == 200
-    assert run_queued(runtime) == []
+    assert run_queued(context) == []
     assert client.get(f"/jobs/{job}").json()["status"] == "cancelled"
     assert client.post(f"/jobs/{job}/stop").status_code == 409
 
@@ -196,9 +196,9 @@ def test_a_cancelled_import_leaves_a_failed_dataset(client: TestClient) -> None:
     assert client.get(f"/datasets/{dataset['id']}").json()["status"] == "failed"
 
 
-def test_a_loss_that_is_not_finite_fails_with_a_hint(client: TestClient, runtime: Runtime) -> None:
+def test_a_loss_that_is_not_finite_fails_with_a_hint(client: TestClient, context: AppContext) -> None:
     client.post("/products", json={"id": "p"})
-    import_pictures(client, runtime, "p")
+    import_pictures(client, context, "p")
     settings = {
         **TINY,
         "epochs": 30,
@@ -209,7 +209,7 @@ def test_a_loss_that_is_not_finite_fails_with_a_hint(client: TestClient, runtime
     }
     body = {"product": "p", "network": "resnet18", "hyperparameters": {**settings, "image_size": 32}}
     job = client.post("/jobs", json=body).json()["id"]
-    run_queued(runtime)
+    run_queued(context)
     ended = client.get(f"/jobs/{job}").json()
     assert ended["status"] == "failed"
     assert ended["error"]["code"] == "not_finite"

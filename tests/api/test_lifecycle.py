@@ -11,9 +11,9 @@ from typing import Any, get_args
 import pytest
 from fastapi.testclient import TestClient
 
+from app.context import AppContext
 from app.host.processes import process_owner
 from app.models import Job
-from app.runtime import Runtime
 from app.schemas.job import JobStatus
 from app.services import job_runs
 from app.services.job_states import TERMINAL, TRANSITIONS
@@ -23,9 +23,9 @@ from tests.running import TINY, all_events, import_pictures, run_queued
 
 
 @pytest.fixture
-def product(client: TestClient, runtime: Runtime) -> str:
+def product(client: TestClient, context: AppContext) -> str:
     client.post("/products", json={"id": "p"})
-    import_pictures(client, runtime, "p")
+    import_pictures(client, context, "p")
     return "p"
 
 
@@ -36,12 +36,12 @@ def submit(client: TestClient, **settings: Any) -> str:
 
 
 def run_while(
-    client: TestClient, runtime: Runtime, job: str, act: Callable[[], Any], after_step: int = 3
+    client: TestClient, context: AppContext, job: str, act: Callable[[], Any], after_step: int = 3
 ) -> Any:
     """Runs ``job`` and calls ``act`` once it has trained a few steps; returns what ``act`` returned."""
-    claim = job_runs.claim(runtime, job, process_owner())
+    claim = job_runs.claim(context, job, process_owner())
     assert claim is not None
-    thread = threading.Thread(target=Supervisor(runtime, claim, threading.Event()).run)
+    thread = threading.Thread(target=Supervisor(context, claim, threading.Event()).run)
     thread.start()
     deadline = time.monotonic() + 120
     while (client.get(f"/jobs/{job}").json()["progress"]["step"] or 0) < after_step:
@@ -61,24 +61,24 @@ def weights(client: TestClient, job: str) -> str:
 
 @pytest.mark.usefixtures("product")
 def test_a_training_paused_and_resumed_ends_with_the_same_weights(
-    client: TestClient, runtime: Runtime
+    client: TestClient, context: AppContext
 ) -> None:
     settings = {"epochs": 60, "augmentation": "light"}
     undisturbed, paused = submit(client, **settings), submit(client, **settings)
-    claim = job_runs.claim(runtime, undisturbed, process_owner())
+    claim = job_runs.claim(context, undisturbed, process_owner())
     assert claim is not None
-    Supervisor(runtime, claim, threading.Event()).run()
+    Supervisor(context, claim, threading.Event()).run()
 
-    answer = run_while(client, runtime, paused, lambda: client.post(f"/jobs/{paused}/pause"))
+    answer = run_while(client, context, paused, lambda: client.post(f"/jobs/{paused}/pause"))
     assert answer.status_code == 202
     resting = client.get(f"/jobs/{paused}").json()
     assert resting["status"] == "paused"
     assert resting["progress"]["step"] < resting["progress"]["steps"]
     assert client.post(f"/jobs/{paused}/pause").status_code == 200
-    assert run_queued(runtime) == []
+    assert run_queued(context) == []
 
     assert client.post(f"/jobs/{paused}/resume").status_code == 202
-    run_queued(runtime)
+    run_queued(context)
     ended = client.get(f"/jobs/{paused}").json()
     assert (ended["status"], ended["attempt"]) == ("succeeded", 2)
     assert weights(client, paused) == weights(client, undisturbed)
@@ -90,9 +90,9 @@ def test_a_training_paused_and_resumed_ends_with_the_same_weights(
 
 
 @pytest.mark.usefixtures("product")
-def test_a_training_stopped_early_keeps_its_best_epoch(client: TestClient, runtime: Runtime) -> None:
+def test_a_training_stopped_early_keeps_its_best_epoch(client: TestClient, context: AppContext) -> None:
     job = submit(client, epochs=500)
-    run_while(client, runtime, job, lambda: client.post(f"/jobs/{job}/stop"), after_step=8)
+    run_while(client, context, job, lambda: client.post(f"/jobs/{job}/stop"), after_step=8)
     ended = client.get(f"/jobs/{job}").json()
     assert ended["status"] == "succeeded"
     assert ended["stop_reason"] == "stopped_by_user"
@@ -101,40 +101,40 @@ def test_a_training_stopped_early_keeps_its_best_epoch(client: TestClient, runti
 
 
 @pytest.mark.usefixtures("product")
-def test_a_running_job_is_cancelled_and_leaves_nothing(client: TestClient, runtime: Runtime) -> None:
+def test_a_running_job_is_cancelled_and_leaves_nothing(client: TestClient, context: AppContext) -> None:
     job = submit(client, epochs=500)
-    answer = run_while(client, runtime, job, lambda: client.post(f"/jobs/{job}/cancel"))
+    answer = run_while(client, context, job, lambda: client.post(f"/jobs/{job}/cancel"))
     assert answer.status_code == 202
     assert client.get(f"/jobs/{job}").json()["status"] == "cancelled"
     assert client.get(f"/models?job={job}").json()["data"] == []
-    assert not runtime.storage.job_checkpoints(job).exists()
-    assert run_queued(runtime) == []
+    assert not context.storage.job_checkpoints(job).exists()
+    assert run_queued(context) == []
     for verb in ("pause", "resume", "retry", "stop"):
         assert client.post(f"/jobs/{job}/{verb}").status_code == 409
 
 
 @pytest.mark.usefixtures("product")
 def test_a_failed_job_is_retried_from_its_checkpoint_or_from_the_beginning(
-    client: TestClient, runtime: Runtime
+    client: TestClient, context: AppContext
 ) -> None:
     job = submit(client, epochs=60)
-    run_while(client, runtime, job, lambda: client.post(f"/jobs/{job}/pause"), after_step=9)
-    with runtime.db.write() as session:
+    run_while(client, context, job, lambda: client.post(f"/jobs/{job}/pause"), after_step=9)
+    with context.db.write() as session:
         row = session.get_one(Job, job)
         row.status, row.error = "failed", {"code": "crashed", "title": "t", "detail": "d", "status": 500}
     assert client.post(f"/jobs/{job}/retry").status_code == 202
-    run_queued(runtime)
+    run_queued(context)
     assert client.get(f"/jobs/{job}").json()["status"] == "succeeded"
     resumed = [event for event in all_events(client, job) if event["type"] == "resumed"]
     assert resumed[-1]["data"]["step"] >= 8
 
     again = submit(client, epochs=60)
-    run_while(client, runtime, again, lambda: client.post(f"/jobs/{again}/pause"), after_step=9)
-    with runtime.db.write() as session:
+    run_while(client, context, again, lambda: client.post(f"/jobs/{again}/pause"), after_step=9)
+    with context.db.write() as session:
         session.get_one(Job, again).status = "failed"
     assert client.post(f"/jobs/{again}/retry", json={"start": "beginning"}).status_code == 202
     assert client.get(f"/jobs/{again}/metrics").json()["steps"] == []
-    run_queued(runtime)
+    run_queued(context)
     assert weights(client, again) == weights(client, job)
     assert not [
         event for event in all_events(client, again) if event["type"] == "resumed" and event["data"]["step"]
@@ -143,11 +143,11 @@ def test_a_failed_job_is_retried_from_its_checkpoint_or_from_the_beginning(
 
 @pytest.mark.usefixtures("product")
 def test_a_job_is_deleted_with_its_files_unless_an_alias_needs_its_model(
-    client: TestClient, runtime: Runtime
+    client: TestClient, context: AppContext
 ) -> None:
     first, second = submit(client), submit(client)
     assert client.delete(f"/jobs/{first}").status_code == 409
-    run_queued(runtime)
+    run_queued(context)
     champion = client.get("/products/p").json()["champion"]
     jobs = {client.get(f"/jobs/{job}").json()["model"]: job for job in (first, second)}
     assert client.delete(f"/jobs/{jobs[champion]}").status_code == 409
@@ -155,8 +155,8 @@ def test_a_job_is_deleted_with_its_files_unless_an_alias_needs_its_model(
     assert client.delete(f"/jobs/{jobs[other]}").status_code == 204
     assert client.get(f"/jobs/{jobs[other]}").status_code == 404
     assert client.get(f"/models/{other}").status_code == 404
-    assert not (runtime.storage.models / other).exists()
-    assert not runtime.storage.job(jobs[other]).exists()
+    assert not (context.storage.models / other).exists()
+    assert not context.storage.job(jobs[other]).exists()
 
 
 VERBS = ("pause", "resume", "stop", "cancel", "retry")
@@ -169,11 +169,11 @@ LEGAL = {
 
 
 def test_each_verb_is_legal_in_its_states_and_a_409_that_names_the_state_elsewhere(trained: Trained) -> None:
-    client, runtime = trained.client, trained.runtime
+    client, context = trained.client, trained.context
     body = {"product": trained.product, "network": "tiny_cnn", "hyperparameters": TINY}
     for status, verb in itertools.product(TRANSITIONS, VERBS):
         job = client.post("/jobs", json=body).json()["id"]
-        with runtime.db.write() as session:
+        with context.db.write() as session:
             row = session.get_one(Job, job)
             row.status, row.attempt = status, int(status in ("running", "paused"))
         answer = client.post(f"/jobs/{job}/{verb}")
@@ -183,7 +183,7 @@ def test_each_verb_is_legal_in_its_states_and_a_409_that_names_the_state_elsewhe
             assert answer.status_code == 409, (status, verb)
             assert status in answer.json()["detail"]
             assert client.get(f"/jobs/{job}").json()["status"] == status
-        with runtime.db.write() as session:
+        with context.db.write() as session:
             session.get_one(Job, job).status = "cancelled"
 
 

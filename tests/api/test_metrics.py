@@ -20,11 +20,11 @@ from sqlalchemy import update
 
 from app import __version__
 from app.config import Settings
+from app.context import AppContext
 from app.errors import LoupeError
 from app.main import create_app
 from app.models import JobEvent
 from app.models.base import utc_now
-from app.runtime import Runtime
 from app.services import job_runs, workers
 from app.services.statistics import gather_statistics
 from app.workers.runner import JobRunner
@@ -131,24 +131,24 @@ def test_a_scraper_that_asks_for_openmetrics_gets_it(trained: Trained) -> None:
     assert answer.text.endswith("# EOF\n")
 
 
-def test_waiting_running_failing_and_lost_are_measured(any_runtime: Runtime) -> None:
-    lease = any_runtime.settings.lease_seconds
-    add_job(any_runtime, kind="import")
-    running = add_job(any_runtime)
-    claim = job_runs.claim(any_runtime, running, "somebody")
+def test_waiting_running_failing_and_lost_are_measured(any_context: AppContext) -> None:
+    lease = any_context.settings.lease_seconds
+    add_job(any_context, kind="import")
+    running = add_job(any_context)
+    claim = job_runs.claim(any_context, running, "somebody")
     assert claim is not None
-    change_job(any_runtime, running, progress={"images_per_second": 12.5})
-    failed = add_job(any_runtime)
-    claim = job_runs.claim(any_runtime, failed, "somebody")
+    change_job(any_context, running, progress={"images_per_second": 12.5})
+    failed = add_job(any_context)
+    claim = job_runs.claim(any_context, failed, "somebody")
     assert claim is not None
     problem = {"code": "not_finite", "detail": "NaN", "retryable": False}
-    job_runs.fail(any_runtime, claim, problem)
+    job_runs.fail(any_context, claim, problem)
     alive, lost = new_worker("alive"), new_worker("lost", "tasks")
     for worker in (alive, lost):
-        workers.beat(any_runtime, worker)
-    last_beat(any_runtime, lost, lease + 5)
+        workers.beat(any_context, worker)
+    last_beat(any_context, lost, lease + 5)
 
-    found = gather_statistics(any_runtime)
+    found = gather_statistics(any_context)
     assert found.jobs == {("import", "queued"): 1, ("training", "running"): 1, ("training", "failed"): 1}
     assert found.failures == {("training", "not_finite"): 1}
     assert list(found.oldest_queued_seconds) == ["tasks"]
@@ -162,15 +162,15 @@ def test_waiting_running_failing_and_lost_are_measured(any_runtime: Runtime) -> 
     assert found.slots == {"training": 1, "tasks": 0}
 
 
-def test_a_job_that_was_given_back_waits_since_then(any_runtime: Runtime) -> None:
-    job = add_job(any_runtime)
-    with any_runtime.db.write() as session:
+def test_a_job_that_was_given_back_waits_since_then(any_context: AppContext) -> None:
+    job = add_job(any_context)
+    with any_context.db.write() as session:
         session.execute(update(JobEvent).values(created_at=utc_now() - timedelta(hours=3)))
-    assert gather_statistics(any_runtime).oldest_queued_seconds["training"] > 3 * 3600 - 5
-    claim = job_runs.claim(any_runtime, job, "somebody")
+    assert gather_statistics(any_context).oldest_queued_seconds["training"] > 3 * 3600 - 5
+    claim = job_runs.claim(any_context, job, "somebody")
     assert claim is not None
-    job_runs.release(any_runtime, claim)
-    assert gather_statistics(any_runtime).oldest_queued_seconds["training"] < 60
+    job_runs.release(any_context, claim)
+    assert gather_statistics(any_context).oldest_queued_seconds["training"] < 60
 
 
 def test_a_shared_storage_that_fails_is_counted_by_api_and_worker(settings: Settings, tmp_path: Path) -> None:
@@ -179,13 +179,13 @@ def test_a_shared_storage_that_fails_is_counted_by_api_and_worker(settings: Sett
         assert value(scrape(client), "loupe_storage_errors_total") == 0
         assert client.get("/readyz").status_code == 503
         assert value(scrape(client), "loupe_storage_errors_total") == 1
-    runtime = Runtime.open(missing)
-    assert runtime.storage.store is not None
+    context = AppContext.open(missing)
+    assert context.storage.store is not None
     with pytest.raises(LoupeError):
-        runtime.storage.store.check()
-    told = generate_latest(JobRunner(runtime, threading.Event(), slots=1).metrics.registry).decode()
+        context.storage.store.check()
+    told = generate_latest(JobRunner(context, threading.Event(), slots=1).metrics.registry).decode()
     assert value(parse(told), "loupe_storage_errors_total") == 1
-    runtime.close()
+    context.close()
 
 
 def assert_the_database_is_missing(settings: Settings) -> None:

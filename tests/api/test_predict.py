@@ -101,7 +101,7 @@ def test_a_form_without_a_picture_and_one_with_too_many_are_refused(trained: Tra
     named_otherwise = client.post("/predict", files={"image": ("red.png", RED)}, data={"product": "squares"})
     assert named_otherwise.status_code == 200
     many = [
-        ("file", (f"{index}.png", RED)) for index in range(trained.runtime.settings.max_predict_files + 1)
+        ("file", (f"{index}.png", RED)) for index in range(trained.context.settings.max_predict_files + 1)
     ]
     answer = client.post("/predict", files=many, data={"product": "squares"})
     assert answer.status_code == 413
@@ -109,9 +109,9 @@ def test_a_form_without_a_picture_and_one_with_too_many_are_refused(trained: Tra
 
 def test_a_damaged_model_is_not_served(trained: Trained) -> None:
     """The last guard: one flipped bit in the artifact, and it answers nothing."""
-    client, runtime = trained.client, trained.runtime
+    client, context = trained.client, trained.context
     model = client.get(f"/models?job={trained.job}").json()["data"][0]["id"]
-    file = next((runtime.storage.models / model).rglob("model.tflite"))
+    file = next((context.storage.models / model).rglob("model.tflite"))
     whole = file.read_bytes()
     damaged = bytearray(whole)
     damaged[len(damaged) // 2] ^= 1

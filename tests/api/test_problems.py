@@ -171,7 +171,7 @@ def test_bodies_over_the_limit_are_refused_by_length_and_while_they_come(setting
         assert_problem(client.post("/products", content=chunked, headers=JSON), 413)
 
 
-@pytest.mark.usefixtures("runtime")
+@pytest.mark.usefixtures("context")
 def test_with_an_api_key_only_health_is_open(settings: Settings) -> None:
     guarded = Settings(home=settings.home, api_key="s3cret", _env_file=None)
     app = create_app(guarded)

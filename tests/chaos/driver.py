@@ -96,7 +96,7 @@ class Loupe:
         return wait_for(lambda: self._only("app.workers", queue), 60, f"the {queue} worker")
 
     def api(self) -> psutil.Process:
-        return wait_for(lambda: self._only("app.server"), 60, "the API")
+        return wait_for(lambda: self._only("app.launch.api"), 60, "the API")
 
     def redis(self) -> psutil.Process:
         return wait_for(lambda: self._only("redis-server"), 60, "Redis")

@@ -112,7 +112,7 @@ MUTATIONS = (
     _one(
         "leases believed right after an outage",
         "app/workers/reaper_thread.py",
-        "            trust_expiry=well_for > 2 * self._runtime.settings.lease_seconds,\n",
+        "            trust_expiry=well_for > 2 * self._context.settings.lease_seconds,\n",
         "            trust_expiry=well_for >= 0,\n",
         REAPER_THREAD,
     ),
@@ -128,7 +128,7 @@ MUTATIONS = (
         (
             Edit(
                 "app/workers/reaper_thread.py",
-                "        announced = reaper.announce_unheard_jobs(self._runtime)\n",
+                "        announced = reaper.announce_unheard_jobs(self._context)\n",
                 "        announced = 0\n",
             ),
             Edit("app/workers/unheard_thread.py", "if now - since >= PATIENCE_SECONDS:", "if now < since:"),

@@ -11,7 +11,7 @@ from pathlib import Path
 import psycopg
 import redis
 
-from app.redis_server import find_redis_server
+from app.launch.redis_server import find_redis_server
 from tests import postgres_server
 from tests.ports import free_port
 

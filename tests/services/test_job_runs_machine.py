@@ -24,9 +24,9 @@ from sqlalchemy import func, select
 
 from app import migrations
 from app.config import Settings
+from app.context import AppContext
 from app.errors import ConflictError, CrashedError
 from app.models import Job, TrainedModel
-from app.runtime import Runtime
 from app.schemas.job import JobRetry
 from app.services import job_lifecycle, job_results, job_runs, reaper
 from app.services.job_runs import Claim, ClaimLostError
@@ -63,10 +63,10 @@ class JobMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.home = Path(tempfile.mkdtemp(prefix="loupe-machine-"))
-        opened = Runtime.open(Settings(home=self.home, dispatch_seconds=0.0001, _env_file=None))
+        opened = AppContext.open(Settings(home=self.home, dispatch_seconds=0.0001, _env_file=None))
         migrations.upgrade(opened.db)
         self.queue = MessageQueue()
-        self.runtime = replace(opened, queue=self.queue)  # type: ignore[arg-type]
+        self.context = replace(opened, queue=self.queue)  # type: ignore[arg-type]
         self.seen: dict[str, Seen] = defaultdict(Seen)
         self.dead: set[str] = set()
         self.owners = 0
@@ -75,7 +75,7 @@ class JobMachine(RuleBasedStateMachine):
 
     @rule(target=jobs)
     def submit(self) -> str:
-        job = rows.add_job(self.runtime)
+        job = rows.add_job(self.context)
         self.seen[job] = Seen()
         self.queue.enqueue(job, "training")
         return job
@@ -83,12 +83,12 @@ class JobMachine(RuleBasedStateMachine):
     @rule(job=jobs, verb=st.sampled_from(["cancel_job", "pause_job", "resume_job", "stop_job"]))
     def ask(self, job: str, verb: str) -> None:
         with contextlib.suppress(ConflictError):
-            getattr(job_lifecycle, verb)(self.runtime, job)
+            getattr(job_lifecycle, verb)(self.context, job)
 
     @rule(job=jobs, start=st.sampled_from(["checkpoint", "beginning"]))
     def retry(self, job: str, start: Any) -> None:
         try:
-            job_lifecycle.retry_job(self.runtime, job, JobRetry(start=start))
+            job_lifecycle.retry_job(self.context, job, JobRetry(start=start))
         except ConflictError:
             return
         assert self.seen[job].end == "failed"
@@ -123,7 +123,7 @@ class JobMachine(RuleBasedStateMachine):
     def _claim(self, job: str) -> None:
         self.owners += 1
         owner = f"worker-{self.owners}"
-        claim = job_runs.claim(self.runtime, job, owner)
+        claim = job_runs.claim(self.context, job, owner)
         if claim is not None:
             assert claim.fence == self.seen[job].fence + 1
             self.seen[job].fence = claim.fence
@@ -139,7 +139,7 @@ class JobMachine(RuleBasedStateMachine):
         lines.append(rows.step(worker.steps))
         if saves:
             lines.append(rows.checkpoint(worker.steps))
-        self._act(worker, lambda: job_runs.report(self.runtime, worker.claim, lines))
+        self._act(worker, lambda: job_runs.report(self.context, worker.claim, lines))
 
     @rule(
         job=jobs,
@@ -150,7 +150,7 @@ class JobMachine(RuleBasedStateMachine):
         worker = self._worker(job, which)
         if worker is None:
             return
-        if end == "cancelled" and not rows.read_job(self.runtime, job).cancel_requested:
+        if end == "cancelled" and not rows.read_job(self.context, job).cancel_requested:
             return
         self._act(worker, lambda: self._end(worker, end))
 
@@ -158,19 +158,19 @@ class JobMachine(RuleBasedStateMachine):
         claim = worker.claim
         match end:
             case "finish":
-                result = rows.leave_result(self.runtime.storage.attempt(claim.job_id, claim.fence))
-                job_results.finish_training(self.runtime, claim, result)
+                result = rows.leave_result(self.context.storage.attempt(claim.job_id, claim.fence))
+                job_results.finish_training(self.context, claim, result)
             case "crash":
-                job_runs.retry_or_fail(self.runtime, claim, CRASH)
+                job_runs.retry_or_fail(self.context, claim, CRASH)
             case "killed":
-                job_runs.retry_or_fail(self.runtime, claim, CRASH, is_from_outside=True)
+                job_runs.retry_or_fail(self.context, claim, CRASH, is_from_outside=True)
             case "fail":
-                job_runs.fail(self.runtime, claim, CRASH)
+                job_runs.fail(self.context, claim, CRASH)
             case "release":
-                job_runs.release(self.runtime, claim)
+                job_runs.release(self.context, claim)
             case "cancelled":
-                job_runs.cancelled(self.runtime, claim)
-        job_lifecycle.clean_up(self.runtime, claim.job_id)
+                job_runs.cancelled(self.context, claim)
+        job_lifecycle.clean_up(self.context, claim.job_id)
 
     def _worker(self, job: str, which: int) -> Worker | None:
         """One of the workers that ever had the job and still live, stale ones included; 0 is the latest."""
@@ -179,22 +179,22 @@ class JobMachine(RuleBasedStateMachine):
 
     def _act(self, worker: Worker, act: Any) -> None:
         """The worker that has the job may act, and any other one must be refused and change nothing."""
-        row = rows.read_job(self.runtime, worker.claim.job_id)
+        row = rows.read_job(self.context, worker.claim.job_id)
         is_holder = row.status == "running" and row.fence == worker.claim.fence
-        before = None if is_holder else rows.dump(self.runtime)
+        before = None if is_holder else rows.dump(self.context)
         try:
             act()
             assert is_holder
         except ClaimLostError:
             assert not is_holder
-            assert rows.dump(self.runtime) == before
+            assert rows.dump(self.context) == before
 
     # --- Time, death and the reaper ----------------------------------------------------------------------
 
     @rule(job=jobs)
     def expire(self, job: str) -> None:
-        if rows.read_job(self.runtime, job).status == "running":
-            rows.expire(self.runtime, job)
+        if rows.read_job(self.context, job).status == "running":
+            rows.expire(self.context, job)
 
     @rule(job=jobs)
     def be_overtaken(self, job: str) -> None:
@@ -210,14 +210,14 @@ class JobMachine(RuleBasedStateMachine):
 
     @rule(trust_expiry=st.booleans())
     def reap(self, trust_expiry: bool) -> None:
-        reaper.reclaim_lost_jobs(self.runtime, is_gone=self.dead.__contains__, trust_expiry=trust_expiry)
-        reaper.announce_unheard_jobs(self.runtime)
+        reaper.reclaim_lost_jobs(self.context, is_gone=self.dead.__contains__, trust_expiry=trust_expiry)
+        reaper.announce_unheard_jobs(self.context)
 
     # --- What must always hold -----------------------------------------------------------------------------
 
     @invariant()
     def fences_only_grow_and_ends_are_final(self) -> None:
-        with self.runtime.db.read() as session:
+        with self.context.db.read() as session:
             jobs = session.scalars(select(Job)).all()
             models = dict(
                 session.execute(select(TrainedModel.job_id, func.count()).group_by(TrainedModel.job_id)).all()
@@ -239,7 +239,7 @@ class JobMachine(RuleBasedStateMachine):
             holders = 0
             for worker in seen.workers:
                 try:
-                    job_runs.look(self.runtime, worker.claim)
+                    job_runs.look(self.context, worker.claim)
                     holders += 1
                 except ClaimLostError:
                     pass
@@ -255,7 +255,7 @@ class JobMachine(RuleBasedStateMachine):
                 self.reap(trust_expiry=False)
                 self.deliver()
                 for job, seen in self.seen.items():
-                    row = rows.read_job(self.runtime, job)
+                    row = rows.read_job(self.context, job)
                     if row.status == "running" and seen.workers[-1].owner not in self.dead:
                         end = (
                             "cancelled"
@@ -266,12 +266,12 @@ class JobMachine(RuleBasedStateMachine):
                         )
                         self._end(seen.workers[-1], end)
                 self.fences_only_grow_and_ends_are_final()
-            left = {rows.read_job(self.runtime, job).status for job in self.seen}
+            left = {rows.read_job(self.context, job).status for job in self.seen}
             assert left <= TERMINAL | {"paused"}, left
             for job in self.seen:
-                rows.events(self.runtime, job)  # numbered without gaps
+                rows.events(self.context, job)  # numbered without gaps
         finally:
-            self.runtime.db.dispose()
+            self.context.db.dispose()
             shutil.rmtree(self.home)
 
 

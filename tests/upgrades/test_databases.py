@@ -18,9 +18,9 @@ from sqlalchemy import Connection, inspect, text
 
 from app import migrations
 from app.config import Settings
+from app.context import AppContext
 from app.main import create_app
 from app.migrations import SCRIPTS, alembic_config, is_current, move_to, upgrade
-from app.runtime import Runtime
 from app.services import reaper
 
 HERE = Path(__file__).parent
@@ -44,14 +44,14 @@ def execute(connection: Connection, script: str) -> None:
             connection.exec_driver_sql(statement)
 
 
-def run(runtime: Runtime, script: str) -> None:
-    with runtime.db.write() as session:
+def run(context: AppContext, script: str) -> None:
+    with context.db.write() as session:
         execute(session.connection(), script)
 
 
-def rows(runtime: Runtime) -> dict[str, list[tuple[Any, ...]]]:
+def rows(context: AppContext) -> dict[str, list[tuple[Any, ...]]]:
     """Every row, in the columns of the first release."""
-    with runtime.db.read() as session:
+    with context.db.read() as session:
         return {
             table: sorted(map(tuple, session.execute(text(f"SELECT {columns} FROM {table}"))), key=str)
             for table, columns in COLUMNS.items()
@@ -59,28 +59,28 @@ def rows(runtime: Runtime) -> dict[str, list[tuple[Any, ...]]]:
 
 
 @pytest.fixture
-def empty(any_database: Settings) -> Iterator[Runtime]:
+def empty(any_database: Settings) -> Iterator[AppContext]:
     """A database without any migration."""
-    runtime = Runtime.open(any_database)
-    yield runtime
-    runtime.close()
+    context = AppContext.open(any_database)
+    yield context
+    context.close()
 
 
 @pytest.fixture
-def old(empty: Runtime) -> Runtime:
+def old(empty: AppContext) -> AppContext:
     """A database of the first release, with all of its rows."""
     command.upgrade(alembic_config(empty.db), FIRST)
     run(empty, FIRST_ROWS)
     return empty
 
 
-def test_the_rows_are_of_every_table_and_state(old: Runtime) -> None:
+def test_the_rows_are_of_every_table_and_state(old: AppContext) -> None:
     assert set(COLUMNS) == set(inspect(old.db.engine).get_table_names()) - {"alembic_version"}
     assert set(JOBS.values()) == {"queued", "running", "paused", "succeeded", "failed", "cancelled"}
     assert all(rows(old).values())
 
 
-def test_what_was_written_before_is_there_after_the_way_up_and_down(old: Runtime) -> None:
+def test_what_was_written_before_is_there_after_the_way_up_and_down(old: AppContext) -> None:
     before = rows(old)
     upgrade(old.db)
     assert is_current(old.db)
@@ -92,7 +92,7 @@ def test_what_was_written_before_is_there_after_the_way_up_and_down(old: Runtime
     assert rows(old) == before
 
 
-def test_the_api_of_this_version_reads_all_of_it(old: Runtime) -> None:
+def test_the_api_of_this_version_reads_all_of_it(old: AppContext) -> None:
     upgrade(old.db)
     with TestClient(create_app(old.settings)) as client:
 
@@ -127,7 +127,7 @@ def test_the_api_of_this_version_reads_all_of_it(old: Runtime) -> None:
         assert again.status_code == 201
 
 
-def test_a_job_whose_worker_went_with_the_old_version_is_taken_up_again(old: Runtime) -> None:
+def test_a_job_whose_worker_went_with_the_old_version_is_taken_up_again(old: AppContext) -> None:
     upgrade(old.db)
     reclaimed = reaper.reclaim_lost_jobs(old, is_gone=lambda _: False, trust_expiry=True)
     assert reclaimed == [RUNNING]
@@ -137,26 +137,26 @@ def test_a_job_whose_worker_went_with_the_old_version_is_taken_up_again(old: Run
         assert (last["status"], last["reason"]) == ("queued", "worker_lost")
 
 
-def test_an_older_api_and_worker_write_to_the_new_schema_as_they_always_did(any_runtime: Runtime) -> None:
-    run(any_runtime, FIRST_ROWS)
-    run(any_runtime, OLD_WORKER)
-    with TestClient(create_app(any_runtime.settings)) as client:
+def test_an_older_api_and_worker_write_to_the_new_schema_as_they_always_did(any_context: AppContext) -> None:
+    run(any_context, FIRST_ROWS)
+    run(any_context, OLD_WORKER)
+    with TestClient(create_app(any_context.settings)) as client:
         job = client.get(f"/jobs/{QUEUED}").json()
         assert (job["status"], job["attempt"]) == ("succeeded", 1)
         assert client.get(f"/models/{job['model']}").json()["aliases"] == ["champion"]
         assert len(client.get(f"/jobs/{QUEUED}/events").json()["data"]) == 3
 
 
-def test_an_older_api_stays_ready_beside_a_newer_schema(any_runtime: Runtime) -> None:
-    with TestClient(create_app(any_runtime.settings)) as client:
-        run(any_runtime, "UPDATE alembic_version SET version_num = 'f00dfeed';\n")
+def test_an_older_api_stays_ready_beside_a_newer_schema(any_context: AppContext) -> None:
+    with TestClient(create_app(any_context.settings)) as client:
+        run(any_context, "UPDATE alembic_version SET version_num = 'f00dfeed';\n")
         assert client.get("/readyz").json()["checks"]["database"] == "ok"
         move = "UPDATE alembic_version SET version_num = '" + FIRST + "';\n"
-        run(any_runtime, move)
+        run(any_context, move)
         assert client.get("/readyz").status_code == 503
 
 
-def test_every_migration_leaves_room_for_the_release_before_it(empty: Runtime) -> None:
+def test_every_migration_leaves_room_for_the_release_before_it(empty: AppContext) -> None:
     """No table or column goes or narrows, and what is new in an old table need not be written."""
     revisions = [script.revision for script in reversed(list(ScriptDirectory(str(SCRIPTS)).walk_revisions()))]
     before: dict[str, Any] = {}
@@ -174,8 +174,8 @@ def test_every_migration_leaves_room_for_the_release_before_it(empty: Runtime) -
         before = after
 
 
-def schema(runtime: Runtime) -> dict[str, dict[str, tuple[str, bool, Any]]]:
-    found = inspect(runtime.db.engine)
+def schema(context: AppContext) -> dict[str, dict[str, tuple[str, bool, Any]]]:
+    found = inspect(context.db.engine)
     return {
         table: {
             column["name"]: (str(column["type"]), column["nullable"], column["default"])
@@ -185,7 +185,7 @@ def schema(runtime: Runtime) -> dict[str, dict[str, tuple[str, bool, Any]]]:
     }
 
 
-def test_a_revision_that_does_not_exist_is_refused(runtime: Runtime) -> None:
+def test_a_revision_that_does_not_exist_is_refused(context: AppContext) -> None:
     with pytest.raises(migrations.SchemaError, match="f00dfeed"):
-        move_to(runtime.db, "f00dfeed")
-    assert is_current(runtime.db)
+        move_to(context.db, "f00dfeed")
+    assert is_current(context.db)

@@ -11,7 +11,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from app import __version__
-from app.runtime import Runtime
+from app.context import AppContext
 from tests.api.test_lifecycle import product, run_while, submit  # noqa: F401
 from tests.pictures import make_files, make_zip
 from tests.running import all_events, run_queued
@@ -35,25 +35,25 @@ def change_format(checkpoint: Path) -> None:
     (checkpoint / "manifest.json").write_text(json.dumps({**manifest, "format_version": 0}))
 
 
-def checkpoints(runtime: Runtime, job: str) -> list[Path]:
-    return sorted(runtime.storage.job_checkpoints(job).glob("*/checkpoint-*"))
+def checkpoints(context: AppContext, job: str) -> list[Path]:
+    return sorted(context.storage.job_checkpoints(job).glob("*/checkpoint-*"))
 
 
 def events(client: TestClient, job: str, kind: str) -> list[Any]:
     return [event["data"] for event in all_events(client, job) if event["type"] == kind]
 
 
-def pause(client: TestClient, runtime: Runtime) -> str:
+def pause(client: TestClient, context: AppContext) -> str:
     job = submit(client, epochs=2000)  # more than fit between two looks at what the client wishes
-    run_while(client, runtime, job, lambda: client.post(f"/jobs/{job}/pause"), after_step=9)
+    run_while(client, context, job, lambda: client.post(f"/jobs/{job}/pause"), after_step=9)
     assert client.get(f"/jobs/{job}").json()["status"] == "paused"
     return job
 
 
-def finish(client: TestClient, runtime: Runtime, job: str) -> list[str]:
+def finish(client: TestClient, context: AppContext, job: str) -> list[str]:
     """Takes the paused job to an early, good end; returns the warnings of its events."""
     client.post(f"/jobs/{job}/stop").raise_for_status()
-    assert run_queued(runtime) == [job]
+    assert run_queued(context) == [job]
     ended = client.get(f"/jobs/{job}").json()
     assert ended["status"] == "succeeded", ended["error"]
     return [warning["message"] for warning in events(client, job, "warning")]
@@ -61,14 +61,14 @@ def finish(client: TestClient, runtime: Runtime, job: str) -> list[str]:
 
 @pytest.mark.usefixtures("product")
 def test_a_training_goes_on_from_what_another_version_saved_and_says_so(
-    client: TestClient, runtime: Runtime
+    client: TestClient, context: AppContext
 ) -> None:
-    job = pause(client, runtime)
-    older, newest = checkpoints(runtime, job)
+    job = pause(client, context)
+    older, newest = checkpoints(context, job)
     change_format(newest)
     change(older, loupe="0.0.9", tensorflow="2.20.0")
 
-    unusable, statistical = finish(client, runtime, job)
+    unusable, statistical = finish(client, context, job)
     assert newest.name in unusable
     assert "format version 0" in unusable
     assert "not be bit-equal" in statistical
@@ -80,22 +80,22 @@ def test_a_training_goes_on_from_what_another_version_saved_and_says_so(
     assert not resumed["exact"]
 
 
-def test_an_upload_is_named_as_an_older_worker_reads_it(client: TestClient, runtime: Runtime) -> None:
+def test_an_upload_is_named_as_an_older_worker_reads_it(client: TestClient, context: AppContext) -> None:
     client.post("/products", json={"id": "p"}).raise_for_status()
     upload = {"file": ("p.zip", make_zip(make_files(2)))}
     job = client.post("/products/p/datasets", files=upload).raise_for_status().json()["job"]
-    assert Path(read_job(runtime, job).payload["source"]).is_file(), "it takes the path as it stands"
+    assert Path(read_job(context, job).payload["source"]).is_file(), "it takes the path as it stands"
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("product")
 def test_a_training_whose_checkpoints_cannot_be_read_begins_again_and_says_so(
-    client: TestClient, runtime: Runtime
+    client: TestClient, context: AppContext
 ) -> None:
-    job = pause(client, runtime)
-    for checkpoint in checkpoints(runtime, job):
+    job = pause(client, context)
+    for checkpoint in checkpoints(context, job):
         change_format(checkpoint)
-    *unusable, last = finish(client, runtime, job)
+    *unusable, last = finish(client, context, job)
     assert len(unusable) == 2
     assert last == "No checkpoint could be used; training starts from step 0."
     assert events(client, job, "resumed") == []

@@ -16,8 +16,8 @@ from fastapi.testclient import TestClient
 
 from app import __version__, migrations
 from app.config import Settings
+from app.context import AppContext
 from app.main import create_app
-from app.runtime import Runtime
 from tests.chaos.servers import RedisServer
 
 pytestmark = pytest.mark.integration
@@ -49,8 +49,8 @@ def until(happened: Callable[[], bool]) -> None:
 
 def test_it_appears_beats_and_goes_or_is_lost(tmp_path: Path, redis_server: RedisServer) -> None:
     settings = Settings(home=tmp_path / "home", redis_url=redis_server.url, **TIMES, _env_file=None)
-    runtime = Runtime.open(settings)
-    migrations.upgrade(runtime.db)
+    context = AppContext.open(settings)
+    migrations.upgrade(context.db)
     processes = {queue: start_worker(settings, queue) for queue in ("training", "tasks")}
     with TestClient(create_app(settings)) as client:
 
@@ -71,4 +71,4 @@ def test_it_appears_beats_and_goes_or_is_lost(tmp_path: Path, redis_server: Redi
         assert processes["tasks"].wait(60) == 0
         assert tasks not in statuses()
         until(lambda: statuses() == {training: "lost"})
-    runtime.close()
+    context.close()

@@ -13,11 +13,11 @@ import psutil
 import pytest
 from fastapi.testclient import TestClient
 
+from app.context import AppContext
 from app.errors import DeviceError
 from app.host.gpus import Gpu
 from app.host.processes import process_owner
 from app.models import Job
-from app.runtime import Runtime
 from app.services import job_runs
 from app.services.gpus import Offer
 from app.workers import runner
@@ -33,9 +33,9 @@ TWO = Offer((Gpu("0", index=0), Gpu("1", index=1)))
 
 
 @pytest.fixture
-def squares(client: TestClient, runtime: Runtime) -> TestClient:
+def squares(client: TestClient, context: AppContext) -> TestClient:
     client.post("/products", json={"id": "squares"}).raise_for_status()
-    import_pictures(client, runtime, "squares")
+    import_pictures(client, context, "squares")
     return client
 
 
@@ -47,11 +47,11 @@ def submit(client: TestClient, **body: Any) -> str:
     return job
 
 
-def run(runtime: Runtime, job: str, offer: Offer = TWO) -> Job:
-    claim = job_runs.claim(runtime, job, process_owner(), offer)
+def run(context: AppContext, job: str, offer: Offer = TWO) -> Job:
+    claim = job_runs.claim(context, job, process_owner(), offer)
     assert claim is not None
-    Supervisor(runtime, claim, threading.Event()).run()
-    return read_job(runtime, job)
+    Supervisor(context, claim, threading.Event()).run()
+    return read_job(context, job)
 
 
 def test_queues_follow_what_the_machine_has() -> None:
@@ -87,18 +87,18 @@ def test_a_job_says_what_it_asks_for_and_refuses_what_cannot_be(squares: TestCli
 
 
 def test_a_training_that_asks_for_a_gpu_fails_where_tensorflow_sees_none(
-    squares: TestClient, runtime: Runtime
+    squares: TestClient, context: AppContext
 ) -> None:
-    job = run(runtime, submit(squares, device="gpu"))
+    job = run(context, submit(squares, device="gpu"))
     assert (job.status, job.attempt) == ("failed", 1)
     assert job.error is not None
     assert job.error["code"] == "device_unavailable"
     assert "loupe[gpu]" in job.error["hint"]
 
 
-def test_one_that_takes_either_goes_on_without_and_says_so(squares: TestClient, runtime: Runtime) -> None:
+def test_one_that_takes_either_goes_on_without_and_says_so(squares: TestClient, context: AppContext) -> None:
     job = submit(squares)
-    assert run(runtime, job).status == "succeeded"
+    assert run(context, job).status == "succeeded"
     answer = squares.get(f"/jobs/{job}").json()
     assert answer["ran_on"]["device"] == "cpu"
     events = squares.get(f"/jobs/{job}/events").json()["data"]
@@ -108,14 +108,14 @@ def test_one_that_takes_either_goes_on_without_and_says_so(squares: TestClient, 
 
 @pytest.mark.slow
 def test_a_training_on_two_devices_is_killed_goes_on_and_says_how(
-    squares: TestClient, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+    squares: TestClient, context: AppContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LOUPE_VIRTUAL_DEVICES", "1")
     job = submit(squares, gpus=2, hyperparameters={**TINY, "epochs": 8})
 
     def kill_after_a_checkpoint() -> None:
         def children() -> list[psutil.Process]:
-            has_checkpoint = any(runtime.storage.job_checkpoints(job).glob("*/checkpoint-*"))
+            has_checkpoint = any(context.storage.job_checkpoints(job).glob("*/checkpoint-*"))
             return psutil.Process().children() if has_checkpoint else []
 
         for child in wait_for(children, 120, "a checkpoint"):
@@ -123,9 +123,9 @@ def test_a_training_on_two_devices_is_killed_goes_on_and_says_how(
 
     killer = threading.Thread(target=kill_after_a_checkpoint)
     killer.start()
-    assert run(runtime, job).status == "queued"
+    assert run(context, job).status == "queued"
     killer.join()
-    ended = run(runtime, job)
+    ended = run(context, job)
     assert ended.status == "succeeded", ended.error
     events = squares.get(f"/jobs/{job}/events").json()["data"]
     assert [event["data"]["exact"] for event in events if event["type"] == "resumed"] == [False]
@@ -134,13 +134,13 @@ def test_a_training_on_two_devices_is_killed_goes_on_and_says_how(
 
 
 def test_a_runner_leaves_a_job_whose_gpus_are_in_use_in_the_queue(
-    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+    context: AppContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runner, "DECLINED_SECONDS", 0)
-    assert job_runs.claim(runtime, add_job(runtime), "another worker", TWO) is not None
-    waiting = add_job(runtime, device="gpu", gpus=2)
-    JobRunner(runtime, threading.Event(), 2, TWO).run(waiting)
-    assert (read_job(runtime, waiting).status, read_job(runtime, waiting).attempt) == ("queued", 0)
+    assert job_runs.claim(context, add_job(context), "another worker", TWO) is not None
+    waiting = add_job(context, device="gpu", gpus=2)
+    JobRunner(context, threading.Event(), 2, TWO).run(waiting)
+    assert (read_job(context, waiting).status, read_job(context, waiting).attempt) == ("queued", 0)
 
 
 def devices_of_children(*roots: psutil.Process) -> dict[str, tuple[psutil.Process, str]]:

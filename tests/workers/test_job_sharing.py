@@ -11,10 +11,10 @@ import pytest
 
 from app import child
 from app.config import Settings
-from app.runtime import Runtime
+from app.context import AppContext
 from app.services.job_runs import Claim
-from app.services.log_files import fetch_logs
-from app.storage import Storage, open_storage
+from app.storage.home import Storage, open_storage
+from app.storage.job_logs import fetch_logs
 from app.workers.job_sharing import SharedProgress, forget_old_checkpoints, share_checkpoint
 from app.workers.progress_file import ProgressFile
 
@@ -28,15 +28,15 @@ def shared(tmp_path: Path, settings: Settings) -> Settings:
 
 
 @pytest.fixture
-def runtime(shared: Settings) -> Iterator[Runtime]:
-    runtime = Runtime.open(shared)
-    yield runtime
-    runtime.close()
+def context(shared: Settings) -> Iterator[AppContext]:
+    context = AppContext.open(shared)
+    yield context
+    context.close()
 
 
 @pytest.fixture
-def progress(runtime: Runtime, tmp_path: Path) -> Iterator[SharedProgress]:
-    progress = SharedProgress(runtime, Claim(JOB, "training", 2, 2), ProgressFile(tmp_path / child.PROGRESS))
+def progress(context: AppContext, tmp_path: Path) -> Iterator[SharedProgress]:
+    progress = SharedProgress(context, Claim(JOB, "training", 2, 2), ProgressFile(tmp_path / child.PROGRESS))
     yield progress
     progress.close()
     progress.join(10)
@@ -64,11 +64,11 @@ def _stored(storage: Storage) -> list[str]:
 
 
 def test_a_checkpoint_is_told_of_once_it_is_shared(
-    progress: SharedProgress, runtime: Runtime, tmp_path: Path
+    progress: SharedProgress, context: AppContext, tmp_path: Path
 ) -> None:
     (tmp_path / "shared").rename(tmp_path / "away")
     for sequence in (1, 2):
-        folder = _checkpoint(runtime.storage, sequence)
+        folder = _checkpoint(context.storage, sequence)
         _tell(tmp_path, "step", step=sequence)
         _tell(tmp_path, "checkpoint", step=sequence, folder=str(folder))
     assert _kinds(progress) == ["step", "step"], "steps do not wait for the storage"
@@ -80,7 +80,7 @@ def test_a_checkpoint_is_told_of_once_it_is_shared(
     progress.wait_until_shared(lambda: False)
     (line,) = progress.read()
     assert (line["kind"], line["step"]) == ("checkpoint", 2), "of several that wait the newest is enough"
-    assert _stored(runtime.storage) == ["0002/checkpoint-000002"]
+    assert _stored(context.storage) == ["0002/checkpoint-000002"]
     (again,) = progress.read()
     assert again == line, "what was not confirmed comes again"
     progress.confirm()
@@ -88,28 +88,28 @@ def test_a_checkpoint_is_told_of_once_it_is_shared(
 
 
 def test_one_that_its_child_has_deleted_is_passed_over(
-    progress: SharedProgress, runtime: Runtime, tmp_path: Path
+    progress: SharedProgress, context: AppContext, tmp_path: Path
 ) -> None:
-    _tell(tmp_path, "checkpoint", step=1, folder=str(runtime.storage.job_checkpoints(JOB) / "0002" / "gone"))
+    _tell(tmp_path, "checkpoint", step=1, folder=str(context.storage.job_checkpoints(JOB) / "0002" / "gone"))
     progress.read()
     progress.wait_until_shared(lambda: False)
     assert progress.read() == []
-    folder = _checkpoint(runtime.storage, 2)
+    folder = _checkpoint(context.storage, 2)
     _tell(tmp_path, "checkpoint", step=2, folder=str(folder))
     progress.read()
     progress.wait_until_shared(lambda: False)
     assert _kinds(progress) == ["checkpoint"]
 
 
-def test_when_it_is_late_nobody_waits(progress: SharedProgress, runtime: Runtime, tmp_path: Path) -> None:
+def test_when_it_is_late_nobody_waits(progress: SharedProgress, context: AppContext, tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "shared")
-    _tell(tmp_path, "checkpoint", step=1, folder=str(_checkpoint(runtime.storage, 1)))
+    _tell(tmp_path, "checkpoint", step=1, folder=str(_checkpoint(context.storage, 1)))
     progress.wait_until_shared(lambda: True)
     assert progress.read() == []
 
 
-def test_the_last_two_are_kept_and_those_of_the_attempt_before(runtime: Runtime) -> None:
-    storage = runtime.storage
+def test_the_last_two_are_kept_and_those_of_the_attempt_before(context: AppContext) -> None:
+    storage = context.storage
     for fence, sequence in ((1, 1), (2, 2), (2, 3), (3, 4), (3, 5), (3, 6)):
         newest = _checkpoint(storage, sequence, fence)
         assert share_checkpoint(storage, newest)
@@ -123,11 +123,11 @@ def test_the_last_two_are_kept_and_those_of_the_attempt_before(runtime: Runtime)
 
 
 def test_logs_are_seen_elsewhere_as_they_grow(
-    progress: SharedProgress, runtime: Runtime, shared: Settings, tmp_path: Path
+    progress: SharedProgress, context: AppContext, shared: Settings, tmp_path: Path
 ) -> None:
     there = open_storage(shared.model_copy(update={"home": tmp_path / "there"}))
     there.create()
-    log = runtime.storage.job_logs(JOB) / "0002" / "training_result.log"
+    log = context.storage.job_logs(JOB) / "0002" / "training_result.log"
     log.parent.mkdir(parents=True)
     seen = there.job_logs(JOB) / "0002" / log.name
     for text in ("one\n", "one\ntwo\n"):
@@ -141,9 +141,9 @@ def test_logs_are_seen_elsewhere_as_they_grow(
 
 
 def test_without_a_shared_storage_every_line_passes(settings: Settings, tmp_path: Path) -> None:
-    runtime = Runtime.open(settings)
-    progress = SharedProgress(runtime, Claim(JOB, "training", 1, 1), ProgressFile(tmp_path / child.PROGRESS))
+    context = AppContext.open(settings)
+    progress = SharedProgress(context, Claim(JOB, "training", 1, 1), ProgressFile(tmp_path / child.PROGRESS))
     _tell(tmp_path, "checkpoint", step=1, folder="anywhere")
     assert _kinds(progress) == ["checkpoint"]
     assert not progress.is_alive()
-    runtime.close()
+    context.close()

@@ -16,7 +16,7 @@ import pytest
 from prometheus_client import generate_latest
 
 from app.config import Settings
-from app.runtime import Runtime
+from app.context import AppContext
 from app.workers.metrics import RunningJob, WorkerMetrics, serve_metrics
 from app.workers.runner import JobRunner
 from tests.api.test_metrics import Samples, parse, value
@@ -29,11 +29,11 @@ def samples_of(metrics: WorkerMetrics) -> Samples:
     return parse(generate_latest(metrics.registry).decode())
 
 
-def test_an_attempt_is_counted_with_how_it_ended(runtime: Runtime) -> None:
-    runner = JobRunner(runtime, threading.Event(), slots=1)
-    job = add_job(runtime, kind="export", payload=EXPORT)
+def test_an_attempt_is_counted_with_how_it_ended(context: AppContext) -> None:
+    runner = JobRunner(context, threading.Event(), slots=1)
+    job = add_job(context, kind="export", payload=EXPORT)
     runner.run(job)  # its dataset has no files
-    code = (read_job(runtime, job).error or {})["code"]
+    code = (read_job(context, job).error or {})["code"]
     found = samples_of(runner.metrics)
     assert value(found, "loupe_worker_claims_total", kind="export") == 1
     assert value(found, "loupe_worker_attempts_total", kind="export", outcome=code) == 1

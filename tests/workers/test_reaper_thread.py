@@ -7,9 +7,9 @@ import time
 
 import pytest
 
+from app.context import AppContext
 from app.errors import UnavailableError
 from app.host.processes import process_owner
-from app.runtime import Runtime
 from app.services import job_runs, reaper
 from app.workers import reaper_thread
 from app.workers.reaper_thread import ReaperThread
@@ -17,36 +17,36 @@ from tests.services.rows import add_job, expire, read_job
 
 
 @pytest.fixture
-def expired(runtime: Runtime) -> str:
+def expired(context: AppContext) -> str:
     """A job whose worker lives, as far as this machine can tell, and whose lease has run out."""
-    job = add_job(runtime)
-    assert job_runs.claim(runtime, job, process_owner()) is not None
-    expire(runtime, job)
+    job = add_job(context)
+    assert job_runs.claim(context, job, process_owner()) is not None
+    expire(context, job)
     return job
 
 
-def seen_well(runtime: Runtime, seconds: float) -> ReaperThread:
-    thread = ReaperThread(runtime, threading.Event())
+def seen_well(context: AppContext, seconds: float) -> ReaperThread:
+    thread = ReaperThread(context, threading.Event())
     thread._seen_well_since = time.monotonic() - seconds
     return thread
 
 
-def test_it_believes_leases_after_two_lease_periods(runtime: Runtime, expired: str) -> None:
-    seen_well(runtime, 2 * runtime.settings.lease_seconds - 5)._round()
-    assert read_job(runtime, expired).status == "running"
-    seen_well(runtime, 2 * runtime.settings.lease_seconds + 5)._round()
-    assert read_job(runtime, expired).status == "queued"
+def test_it_believes_leases_after_two_lease_periods(context: AppContext, expired: str) -> None:
+    seen_well(context, 2 * context.settings.lease_seconds - 5)._round()
+    assert read_job(context, expired).status == "running"
+    seen_well(context, 2 * context.settings.lease_seconds + 5)._round()
+    assert read_job(context, expired).status == "queued"
 
 
-def test_after_the_machine_slept_the_living_get_time_to_beat(runtime: Runtime, expired: str) -> None:
-    thread = seen_well(runtime, 10 * runtime.settings.lease_seconds)
+def test_after_the_machine_slept_the_living_get_time_to_beat(context: AppContext, expired: str) -> None:
+    thread = seen_well(context, 10 * context.settings.lease_seconds)
     thread._last_round = time.time() - 3600
     thread._round()
-    assert read_job(runtime, expired).status == "running"
+    assert read_job(context, expired).status == "running"
 
 
 def test_after_an_outage_of_the_database_too(
-    runtime: Runtime, expired: str, monkeypatch: pytest.MonkeyPatch
+    context: AppContext, expired: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reaper_thread, "ROUND_SECONDS", 0.05)
     rounds = threading.Semaphore(0)
@@ -60,10 +60,10 @@ def test_after_an_outage_of_the_database_too(
         return take(*arguments, **more)  # type: ignore[arg-type]
 
     monkeypatch.setattr(reaper, "take_reaper_lease", take_after_outage)
-    thread = seen_well(runtime, 10 * runtime.settings.lease_seconds)
+    thread = seen_well(context, 10 * context.settings.lease_seconds)
     thread.start()
     for _ in range(4):
         assert rounds.acquire(timeout=30)
     thread._shutdown.set()
     thread.join()
-    assert read_job(runtime, expired).status == "running"
+    assert read_job(context, expired).status == "running"

@@ -21,9 +21,9 @@ from fastapi.testclient import TestClient
 
 from app import migrations
 from app.config import Settings
+from app.context import AppContext
 from app.host.processes import is_gone
 from app.main import create_app
-from app.runtime import Runtime
 from app.services import reaper
 from tests.conftest import Trained, on_s3
 from tests.pictures import make_files, make_zip
@@ -35,12 +35,12 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]
 RUN_ONE = """
 import sys, threading
 from app.config import Settings
-from app.runtime import Runtime
+from app.context import AppContext
 from app.services import job_runs
 from app.host.processes import process_owner
 from app.workers.supervisor import Supervisor
-runtime = Runtime.open(Settings(_env_file=None))
-Supervisor(runtime, job_runs.claim(runtime, sys.argv[1], process_owner()), threading.Event()).run()
+context = AppContext.open(Settings(_env_file=None))
+Supervisor(context, job_runs.claim(context, sys.argv[1], process_owner()), threading.Event()).run()
 """
 
 
@@ -51,15 +51,15 @@ class Hosts:
     root: Path
     settings: Settings
     client: TestClient
-    api: Runtime
+    api: AppContext
     gate: Gate
     dataset: str = ""
     job: str = ""
     answers: dict[str, Any] = field(default_factory=dict)
     """What the API answered during the outage."""
 
-    def host(self, name: str) -> Runtime:
-        return Runtime.open(self.settings.model_copy(update={"home": self.root / name}))
+    def host(self, name: str) -> AppContext:
+        return AppContext.open(self.settings.model_copy(update={"home": self.root / name}))
 
     def submit(self) -> str:
         body = {"product": "squares", "network": "tiny_cnn", "hyperparameters": TINY}
@@ -117,7 +117,7 @@ def hosts(tmp_path_factory: pytest.TempPathFactory, s3: S3Server) -> Iterator[Ho
     gate = Gate(s3.port)
     settings = on_s3(Settings(home=root / "api", _env_file=None), s3, gate.url)
     settings = settings.model_copy(update={"database_url": f"sqlite:///{root / 'loupe.db'}"})
-    api = Runtime.open(settings)
+    api = AppContext.open(settings)
     migrations.upgrade(api.db)
     with TestClient(create_app(settings), raise_server_exceptions=False) as client:
         hosts = Hosts(root, settings, client, api, gate)

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
+from app.context import AppContext
 from app.job_queue import TASK_QUEUE
-from app.runtime import Runtime
 from app.workers import unheard_thread
 from app.workers.runner import JobRunner
 from app.workers.unheard_thread import UnheardThread
@@ -23,27 +23,27 @@ def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(unheard_thread, "PATIENCE_SECONDS", 0.2)
 
 
-def test_it_takes_the_waiting_jobs_of_its_queue_from_the_database(runtime: Runtime) -> None:
+def test_it_takes_the_waiting_jobs_of_its_queue_from_the_database(context: AppContext) -> None:
     shutdown = threading.Event()
-    runner = JobRunner(runtime, shutdown, slots=2)
-    training = add_job(runtime)
-    exports = [add_job(runtime, kind="export", payload=EXPORT) for _ in range(3)]
+    runner = JobRunner(context, shutdown, slots=2)
+    training = add_job(context)
+    exports = [add_job(context, kind="export", payload=EXPORT) for _ in range(3)]
     thread = UnheardThread(runner, {TASK_QUEUE})
     thread.start()
     deadline = time.monotonic() + 60
     # Their datasets have no files: what matters is that each was run, once.
-    while any(read_job(runtime, job).status not in ("failed", "succeeded") for job in exports):
+    while any(read_job(context, job).status not in ("failed", "succeeded") for job in exports):
         assert time.monotonic() < deadline
         time.sleep(0.05)
     shutdown.set()
     thread.join()
-    assert [read_job(runtime, job).fence for job in exports] == [1, 1, 1]
-    assert read_job(runtime, training).fence == 0
+    assert [read_job(context, job).fence for job in exports] == [1, 1, 1]
+    assert read_job(context, training).fence == 0
 
 
-def test_it_leaves_waiting_jobs_alone_while_all_slots_are_taken(runtime: Runtime) -> None:
-    runner = JobRunner(runtime, threading.Event(), slots=1)
-    job = add_job(runtime, kind="export", payload=EXPORT)
+def test_it_leaves_waiting_jobs_alone_while_all_slots_are_taken(context: AppContext) -> None:
+    runner = JobRunner(context, threading.Event(), slots=1)
+    job = add_job(context, kind="export", payload=EXPORT)
     assert runner._slots.acquire(blocking=False)
     thread = UnheardThread(runner, {TASK_QUEUE})
     thread.start()
@@ -51,4 +51,4 @@ def test_it_leaves_waiting_jobs_alone_while_all_slots_are_taken(runtime: Runtime
     runner.shutdown.set()
     thread.join()
     assert not runner.run_if_free(job)
-    assert read_job(runtime, job).fence == 0
+    assert read_job(context, job).fence == 0

@@ -7,25 +7,25 @@ from functools import partial
 
 from sqlalchemy import select
 
+from app.context import AppContext
 from app.models import Dataset, Evaluation, Job, TrainedModel
-from app.runtime import Runtime
-from app.services.dataset_files import share_dataset
 from app.services.job_lifecycle import needs_upload
-from app.services.log_files import share_logs
+from app.storage.dataset_packs import share_dataset
+from app.storage.job_logs import share_logs
 
 Step = tuple[str, Callable[[], None]]
 
 
-def list_pushes(runtime: Runtime) -> list[Step]:
+def list_pushes(context: AppContext) -> list[Step]:
     """What is to be shared, each with its name. A step may be repeated; it raises FileNotFoundError or
     DatasetError when what the database tells of is not in this home folder, UnavailableError in an outage.
     """
-    return list(_list_pushes(runtime))
+    return list(_list_pushes(context))
 
 
-def _list_pushes(runtime: Runtime) -> Iterator[Step]:
-    storage = runtime.storage
-    with runtime.db.read() as session:
+def _list_pushes(context: AppContext) -> Iterator[Step]:
+    storage = context.storage
+    with context.db.read() as session:
         datasets = session.scalars(select(Dataset.id).where(Dataset.status == "ready")).all()
         jobs = session.scalars(select(Job)).all()
         folders = [*session.scalars(select(TrainedModel.folder)), *session.scalars(select(Evaluation.folder))]

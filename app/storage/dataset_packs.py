@@ -17,12 +17,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from app.bundles import describe
 from app.child import write_json
 from app.datasets.manifest import Item, image_path, load_manifest
 from app.errors import DatasetError, StorageDamagedError
-from app.object_store import ObjectStore
-from app.storage import Storage
+from app.storage.home import Storage
+from app.storage.object_store import ObjectStore
+from app.storage.remote import describe
 
 logger = logging.getLogger(__name__)
 

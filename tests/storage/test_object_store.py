@@ -11,8 +11,8 @@ import pytest
 
 from app.config import Settings
 from app.errors import StorageRefusedError, UnavailableError
-from app.object_store import ObjectStore
-from app.storage import check_at_start
+from app.storage.home import check_at_start
+from app.storage.object_store import ObjectStore
 from tests.conftest import on_s3
 from tests.ports import free_port
 from tests.s3_server import Gate, S3Server
@@ -136,8 +136,9 @@ def test_a_key_without_its_secret_is_refused_and_the_secret_is_not_shown() -> No
 
 def test_without_a_storage_nothing_of_it_is_loaded(tmp_path: Path) -> None:
     program = (
-        "import sys; from app.config import Settings; from app.runtime import Runtime;"
-        "import app.main, app.workers.supervisor; Runtime.open(Settings(home=sys.argv[1], _env_file=None));"
+        "import sys; from app.config import Settings; from app.context import AppContext;"
+        "import app.main, app.workers.supervisor;"
+        "AppContext.open(Settings(home=sys.argv[1], _env_file=None));"
         "sys.exit(str([name for name in ('fsspec', 's3fs', 'botocore', 'aiohttp') if name in sys.modules]"
         " or ''))"
     )

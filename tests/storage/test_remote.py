@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from app.bundles import INVENTORY
 from app.config import Settings
 from app.errors import StorageDamagedError, UnavailableError
-from app.storage import Storage, open_storage
+from app.storage.home import Storage, open_storage
+from app.storage.remote import INVENTORY
 from tests.conftest import on_s3
 from tests.s3_server import Gate, S3Server
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from app.storage import Storage
+from app.storage.home import Storage
 
 Seen = dict[Path, int]
 

@@ -11,8 +11,8 @@ from app.datasets.importer import import_dataset
 from app.datasets.manifest import image_path, load_manifest, read_image
 from app.datasets.sources import Limits
 from app.errors import StorageDamagedError
-from app.services import dataset_files
-from app.storage import Storage, open_storage
+from app.storage import dataset_packs
+from app.storage.home import Storage, open_storage
 from tests.pictures import make_files, make_zip
 
 DATASET = "dst_01"
@@ -21,7 +21,7 @@ DATASET = "dst_01"
 @pytest.fixture
 def here(shared_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Storage:
     """A home with a dataset that is shared in several packs."""
-    monkeypatch.setattr(dataset_files, "PACK_BYTES", 2000)
+    monkeypatch.setattr(dataset_packs, "PACK_BYTES", 2000)
     storage = open_storage(shared_settings.model_copy(update={"home": tmp_path / "here"}))
     storage.create()
     (tmp_path / "pictures.zip").write_bytes(make_zip(make_files(4)))
@@ -33,7 +33,7 @@ def here(shared_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         Limits(),
         lambda *_: None,
     )
-    dataset_files.share_dataset(storage, DATASET)
+    dataset_packs.share_dataset(storage, DATASET)
     return storage
 
 
@@ -45,7 +45,7 @@ def there(shared_settings: Settings, tmp_path: Path) -> Storage:
 
 
 def test_all_pictures_come_to_another_home(here: Storage, there: Storage) -> None:
-    dataset_files.fetch_pictures(there, DATASET)
+    dataset_packs.fetch_pictures(there, DATASET)
     manifest = load_manifest(there.dataset(DATASET))
     assert manifest == load_manifest(here.dataset(DATASET))
     for item in manifest.items:
@@ -58,23 +58,23 @@ def test_all_pictures_come_to_another_home(here: Storage, there: Storage) -> Non
 
 def test_one_picture_is_read_out_of_its_pack(here: Storage, there: Storage) -> None:
     first, *others = load_manifest(here.dataset(DATASET)).items
-    path = dataset_files.fetch_picture(there, DATASET, first.sha256)
+    path = dataset_packs.fetch_picture(there, DATASET, first.sha256)
     assert path.read_bytes() == image_path(here.images, first.sha256).read_bytes()
     assert not any(image_path(there.images, item.sha256).exists() for item in others)
 
 
 def test_only_what_is_missing_is_fetched(here: Storage, there: Storage) -> None:
-    dataset_files.fetch_pictures(there, DATASET)
+    dataset_packs.fetch_pictures(there, DATASET)
     assert here.store is not None
     here.store.delete(list(here.store.list_keys(f"pictures/{DATASET}")))
-    dataset_files.fetch_pictures(there, DATASET)
+    dataset_packs.fetch_pictures(there, DATASET)
 
 
 def test_what_a_loss_of_power_cut_off_is_fetched_again(here: Storage, there: Storage) -> None:
-    dataset_files.fetch_pictures(there, DATASET)
+    dataset_packs.fetch_pictures(there, DATASET)
     item = load_manifest(there.dataset(DATASET)).items[0]
     image_path(there.images, item.sha256).write_bytes(b"")
-    dataset_files.fetch_pictures(there, DATASET)
+    dataset_packs.fetch_pictures(there, DATASET)
     assert read_image(there.images, item) == read_image(here.images, item)
 
 
@@ -83,10 +83,10 @@ def test_a_damaged_pack_is_told(here: Storage, there: Storage) -> None:
     for key, size in here.store.list_keys(f"pictures/{DATASET}").items():
         here.store.write(key, b"x" * size)
     with pytest.raises(StorageDamagedError, match=r"\.tar is missing or damaged"):
-        dataset_files.fetch_pictures(there, DATASET)
+        dataset_packs.fetch_pictures(there, DATASET)
     sha256 = load_manifest(here.dataset(DATASET)).items[0].sha256
     with pytest.raises(StorageDamagedError):
-        dataset_files.fetch_picture(there, DATASET, sha256)
+        dataset_packs.fetch_picture(there, DATASET, sha256)
     assert not list(there.images.rglob("*/*"))
 
 
@@ -95,5 +95,5 @@ def test_sharing_again_sends_no_pack_again(here: Storage) -> None:
     put = here.store.put_file
     sent: list[str] = []
     here.store.put_file = lambda source, key: (sent.append(key), put(source, key))[1]  # type: ignore[method-assign]
-    dataset_files.share_dataset(here, DATASET)
+    dataset_packs.share_dataset(here, DATASET)
     assert sent == []

@@ -25,10 +25,10 @@ from app.db import Database
 from app.errors import LoupeError
 from app.host.gpus import find_gpus
 from app.job_queue import JobQueue
+from app.launch.api import check_protected
+from app.launch.redis_server import redis_command
 from app.migrations import upgrade
-from app.redis_server import redis_command
-from app.server import check_protected
-from app.storage import check_at_start
+from app.storage.home import check_at_start
 
 logger = logging.getLogger(__name__)
 
@@ -108,7 +108,7 @@ def _parts(settings: Settings) -> list[Part]:
         if settings.worker_metrics_port and queue == "tasks":
             own["LOUPE_WORKER_METRICS_PORT"] = str(settings.worker_metrics_port + 1)
         parts.append(Part(f"worker-{queue}", command, environment=own))
-    parts.append(Part("api", [python, "-m", "app.server"], environment=environment))
+    parts.append(Part("api", [python, "-m", "app.launch.api"], environment=environment))
     return parts
 
 

@@ -8,11 +8,11 @@ from typing import Any
 from app.config import Settings
 from app.db import Database
 from app.job_queue import JobQueue
-from app.storage import Storage, open_storage
+from app.storage.home import Storage, open_storage
 
 
 @dataclass(frozen=True)
-class Runtime:
+class AppContext:
     settings: Settings
     db: Database
     storage: Storage
@@ -21,7 +21,7 @@ class Runtime:
     """Which model answered which question last, for when the database is away."""
 
     @classmethod
-    def open(cls, settings: Settings) -> Runtime:
+    def open(cls, settings: Settings) -> AppContext:
         """Opens everything lazily connectable; nothing is contacted yet but the home folder is made."""
         storage = open_storage(settings)
         storage.create()

@@ -17,7 +17,7 @@ from typing import Any
 
 from app.errors import StorageDamagedError
 from app.host import failpoints
-from app.object_store import ObjectStore
+from app.storage.object_store import ObjectStore
 
 logger = logging.getLogger(__name__)
 

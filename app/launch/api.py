@@ -1,4 +1,4 @@
-"""Serving the API over HTTP: ``python -m app.server``, with the settings of the environment."""
+"""Serving the API over HTTP: ``python -m app.launch.api``, with the settings of the environment."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from app.config import Settings
 from app.errors import LoupeError
 from app.logs import configure_logging
 from app.main import create_app
-from app.storage import check_at_start
+from app.storage.home import check_at_start
 
 GRACEFUL_SECONDS = 5
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from app.networks.pretrained.published import digest_note
 from app.networks.pretrained.sources import get_published
-from app.storage import Storage
+from app.storage.home import Storage
 
 
 def share_weights(storage: Storage, path: Path) -> None:

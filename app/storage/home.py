@@ -14,11 +14,11 @@ from pathlib import Path
 
 from ulid import ULID
 
-from app.bundles import Bundles
 from app.config import Settings
 from app.errors import StorageRefusedError, UnavailableError
 from app.host.files import make_folder, move, sync_tree
-from app.object_store import ObjectStore
+from app.storage.object_store import ObjectStore
+from app.storage.remote import Bundles
 
 logger = logging.getLogger(__name__)
 
