@@ -22,8 +22,8 @@ from app.api import (
     workers,
 )
 from app.api.dependencies import require_api_key
-from app.api.limits import BodyLimitMiddleware, RequestIdMiddleware
 from app.api.measurements import Measurements, MeasuringMiddleware
+from app.api.middleware import BodyLimitMiddleware, RequestIdMiddleware
 from app.api.problems import install_problem_handlers
 from app.config import Settings
 from app.context import AppContext

@@ -10,8 +10,8 @@ from sqlalchemy import select
 
 from app.context import AppContext
 from app.host.processes import process_owner
+from app.jobs import claims
 from app.models import Job
-from app.services import job_runs
 from app.workers.supervisor import Supervisor
 from tests.pictures import make_files, make_zip
 
@@ -26,7 +26,7 @@ def run_queued(context: AppContext) -> list[str]:
             job_id = session.scalar(select(Job.id).where(Job.status == "queued").order_by(Job.id).limit(1))
         if job_id is None:
             return done
-        claim = job_runs.claim(context, job_id, process_owner())
+        claim = claims.claim(context, job_id, process_owner())
         assert claim is not None
         Supervisor(context, claim, threading.Event()).run()
         done.append(job_id)

@@ -1,4 +1,4 @@
-"""Answers from packaged models: predictor, model cache, and the replay that measures a model as it is served.
+"""Answers from packaged models: the predictor and the cache of loaded models.
 
 No TensorFlow: LiteRT runs the artifact's ``model.tflite``.
 """

@@ -1,4 +1,4 @@
-"""The training that has a GPU; see ``app.services.gpus``."""
+"""The training that has a GPU; see ``app.jobs.gpu_leases``."""
 
 from __future__ import annotations
 

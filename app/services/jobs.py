@@ -21,11 +21,11 @@ from app.schemas import job as schemas
 from app.schemas.common import Page, problem_from_error
 from app.services import job_defaults
 from app.services.datasets import cached_manifest, require_dataset, require_ready
-from app.services.gpus import waits_for
 from app.services.idempotency import Answer, IdempotentRequest, recall, remember
 from app.services.job_states import append_event
 from app.services.pages import fetch_page
 from app.services.products import require_product
+from app.services.workers import waits_for
 from app.storage.dataset_packs import fetch_dataset
 from app.training.data_order import count_steps
 

@@ -11,16 +11,20 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import and_, delete, select, update
+from sqlalchemy.orm import Session
 
 from app import __version__
 from app.context import AppContext
-from app.models import Job, Worker
+from app.job_queue import GPU_QUEUE, TRAINING_QUEUE
+from app.models import GpuLease, Job, Worker
 from app.models.base import db_now, new_id, utc_now
 from app.schemas import worker as schemas
 from app.schemas.common import Page
 from app.services.pages import fetch_page
 
+LIVING_SECONDS = 60.0
+"""A worker that has not beaten for so long is not counted on."""
 FORGET_SECONDS = 24 * 3600.0
 """A worker that was killed is shown as lost for a day, so that somebody sees it."""
 
@@ -96,3 +100,30 @@ def list_workers(context: AppContext, *, limit: int, after: str | None) -> Page[
             )
 
         return fetch_page(session, select(Worker), Worker.id, to_schema, limit=limit, after=after)
+
+
+def waits_for(session: Session, job: Job) -> str | None:
+    """What a queued training that asks for GPUs lacks; None where it is only a matter of its turn."""
+    if job.status != "queued" or job.kind != "training" or job.device != "gpu":
+        return None
+    living = session.scalars(
+        select(Worker.devices).where(
+            Worker.beat_at > db_now() - LIVING_SECONDS, Worker.queue.in_((TRAINING_QUEUE, GPU_QUEUE))
+        )
+    )
+    keys = [{gpu.get("key", gpu["id"]) for gpu in devices["gpus"]} for devices in living]
+    most = max(map(len, keys), default=0)
+    if most == 0:
+        return "A worker with a GPU: none is running."
+    if most < job.gpus:
+        return f"A worker with {job.gpus} GPUs: the most that one running has is {most}."
+    held = set(
+        session.scalars(
+            select(GpuLease.gpu)
+            .join(Job, and_(Job.id == GpuLease.job_id, Job.fence == GpuLease.fence))
+            .where(Job.status == "running")
+        )
+    )
+    if all(len(of_one - held) < job.gpus for of_one in keys):
+        return "A free GPU: all are in use." if job.gpus == 1 else f"{job.gpus} free GPUs of one worker."
+    return None

@@ -37,7 +37,7 @@ class Replay:
 def replay_test_split(
     artifact: Path, spec: TrainingSpec, folder: Path, reporter: Reporter, stop: StopSignal
 ) -> Replay:
-    """Runs ``python -m app.inference`` on the original files; its progress is reported as this process's own.
+    """Runs ``python -m app.evaluation`` on the original files; its progress is reported as our own.
 
     ``folder`` is made anew and keeps what the replay writes. Raises Released when asked to leave,
     TrainingError with the replay's own reason when it fails.
@@ -52,7 +52,7 @@ def replay_test_split(
     }
     write_json(folder / SPEC, request)
     # The open pipe is the child's sign that this process lives.
-    process = subprocess.Popen([sys.executable, "-m", "app.inference", str(folder)], stdin=subprocess.PIPE)
+    process = subprocess.Popen([sys.executable, "-m", "app.evaluation", str(folder)], stdin=subprocess.PIPE)
     try:
         for line in _follow(process, folder / PROGRESS, stop):
             if line["kind"] == "progress":

@@ -17,14 +17,14 @@ from app.context import AppContext
 from app.errors import DeviceError
 from app.host.gpus import find_gpus
 from app.job_queue import CPU_QUEUE, GPU_QUEUE, QUEUES, TASK_QUEUE, TRAINING_QUEUE, create_celery
+from app.jobs.gpu_leases import Offer
 from app.logs import configure_logging
-from app.services.gpus import Offer
 from app.workers.beat_thread import BeatThread
 from app.workers.metrics import serve_metrics
+from app.workers.poll_thread import PollThread
 from app.workers.reaper_thread import ReaperThread
 from app.workers.runner import JobRunner
 from app.workers.tasks import register_tasks
-from app.workers.unheard_thread import UnheardThread
 
 
 def main() -> None:
@@ -55,7 +55,7 @@ def main() -> None:
     celery = create_celery(settings)
     register_tasks(celery, runner)
     ReaperThread(context, shutdown).start()
-    UnheardThread(runner, queues).start()
+    PollThread(runner, queues).start()
     serve_metrics(settings, runner.metrics)
     beat = BeatThread(context, queue, concurrency, offer.gpus)
     beat.start()

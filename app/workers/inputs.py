@@ -9,8 +9,8 @@ from sqlalchemy.orm import Session
 
 from app.context import AppContext
 from app.errors import StorageDamagedError
+from app.jobs.claims import Claim
 from app.models import Job, TrainedModel
-from app.services.job_runs import Claim
 from app.storage.dataset_packs import fetch_pictures
 from app.storage.home import Storage
 from app.storage.weights import fetch_weights

@@ -9,7 +9,7 @@ import time
 from app.context import AppContext
 from app.errors import LoupeError
 from app.host.processes import is_gone, process_owner
-from app.services import reaper, sweep
+from app.jobs import garbage, reaper
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ class ReaperThread(threading.Thread):
 
     def _sweep(self) -> None:
         try:
-            sweep.sweep_storage(self._context)
+            garbage.sweep_storage(self._context)
         except LoupeError as error:
             logger.warning("sweep: %s The next is in an hour.", error.detail)
         except Exception:
@@ -84,4 +84,4 @@ class ReaperThread(threading.Thread):
         if self._context.storage.is_shared and time.monotonic() >= self._clean_home_next:
             self._clean_home_next = time.monotonic() + CLEAN_SECONDS
             reaper.clean_up_ended_jobs(self._context)
-            sweep.sweep_home(self._context)
+            garbage.sweep_home(self._context)

@@ -11,9 +11,9 @@ from app.context import AppContext
 from app.errors import UnavailableError
 from app.host import failpoints
 from app.host.processes import process_owner
+from app.jobs import claims
+from app.jobs.gpu_leases import CPU_ONLY, NoFreeGpuError, Offer
 from app.logs import log_context
-from app.services import job_runs
-from app.services.gpus import CPU_ONLY, NoFreeGpuError, Offer
 from app.workers.metrics import WorkerMetrics
 from app.workers.supervisor import Supervisor
 
@@ -76,7 +76,7 @@ class JobRunner:
         if self.shutdown.is_set():
             return  # stays queued in the database, and is announced again
         try:
-            claim = job_runs.claim(self.context, job_id, self._owner, self.offer)
+            claim = claims.claim(self.context, job_id, self._owner, self.offer)
         except UnavailableError as error:
             logger.warning("job %s: %s It will be announced again.", job_id, error.detail)
             return

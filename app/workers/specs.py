@@ -10,14 +10,14 @@ from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from app.context import AppContext
+from app.jobs.claims import Claim
 from app.models import Job, JobEpoch, JobEvent, TrainedModel
-from app.services.job_runs import Claim
 from app.storage.home import Storage
 
 MODULES = {
     "training": "app.training",
     "import": "app.datasets",
-    "evaluation": "app.inference",
+    "evaluation": "app.evaluation",
     "export": "app.datasets",
 }
 

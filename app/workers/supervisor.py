@@ -1,4 +1,4 @@
-"""Runs one claimed job in a child process: beats its lease, passes on progress and wishes, names its end."""
+"""Runs one claimed job in a child process: beats its lease, passes on progress and requests, ends it."""
 
 from __future__ import annotations
 
@@ -22,14 +22,16 @@ from app import child
 from app.context import AppContext
 from app.errors import StalledError, StorageFullError, UnavailableError
 from app.host import failpoints
-from app.services import job_lifecycle, job_results, job_runs
-from app.services.job_runs import Claim, ClaimLostError, Wishes
-from app.workers.apart import run_apart
-from app.workers.death import MemoryWatch, as_loupe_error, cause_of_death
+from app.jobs import claims, progress
+from app.jobs.claims import Claim, ClaimLostError, Requests
+from app.jobs.kinds import dataset_export, dataset_import, training
+from app.services import job_lifecycle
+from app.workers.background import run_in_background
+from app.workers.exit_cause import MemoryWatch, as_loupe_error, cause_of_death
 from app.workers.inputs import fetch_inputs
-from app.workers.job_sharing import SharedProgress, share_results
 from app.workers.metrics import RunningJob, WorkerMetrics
 from app.workers.progress_file import ProgressFile
+from app.workers.shared_progress import SharedProgress, share_results
 from app.workers.specs import MODULES, build_spec
 
 logger = logging.getLogger(__name__)
@@ -38,7 +40,7 @@ T = TypeVar("T")
 
 POLL_SECONDS = 0.2
 REPORT_SECONDS = 0.5
-LOOK_SECONDS = 1.0
+POLL_REQUESTS_SECONDS = 1.0
 STALL_STEPS = 20
 # SIGTERM to exit must fit in 30 s; what is left is for giving the job back.
 RELEASE_SECONDS = 25.0
@@ -67,7 +69,7 @@ class Supervisor:
         self._progress = SharedProgress(context, claim, ProgressFile(self._folder / child.PROGRESS))
         self._process: subprocess.Popen[bytes] | None = None
         self._memory = MemoryWatch()
-        self._last_progress = self._last_report = self._last_look = time.monotonic()
+        self._last_progress = self._last_report = self._last_poll = time.monotonic()
         self._progress_bytes = 0
         self._step_times: deque[float] = deque(maxlen=101)
         self._finish_sent = False
@@ -108,18 +110,18 @@ class Supervisor:
             return True
         try:
             fetch = partial(fetch_inputs, self._context, self._claim)
-            self._persist(lambda: run_apart(fetch, self._beat_or_leave))
+            self._persist(lambda: run_in_background(fetch, self._beat_or_leave))
         except _AskedToLeaveError:
             self._release()
             return False
         return True
 
     def _beat_or_leave(self) -> None:
-        wishes = self._beat()
-        if self._shutdown.is_set() or (wishes is not None and (wishes.cancel or wishes.pause)):
+        requests = self._beat()
+        if self._shutdown.is_set() or (requests is not None and (requests.cancel or requests.pause)):
             raise _AskedToLeaveError
 
-    def _beat(self) -> Wishes | None:
+    def _beat(self) -> Requests | None:
         """Extends the lease when it is time, while no child reports."""
         return self._exchange_lines([], time.monotonic())
 
@@ -165,15 +167,15 @@ class Supervisor:
                 continue
             if self._progress.size() > self._progress_bytes:
                 self._progress_bytes, self._last_progress = self._progress.size(), now
-            wishes = self._exchange(now)
-            if wishes is not None and wishes.cancel:
+            requests = self._exchange(now)
+            if requests is not None and requests.cancel:
                 self._kill()
                 self._outcome = "cancelled"
-                self._persist(lambda: job_runs.cancelled(self._context, self._claim))
+                self._persist(lambda: claims.cancelled(self._context, self._claim))
                 return
-            if wishes is not None and wishes.pause and self._release_deadline is None:
+            if requests is not None and requests.pause and self._release_deadline is None:
                 self._ask_to_leave()
-            if wishes is not None and wishes.stop and not self._finish_sent:
+            if requests is not None and requests.stop and not self._finish_sent:
                 self._signal(signal.SIGUSR1)
                 self._finish_sent = True
             limit = self._stall_seconds()
@@ -184,35 +186,35 @@ class Supervisor:
         self._drain()
         self._settle(self._process.returncode)
 
-    def _exchange(self, now: float) -> Wishes | None:
-        """Passes on new lines, or beats the lease, or at least looks what the client wishes.
+    def _exchange(self, now: float) -> Requests | None:
+        """Passes on new lines, or beats the lease, or at least looks what the client requests.
 
         None while the database does not answer: the child goes on and the lines stay in their file.
         """
         return self._exchange_lines(self._progress.read(), now)
 
-    def _exchange_lines(self, lines: list[dict[str, Any]], now: float) -> Wishes | None:
+    def _exchange_lines(self, lines: list[dict[str, Any]], now: float) -> Requests | None:
         try:
             if lines or now - self._last_report >= self._context.settings.heartbeat_seconds:
                 if self._process is not None:
                     self._memory.sample(self._process.pid)
-                self._last_report = self._last_look = time.monotonic()
-                wishes = self._report(lines)
+                self._last_report = self._last_poll = time.monotonic()
+                requests = self._report(lines)
                 self._step_times += [line["time"] for line in lines if line["kind"] == "step"]
-                return wishes
-            if now - self._last_look >= LOOK_SECONDS:
-                self._last_look = time.monotonic()
-                return job_runs.look(self._context, self._claim)
+                return requests
+            if now - self._last_poll >= POLL_REQUESTS_SECONDS:
+                self._last_poll = time.monotonic()
+                return claims.poll(self._context, self._claim)
         except OUTAGES as error:
             self._metrics.met(error.code)
             logger.warning("job %s: %s The work goes on.", self._claim.job_id, error.detail)
         return None
 
-    def _report(self, lines: list[dict[str, Any]]) -> Wishes:
+    def _report(self, lines: list[dict[str, Any]]) -> Requests:
         has_checkpoint = any(line["kind"] == "checkpoint" for line in lines)
         if has_checkpoint:
             failpoints.pass_by("report.before")
-        wishes = job_runs.report(self._context, self._claim, lines)
+        requests = progress.report(self._context, self._claim, lines)
         self._job.beaten_at = time.monotonic()
         self._metrics.reported(self._job, lines)
         if has_checkpoint:
@@ -220,7 +222,7 @@ class Supervisor:
             self._forget_old_checkpoints()
         if lines:
             self._progress.confirm()
-        return wishes
+        return requests
 
     def _forget_old_checkpoints(self) -> None:
         """This attempt has its own now: of the earlier ones the newest is enough to fall back on."""
@@ -251,7 +253,7 @@ class Supervisor:
             result = json.loads((self._folder / child.RESULT).read_text(encoding="utf-8"))
             if self._context.storage.is_shared:
                 share = partial(share_results, self._context, self._claim, result, self._folder)
-                self._persist(lambda: run_apart(share, self._beat))
+                self._persist(lambda: run_in_background(share, self._beat))
             self._persist(lambda: self._finish(result))
         elif code == child.ExitCode.FAILED and (self._folder / child.ERROR).exists():
             self._fail(json.loads((self._folder / child.ERROR).read_text(encoding="utf-8")))
@@ -267,12 +269,12 @@ class Supervisor:
         if not self._context.storage.is_shared:
             return
         if code == child.ExitCode.SUCCEEDED:
-            self._persist(lambda: run_apart(self._progress.share_logs, self._beat))
+            self._persist(lambda: run_in_background(self._progress.share_logs, self._beat))
             return
-        run_apart(lambda: self._progress.wait_until_shared(self._is_late), self._beat_to_the_deadline)
+        run_in_background(lambda: self._progress.wait_until_shared(self._is_late), self._beat_to_the_deadline)
         self._drain()
         with contextlib.suppress(*OUTAGES):
-            run_apart(self._progress.share_logs, self._beat)
+            run_in_background(self._progress.share_logs, self._beat)
 
     def _beat_to_the_deadline(self) -> None:
         self._beat()
@@ -286,26 +288,26 @@ class Supervisor:
     def _release(self) -> None:
         """Gives the job back; the attempt is not held against it."""
         self._outcome = "released"
-        self._persist(lambda: job_runs.release(self._context, self._claim))
+        self._persist(lambda: claims.release(self._context, self._claim))
 
     def _fail(self, error: dict[str, Any], *, is_from_outside: bool = False) -> None:
         """Another attempt may end differently after a crash; a full disk waits for a person to make room."""
         self._outcome = error["code"]
-        end: Callable[[AppContext, Claim, dict[str, Any]], object] = job_runs.fail
+        end: Callable[[AppContext, Claim, dict[str, Any]], object] = claims.fail
         if error["retryable"] and error["code"] != StorageFullError.code:
-            end = partial(job_runs.retry_or_fail, is_from_outside=is_from_outside)
+            end = partial(claims.retry_or_fail, is_from_outside=is_from_outside)
         self._persist(lambda: end(self._context, self._claim, error))
 
     def _finish(self, result: dict[str, Any]) -> None:
         match self._claim.kind:
             case "training":
-                job_results.finish_training(self._context, self._claim, result)
+                training.finish_training(self._context, self._claim, result)
             case "import":
-                job_runs.finish_import(self._context, self._claim, result)
+                dataset_import.finish_import(self._context, self._claim, result)
             case "export":
-                job_runs.finish_export(self._context, self._claim, result)
+                dataset_export.finish_export(self._context, self._claim, result)
             case _:
-                job_results.finish_evaluation(self._context, self._claim, result, self._folder)
+                training.finish_evaluation(self._context, self._claim, result, self._folder)
         failpoints.pass_by("finish.committed")
 
     def _persist(self, write: Callable[[], T]) -> T:

@@ -13,9 +13,9 @@ from fastapi.testclient import TestClient
 
 from app.context import AppContext
 from app.host.processes import process_owner
+from app.jobs import claims
 from app.models import Job
 from app.schemas.job import JobStatus
-from app.services import job_runs
 from app.services.job_states import TERMINAL, TRANSITIONS
 from app.workers.supervisor import Supervisor
 from tests.conftest import Trained
@@ -39,7 +39,7 @@ def run_while(
     client: TestClient, context: AppContext, job: str, act: Callable[[], Any], after_step: int = 3
 ) -> Any:
     """Runs ``job`` and calls ``act`` once it has trained a few steps; returns what ``act`` returned."""
-    claim = job_runs.claim(context, job, process_owner())
+    claim = claims.claim(context, job, process_owner())
     assert claim is not None
     thread = threading.Thread(target=Supervisor(context, claim, threading.Event()).run)
     thread.start()
@@ -65,7 +65,7 @@ def test_a_training_paused_and_resumed_ends_with_the_same_weights(
 ) -> None:
     settings = {"epochs": 60, "augmentation": "light"}
     undisturbed, paused = submit(client, **settings), submit(client, **settings)
-    claim = job_runs.claim(context, undisturbed, process_owner())
+    claim = claims.claim(context, undisturbed, process_owner())
     assert claim is not None
     Supervisor(context, claim, threading.Event()).run()
 

@@ -22,10 +22,11 @@ from app import __version__
 from app.config import Settings
 from app.context import AppContext
 from app.errors import LoupeError
+from app.jobs import claims
 from app.main import create_app
 from app.models import JobEvent
 from app.models.base import utc_now
-from app.services import job_runs, workers
+from app.services import workers
 from app.services.statistics import gather_statistics
 from app.workers.runner import JobRunner
 from docs.generate import ROOT
@@ -135,14 +136,14 @@ def test_waiting_running_failing_and_lost_are_measured(any_context: AppContext) 
     lease = any_context.settings.lease_seconds
     add_job(any_context, kind="import")
     running = add_job(any_context)
-    claim = job_runs.claim(any_context, running, "somebody")
+    claim = claims.claim(any_context, running, "somebody")
     assert claim is not None
     change_job(any_context, running, progress={"images_per_second": 12.5})
     failed = add_job(any_context)
-    claim = job_runs.claim(any_context, failed, "somebody")
+    claim = claims.claim(any_context, failed, "somebody")
     assert claim is not None
     problem = {"code": "not_finite", "detail": "NaN", "retryable": False}
-    job_runs.fail(any_context, claim, problem)
+    claims.fail(any_context, claim, problem)
     alive, lost = new_worker("alive"), new_worker("lost", "tasks")
     for worker in (alive, lost):
         workers.beat(any_context, worker)
@@ -167,9 +168,9 @@ def test_a_job_that_was_given_back_waits_since_then(any_context: AppContext) -> 
     with any_context.db.write() as session:
         session.execute(update(JobEvent).values(created_at=utc_now() - timedelta(hours=3)))
     assert gather_statistics(any_context).oldest_queued_seconds["training"] > 3 * 3600 - 5
-    claim = job_runs.claim(any_context, job, "somebody")
+    claim = claims.claim(any_context, job, "somebody")
     assert claim is not None
-    job_runs.release(any_context, claim)
+    claims.release(any_context, claim)
     assert gather_statistics(any_context).oldest_queued_seconds["training"] < 60
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 KILLS = "tests/chaos/test_kills.py"
-HISTORIES = "tests/services/test_job_runs_machine.py"
+HISTORIES = "tests/jobs/test_claims_machine.py"
 # The longest first, so that no core idles at the end.
 GROUPS = {
     "kills": [f"{KILLS}::test_killed_at_random_times_a_training_ends_with_the_same_weights"],

@@ -20,8 +20,8 @@ ROOT = Path(__file__).parents[2]
 KILLS, SERVERS, FAILURES, POWER = (
     f"tests/chaos/test_{name}.py" for name in ("kills", "servers", "failures", "power")
 )
-RUNS, MACHINE = "tests/services/test_job_runs.py", "tests/services/test_job_runs_machine.py"
-REAPER, REAPER_THREAD = "tests/services/test_reaper.py", "tests/workers/test_reaper_thread.py"
+RUNS, MACHINE = "tests/jobs/test_claims.py", "tests/jobs/test_claims_machine.py"
+REAPER, REAPER_THREAD = "tests/jobs/test_reaper.py", "tests/workers/test_reaper_thread.py"
 
 
 @dataclass(frozen=True)
@@ -55,14 +55,14 @@ def _one(what: str, file: str, before: str, after: str, *tests: str) -> Mutation
 MUTATIONS = (
     _one(
         "a worker's write without the check of its fence",
-        "app/services/job_runs.py",
+        "app/jobs/claims.py",
         '        .where(Job.id == claim.job_id, Job.fence == claim.fence, Job.status == "running")\n',
         '        .where(Job.id == claim.job_id, Job.status == "running")\n',
         RUNS,
     ),
     _one(
         "a claim of a job whose lease is good",
-        "app/services/job_runs.py",
+        "app/jobs/claims.py",
         "                    Job.lease_until < now,\n",
         "",
         f"{KILLS}::test_delivered_ten_times_to_several_workers_a_job_runs_once",
@@ -83,28 +83,28 @@ MUTATIONS = (
     ),
     _one(
         "no limit to the attempts",
-        "app/services/job_runs.py",
+        "app/jobs/claims.py",
         "        is_last = job.attempts_without_checkpoint >= max_attempts\n",
         "        is_last = False\n",
         RUNS,
     ),
     _one(
         "a cancel that does not win over the end",
-        "app/services/job_runs.py",
+        "app/jobs/claims.py",
         "    job = _hold(session, claim)\n    if job.cancel_requested:\n",
         "    job = _hold(session, claim)\n    if False:\n",
         RUNS,
     ),
     _one(
         "an end that cannot be repeated after an outage",
-        "app/services/job_results.py",
+        "app/jobs/kinds/training.py",
         '    if result["artifact"] is not None and not model_folder.exists():\n',
         '    if result["artifact"] is not None:\n',
         RUNS,
     ),
     _one(
         "a running job without a lease is skipped",
-        "app/services/reaper.py",
+        "app/jobs/reaper.py",
         "            expired = job.lease_until is None or job.lease_until < now\n",
         "            expired = job.lease_until is not None and job.lease_until < now\n",
         REAPER,
@@ -118,7 +118,7 @@ MUTATIONS = (
     ),
     _one(
         "waiting jobs announced without bound",
-        "app/services/reaper.py",
+        "app/jobs/reaper.py",
         "stale[: max(0, len(jobs) - length)]",
         "stale",
         REAPER,
@@ -131,7 +131,7 @@ MUTATIONS = (
                 "        announced = reaper.announce_unheard_jobs(self._context)\n",
                 "        announced = 0\n",
             ),
-            Edit("app/workers/unheard_thread.py", "if now - since >= PATIENCE_SECONDS:", "if now < since:"),
+            Edit("app/workers/poll_thread.py", "if now - since >= PATIENCE_SECONDS:", "if now < since:"),
         ),
         (f"{SERVERS}::test_redis_may_come_and_go_while_jobs_run_and_are_submitted",),
     ),

@@ -23,9 +23,10 @@ from app.context import AppContext
 from app.doctor import Finding, checks, diagnose
 from app.doctor import database as doctor_database
 from app.doctor import files as doctor_files
+from app.jobs import claims
 from app.models import Job, JobEvent, Worker
 from app.models.base import utc_now
-from app.services import job_runs, workers
+from app.services import workers
 from app.storage.object_store import ObjectStore
 from tests.chaos.driver import wait_for
 from tests.chaos.servers import RedisServer
@@ -225,7 +226,7 @@ def test_queues_that_nobody_serves_and_workers_lost_or_of_another_version_are_to
 def test_jobs_that_hang_or_wait_too_long_are_told(any_context: AppContext) -> None:
     settings = any_context.settings
     hanging, _ = add_job(any_context), add_job(any_context, kind="import")
-    assert job_runs.claim(any_context, hanging, "elsewhere") is not None
+    assert claims.claim(any_context, hanging, "elsewhere") is not None
     assert only(settings, "jobs", "ok").detail == "1 running, 1 queued, 0 failed."
     with any_context.db.write() as session:
         session.execute(update(Job).where(Job.id == hanging).values(lease_until=Job.lease_until - 300))

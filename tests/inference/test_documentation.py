@@ -14,12 +14,12 @@ import pytest
 from PIL import Image
 
 from app.artifacts import MANIFEST, Artifact
+from app.evaluation.files import FILES
 from app.evaluation.metrics import CALIBRATION_BINS, RESAMPLES, evaluate_predictions
 from app.evaluation.mistakes import Mistake
+from app.evaluation.replay import MISTAKES_KEPT
 from app.images import RESIZE_RULE
-from app.inference.files import FILES
 from app.inference.predictor import Predictor
-from app.inference.replay import MISTAKES_KEPT
 
 DOCS = Path(__file__).parents[2] / "docs"
 ARTIFACTS = (DOCS / "artifacts.md").read_text(encoding="utf-8")

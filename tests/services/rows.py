@@ -11,7 +11,7 @@ from sqlalchemy import select, text
 
 from app.artifacts import write_artifact
 from app.context import AppContext
-from app.inference.files import FILES
+from app.evaluation.files import FILES
 from app.models import Dataset, Job, JobEvent, Product
 from app.models.base import db_now, new_id
 from app.services.job_states import append_event

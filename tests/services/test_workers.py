@@ -6,9 +6,10 @@ from sqlalchemy import select, update
 
 from app import __version__
 from app.context import AppContext
+from app.jobs import claims
 from app.models import Worker
 from app.models.base import db_now
-from app.services import job_runs, workers
+from app.services import workers
 from app.services.workers import FORGET_SECONDS, Registration
 from tests.services.rows import add_job
 
@@ -56,9 +57,9 @@ def test_it_is_shown_with_the_jobs_that_it_holds(any_context: AppContext) -> Non
     for worker in (busy, idle):
         workers.beat(any_context, worker)
     job = add_job(any_context)
-    assert job_runs.claim(any_context, job, "busy") is not None
+    assert claims.claim(any_context, job, "busy") is not None
     unregistered = add_job(any_context)
-    assert job_runs.claim(any_context, unregistered, "a worker of an older version") is not None
+    assert claims.claim(any_context, unregistered, "a worker of an older version") is not None
 
     page = workers.list_workers(any_context, limit=100, after=None)
     assert {worker.id: [held.id for held in worker.jobs] for worker in page.data} == {

@@ -19,9 +19,9 @@ from sqlalchemy import Connection, inspect, text
 from app import migrations
 from app.config import Settings
 from app.context import AppContext
+from app.jobs import reaper
 from app.main import create_app
 from app.migrations import SCRIPTS, alembic_config, is_current, move_to, upgrade
-from app.services import reaper
 
 HERE = Path(__file__).parent
 FIRST = "5c3fae945b15"

@@ -17,9 +17,9 @@ from app.context import AppContext
 from app.errors import DeviceError
 from app.host.gpus import Gpu
 from app.host.processes import process_owner
+from app.jobs import claims
+from app.jobs.gpu_leases import Offer
 from app.models import Job
-from app.services import job_runs
-from app.services.gpus import Offer
 from app.workers import runner
 from app.workers.__main__ import make_offer, queues_of
 from app.workers.runner import JobRunner
@@ -48,7 +48,7 @@ def submit(client: TestClient, **body: Any) -> str:
 
 
 def run(context: AppContext, job: str, offer: Offer = TWO) -> Job:
-    claim = job_runs.claim(context, job, process_owner(), offer)
+    claim = claims.claim(context, job, process_owner(), offer)
     assert claim is not None
     Supervisor(context, claim, threading.Event()).run()
     return read_job(context, job)
@@ -137,7 +137,7 @@ def test_a_runner_leaves_a_job_whose_gpus_are_in_use_in_the_queue(
     context: AppContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runner, "DECLINED_SECONDS", 0)
-    assert job_runs.claim(context, add_job(context), "another worker", TWO) is not None
+    assert claims.claim(context, add_job(context), "another worker", TWO) is not None
     waiting = add_job(context, device="gpu", gpus=2)
     JobRunner(context, threading.Event(), 2, TWO).run(waiting)
     assert (read_job(context, waiting).status, read_job(context, waiting).attempt) == ("queued", 0)

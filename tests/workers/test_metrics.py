@@ -22,7 +22,7 @@ from app.workers.runner import JobRunner
 from tests.api.test_metrics import Samples, parse, value
 from tests.ports import free_port
 from tests.services.rows import add_job, read_job, step
-from tests.workers.test_unheard_thread import EXPORT
+from tests.workers.test_poll_thread import EXPORT
 
 
 def samples_of(metrics: WorkerMetrics) -> Samples:

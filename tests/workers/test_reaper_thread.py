@@ -10,7 +10,7 @@ import pytest
 from app.context import AppContext
 from app.errors import UnavailableError
 from app.host.processes import process_owner
-from app.services import job_runs, reaper
+from app.jobs import claims, reaper
 from app.workers import reaper_thread
 from app.workers.reaper_thread import ReaperThread
 from tests.services.rows import add_job, expire, read_job
@@ -20,7 +20,7 @@ from tests.services.rows import add_job, expire, read_job
 def expired(context: AppContext) -> str:
     """A job whose worker lives, as far as this machine can tell, and whose lease has run out."""
     job = add_job(context)
-    assert job_runs.claim(context, job, process_owner()) is not None
+    assert claims.claim(context, job, process_owner()) is not None
     expire(context, job)
     return job
 

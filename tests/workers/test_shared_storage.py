@@ -23,8 +23,8 @@ from app import migrations
 from app.config import Settings
 from app.context import AppContext
 from app.host.processes import is_gone
+from app.jobs import reaper
 from app.main import create_app
-from app.services import reaper
 from tests.conftest import Trained, on_s3
 from tests.pictures import make_files, make_zip
 from tests.running import TINY, all_events, run_queued
@@ -36,11 +36,11 @@ RUN_ONE = """
 import sys, threading
 from app.config import Settings
 from app.context import AppContext
-from app.services import job_runs
+from app.jobs import claims
 from app.host.processes import process_owner
 from app.workers.supervisor import Supervisor
 context = AppContext.open(Settings(_env_file=None))
-Supervisor(context, job_runs.claim(context, sys.argv[1], process_owner()), threading.Event()).run()
+Supervisor(context, claims.claim(context, sys.argv[1], process_owner()), threading.Event()).run()
 """
 
 

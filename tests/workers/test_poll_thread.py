@@ -10,8 +10,8 @@ import pytest
 from app.context import AppContext
 from app.job_queue import TASK_QUEUE
 from app.workers import unheard_thread
+from app.workers.poll_thread import PollThread
 from app.workers.runner import JobRunner
-from app.workers.unheard_thread import UnheardThread
 from tests.services.rows import add_job, read_job
 
 EXPORT = {"job": None, "format": "folders", "image_size": None, "compression": None}
@@ -28,7 +28,7 @@ def test_it_takes_the_waiting_jobs_of_its_queue_from_the_database(context: AppCo
     runner = JobRunner(context, shutdown, slots=2)
     training = add_job(context)
     exports = [add_job(context, kind="export", payload=EXPORT) for _ in range(3)]
-    thread = UnheardThread(runner, {TASK_QUEUE})
+    thread = PollThread(runner, {TASK_QUEUE})
     thread.start()
     deadline = time.monotonic() + 60
     # Their datasets have no files: what matters is that each was run, once.
@@ -45,7 +45,7 @@ def test_it_leaves_waiting_jobs_alone_while_all_slots_are_taken(context: AppCont
     runner = JobRunner(context, threading.Event(), slots=1)
     job = add_job(context, kind="export", payload=EXPORT)
     assert runner._slots.acquire(blocking=False)
-    thread = UnheardThread(runner, {TASK_QUEUE})
+    thread = PollThread(runner, {TASK_QUEUE})
     thread.start()
     time.sleep(0.6)
     runner.shutdown.set()

@@ -23,9 +23,9 @@ from app.artifacts import Artifact
 from app.child import ExitCode, Released, Reporter, StopSignal
 from app.datasets.manifest import Item, Split, create_manifest, image_path, item_id, write_manifest
 from app.errors import ArtifactError, DatasetError
-from app.inference.files import EVALUATION, PREDICTIONS, PROBABILITIES, REPORT
+from app.evaluation.files import EVALUATION, PREDICTIONS, PROBABILITIES, REPORT
+from app.evaluation.replay import evaluate_artifact
 from app.inference.predictor import Predictor
-from app.inference.replay import evaluate_artifact
 
 
 @dataclass
@@ -98,7 +98,7 @@ def replayed(folder: Path) -> list[str]:
 
 def start_child(spec: dict[str, Any], folder: Path) -> subprocess.Popen[bytes]:
     (folder / "spec.json").write_text(json.dumps(spec))
-    command = [sys.executable, "-m", "app.inference", str(folder)]
+    command = [sys.executable, "-m", "app.evaluation", str(folder)]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL)
 
 

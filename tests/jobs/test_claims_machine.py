@@ -26,10 +26,12 @@ from app import migrations
 from app.config import Settings
 from app.context import AppContext
 from app.errors import ConflictError, CrashedError
+from app.jobs import claims, progress, reaper
+from app.jobs.claims import Claim, ClaimLostError
+from app.jobs.kinds import training
 from app.models import Job, TrainedModel
 from app.schemas.job import JobRetry
-from app.services import job_lifecycle, job_results, job_runs, reaper
-from app.services.job_runs import Claim, ClaimLostError
+from app.services import job_lifecycle
 from app.services.job_states import TERMINAL
 from tests.services import rows
 from tests.services.message_queue import MessageQueue
@@ -123,7 +125,7 @@ class JobMachine(RuleBasedStateMachine):
     def _claim(self, job: str) -> None:
         self.owners += 1
         owner = f"worker-{self.owners}"
-        claim = job_runs.claim(self.context, job, owner)
+        claim = claims.claim(self.context, job, owner)
         if claim is not None:
             assert claim.fence == self.seen[job].fence + 1
             self.seen[job].fence = claim.fence
@@ -139,7 +141,7 @@ class JobMachine(RuleBasedStateMachine):
         lines.append(rows.step(worker.steps))
         if saves:
             lines.append(rows.checkpoint(worker.steps))
-        self._act(worker, lambda: job_runs.report(self.context, worker.claim, lines))
+        self._act(worker, lambda: progress.report(self.context, worker.claim, lines))
 
     @rule(
         job=jobs,
@@ -159,17 +161,17 @@ class JobMachine(RuleBasedStateMachine):
         match end:
             case "finish":
                 result = rows.leave_result(self.context.storage.attempt(claim.job_id, claim.fence))
-                job_results.finish_training(self.context, claim, result)
+                training.finish_training(self.context, claim, result)
             case "crash":
-                job_runs.retry_or_fail(self.context, claim, CRASH)
+                claims.retry_or_fail(self.context, claim, CRASH)
             case "killed":
-                job_runs.retry_or_fail(self.context, claim, CRASH, is_from_outside=True)
+                claims.retry_or_fail(self.context, claim, CRASH, is_from_outside=True)
             case "fail":
-                job_runs.fail(self.context, claim, CRASH)
+                claims.fail(self.context, claim, CRASH)
             case "release":
-                job_runs.release(self.context, claim)
+                claims.release(self.context, claim)
             case "cancelled":
-                job_runs.cancelled(self.context, claim)
+                claims.cancelled(self.context, claim)
         job_lifecycle.clean_up(self.context, claim.job_id)
 
     def _worker(self, job: str, which: int) -> Worker | None:
@@ -239,7 +241,7 @@ class JobMachine(RuleBasedStateMachine):
             holders = 0
             for worker in seen.workers:
                 try:
-                    job_runs.look(self.context, worker.claim)
+                    claims.poll(self.context, worker.claim)
                     holders += 1
                 except ClaimLostError:
                     pass

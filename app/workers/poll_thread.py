@@ -11,7 +11,7 @@ import time
 from collections.abc import Collection
 
 from app.errors import LoupeError
-from app.services import job_runs
+from app.jobs import claims
 from app.workers.runner import JobRunner
 
 logger = logging.getLogger(__name__)
@@ -20,7 +20,7 @@ ROUND_SECONDS = 3.0
 PATIENCE_SECONDS = 15.0
 
 
-class UnheardThread(threading.Thread):
+class PollThread(threading.Thread):
     """Runs until the runner's ``shutdown`` is set."""
 
     def __init__(self, runner: JobRunner, queues: Collection[str]) -> None:
@@ -43,7 +43,7 @@ class UnheardThread(threading.Thread):
             self._waiting_since = {}
             return
         now = time.monotonic()
-        waiting = job_runs.list_waiting(self._runner.context, self._queues, self._runner.offer)
+        waiting = claims.list_waiting(self._runner.context, self._queues, self._runner.offer)
         self._waiting_since = {job_id: self._waiting_since.get(job_id, now) for job_id in waiting}
         for job_id, since in list(self._waiting_since.items()):
             if now - since >= PATIENCE_SECONDS:

@@ -12,11 +12,11 @@ import pytest
 from app import child
 from app.config import Settings
 from app.context import AppContext
-from app.services.job_runs import Claim
+from app.jobs.claims import Claim
 from app.storage.home import Storage, open_storage
 from app.storage.job_logs import fetch_logs
-from app.workers.job_sharing import SharedProgress, forget_old_checkpoints, share_checkpoint
 from app.workers.progress_file import ProgressFile
+from app.workers.shared_progress import SharedProgress, forget_old_checkpoints, share_checkpoint
 
 JOB = "job_1"
 

@@ -15,10 +15,10 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from app.context import AppContext
 from app.errors import WorkerLostError
 from app.job_queue import queue_for
+from app.jobs.claims import give_back_or_fail
 from app.models import Job, Lease
 from app.models.base import db_now
 from app.services.job_lifecycle import clean_up
-from app.services.job_runs import give_back_or_fail
 
 REAPER = "reaper"
 LEASE_SECONDS = 15.0

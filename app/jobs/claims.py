@@ -1,25 +1,23 @@
-"""Jobs from the worker's side: claim, beat and report, release, finish, fail.
+"""The right to run a job: claim it, release it, fail it, end it.
 
 Every write after the claim carries its fence: a worker that lost its lease changes nothing any more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, delete, or_, select, update
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy import ColumnElement, and_, or_, select, update
 from sqlalchemy.orm import Session
 
 from app.context import AppContext
 from app.host.gpus import Gpu
 from app.job_queue import queue_for
-from app.models import Base, Dataset, Job, JobEpoch, JobEvent, JobStep
+from app.jobs.gpu_leases import CPU_ONLY, Offer, lease_gpus
+from app.models import Dataset, Job, JobEvent
 from app.models.base import db_now, utc_now
-from app.services.gpus import CPU_ONLY, Offer, lease_gpus
 from app.services.job_lifecycle import mark_cancelled
 from app.services.job_states import append_event, move_job
 
@@ -41,7 +39,7 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class Wishes:
+class Requests:
     """What the client has asked of a running job."""
 
     cancel: bool
@@ -114,27 +112,17 @@ def _fits(offer: Offer) -> ColumnElement[bool]:
     return or_(*fits)
 
 
-def report(context: AppContext, claim: Claim, lines: Sequence[dict[str, Any]]) -> Wishes:
-    """Extends the lease and stores the child's progress lines; raises ClaimLostError."""
-    with context.db.write() as session:
-        job = _hold(session, claim, lease_seconds=context.settings.lease_seconds)
-        _store_series(session, job, lines)
-        for line in lines:
-            _apply(session, job, line)
-        return Wishes(job.cancel_requested, job.stop_requested, job.pause_requested)
-
-
-def look(context: AppContext, claim: Claim) -> Wishes:
-    """What the client wishes, without a beat of the lease; raises ClaimLostError."""
+def poll(context: AppContext, claim: Claim) -> Requests:
+    """What the client requests, without a beat of the lease; raises ClaimLostError."""
     with context.db.read() as session:
-        wishes = session.execute(
+        requests = session.execute(
             select(Job.cancel_requested, Job.stop_requested, Job.pause_requested).where(
                 Job.id == claim.job_id, Job.fence == claim.fence, Job.status == "running"
             )
         ).one_or_none()
-    if wishes is None:
+    if requests is None:
         raise ClaimLostError(claim.job_id)
-    return Wishes(*wishes)
+    return Requests(*requests)
 
 
 def list_waiting(
@@ -150,7 +138,7 @@ def list_waiting(
 def release(context: AppContext, claim: Claim) -> None:
     """Gives a job back that was checkpointed on request; it costs the job none of its attempts."""
     with context.db.write() as session:
-        job = _hold(session, claim)
+        job = hold(session, claim)
         job.attempts_without_checkpoint = max(0, job.attempts_without_checkpoint - 1)
         if job.cancel_requested:
             mark_cancelled(session, job)
@@ -170,7 +158,7 @@ def retry_or_fail(
 ) -> None:
     """After a crash: queued again, unless too many attempts in a row reached no new checkpoint."""
     with context.db.write() as session:
-        job = _hold(session, claim)
+        job = hold(session, claim)
         again = give_back_or_fail(
             session, job, error, context.settings.max_attempts, is_from_outside=is_from_outside
         )
@@ -234,7 +222,7 @@ def fail(context: AppContext, claim: Claim, error: dict[str, Any]) -> None:
 def cancelled(context: AppContext, claim: Claim) -> None:
     """Ends the job as cancelled, once its child is gone."""
     with context.db.write() as session:
-        mark_cancelled(session, _hold(session, claim))
+        mark_cancelled(session, hold(session, claim))
 
 
 def mark_failed(session: Session, job: Job, error: dict[str, Any]) -> None:
@@ -243,31 +231,6 @@ def mark_failed(session: Session, job: Job, error: dict[str, Any]) -> None:
         dataset = session.get_one(Dataset, job.dataset_id)
         dataset.status, dataset.error = "failed", error
     move_job(session, job, "failed", error=error["code"], detail=error["detail"])
-
-
-def finish_export(context: AppContext, claim: Claim, result: dict[str, Any]) -> None:
-    """The export's file lies in the job's folder."""
-    with context.db.write() as session:
-        if (job := hold_to_finish(session, claim)) is not None:
-            job.result = result
-            complete(session, job)
-
-
-def finish_import(context: AppContext, claim: Claim, result: dict[str, Any]) -> None:
-    """The dataset is ready; its folder was published by the import itself, under the dataset's id."""
-    with context.db.write() as session:
-        if (job := hold_to_finish(session, claim)) is None:
-            return
-        dataset = session.get_one(Dataset, job.dataset_id)
-        dataset.status = "ready"
-        dataset.digest = result["digest"]
-        dataset.classes = result["classes"]
-        dataset.counts = result["counts"]
-        dataset.items = result["items"]
-        dataset.skipped = result["skipped"]
-        dataset.ready_at = utc_now()
-        job.result = result
-        complete(session, job)
 
 
 def complete(session: Session, job: Job, **data: Any) -> None:
@@ -281,14 +244,18 @@ def hold_to_finish(session: Session, claim: Claim) -> Job | None:
 
     None when the client has been promised a cancel meanwhile: the job has then been cancelled.
     """
-    job = _hold(session, claim)
+    job = hold(session, claim)
     if job.cancel_requested:
         mark_cancelled(session, job)
         return None
     return job
 
 
-def _hold(session: Session, claim: Claim, *, lease_seconds: float | None = None) -> Job:
+def hold(session: Session, claim: Claim, *, lease_seconds: float | None = None) -> Job:
+    """The claimed job's row, held to the end of the transaction, its lease extended by ``lease_seconds``.
+
+    Raises ClaimLostError.
+    """
     values: dict[str, Any] = {"fence": Job.fence}
     if lease_seconds is not None:
         values["lease_until"] = db_now() + lease_seconds
@@ -302,116 +269,3 @@ def _hold(session: Session, claim: Claim, *, lease_seconds: float | None = None)
     if held is None:
         raise ClaimLostError(claim.job_id)
     return session.get_one(Job, claim.job_id, populate_existing=True)
-
-
-def _apply(session: Session, job: Job, line: dict[str, Any]) -> None:
-    """One progress line of a child; series lines are stored in bulk elsewhere."""
-    match line["kind"]:
-        case "stage":
-            job.stage = line["stage"]
-            append_event(session, job, "stage", stage=line["stage"])
-        case "plan":
-            job.progress = {**job.progress, "epochs": line["epochs"], "steps": line["steps"]}
-            job.best = _best_until(session, job, line["step"])
-        case "step":
-            job.progress = _training_progress(job, line)
-        case "progress":
-            done, total = line["done"], line["total"]
-            job.progress = {**job.progress, "done": done, "total": total}
-            if job.kind != "training":
-                fraction = line.get("fraction", done / total if total else 0.0)
-                job.progress = {**job.progress, "fraction": min(1.0, fraction)}
-        case "epoch":
-            if line["best"] and line["valid"]:
-                metric = (job.hyperparameters or {})["monitor"]
-                value = line["valid"][metric.removeprefix("valid_")]
-                job.best = {"epoch": line["epoch"], "metric": metric, "value": value}
-            append_event(session, job, "epoch", **_data(line))
-        case "checkpoint":
-            job.attempts_without_checkpoint = 0
-            append_event(session, job, "checkpoint", **_data(line))
-        case "device":
-            job.ran_on = {"device": line["device"], "names": line.get("names", [line["name"]])}
-            append_event(session, job, "device", **_data(line))
-        case "resumed" | "warning" as kind:
-            append_event(session, job, kind, **_data(line))
-
-
-def _data(line: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in line.items() if name not in ("kind", "time")}
-
-
-def _training_progress(job: Job, line: dict[str, Any]) -> dict[str, Any]:
-    before = job.progress
-    steps = before.get("steps") or line["step"]
-    speed = line.get("images_per_second")
-    if speed and before.get("images_per_second"):
-        # Smoothed over about ten steps: a single step's speed jumps.
-        speed = 0.9 * before["images_per_second"] + 0.1 * speed
-    pictures_left = (steps - line["step"]) * (job.hyperparameters or {}).get("batch_size", 1)
-    return {
-        **before,
-        "epoch": line["epoch"],
-        "step": line["step"],
-        "fraction": min(1.0, line["step"] / max(1, steps)),
-        "images_per_second": speed,
-        "eta_seconds": round(pictures_left / speed, 1) if speed else None,
-    }
-
-
-def _store_series(session: Session, job: Job, lines: Iterable[dict[str, Any]]) -> None:
-    steps: dict[int, dict[str, Any]] = {}
-    epochs: dict[int, dict[str, Any]] = {}
-    for line in lines:
-        if line["kind"] == "plan":
-            # What lies after the checkpoint will be trained again: the series must not show it twice.
-            for table, points in ((JobStep, steps), (JobEpoch, epochs)):
-                session.execute(delete(table).where(table.job_id == job.id, table.step > line["step"]))
-                for key in [key for key, row in points.items() if row["step"] > line["step"]]:
-                    del points[key]
-        elif line["kind"] == "step":
-            steps[line["step"]] = {
-                "job_id": job.id,
-                **{name: line.get(name) for name in ("step", "epoch", "loss", "accuracy", "learning_rate")},
-                "images_per_second": line.get("images_per_second"),
-            }
-        elif line["kind"] == "epoch":
-            valid = line["valid"] or {}
-            epochs[line["epoch"]] = {
-                "job_id": job.id,
-                "epoch": line["epoch"],
-                "step": line["step"],
-                "train_loss": line["train"]["loss"],
-                "train_accuracy": line["train"]["accuracy"],
-                "valid_loss": valid.get("loss"),
-                "valid_accuracy": valid.get("accuracy"),
-                "learning_rate": line["learning_rate"],
-                "seconds": line["seconds"],
-                "is_best": line["best"],
-            }
-    _upsert(session, JobStep, list(steps.values()), ("job_id", "step"))
-    _upsert(session, JobEpoch, list(epochs.values()), ("job_id", "epoch"))
-
-
-def _best_until(session: Session, job: Job, step: int) -> dict[str, Any] | None:
-    """The best epoch of those that the training starts with."""
-    row = session.scalar(
-        select(JobEpoch)
-        .where(JobEpoch.job_id == job.id, JobEpoch.is_best, JobEpoch.step <= step)
-        .order_by(JobEpoch.epoch.desc())
-        .limit(1)
-    )
-    if row is None:
-        return None
-    metric = (job.hyperparameters or {})["monitor"]
-    return {"epoch": row.epoch, "metric": metric, "value": getattr(row, metric)}
-
-
-def _upsert(session: Session, table: type[Base], rows: list[dict[str, Any]], key: tuple[str, ...]) -> None:
-    if not rows:
-        return
-    dialect = session.get_bind().dialect.name
-    insert = postgresql_insert if dialect == "postgresql" else sqlite_insert
-    statement = insert(table)
-    changed = {name: statement.excluded[name] for name in rows[0] if name not in key}
-    session.execute(statement.on_conflict_do_update(index_elements=key, set_=changed), rows)

@@ -20,10 +20,10 @@ from app.child import Released, Reporter, StopSignal, write_json
 from app.datasets.concurrency import ordered_map
 from app.datasets.manifest import DatasetManifest, Item, load_manifest, read_image
 from app.errors import DatasetError
+from app.evaluation.files import EVALUATION, PREDICTIONS, PROBABILITIES, REPORT
 from app.evaluation.metrics import decide, evaluate_predictions
 from app.evaluation.mistakes import list_mistakes
 from app.evaluation.report import format_report
-from app.inference.files import EVALUATION, PREDICTIONS, PROBABILITIES, REPORT
 from app.inference.predictor import Predictor
 
 MISTAKES_KEPT = 200

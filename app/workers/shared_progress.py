@@ -17,10 +17,10 @@ from typing import Any
 
 from app.context import AppContext
 from app.errors import UnavailableError, is_disk_full
-from app.inference.files import FILES as EVALUATION_FILES
+from app.evaluation.files import FILES as EVALUATION_FILES
+from app.jobs.claims import Claim
+from app.jobs.kinds.training import new_evaluation_folder, new_model_folder
 from app.models import Job
-from app.services.job_results import new_evaluation_folder, new_model_folder
-from app.services.job_runs import Claim
 from app.storage.dataset_packs import share_dataset
 from app.storage.home import Storage
 from app.storage.job_logs import Seen, share_logs

@@ -17,11 +17,12 @@ from app.errors import CrashedError
 from app.host.gpus import Gpu
 from app.host.machine import Machine
 from app.job_queue import CPU_QUEUE, GPU_QUEUE, TASK_QUEUE, TRAINING_QUEUE
+from app.jobs import claims, progress, reaper
+from app.jobs.claims import Claim, ClaimLostError
+from app.jobs.gpu_leases import LIVING_SECONDS, NoFreeGpuError, Offer
 from app.models import Job, Worker
 from app.models.base import db_now
-from app.services import job_lifecycle, job_runs, jobs, reaper, workers
-from app.services.gpus import LIVING_SECONDS, NoFreeGpuError, Offer
-from app.services.job_runs import Claim, ClaimLostError
+from app.services import job_lifecycle, jobs, workers
 from app.services.workers import Registration
 from tests.services.rows import add_job, change_job, events, expire, read_job
 
@@ -34,7 +35,7 @@ ONLY_GPU, ONLY_CPU, NOTHING = Offer(GPUS[:1], cpu=False), Offer(), Offer(cpu=Fal
 def claim(context: AppContext, job: str, offer: Offer, owner: str = "a") -> Claim | None:
     """None also where the GPUs are in use."""
     try:
-        return job_runs.claim(context, job, owner, offer)
+        return claims.claim(context, job, owner, offer)
     except NoFreeGpuError:
         return None
 
@@ -66,7 +67,7 @@ def test_a_worker_takes_the_trainings_that_it_has_a_device_for(
 ) -> None:
     for offer in (ONE, ONLY_GPU, ONLY_CPU, NOTHING):
         job = add_job(any_context, device=device)
-        listed = job_runs.list_waiting(any_context, {TRAINING_QUEUE, CPU_QUEUE, GPU_QUEUE}, offer)
+        listed = claims.list_waiting(any_context, {TRAINING_QUEUE, CPU_QUEUE, GPU_QUEUE}, offer)
         taken = claim(any_context, job, offer)
         assert (taken is not None) == (job in listed) == (offer in takers)
         if taken is None:
@@ -74,7 +75,7 @@ def test_a_worker_takes_the_trainings_that_it_has_a_device_for(
             change_job(any_context, job, status="cancelled")
         else:
             assert taken.gpus == (() if device == "cpu" or not offer.gpus else (GPUS[0].id,))
-            job_runs.fail(any_context, taken, CRASH)
+            claims.fail(any_context, taken, CRASH)
 
 
 def test_a_worker_without_gpus_does_not_take_over_a_lost_training_that_asks_for_one(
@@ -90,9 +91,9 @@ def test_a_worker_without_gpus_does_not_take_over_a_lost_training_that_asks_for_
 
 def test_other_work_gets_no_gpu(context: AppContext) -> None:
     assert claimed(context, TWO, kind="export").gpus == ()
-    assert job_runs.list_waiting(context, {TASK_QUEUE}, NOTHING) == []
+    assert claims.list_waiting(context, {TASK_QUEUE}, NOTHING) == []
     export = add_job(context, kind="export")
-    assert job_runs.list_waiting(context, {TASK_QUEUE}, NOTHING) == [export]
+    assert claims.list_waiting(context, {TASK_QUEUE}, NOTHING) == [export]
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -114,7 +115,7 @@ def test_of_many_claims_at_once_each_gpu_goes_to_one(any_context: AppContext, co
             # No attempt spent, nothing said: it has not run.
             assert (row.status, row.attempt, row.fence, len(events(any_context, job))) == ("queued", 0, 0, 1)
         for taken in won:
-            job_runs.fail(any_context, taken, CRASH)
+            claims.fail(any_context, taken, CRASH)
 
 
 @pytest.mark.parametrize("end", ["finish", "release", "crash", "cancel", "lost", "expired"])
@@ -122,18 +123,18 @@ def test_a_lease_ends_with_the_claim_however_that_ends(any_context: AppContext, 
     first = claimed(any_context, ONE, device="gpu")
     second = add_job(any_context, device="gpu")
     with pytest.raises(NoFreeGpuError):
-        job_runs.claim(any_context, second, "b", ONE)
+        claims.claim(any_context, second, "b", ONE)
     match end:
         case "finish":
             change_job(any_context, first.job_id, status="succeeded")
         case "release":
-            job_runs.release(any_context, first)
+            claims.release(any_context, first)
         case "crash":
-            job_runs.retry_or_fail(any_context, first, CRASH)
+            claims.retry_or_fail(any_context, first, CRASH)
         case "cancel":
             job_lifecycle.cancel_job(any_context, first.job_id)
             assert claim(any_context, second, ONE) is None  # until its child is gone
-            job_runs.cancelled(any_context, first)
+            claims.cancelled(any_context, first)
         case "lost":
             reaper.reclaim_lost_jobs(any_context, is_gone=lambda owner: owner == "a", trust_expiry=False)
         case "expired":
@@ -144,17 +145,17 @@ def test_a_lease_ends_with_the_claim_however_that_ends(any_context: AppContext, 
     assert taken is not None
     assert taken.gpus == first.gpus
     with pytest.raises(ClaimLostError):
-        job_runs.report(any_context, first, [])
+        progress.report(any_context, first, [])
 
 
 def test_a_training_on_several_gpus_needs_them_all_at_once_from_one_worker(any_context: AppContext) -> None:
     single = claimed(any_context, TWO, device="gpu")
     double = add_job(any_context, device="gpu", gpus=2)
-    assert job_runs.list_waiting(any_context, {GPU_QUEUE}, ONE) == []
-    assert job_runs.claim(any_context, double, "b", ONE) is None
+    assert claims.list_waiting(any_context, {GPU_QUEUE}, ONE) == []
+    assert claims.claim(any_context, double, "b", ONE) is None
     with pytest.raises(NoFreeGpuError):
-        job_runs.claim(any_context, double, "b", TWO)
-    job_runs.fail(any_context, single, CRASH)
+        claims.claim(any_context, double, "b", TWO)
+    claims.fail(any_context, single, CRASH)
     taken = claim(any_context, double, TWO, "b")
     assert taken is not None
     assert set(taken.gpus) == {gpu.id for gpu in GPUS[:2]}
@@ -166,7 +167,7 @@ def test_an_older_training_that_waits_for_several_gpus_is_not_overtaken_for_ever
     younger = add_job(context, device="auto")
     assert claim(context, younger, TWO) is None
     # Here one is left over beside the two that are kept free.
-    job_runs.fail(context, first, CRASH)
+    claims.fail(context, first, CRASH)
     assert claim(context, younger, TWO) is None
     assert claim(context, younger, three) is not None
     assert claim(context, double, three) is not None
@@ -184,7 +185,7 @@ def test_a_waiting_job_says_what_it_lacks(any_context: AppContext) -> None:
     assert "in use" in (hint(any_context, add_job(any_context, device="gpu")) or "")
     register(any_context, GPUS[:2])
     assert hint(any_context, two) == "2 free GPUs of one worker."
-    job_runs.fail(any_context, taken, CRASH)
+    claims.fail(any_context, taken, CRASH)
     assert hint(any_context, two) is None
     with any_context.db.write() as session:
         long_ago = (session.scalar(select(db_now())) or 0) - LIVING_SECONDS - 1
@@ -227,16 +228,16 @@ class LeaseMachine(RuleBasedStateMachine):
         if (taken := self.live.pop(job, None)) is None:
             return
         if end == "release":
-            job_runs.release(self.context, taken)
+            claims.release(self.context, taken)
         elif end == "crash":
-            job_runs.retry_or_fail(self.context, taken, CRASH)
+            claims.retry_or_fail(self.context, taken, CRASH)
         else:
             change_job(self.context, job, lease_owner="gone")
             reaper.reclaim_lost_jobs(self.context, is_gone=lambda owner: owner == "gone", trust_expiry=False)
 
     def teardown(self) -> None:
         for taken in self.live.values():
-            job_runs.fail(self.context, taken, CRASH)
+            claims.fail(self.context, taken, CRASH)
         with self.context.db.write() as session:
             session.execute(update(Job).values(status="cancelled"))
 

@@ -1,10 +1,10 @@
-"""The evaluation child: ``python -m app.inference FOLDER``."""
+"""The evaluation child: ``python -m app.evaluation FOLDER``."""
 
 import sys
 from pathlib import Path
 
 from app.child import run_child
-from app.inference.replay import evaluate_artifact
+from app.evaluation.replay import evaluate_artifact
 
 if __name__ == "__main__":
     sys.exit(run_child(evaluate_artifact, Path(sys.argv[1])))

@@ -15,12 +15,7 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import Session
 
 from app.host.gpus import Gpu
-from app.job_queue import GPU_QUEUE, TRAINING_QUEUE
-from app.models import GpuLease, Job, Worker
-from app.models.base import db_now
-
-LIVING_SECONDS = 60.0
-"""A worker that has not beaten for so long is not counted on."""
+from app.models import GpuLease, Job
 
 
 @dataclass(frozen=True)
@@ -64,33 +59,6 @@ def lease_gpus(session: Session, job: Job, count: int, offered: Sequence[Gpu]) -
         .execution_options(synchronize_session=False)
     )
     return chosen
-
-
-def waits_for(session: Session, job: Job) -> str | None:
-    """What a queued training that asks for GPUs lacks; None where it is only a matter of its turn."""
-    if job.status != "queued" or job.kind != "training" or job.device != "gpu":
-        return None
-    living = session.scalars(
-        select(Worker.devices).where(
-            Worker.beat_at > db_now() - LIVING_SECONDS, Worker.queue.in_((TRAINING_QUEUE, GPU_QUEUE))
-        )
-    )
-    keys = [{gpu.get("key", gpu["id"]) for gpu in devices["gpus"]} for devices in living]
-    most = max(map(len, keys), default=0)
-    if most == 0:
-        return "A worker with a GPU: none is running."
-    if most < job.gpus:
-        return f"A worker with {job.gpus} GPUs: the most that one running has is {most}."
-    held = set(
-        session.scalars(
-            select(GpuLease.gpu)
-            .join(Job, and_(Job.id == GpuLease.job_id, Job.fence == GpuLease.fence))
-            .where(Job.status == "running")
-        )
-    )
-    if all(len(of_one - held) < job.gpus for of_one in keys):
-        return "A free GPU: all are in use." if job.gpus == 1 else f"{job.gpus} free GPUs of one worker."
-    return None
 
 
 def _hold_rows(session: Session, keys: Sequence[str]) -> None:

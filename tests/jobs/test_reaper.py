@@ -10,10 +10,11 @@ from sqlalchemy import select
 
 from app.context import AppContext
 from app.job_queue import TASK_QUEUE, TRAINING_QUEUE
+from app.jobs import claims, progress, reaper
+from app.jobs.claims import MAX_LOSSES
 from app.models import Lease
 from app.models.base import db_now
-from app.services import job_lifecycle, job_runs, reaper
-from app.services.job_runs import MAX_LOSSES
+from app.services import job_lifecycle
 from tests.services.message_queue import MessageQueue
 from tests.services.rows import add_job, change_job, events, expire, read_job
 
@@ -31,8 +32,8 @@ def heard(any_context: AppContext) -> tuple[AppContext, MessageQueue]:
     return replace(any_context, queue=queue, settings=settings), queue  # type: ignore[arg-type]
 
 
-def run(context: AppContext, job: str, owner: str = "a") -> job_runs.Claim:
-    claim = job_runs.claim(context, job, owner)
+def run(context: AppContext, job: str, owner: str = "a") -> claims.Claim:
+    claim = claims.claim(context, job, owner)
     assert claim is not None
     return claim
 
@@ -57,8 +58,8 @@ def test_an_expired_lease_is_given_back_and_a_good_one_is_not(any_context: AppCo
     assert reaper.reclaim_lost_jobs(any_context, is_gone=nobody, trust_expiry=True) == [lost.job_id]
     assert read_job(any_context, lost.job_id).status == "queued"
     assert read_job(any_context, well.job_id).status == "running"
-    with pytest.raises(job_runs.ClaimLostError):
-        job_runs.report(any_context, lost, [])
+    with pytest.raises(claims.ClaimLostError):
+        progress.report(any_context, lost, [])
     assert events(any_context, lost.job_id, "status")[-1]["reason"] == "worker_lost"
     assert run(any_context, lost.job_id, "b").fence == 2
 

@@ -8,10 +8,10 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-LOOK_SECONDS = 0.2
+POLL_REQUESTS_SECONDS = 0.2
 
 
-def run_apart(work: Callable[[], T], meanwhile: Callable[[], object]) -> T:
+def run_in_background(work: Callable[[], T], meanwhile: Callable[[], object]) -> T:
     """Runs ``work`` in a thread and calls ``meanwhile`` again and again; returns or raises as ``work`` does.
 
     What ``meanwhile`` raises ends the wait: the thread is left to itself, and with the process it ends.
@@ -29,7 +29,7 @@ def run_apart(work: Callable[[], T], meanwhile: Callable[[], object]) -> T:
     thread.start()
     while thread.is_alive():
         meanwhile()
-        thread.join(LOOK_SECONDS)
+        thread.join(POLL_REQUESTS_SECONDS)
     if errors:
         raise errors[0]
     return results[0]

@@ -11,12 +11,12 @@ from sqlalchemy.orm import Session
 
 from app.artifacts import open_artifact
 from app.context import AppContext
+from app.evaluation.files import FILES as EVALUATION_FILES
 from app.host import failpoints
-from app.inference.files import FILES as EVALUATION_FILES
+from app.jobs.claims import Claim, complete, hold_to_finish
 from app.models import Alias, Evaluation, Job, Product, TrainedModel
 from app.models.alias import CHAMPION
 from app.models.base import new_id, utc_now
-from app.services.job_runs import Claim, complete, hold_to_finish
 from app.services.job_states import append_event
 from app.storage.home import Storage
 

@@ -13,10 +13,12 @@ from sqlalchemy import func, select
 
 from app.context import AppContext
 from app.errors import CrashedError, UnavailableError, WorkerLostError
+from app.jobs import claims, progress
+from app.jobs.claims import MAX_LOSSES, Claim, ClaimLostError
+from app.jobs.kinds import dataset_export, training
 from app.models import Alias, Evaluation, JobEpoch, JobStep, TrainedModel
 from app.models.base import db_now
-from app.services import job_lifecycle, job_results, job_runs
-from app.services.job_runs import MAX_LOSSES, Claim, ClaimLostError
+from app.services import job_lifecycle
 from tests.services import rows
 from tests.services.rows import add_job, change_job, checkpoint, epoch, events, expire, plan, read_job, step
 
@@ -25,7 +27,7 @@ KILL = CrashedError("killed").as_dict()
 
 
 def claimed(context: AppContext, job_id: str, owner: str = "a") -> Claim:
-    claim = job_runs.claim(context, job_id, owner)
+    claim = claims.claim(context, job_id, owner)
     assert claim is not None
     return claim
 
@@ -37,12 +39,12 @@ def test_of_many_claims_at_once_one_wins(any_context: AppContext) -> None:
 
         def compete(owner: str, job: str = job, barrier: threading.Barrier = barrier) -> Claim | None:
             barrier.wait()
-            return job_runs.claim(any_context, job, owner)
+            return claims.claim(any_context, job, owner)
 
         with ThreadPoolExecutor(6) as pool:
-            claims = [claim for claim in pool.map(compete, "abcdef") if claim is not None]
-        assert len(claims) == 1
-        assert (read_job(any_context, job).fence, claims[0].fence) == (1, 1)
+            won = [claim for claim in pool.map(compete, "abcdef") if claim is not None]
+        assert len(won) == 1
+        assert (read_job(any_context, job).fence, won[0].fence) == (1, 1)
 
 
 def test_a_claim_gives_a_lease_by_the_databases_clock(any_context: AppContext) -> None:
@@ -52,46 +54,46 @@ def test_a_claim_gives_a_lease_by_the_databases_clock(any_context: AppContext) -
     lease = read_job(any_context, claim.job_id).lease_until - now
     assert 0 < lease <= any_context.settings.lease_seconds
     expire(any_context, claim.job_id)
-    job_runs.report(any_context, claim, [])
+    progress.report(any_context, claim, [])
     assert read_job(any_context, claim.job_id).lease_until > now
 
 
 @pytest.mark.parametrize("status", ["succeeded", "failed", "cancelled", "paused"])
 def test_a_job_that_does_not_wait_cannot_be_claimed(context: AppContext, status: str) -> None:
-    assert job_runs.claim(context, add_job(context, status=status), "a") is None
-    assert job_runs.claim(context, add_job(context, cancel_requested=True), "a") is None
-    assert job_runs.claim(context, "job_unknown", "a") is None
+    assert claims.claim(context, add_job(context, status=status), "a") is None
+    assert claims.claim(context, add_job(context, cancel_requested=True), "a") is None
+    assert claims.claim(context, "job_unknown", "a") is None
 
 
 def test_a_running_job_can_be_claimed_only_once_its_lease_has_run_out(any_context: AppContext) -> None:
     first = claimed(any_context, add_job(any_context))
-    assert job_runs.claim(any_context, first.job_id, "b") is None
+    assert claims.claim(any_context, first.job_id, "b") is None
     expire(any_context, first.job_id)
     second = claimed(any_context, first.job_id, "b")
     assert (second.fence, second.attempt) == (2, 2)
-    assert job_runs.claim(any_context, first.job_id, "c") is None
+    assert claims.claim(any_context, first.job_id, "c") is None
 
 
 def test_an_expired_job_without_attempts_left_is_the_reapers_to_end(context: AppContext) -> None:
     job = add_job(context, attempts_without_checkpoint=context.settings.max_attempts - 1)
     claimed(context, job)
     expire(context, job)
-    assert job_runs.claim(context, job, "b") is None
+    assert claims.claim(context, job, "b") is None
 
 
 def _all_verbs(folder: Path) -> dict[str, Callable[[AppContext, Claim], Any]]:
     def finish_training(context: AppContext, claim: Claim) -> None:
         result = rows.leave_result(folder / f"{claim.job_id}-{claim.fence}")
-        job_results.finish_training(context, claim, result)
+        training.finish_training(context, claim, result)
 
     return {
-        "report": lambda context, claim: job_runs.report(context, claim, [plan(0), step(9), checkpoint(9)]),
-        "look": job_runs.look,
-        "release": job_runs.release,
-        "retry_or_fail": lambda context, claim: job_runs.retry_or_fail(context, claim, CRASH),
-        "fail": lambda context, claim: job_runs.fail(context, claim, CRASH),
-        "cancelled": job_runs.cancelled,
-        "finish_export": lambda context, claim: job_runs.finish_export(context, claim, {"bytes": 1}),
+        "report": lambda context, claim: progress.report(context, claim, [plan(0), step(9), checkpoint(9)]),
+        "poll": claims.poll,
+        "release": claims.release,
+        "retry_or_fail": lambda context, claim: claims.retry_or_fail(context, claim, CRASH),
+        "fail": lambda context, claim: claims.fail(context, claim, CRASH),
+        "cancelled": claims.cancelled,
+        "finish_export": lambda context, claim: dataset_export.finish_export(context, claim, {"bytes": 1}),
         "finish_training": finish_training,
     }
 
@@ -100,13 +102,13 @@ def test_a_stale_fence_changes_nothing_anywhere(any_context: AppContext, tmp_pat
     stale = claimed(any_context, add_job(any_context))
     expire(any_context, stale.job_id)
     fresh = claimed(any_context, stale.job_id, "b")
-    job_runs.report(any_context, fresh, [plan(0), step(1), epoch(1, 1)])
+    progress.report(any_context, fresh, [plan(0), step(1), epoch(1, 1)])
     before = rows.dump(any_context)
     for name, verb in _all_verbs(tmp_path / "stale").items():
         with pytest.raises(ClaimLostError):
             verb(any_context, stale)
         assert rows.dump(any_context) == before, name
-    job_runs.report(any_context, fresh, [step(2)])
+    progress.report(any_context, fresh, [step(2)])
 
 
 def test_after_the_end_nothing_changes_any_more(any_context: AppContext, tmp_path: Path) -> None:
@@ -117,7 +119,7 @@ def test_after_the_end_nothing_changes_any_more(any_context: AppContext, tmp_pat
         with pytest.raises(ClaimLostError):
             verb(any_context, claim)
         assert rows.dump(any_context) == before, name
-    assert job_runs.claim(any_context, claim.job_id, "b") is None
+    assert claims.claim(any_context, claim.job_id, "b") is None
 
 
 def test_an_outage_in_the_middle_of_the_end_does_not_lose_the_model(
@@ -128,9 +130,9 @@ def test_an_outage_in_the_middle_of_the_end_does_not_lose_the_model(
     write = context.db.write
     monkeypatch.setattr(context.db, "write", _refuse)
     with pytest.raises(UnavailableError):
-        job_results.finish_training(context, claim, result)
+        training.finish_training(context, claim, result)
     monkeypatch.setattr(context.db, "write", write)
-    job_results.finish_training(context, claim, result)
+    training.finish_training(context, claim, result)
     with context.db.read() as session:
         model = session.scalars(select(TrainedModel)).one()
         evaluation = session.scalars(select(Evaluation)).one()
@@ -148,8 +150,8 @@ def test_what_an_earlier_attempt_published_in_vain_is_removed(context: AppContex
     expire(context, claim.job_id)
     second = claimed(context, claim.job_id, "b")
     with pytest.raises(ClaimLostError):
-        job_results.finish_training(context, claim, result)
-    job_results.finish_training(context, second, rows.leave_result(tmp_path / "2"))
+        training.finish_training(context, claim, result)
+    training.finish_training(context, second, rows.leave_result(tmp_path / "2"))
     with context.db.read() as session:
         folder = context.storage.absolute(session.scalars(select(TrainedModel)).one().folder)
     assert list(folder.parent.iterdir()) == [folder]
@@ -174,7 +176,7 @@ def test_a_released_job_waits_again_and_has_lost_none_of_its_attempts(any_contex
     for fence in range(1, 8):
         claim = claimed(any_context, job)
         assert claim.fence == fence
-        job_runs.release(any_context, claim)
+        claims.release(any_context, claim)
     row = read_job(any_context, job)
     assert (row.status, row.attempts_without_checkpoint, row.lease_until) == ("queued", 0, None)
 
@@ -182,14 +184,14 @@ def test_a_released_job_waits_again_and_has_lost_none_of_its_attempts(any_contex
 def test_three_crashes_without_a_checkpoint_end_a_job_with_their_reason(any_context: AppContext) -> None:
     job = add_job(any_context)
     for _ in range(2):
-        job_runs.retry_or_fail(any_context, claimed(any_context, job), CRASH)
+        claims.retry_or_fail(any_context, claimed(any_context, job), CRASH)
         assert read_job(any_context, job).status == "queued"
     claim = claimed(any_context, job)
-    job_runs.report(any_context, claim, [plan(0), step(1), checkpoint(1)])
-    job_runs.retry_or_fail(any_context, claim, CRASH)
+    progress.report(any_context, claim, [plan(0), step(1), checkpoint(1)])
+    claims.retry_or_fail(any_context, claim, CRASH)
     assert read_job(any_context, job).status == "queued", "the checkpoint gives it its attempts back"
     for _ in range(3):
-        job_runs.retry_or_fail(any_context, claimed(any_context, job), CRASH)
+        claims.retry_or_fail(any_context, claimed(any_context, job), CRASH)
     row = read_job(any_context, job)
     assert (row.status, row.error["code"], row.attempt) == ("failed", "crashed", 6)
     assert row.error["detail"] == "segfault"
@@ -198,18 +200,18 @@ def test_three_crashes_without_a_checkpoint_end_a_job_with_their_reason(any_cont
 def test_kills_from_outside_are_not_held_against_a_job_until_there_are_ten(any_context: AppContext) -> None:
     job = add_job(any_context)
     for _ in range(MAX_LOSSES - 1):
-        job_runs.retry_or_fail(any_context, claimed(any_context, job), KILL, is_from_outside=True)
+        claims.retry_or_fail(any_context, claimed(any_context, job), KILL, is_from_outside=True)
         assert read_job(any_context, job).status == "queued"
-    job_runs.retry_or_fail(any_context, claimed(any_context, job), KILL, is_from_outside=True)
+    claims.retry_or_fail(any_context, claimed(any_context, job), KILL, is_from_outside=True)
     assert read_job(any_context, job).status == "failed"
 
     other = add_job(any_context)
     for _ in range(2):
-        job_runs.retry_or_fail(any_context, claimed(any_context, other), CRASH)
+        claims.retry_or_fail(any_context, claimed(any_context, other), CRASH)
     for _ in range(MAX_LOSSES - 1):
-        job_runs.retry_or_fail(any_context, claimed(any_context, other), KILL, is_from_outside=True)
+        claims.retry_or_fail(any_context, claimed(any_context, other), KILL, is_from_outside=True)
         assert read_job(any_context, other).status == "queued"
-    job_runs.retry_or_fail(any_context, claimed(any_context, other), CRASH)
+    claims.retry_or_fail(any_context, claimed(any_context, other), CRASH)
     assert read_job(any_context, other).status == "failed", "its own third crash"
 
 
@@ -219,17 +221,17 @@ def test_a_retry_starts_the_counts_anew(context: AppContext) -> None:
     job = add_job(context)
     lost = WorkerLostError("gone").as_dict()
     for _ in range(MAX_LOSSES):
-        job_runs.retry_or_fail(context, claimed(context, job), lost, is_from_outside=True)
+        claims.retry_or_fail(context, claimed(context, job), lost, is_from_outside=True)
     assert read_job(context, job).error["code"] == "worker_lost"
     job_lifecycle.retry_job(context, job, JobRetry(start="checkpoint"))
-    job_runs.retry_or_fail(context, claimed(context, job), lost, is_from_outside=True)
+    claims.retry_or_fail(context, claimed(context, job), lost, is_from_outside=True)
     assert read_job(context, job).status == "queued"
 
 
 def test_a_job_lost_while_it_was_to_pause_is_paused(any_context: AppContext) -> None:
     claim = claimed(any_context, add_job(any_context))
     job_lifecycle.pause_job(any_context, claim.job_id)
-    job_runs.retry_or_fail(any_context, claim, KILL, is_from_outside=True)
+    claims.retry_or_fail(any_context, claim, KILL, is_from_outside=True)
     assert read_job(any_context, claim.job_id).status == "paused"
     job_lifecycle.resume_job(any_context, claim.job_id)
     assert claimed(any_context, claim.job_id).fence == 2
@@ -248,30 +250,30 @@ def test_the_series_go_on_from_where_an_attempt_starts(any_context: AppContext) 
     job = add_job(any_context)
     first = claimed(any_context, job)
     lines = [plan(0), step(1), step(2), epoch(1, 2), step(3, 2), step(4, 2), epoch(2, 4), step(5, 3)]
-    job_runs.report(any_context, first, lines)
-    job_runs.report(any_context, first, lines[-2:])
+    progress.report(any_context, first, lines)
+    progress.report(any_context, first, lines[-2:])
     assert _series(any_context, job) == ([1, 2, 3, 4, 5], [1, 2])
     assert read_job(any_context, job).best == {"epoch": 2, "metric": "valid_loss", "value": 0.5}
     expire(any_context, job)
 
     second = claimed(any_context, job, "b")
-    job_runs.report(any_context, second, [plan(3)])
+    progress.report(any_context, second, [plan(3)])
     assert _series(any_context, job) == ([1, 2, 3], [1])
     assert read_job(any_context, job).best == {"epoch": 1, "metric": "valid_loss", "value": 1.0}
-    job_runs.report(any_context, second, [step(4, 2), epoch(2, 4, best=False)])
+    progress.report(any_context, second, [step(4, 2), epoch(2, 4, best=False)])
     assert _series(any_context, job) == ([1, 2, 3, 4], [1, 2])
     expire(any_context, job)
 
     third = claimed(any_context, job, "c")
-    job_runs.report(any_context, third, [plan(0)])
+    progress.report(any_context, third, [plan(0)])
     assert _series(any_context, job) == ([], [])
     assert read_job(any_context, job).best is None
 
 
 def test_an_attempts_story_is_told_by_events(any_context: AppContext) -> None:
     job = add_job(any_context)
-    job_runs.retry_or_fail(any_context, claimed(any_context, job), KILL, is_from_outside=True)
-    job_runs.report(any_context, claimed(any_context, job), [checkpoint(7, "/c/1")])
+    claims.retry_or_fail(any_context, claimed(any_context, job), KILL, is_from_outside=True)
+    progress.report(any_context, claimed(any_context, job), [checkpoint(7, "/c/1")])
     told = [
         (data["status"], data.get("reason"), data.get("attempt"))
         for data in events(any_context, job, "status")
