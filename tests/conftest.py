@@ -25,6 +25,8 @@ from tests import postgres_server, s3_server
 from tests.ports import free_port
 from tests.running import TINY, import_pictures, run_queued
 
+pytest_plugins = ["tests.packaged_models"]
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(

@@ -91,8 +91,8 @@ MUTATIONS = (
     _one(
         "a cancel that does not win over the end",
         "app/jobs/claims.py",
-        "    job = _hold(session, claim)\n    if job.cancel_requested:\n",
-        "    job = _hold(session, claim)\n    if False:\n",
+        "    job = hold(session, claim)\n    if job.cancel_requested:\n",
+        "    job = hold(session, claim)\n    if False:\n",
         RUNS,
     ),
     _one(

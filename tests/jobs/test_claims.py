@@ -159,7 +159,7 @@ def test_what_an_earlier_attempt_published_in_vain_is_removed(context: AppContex
 
 def test_a_cancel_that_was_promised_wins_over_the_good_end(any_context: AppContext, tmp_path: Path) -> None:
     for name, verb in _all_verbs(tmp_path).items():
-        if name in ("report", "look", "cancelled"):
+        if name in ("report", "poll", "cancelled"):
             continue
         claim = claimed(any_context, add_job(any_context))
         job_lifecycle.cancel_job(any_context, claim.job_id)
