@@ -20,6 +20,7 @@ from app.cli import (
     products,
     service,
     storage,
+    train,
     weights,
     workers,
 )
@@ -62,7 +63,7 @@ app.command("api", rich_help_panel=SERVICE)(service.api)
 app.command("worker", rich_help_panel=SERVICE)(service.worker)
 app.command("migrate", rich_help_panel=SERVICE)(service.migrate)
 app.command("doctor", rich_help_panel=SERVICE, epilog=doctor.doctor_epilog)(doctor.doctor)
-app.command("train", rich_help_panel=WORK, epilog=jobs.train_epilog)(jobs.train)
+app.command("train", rich_help_panel=WORK, epilog=train.train_epilog)(train.train)
 app.command("evaluate", rich_help_panel=WORK, epilog=evaluations.evaluate_epilog)(evaluations.evaluate)
 app.command("predict", rich_help_panel=WORK, epilog=predict.predict_epilog)(predict.predict)
 app.add_typer(products.app, name="product", rich_help_panel=THINGS)
