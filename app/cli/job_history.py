@@ -70,7 +70,7 @@ def show_log(
     name: Annotated[
         LogName,
         typer.Argument(
-            metavar="[NAME]", help="training_result.log, training_result_step.log or test_result.log."
+            metavar="NAME", help="training_result.log, training_result_step.log or test_result.log."
         ),
     ] = "training_result.log",
     tail: Annotated[int | None, typer.Option("--tail", min=1, help="Only the last lines.")] = None,

@@ -29,9 +29,7 @@ from app.cli.job_verbs import JobId
 from app.cli.options import DEFAULT_SERVER, AsJson, Limit, Server
 from app.cli.reports import summarise_metrics
 
-app = typer.Typer(
-    no_args_is_help=True, help="Jobs: trainings, and the imports, evaluations and exports around them."
-)
+app = typer.Typer(no_args_is_help=True, help="Jobs: trainings, imports, evaluations and exports.")
 
 
 @app.command("list")
