@@ -220,6 +220,15 @@ def format_estimate(estimate: Mapping[str, Any] | None) -> str:
     return f"{estimate['value']:.4f} (95 % interval {estimate['low']:.4f} to {estimate['high']:.4f})"
 
 
+def format_setting(value: Any) -> str:
+    """A value of a setting or an event; the entries of a dict in one line."""
+    if isinstance(value, dict):
+        return " ".join(f"{name}:{format_setting(entry)}" for name, entry in value.items())
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return "-" if value is None else str(value)
+
+
 def join_counts(counts: Sequence[Mapping[str, Any]], at_most: int = 12) -> str:
     """``cat 12, dog 7`` for entries with a name and a count."""
     shown = ", ".join(f"{entry['name']} {entry['count']:,}" for entry in counts[:at_most])

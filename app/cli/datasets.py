@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -81,21 +82,25 @@ def import_dataset(
 
 @app.command("list")
 def list_datasets(
-    product: Annotated[str, typer.Argument(metavar="PRODUCT", help="Id of the product.")],
+    product: Annotated[
+        str | None, typer.Argument(metavar="PRODUCT", help="Id of the product; all if not given.")
+    ] = None,
     limit: Limit = 50,
     as_json: AsJson = False,
     server: Server = DEFAULT_SERVER,
 ) -> None:
-    """List the datasets of a product, newest first."""
-    page = Client(server).list_rows(f"/products/{quoted(product)}/datasets", limit)
+    """List the datasets of a product or of all, newest first."""
+    client = Client(server)
+    page = _list_all(client, limit) if product is None else _list_of(client, product, limit)
     if as_json:
         say_json(page)
         return
-    table = make_table("!id", "status", ">pictures", ">classes", ">left out", "source", ">age")
+    table = make_table("!id", "product", "status", ">pictures", ">classes", ">left out", "source", ">age")
     for entry in page["data"]:
         add_row(
             table,
             entry["id"],
+            entry["product"],
             entry["status"],
             _number(entry["items"]),
             len(entry["classes"]) or "",
@@ -105,7 +110,7 @@ def list_datasets(
         )
     show(table)
     if not page["data"]:
-        note(f"There is no dataset yet: loupe dataset import {product} FOLDER")
+        note(f"There is no dataset yet: loupe dataset import {product or 'PRODUCT'} FOLDER")
 
 
 @app.command("show")
@@ -250,6 +255,20 @@ def require_success(job: dict[str, Any]) -> None:
         say_problem(job["error"])
         raise typer.Exit(1)
     raise CommandError(f"The {job['kind']} {job['id']} was {job['status']}.")
+
+
+def _list_of(client: Client, product: str, limit: int) -> dict[str, Any]:
+    return client.list_rows(f"/products/{quoted(product)}/datasets", limit)
+
+
+def _list_all(client: Client, limit: int) -> dict[str, Any]:
+    """One page of every product's datasets; the API lists those of one product at a time."""
+    products = client.list_rows("/products", sys.maxsize)["data"]
+    pages = [_list_of(client, product["id"], limit) for product in products]
+    rows = [row for page in pages for row in page["data"]]
+    rows.sort(key=lambda row: str(row["created_at"]), reverse=True)
+    has_more = len(rows) > limit or any(page["has_more"] for page in pages)
+    return {"data": rows[:limit], "has_more": has_more, "next_cursor": None}
 
 
 def _upload(

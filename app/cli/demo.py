@@ -18,7 +18,7 @@ from app.cli.datasets import finish_import, require_success, send_dataset
 from app.cli.demo_service import DemoService, running_service, stay
 from app.cli.digits import draw_picture, write_digits
 from app.cli.follow import watch_job
-from app.cli.jobs import show_end
+from app.cli.job_end import show_end
 from app.cli.options import examples
 from app.cli.predict import predict_files
 from app.cli.reports import show_classes, show_confusions, summarise_import

@@ -1,15 +1,23 @@
-"""``loupe networks``"""
+"""``loupe network``"""
 
 from __future__ import annotations
 
 from typing import Any
+
+import typer
 
 from app.cli.client import Client, UnreachableError
 from app.cli.console import add_row, make_table, note, say_json, show
 from app.cli.options import DEFAULT_SERVER, AsJson, Server
 from app.cli.weights import weights_folder
 
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Networks: what can be trained. Without a running Loupe, those of this installation.",
+)
 
+
+@app.command("list")
 def list_networks(as_json: AsJson = False, server: Server = DEFAULT_SERVER) -> None:
     """List the networks that can be trained, with their cost and their published weights.
 

@@ -20,7 +20,7 @@ from app.cli.console import (
 )
 from app.cli.options import DEFAULT_SERVER, AsJson, Limit, Server, examples
 
-app = typer.Typer(no_args_is_help=True, help="Products: the things whose pictures are classified.")
+app = typer.Typer(no_args_is_help=True, help="Products: each has its own pictures, trainings and models.")
 
 ProductId = Annotated[str, typer.Argument(metavar="PRODUCT", help="Id of the product.")]
 Name = Annotated[str | None, typer.Option("--name", help="A name for people.")]

@@ -20,15 +20,15 @@ from app.cli import (
     products,
     service,
     storage,
+    train,
     weights,
     workers,
 )
 from app.cli.client import CommandError
 from app.cli.console import out, say_error
+from app.cli.grammar import ON_THIS_MACHINE, WITH_A_SERVER, CommandTree
 from app.cli.options import examples
 from app.errors import LoupeError
-
-SERVICE, WORK, THINGS = "Run Loupe", "Train and predict", "Look and manage"
 
 GETTING_STARTED = """[bold]Getting started[/bold]
 
@@ -46,7 +46,9 @@ GETTING_STARTED = """[bold]Getting started[/bold]
 
 app = typer.Typer(
     name="loupe",
-    help="Train, prove and serve image classifiers, one per product, on your own machines.",
+    cls=CommandTree,
+    help="Train, prove and serve image classifiers, one per product, on your own machines.\n\n"
+    "A group may be called by its plural: `loupe jobs` is `loupe job list`.",
     epilog=GETTING_STARTED,
     no_args_is_help=True,
     rich_markup_mode="rich",
@@ -54,25 +56,29 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-app.command("demo", rich_help_panel=SERVICE, epilog=demo.demo_epilog)(demo.demo)
+app.command("demo", rich_help_panel=ON_THIS_MACHINE, epilog=demo.demo_epilog)(demo.demo)
 app.command(
-    "up", rich_help_panel=SERVICE, epilog=examples("loupe up", "loupe up --port 9000 --home /data/loupe")
+    "up",
+    rich_help_panel=ON_THIS_MACHINE,
+    epilog=examples("loupe up", "loupe up --port 9000 --home /data/loupe"),
 )(service.up)
-app.command("api", rich_help_panel=SERVICE)(service.api)
-app.command("worker", rich_help_panel=SERVICE)(service.worker)
-app.command("migrate", rich_help_panel=SERVICE)(service.migrate)
-app.command("doctor", rich_help_panel=SERVICE, epilog=doctor.doctor_epilog)(doctor.doctor)
-app.command("train", rich_help_panel=WORK, epilog=jobs.train_epilog)(jobs.train)
-app.command("evaluate", rich_help_panel=WORK, epilog=evaluations.evaluate_epilog)(evaluations.evaluate)
-app.command("predict", rich_help_panel=WORK, epilog=predict.predict_epilog)(predict.predict)
-app.add_typer(products.app, name="product", rich_help_panel=THINGS)
-app.add_typer(datasets.app, name="dataset", rich_help_panel=THINGS)
-app.add_typer(jobs.app, name="job", rich_help_panel=THINGS)
-app.add_typer(models.app, name="model", rich_help_panel=THINGS)
-app.add_typer(storage.app, name="storage", rich_help_panel=THINGS)
-app.add_typer(weights.app, name="weights", rich_help_panel=THINGS)
-app.command("networks", rich_help_panel=THINGS)(networks.list_networks)
-app.command("workers", rich_help_panel=THINGS)(workers.list_workers)
+app.command("api", rich_help_panel=ON_THIS_MACHINE)(service.api)
+app.command("worker", rich_help_panel=ON_THIS_MACHINE)(service.worker)
+app.command("migrate", rich_help_panel=ON_THIS_MACHINE)(service.migrate)
+app.command("doctor", rich_help_panel=ON_THIS_MACHINE, epilog=doctor.doctor_epilog)(doctor.doctor)
+app.add_typer(weights.app, name="weights", rich_help_panel=ON_THIS_MACHINE)
+app.add_typer(storage.app, name="storage", rich_help_panel=ON_THIS_MACHINE)
+app.command("train", rich_help_panel=WITH_A_SERVER, epilog=train.train_epilog)(train.train)
+app.command("evaluate", rich_help_panel=WITH_A_SERVER, epilog=evaluations.evaluate_epilog)(
+    evaluations.evaluate
+)
+app.command("predict", rich_help_panel=WITH_A_SERVER, epilog=predict.predict_epilog)(predict.predict)
+app.add_typer(products.app, name="product", rich_help_panel=WITH_A_SERVER)
+app.add_typer(datasets.app, name="dataset", rich_help_panel=WITH_A_SERVER)
+app.add_typer(jobs.app, name="job", rich_help_panel=WITH_A_SERVER)
+app.add_typer(models.app, name="model", rich_help_panel=WITH_A_SERVER)
+app.add_typer(networks.app, name="network", rich_help_panel=WITH_A_SERVER)
+app.add_typer(workers.app, name="workers", rich_help_panel=WITH_A_SERVER)
 
 
 def _print_version(asked: bool) -> None:

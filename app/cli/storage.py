@@ -9,12 +9,7 @@ from app.cli.console import note, say
 from app.cli.options import Home, examples
 from app.errors import DatasetError
 
-app = typer.Typer(no_args_is_help=True, help="The storage that several hosts share (LOUPE_STORAGE_URL).")
-
-
-@app.callback()
-def _storage() -> None:
-    """One command may get company."""
+app = typer.Typer(no_args_is_help=True, help="Storage: the shared one of several hosts (LOUPE_STORAGE_URL).")
 
 
 @app.command("push", epilog=examples("LOUPE_STORAGE_URL=s3://loupe loupe storage push --home /data/loupe"))

@@ -19,8 +19,8 @@ from app.networks.registry import get_network
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Published ImageNet weights to fine-tune from. Works on this machine's files in LOUPE_HOME/weights, "
-    "where Loupe's API and workers look for them; it talks to no Loupe.",
+    help="Weights: published ImageNet weights on this machine, to fine-tune from.\n\n"
+    "Works on the files in LOUPE_HOME/weights, where Loupe's API and workers look for them.",
 )
 
 Network = Annotated[str, typer.Argument(metavar="NETWORK", help="A network of `loupe networks`.")]

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import typer
 from rich.text import Text
 
 from app.cli.client import Client
 from app.cli.console import add_row, format_age, format_bytes, make_table, note, say_json, show
 from app.cli.options import DEFAULT_SERVER, AsJson, Limit, Server
 
+app = typer.Typer(no_args_is_help=True, help="Workers: the processes that run the jobs.")
 
+
+@app.command("list")
 def list_workers(limit: Limit = 50, as_json: AsJson = False, server: Server = DEFAULT_SERVER) -> None:
     """List the workers: whether they live, where, on which devices, and what they run.
 

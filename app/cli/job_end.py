@@ -1,0 +1,49 @@
+"""How a job ended: what ``loupe train``, ``loupe job follow`` and ``loupe demo`` print last."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+
+from app.cli.client import Client, quoted
+from app.cli.console import note, say, say_json, say_problem, show_fields
+from app.cli.reports import summarise_metrics
+
+
+def finish_job(client: Client, job: dict[str, Any], *, as_json: bool = False) -> None:
+    """Prints a job's end; the command fails unless the job gave what it was for."""
+    if as_json:
+        say_json(job)
+    else:
+        show_end(client, job)
+        if job["model"]:
+            note(f"Per class: loupe evaluate {job['id']}    Use it: loupe predict {job['product']} PICTURE…")
+    if job["status"] != "succeeded" or (job["kind"] == "training" and job["model"] is None):
+        raise typer.Exit(1)
+
+
+def show_end(client: Client, job: dict[str, Any]) -> None:
+    """How a job ended; of a training its test result and its model."""
+    if job["error"]:
+        say_problem(job["error"])
+        return
+    reason = (job["stop_reason"] or "").replace("_", " ")
+    say(
+        f"{job['id']} {job['status']}{f' ({reason})' if reason and reason != 'completed' else ''}",
+        style="bold",
+    )
+    if job["kind"] != "training" or job["status"] != "succeeded":
+        return
+    fields: dict[str, object] = {}
+    if best := job["best"]:
+        fields["best epoch"] = f"{best['epoch']}, {best['metric']} {best['value']:.4f}"
+    if test := client.get(f"/jobs/{quoted(job['id'])}/metrics", max_points=2)["test"]:
+        fields |= summarise_metrics(test["items"], test, "test")
+    if job["model"]:
+        model = client.get(f"/models/{quoted(job['model'])}")
+        champion = f", champion of {model['product']}" if "champion" in model["aliases"] else ""
+        fields["model"] = f"{model['id']}, version {model['version']}{champion}"
+    show_fields(fields)
+    for reason in (job["gate"] or {}).get("reasons", []):
+        say(reason, style="yellow")

@@ -1,0 +1,123 @@
+"""``loupe train``"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import typer
+
+from app.cli.assignments import parse_assignments, parse_value
+from app.cli.client import Client
+from app.cli.console import format_setting, note, say, say_json, show_fields
+from app.cli.follow import follow_job
+from app.cli.job_end import finish_job
+from app.cli.jobs import describe_device
+from app.cli.options import DEFAULT_SERVER, AsJson, Server, examples
+
+
+def train(
+    product: Annotated[str, typer.Argument(metavar="PRODUCT", help="Id of the product.")],
+    network: Annotated[
+        str | None,
+        typer.Option("--network", help="A network of `loupe networks`; the product's default if not given."),
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option("--dataset", help="Id of a dataset; the newest if not given.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option("--epochs", help="Passes over the train split.")] = None,
+    batch_size: Annotated[int | None, typer.Option("--batch-size", help="Pictures in one step.")] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option("--learning-rate", help="Peak learning rate.")
+    ] = None,
+    image_size: Annotated[
+        str | None, typer.Option("--image-size", metavar="N|HxW", help="Input size in pixels.")
+    ] = None,
+    min_accuracy: Annotated[
+        float | None, typer.Option("--min-accuracy", help="Test accuracy under which no model is saved.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", help="Seed of weights, order, augmentation, split.")
+    ] = None,
+    device: Annotated[
+        Literal["auto", "cpu", "gpu"] | None,
+        typer.Option("--device", help="What to train on; auto takes a GPU where the worker has one."),
+    ] = None,
+    gpus: Annotated[
+        int | None, typer.Option("--gpus", min=1, help="GPUs of one machine to divide each batch among.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Any other setting; may be given often."),
+    ] = None,
+    follow: Annotated[bool, typer.Option("--follow", help="Watch the training to its end.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show every setting and start nothing.")] = False,
+    as_json: AsJson = False,
+    server: Server = DEFAULT_SERVER,
+) -> None:
+    """Train a network on a product's pictures.
+
+    Settings that are not given have defaults; --dry-run shows them all.
+    With --follow, Ctrl-C leaves the training running, and the status is 1 unless a model came out.
+    """
+    hyperparameters, split = parse_assignments(settings or [])
+    flags = {
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "image_size": None if image_size is None else parse_value(image_size),
+        "min_accuracy": min_accuracy,
+        "seed": seed,
+    }
+    hyperparameters |= {name: value for name, value in flags.items() if value is not None}
+    body: dict[str, Any] = {"product": product, "hyperparameters": hyperparameters}
+    if split:
+        body["split"] = split
+    if network is not None:
+        body["network"] = network
+    if dataset is not None:
+        body["dataset"] = dataset
+    if device is not None:
+        body["device"] = device
+    if gpus is not None:
+        body["gpus"] = gpus
+    client = Client(server)
+    answer = client.post("/jobs", body, dry_run=dry_run or None)
+    if dry_run:
+        if as_json:
+            say_json(answer)
+        else:
+            _show_plan(answer)
+        return
+    if not follow:
+        if as_json:
+            say_json(answer)
+            return
+        say(answer["id"])
+        note(f"Watch it: loupe job follow {answer['id']}")
+        return
+    note(f"{answer['id']}: {answer['network']} on {answer['dataset']['id']}")
+    finish_job(client, follow_job(client, answer["id"]), as_json=as_json)
+
+
+train_epilog = examples(
+    "loupe train screws --network mobilenet_v2 --image-size 96 --epochs 20 --follow",
+    "loupe train screws --set augmentation=strong --set early_stopping.patience=5",
+    "loupe train screws --device gpu --gpus 2 --batch-size 64",
+    "loupe train screws --set split.train=0.8 --set split.valid=0.1 --set split.test=0.1 --dry-run",
+)
+
+
+def _show_plan(plan: dict[str, Any]) -> None:
+    counts = plan["split"]["counts"]
+    show_fields(
+        {
+            "product": plan["product"],
+            "dataset": plan["dataset"]["id"],
+            "network": plan["network"],
+            "split": ", ".join(f"{name} {count:,}" for name, count in counts.items()),
+            "device": describe_device(plan),
+        }
+    )
+    say()
+    show_fields({name: format_setting(value) for name, value in plan["hyperparameters"].items()})
+    note("Nothing was started.")
