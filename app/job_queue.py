@@ -13,6 +13,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from app.config import Settings
+from app.schemas.job_kinds import JOB_KINDS
 
 logger = logging.getLogger(__name__)
 
@@ -25,10 +26,13 @@ QUEUES = (TRAINING_QUEUE, GPU_QUEUE, CPU_QUEUE, TASK_QUEUE)
 
 
 def queue_for(kind: str, device: str = "auto") -> str:
-    """Trainings have queues of their own, by device, so that a long one never holds up an import."""
-    if kind != "training":
+    """What uses a device has queues of its own, so that a long training never holds up an import.
+
+    Raises KeyError for a kind or a device that this version does not know.
+    """
+    if not JOB_KINDS[kind].uses_device:
         return TASK_QUEUE
-    return {"cpu": CPU_QUEUE, "gpu": GPU_QUEUE}.get(device, TRAINING_QUEUE)
+    return {"cpu": CPU_QUEUE, "gpu": GPU_QUEUE, "auto": TRAINING_QUEUE}[device]
 
 
 def create_celery(settings: Settings) -> Celery:

@@ -25,6 +25,13 @@ def render_item(kind: str, item: Any, autogen: AutogenContext) -> str | Literal[
 engine = context.config.attributes.get("engine") or Database(Settings().resolved_database_url).engine
 
 with engine.connect() as connection:
+    is_sqlite = connection.dialect.name == "sqlite"
+    if is_sqlite:
+        # SQLite changes a table by building it anew. While the old one is dropped, rows that refer to it must
+        # stay. The pragma has no effect inside a transaction, so it comes before; the pool never sees this
+        # connection again.
+        connection.detach()
+        connection.connection.cursor().execute("PRAGMA foreign_keys=OFF")
     context.configure(
         connection=connection,
         target_metadata=Base.metadata,
@@ -34,3 +41,5 @@ with engine.connect() as connection:
     )
     with context.begin_transaction():
         context.run_migrations()
+        if is_sqlite and (lost := connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall()):
+            raise RuntimeError(f"rows refer to rows that are not there: {lost[:5]}")

@@ -25,14 +25,13 @@ from app.context import AppContext
 from app.errors import LoupeError
 from app.inference.cache import ModelCache
 from app.job_queue import QUEUES
+from app.schemas.job_kinds import JOB_KINDS
 from app.services.job_states import TRANSITIONS
 from app.services.statistics import DURATION_BUCKETS, Statistics, gather_statistics
 from app.storage.home import STORAGE_ERRORS
 
 logger = logging.getLogger(__name__)
 router = APIRouter(tags=["operation"])
-
-KINDS = ("training", "import", "evaluation", "export")
 
 
 def get_measurements(request: Request) -> Measurements:
@@ -118,7 +117,7 @@ def _of_redis(context: AppContext) -> Iterator[Metric]:
 
 def _from_statistics(found: Statistics) -> Iterator[Metric]:
     # Zeros are given too: a series that begins with its first failure has no increase to alert on.
-    every = {(kind, status): 0 for kind in KINDS for status in TRANSITIONS}
+    every = {(kind, status): 0 for kind in JOB_KINDS for status in TRANSITIONS}
     queues = dict.fromkeys(QUEUES, 0.0)
     yield _labelled("loupe_jobs", "Jobs by kind and status.", ("kind", "status"), {**every, **found.jobs})
     yield _labelled("loupe_jobs_failed", "Failed jobs by the error's code.", ("kind", "code"), found.failures)
@@ -133,7 +132,7 @@ def _from_statistics(found: Statistics) -> Iterator[Metric]:
         "loupe_lease_age_seconds",
         "Time since the oldest beat of a running job.",
         ("kind",),
-        {**dict.fromkeys(KINDS, 0.0), **found.lease_age_seconds},
+        {**dict.fromkeys(JOB_KINDS, 0.0), **found.lease_age_seconds},
     )
     yield _gauge("loupe_training_images_per_second", "Pictures trained on a second.", found.images_per_second)
     yield _labelled(

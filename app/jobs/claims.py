@@ -16,8 +16,9 @@ from app.context import AppContext
 from app.host.gpus import Gpu
 from app.job_queue import queue_for
 from app.jobs.gpu_leases import CPU_ONLY, Offer, lease_gpus
-from app.models import Dataset, Job, JobEvent
+from app.models import Job, JobEvent
 from app.models.base import db_now, utc_now
+from app.schemas.job_kinds import DEVICE_KINDS, JOB_KINDS
 from app.services.job_lifecycle import mark_cancelled
 from app.services.job_states import append_event, move_job
 
@@ -93,7 +94,7 @@ def claim(context: AppContext, job_id: str, owner: str, offer: Offer = CPU_ONLY)
         job.started_at = job.started_at or utc_now()
         job.stage = "preparing"
         gpus: tuple[Gpu, ...] = ()
-        if row.kind == "training" and row.device != "cpu" and offer.gpus:
+        if row.kind in DEVICE_KINDS and row.device != "cpu" and offer.gpus:
             gpus = lease_gpus(session, job, row.gpus, offer.gpus)
         more = {"gpus": [gpu.id for gpu in gpus]} if gpus else {}
         append_event(session, job, "status", status="running", attempt=row.attempt, **more)
@@ -101,15 +102,18 @@ def claim(context: AppContext, job_id: str, owner: str, offer: Offer = CPU_ONLY)
 
 
 def _fits(offer: Offer) -> ColumnElement[bool]:
-    """Whether a job can run on what is offered: of the trainings one for it, of other work any."""
-    fits = [Job.kind != "training"]
+    """Whether a job can run on what is offered: what uses a device on that device, other work anywhere.
+
+    A kind that a newer release added is left to the workers of that release.
+    """
+    fits: list[ColumnElement[bool]] = [Job.kind.in_(JOB_KINDS.keys() - DEVICE_KINDS)]
     if offer.gpus:
         fits.append(and_(Job.device != "cpu", Job.gpus <= len(offer.gpus)))
     elif offer.cpu:
         fits.append(Job.device == "auto")
     if offer.cpu:
         fits.append(Job.device == "cpu")
-    return or_(*fits)
+    return and_(Job.kind.in_(JOB_KINDS), or_(*fits))
 
 
 def poll(context: AppContext, claim: Claim) -> Requests:
@@ -227,9 +231,6 @@ def cancelled(context: AppContext, claim: Claim) -> None:
 
 def mark_failed(session: Session, job: Job, error: dict[str, Any]) -> None:
     job.error = error
-    if job.kind == "import":
-        dataset = session.get_one(Dataset, job.dataset_id)
-        dataset.status, dataset.error = "failed", error
     move_job(session, job, "failed", error=error["code"], detail=error["detail"])
 
 

@@ -17,6 +17,7 @@ from ulid import ULID
 from app.context import AppContext
 from app.models import Job, TrainedModel
 from app.models.base import utc_now
+from app.schemas.job_kinds import UPLOAD_READERS
 from app.services.job_lifecycle import clean_up, needs_upload
 from app.services.job_states import TERMINAL
 
@@ -58,7 +59,7 @@ def sweep_storage(context: AppContext) -> None:
             select(Job.id).where(Job.status.in_(TERMINAL), Job.finished_at > utc_now() - RECENT)
         ).all()
         imports = session.scalars(
-            select(Job).where(Job.kind == "import", Job.status.not_in(("succeeded", "cancelled")))
+            select(Job).where(Job.kind.in_(UPLOAD_READERS), Job.status.not_in(("succeeded", "cancelled")))
         )
         needed = {job.payload["source"] for job in imports if needs_upload(job)}
     for job_id in ended:

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from app.host.gpus import Gpu
 from app.models import GpuLease, Job
+from app.schemas.job_kinds import DEVICE_KINDS
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def _hold_rows(session: Session, keys: Sequence[str]) -> None:
 def _kept_for_older(session: Session, job: Job, offered: int) -> int:
     older = select(Job.gpus).where(
         Job.status == "queued",
-        Job.kind == "training",
+        Job.kind.in_(DEVICE_KINDS),
         Job.device == "gpu",
         Job.gpus.between(2, offered),
         Job.id < job.id,

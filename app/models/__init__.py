@@ -1,6 +1,7 @@
 """SQLAlchemy tables, one per file. (Neural networks live in ``app.networks``.)"""
 
 from app.models.alias import Alias
+from app.models.alias_move import AliasMove
 from app.models.base import Base
 from app.models.dataset import Dataset
 from app.models.evaluation import Evaluation
@@ -16,6 +17,7 @@ from app.models.worker import Worker
 
 __all__ = [
     "Alias",
+    "AliasMove",
     "Base",
     "Dataset",
     "Evaluation",

@@ -18,7 +18,9 @@ class Job(CreatedAt, Base):
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
     kind: Mapped[str] = mapped_column(String(16))
     product_id: Mapped[str] = mapped_column(ForeignKey("products.id"))
-    dataset_id: Mapped[str] = mapped_column(ForeignKey("datasets.id"))
+    dataset_id: Mapped[str | None] = mapped_column(ForeignKey("datasets.id"))
+    parent_id: Mapped[str | None] = mapped_column(ForeignKey("jobs.id"), index=True)
+    """The job that asked for this one, such as a sweep."""
     status: Mapped[str] = mapped_column(String(16))
     stage: Mapped[str | None] = mapped_column(String(16))
     stop_reason: Mapped[str | None] = mapped_column(String(32))
@@ -32,6 +34,7 @@ class Job(CreatedAt, Base):
     annotations: Mapped[dict[str, Any]] = mapped_column(Json, default=dict)
     progress: Mapped[dict[str, Any]] = mapped_column(Json, default=dict)
     best: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    gate_rules: Mapped[dict[str, Any] | None] = mapped_column(Json)
     gate: Mapped[dict[str, Any] | None] = mapped_column(Json)
     result: Mapped[dict[str, Any] | None] = mapped_column(Json)
     error: Mapped[dict[str, Any] | None] = mapped_column(Json)
@@ -49,3 +52,9 @@ class Job(CreatedAt, Base):
     stop_requested: Mapped[bool] = mapped_column(Boolean, default=False)
     pause_requested: Mapped[bool] = mapped_column(Boolean, default=False)
     last_event: Mapped[int] = mapped_column(Integer, default=0)
+
+    @property
+    def dataset(self) -> str:
+        """The dataset's id, for kinds of job that have one."""
+        assert self.dataset_id is not None
+        return self.dataset_id

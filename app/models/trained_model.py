@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKey, Index, Integer, String, UniqueConstraint
+from sqlalchemy import BigInteger, Boolean, ForeignKey, Index, Integer, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.models.base import Base, CreatedAt, Json
@@ -27,3 +27,5 @@ class TrainedModel(CreatedAt, Base):
     labels: Mapped[list[str]] = mapped_column(Json)
     metrics: Mapped[dict[str, Any]] = mapped_column(Json)
     serving: Mapped[dict[str, Any]] = mapped_column(Json)
+    passed_gate: Mapped[bool | None] = mapped_column(Boolean)
+    """Null: a worker of the first release made it, which kept only what passed."""

@@ -23,6 +23,8 @@ class Worker(Base):
     concurrency: Mapped[int] = mapped_column(Integer)
     version: Mapped[str] = mapped_column(String(64))
     devices: Mapped[dict[str, Any]] = mapped_column(Json)
+    kinds: Mapped[list[str] | None] = mapped_column(Json)
+    """Kinds of job that it knows. Null: a worker of the first release."""
     started_at: Mapped[datetime] = mapped_column(UtcDateTime)
     beat_at: Mapped[float] = mapped_column(Float(53))
     """By the database's clock, in seconds."""

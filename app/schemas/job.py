@@ -115,7 +115,7 @@ class Job(BaseModel):
     stage: JobStage | None
     stop_reason: StopReason | None
     product: str
-    dataset: JobDataset
+    dataset: JobDataset | None = Field(description="Null for kinds of job that have none.")
     network: str | None
     hyperparameters: dict[str, Any] | None = Field(description="Every setting, resolved.")
     split: dict[str, Any] | None = Field(description="Settings of the split and the pictures in each part.")

@@ -16,11 +16,12 @@ from app.datasets.manifest import DatasetManifest, Item, load_manifest
 from app.errors import ConflictError, FieldError, InvalidRequestError, NotFoundError
 from app.host.files import sync
 from app.models import Dataset, Job
-from app.models.base import db_now, new_id
+from app.models.base import new_id
 from app.schemas import dataset as schemas
 from app.schemas.common import Page, problem_from_error
+from app.schemas.job_kinds import DATASET_MAKERS
 from app.services.idempotency import Answer, IdempotentRequest, recall, remember
-from app.services.job_states import append_event
+from app.services.job_states import queue_job
 from app.services.pages import decode_cursor, encode_cursor, fetch_page
 from app.services.products import require_product
 from app.storage.dataset_packs import fetch_dataset, fetch_picture
@@ -176,7 +177,7 @@ def require_ready(dataset: Dataset) -> Dataset:
 
 
 def to_schema(session: Session, dataset: Dataset) -> schemas.Dataset:
-    job = session.scalar(select(Job.id).where(Job.dataset_id == dataset.id, Job.kind == "import"))
+    job = session.scalar(select(Job.id).where(Job.dataset_id == dataset.id, Job.kind.in_(DATASET_MAKERS)))
     return schemas.Dataset(
         id=dataset.id,
         product=dataset.product_id,
@@ -218,8 +219,6 @@ def _start_import(
             kind="import",
             product_id=product_id,
             dataset_id=dataset.id,
-            status="queued",
-            dispatched_at=db_now(),
             payload={
                 # Where hosts share a storage, the home folder is another on the worker's. Elsewhere the whole
                 # path, as workers of the first release read it.
@@ -227,9 +226,7 @@ def _start_import(
                 "is_upload": is_upload,
             },
         )
-        session.add(job)
-        append_event(session, job, "status", status="queued")
-        session.flush()
+        queue_job(session, job)
         answer = Answer(to_schema(session, dataset).model_dump(mode="json"), f"/datasets/{dataset.id}")
         remember(session, idempotent, 202, answer)
     context.queue.enqueue(job.id, job.kind)

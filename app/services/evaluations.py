@@ -10,11 +10,11 @@ from sqlalchemy.orm import Session
 from app.context import AppContext
 from app.errors import ConflictError, InvalidRequestError, NotFoundError
 from app.models import Evaluation, Job, TrainedModel
-from app.models.base import db_now, new_id
+from app.models.base import new_id
 from app.schemas import evaluation as schemas
 from app.services.datasets import require_dataset, require_ready
 from app.services.idempotency import Answer, IdempotentRequest, recall, remember
-from app.services.job_states import TERMINAL, append_event
+from app.services.job_states import TERMINAL, queue_job
 from app.services.jobs import require_job
 from app.services.jobs import to_schema as job_to_schema
 
@@ -40,7 +40,7 @@ def create_evaluation(
                 if trained.status in TERMINAL
                 else "Wait for its end.",
             )
-        dataset_id = request.dataset or trained.dataset_id
+        dataset_id = request.dataset or trained.dataset
         dataset = require_ready(require_dataset(session, dataset_id))
         if dataset.product_id != trained.product_id:
             raise InvalidRequestError(f"Dataset {dataset_id} belongs to product {dataset.product_id!r}.")
@@ -49,18 +49,14 @@ def create_evaluation(
             kind="evaluation",
             product_id=trained.product_id,
             dataset_id=dataset_id,
-            status="queued",
-            dispatched_at=db_now(),
             network=trained.network,
             payload={
                 "job": job_id,
                 "model": model.id,
-                "subset": "test" if dataset_id == trained.dataset_id else "all",
+                "subset": "test" if dataset_id == trained.dataset else "all",
             },
         )
-        session.add(job)
-        append_event(session, job, "status", status="queued")
-        session.flush()
+        queue_job(session, job)
         answer = Answer(job_to_schema(session, job).model_dump(mode="json"), f"/jobs/{job.id}")
         remember(session, idempotent, 202, answer)
     context.queue.enqueue(job.id, job.kind)

@@ -8,11 +8,11 @@ from app.context import AppContext
 from app.errors import ConflictError, FieldError, ImageSizeError, InvalidRequestError, NotFoundError
 from app.host.files import make_folder
 from app.models import Job
-from app.models.base import db_now, new_id
+from app.models.base import new_id
 from app.schemas.export import ExportCreate
 from app.services.datasets import require_dataset, require_ready
 from app.services.idempotency import Answer, IdempotentRequest, recall, remember
-from app.services.job_states import TERMINAL, append_event
+from app.services.job_states import TERMINAL, queue_job
 from app.services.jobs import require_job, to_schema
 
 MAX_SIDE = 2048
@@ -36,8 +36,6 @@ def create_export(
             kind="export",
             product_id=dataset.product_id,
             dataset_id=dataset_id,
-            status="queued",
-            dispatched_at=db_now(),
             payload={
                 "format": request.format,
                 "image_size": size,
@@ -45,8 +43,7 @@ def create_export(
                 "job": request.job,
             },
         )
-        session.add(job)
-        append_event(session, job, "status", status="queued")
+        queue_job(session, job)
         make_folder(context.storage.job(job.id))
         answer = Answer(to_schema(session, job).model_dump(mode="json"), f"/jobs/{job.id}")
         remember(session, idempotent, 202, answer)

@@ -8,8 +8,9 @@ from sqlalchemy.orm import Session
 from app.context import AppContext
 from app.errors import ConflictError
 from app.models import Alias, Dataset, Evaluation, Job, JobEpoch, JobEvent, JobStep, TrainedModel
-from app.models.base import db_now, utc_now
+from app.models.base import db_now
 from app.schemas import job as schemas
+from app.schemas.job_kinds import JOB_KINDS
 from app.services.job_states import TERMINAL, append_event, move_job
 from app.services.jobs import lock_job, to_schema
 
@@ -39,9 +40,9 @@ def stop_job(context: AppContext, job_id: str) -> tuple[schemas.Job, bool]:
     """Ends a training early and keeps its best epoch. Returns the job, and whether that was asked before."""
     with context.db.write() as session:
         job = lock_job(session, job_id)
-        if job.kind != "training":
+        if not (kind := JOB_KINDS[job.kind]).can_stop:
             raise ConflictError(
-                f"Job {job_id} is an {job.kind}; only trainings can be stopped early.",
+                f"Job {job_id} is {kind.noun}; only {_those('can_stop')} can be stopped early.",
                 hint="`POST /jobs/<id>/cancel` ends it and keeps nothing.",
             )
         if job.status in TERMINAL:
@@ -70,8 +71,8 @@ def pause_job(context: AppContext, job_id: str) -> tuple[schemas.Job, bool]:
         job = lock_job(session, job_id)
         if job.status == "paused" or job.pause_requested:
             return to_schema(session, job), True
-        if job.kind != "training":
-            raise ConflictError(f"Job {job_id} is an {job.kind}; only trainings can be paused.")
+        if not (kind := JOB_KINDS[job.kind]).can_pause:
+            raise ConflictError(f"Job {job_id} is {kind.noun}; only {_those('can_pause')} can be paused.")
         if job.status in TERMINAL:
             raise ConflictError(f"Job {job_id} is {job.status} already; there is nothing to pause.")
         if job.status == "running":
@@ -112,8 +113,11 @@ def retry_job(context: AppContext, job_id: str, request: schemas.JobRetry) -> sc
         job = lock_job(session, job_id)
         if job.status != "failed":
             raise ConflictError(f"Job {job_id} is {job.status}; only a failed job can be retried.")
-        if job.kind == "import":
-            _reopen_import(context, session, job)
+        if JOB_KINDS[job.kind].reads_upload:
+            _require_upload(context, job)
+        if JOB_KINDS[job.kind].makes_dataset:
+            dataset = session.get_one(Dataset, job.dataset)
+            dataset.status, dataset.error, dataset.ready_at = "importing", None, None
         job.error = job.finished_at = None
         job.attempts_without_checkpoint = 0
         job.cancel_requested = job.stop_requested = job.pause_requested = False
@@ -130,21 +134,24 @@ def retry_job(context: AppContext, job_id: str, request: schemas.JobRetry) -> sc
     return answer
 
 
-def _reopen_import(context: AppContext, session: Session, job: Job) -> None:
-    """The dataset of a failed import is importing again; raises ConflictError when its upload is not kept."""
+def _those(ability: str) -> str:
+    """The plurals of the kinds of job that have an ability."""
+    return " and ".join(kind.plural for kind in JOB_KINDS.values() if getattr(kind, ability))
+
+
+def _require_upload(context: AppContext, job: Job) -> None:
+    """Raises ConflictError when the upload that a retry would read is not kept."""
     if job.payload["is_upload"]:
         upload = context.storage.absolute(job.payload["source"])
         if not needs_upload(job) or not (context.storage.is_shared or upload.exists()):
             raise ConflictError(
-                f"Job {job.id} is an import, and its upload is not kept.",
+                f"Job {job.id} is {JOB_KINDS[job.kind].noun}, and its upload is not kept.",
                 hint="Mend the archive if its report says so, and import it again.",
             )
-    dataset = session.get_one(Dataset, job.dataset_id)
-    dataset.status, dataset.error, dataset.ready_at = "importing", None, None
 
 
 def needs_upload(job: Job) -> bool:
-    """Whether an import will read its upload (again): not once it succeeded, was cancelled, found it bad."""
+    """Whether a job will read its upload (again): not once it succeeded, was cancelled, found it bad."""
     return job.status not in TERMINAL or (job.status == "failed" and bool((job.error or {}).get("retryable")))
 
 
@@ -187,15 +194,8 @@ def clean_up(context: AppContext, job_id: str) -> None:
 
 
 def mark_cancelled(session: Session, job: Job) -> None:
-    """The end of a cancelled job; a dataset that was being imported can never become ready."""
+    """The end of a cancelled job."""
     move_job(session, job, "cancelled")
-    if job.kind == "import":
-        dataset = session.get_one(Dataset, job.dataset_id)
-        dataset.status = "failed"
-        dataset.error = ConflictError(
-            "The import was cancelled.", hint="Import the pictures again."
-        ).as_dict()
-        dataset.ready_at = utc_now()
 
 
 def _require_unused(session: Session, model: TrainedModel) -> None:

@@ -8,8 +8,10 @@ from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from app.errors import ConflictError
-from app.models import Job, JobEvent
-from app.models.base import utc_now
+from app.models import Dataset, Job, JobEvent
+from app.models.base import db_now, utc_now
+from app.schemas.job_kinds import JOB_KINDS
+from app.services.workers import require_workers_that_know
 
 TRANSITIONS: dict[str, frozenset[str]] = {
     "queued": frozenset({"running", "paused", "cancelled", "failed"}),
@@ -27,12 +29,27 @@ def move_job(session: Session, job: Job, status: str, **data: Any) -> None:
     if status not in TRANSITIONS[job.status]:
         raise ConflictError(f"Job {job.id} is {job.status} and cannot become {status}.")
     job.status = status
+    if status in ("failed", "cancelled") and JOB_KINDS[job.kind].makes_dataset:
+        _fail_dataset(session, job)
     if status != "running":
         job.lease_owner = job.lease_until = None
     if status in TERMINAL:
         job.stage = None
         job.finished_at = utc_now()
     append_event(session, job, "status", status=status, **data)
+
+
+def queue_job(session: Session, job: Job) -> None:
+    """Stores a new job as queued; announcing it, once this is committed, is the caller's.
+
+    Raises ConflictError while a worker beats that does not know the job's kind.
+    """
+    require_workers_that_know(session, job.kind)
+    job.status = "queued"
+    job.dispatched_at = db_now()
+    session.add(job)
+    append_event(session, job, "status", status="queued")
+    session.flush()
 
 
 def append_event(session: Session, job: Job, event_type: str, **data: Any) -> None:
@@ -46,3 +63,11 @@ def append_event(session: Session, job: Job, event_type: str, **data: Any) -> No
         .execution_options(synchronize_session=False)
     )
     session.add(JobEvent(job_id=job.id, number=number, type=event_type, data=data))
+
+
+def _fail_dataset(session: Session, job: Job) -> None:
+    """The dataset of a failed or cancelled import can never become ready."""
+    dataset = session.get_one(Dataset, job.dataset)
+    cancelled = ConflictError("The import was cancelled.", hint="Import the pictures again.")
+    dataset.status, dataset.error = "failed", job.error or cancelled.as_dict()
+    dataset.ready_at = utc_now() if job.error is None else None

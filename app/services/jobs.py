@@ -16,13 +16,14 @@ from app.errors import ConflictError, FieldError, InvalidRequestError, NotFoundE
 from app.host import failpoints
 from app.host.files import make_folder
 from app.models import Dataset, Job, Product, TrainedModel
-from app.models.base import db_now, new_id
+from app.models.base import new_id
 from app.schemas import job as schemas
 from app.schemas.common import Page, problem_from_error
+from app.schemas.job_kinds import JOB_KINDS
 from app.services import job_defaults
 from app.services.datasets import cached_manifest, require_dataset, require_ready
 from app.services.idempotency import Answer, IdempotentRequest, recall, remember
-from app.services.job_states import append_event
+from app.services.job_states import queue_job
 from app.services.pages import fetch_page
 from app.services.products import require_product
 from app.services.workers import waits_for
@@ -54,8 +55,6 @@ def create_job(
                 kind="training",
                 product_id=plan.product,
                 dataset_id=plan.dataset.id,
-                status="queued",
-                dispatched_at=db_now(),
                 network=plan.network,
                 hyperparameters=plan.hyperparameters,
                 split=plan.split,
@@ -63,9 +62,7 @@ def create_job(
                 gpus=plan.gpus,
                 annotations=request.metadata,
             )
-            session.add(job)
-            append_event(session, job, "status", status="queued")
-            session.flush()
+            queue_job(session, job)
             answer = Answer(to_schema(session, job).model_dump(mode="json"), f"/jobs/{job.id}")
             remember(session, idempotent, 201, answer)
         undo.pop_all()
@@ -121,7 +118,7 @@ def lock_job(session: Session, job_id: str) -> Job:
 
 
 def to_schema(session: Session, job: Job) -> schemas.Job:
-    dataset = session.get_one(Dataset, job.dataset_id)
+    dataset = session.get_one(Dataset, job.dataset_id) if job.dataset_id else None
     model = session.scalar(select(TrainedModel.id).where(TrainedModel.job_id == job.id))
     return schemas.Job(
         id=job.id,
@@ -130,12 +127,12 @@ def to_schema(session: Session, job: Job) -> schemas.Job:
         stage=job.stage,
         stop_reason=job.stop_reason,
         product=job.product_id,
-        dataset=schemas.JobDataset(id=dataset.id, digest=dataset.digest),
+        dataset=schemas.JobDataset(id=dataset.id, digest=dataset.digest) if dataset else None,
         network=job.network,
         hyperparameters=job.hyperparameters,
         split=job.split,
         seed=(job.hyperparameters or {}).get("seed"),
-        device=job.device if job.kind == "training" else "cpu",
+        device=job.device if JOB_KINDS[job.kind].uses_device else "cpu",
         gpus=job.gpus,
         ran_on=schemas.RanOn(**job.ran_on) if job.ran_on else None,
         waits_for=waits_for(session, job),

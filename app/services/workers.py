@@ -7,6 +7,7 @@ older version, works all the same.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -16,11 +17,13 @@ from sqlalchemy.orm import Session
 
 from app import __version__
 from app.context import AppContext
+from app.errors import ConflictError
 from app.job_queue import GPU_QUEUE, TRAINING_QUEUE
 from app.models import GpuLease, Job, Worker
 from app.models.base import db_now, new_id, utc_now
 from app.schemas import worker as schemas
 from app.schemas.common import Page
+from app.schemas.job_kinds import JOB_KINDS, KNOWN_TO_FIRST_RELEASE
 from app.services.pages import fetch_page
 
 LIVING_SECONDS = 60.0
@@ -40,13 +43,15 @@ class Registration:
     queue: str
     concurrency: int
     devices: dict[str, Any]
+    kinds: list[str]
     started_at: datetime
 
     @classmethod
     def new(
         cls, *, owner: str, host: str, pid: int, queue: str, concurrency: int, devices: dict[str, Any]
     ) -> Registration:
-        return cls(new_id("wrk"), owner, host, pid, queue, concurrency, devices, utc_now())
+        kinds = sorted(JOB_KINDS)
+        return cls(new_id("wrk"), owner, host, pid, queue, concurrency, devices, kinds, utc_now())
 
 
 def beat(context: AppContext, worker: Registration) -> None:
@@ -102,9 +107,30 @@ def list_workers(context: AppContext, *, limit: int, after: str | None) -> Page[
         return fetch_page(session, select(Worker), Worker.id, to_schema, limit=limit, after=after)
 
 
+def require_workers_that_know(session: Session, kind: str) -> None:
+    """Raises ConflictError while a living worker of an older release would take such a job for another."""
+    living = session.scalars(select(Worker).where(Worker.beat_at > db_now() - LIVING_SECONDS))
+    for worker in living:
+        known = KNOWN_TO_FIRST_RELEASE if worker.kinds is None else worker.kinds
+        if kind not in known:
+            raise ConflictError(
+                f"The worker {worker.id} on {worker.host} runs an older release ({worker.version}), "
+                f"which does not know {JOB_KINDS[kind].plural}.",
+                hint="Upgrade the workers first, then send the request again. `GET /workers` lists them.",
+            )
+
+
+def has_first_release_worker(session: Session, queues: Collection[str]) -> bool:
+    """Whether a living worker on one of ``queues`` is of the first release."""
+    query = select(Worker.id).where(
+        Worker.beat_at > db_now() - LIVING_SECONDS, Worker.kinds.is_(None), Worker.queue.in_(queues)
+    )
+    return session.scalar(query.limit(1)) is not None
+
+
 def waits_for(session: Session, job: Job) -> str | None:
     """What a queued training that asks for GPUs lacks; None where it is only a matter of its turn."""
-    if job.status != "queued" or job.kind != "training" or job.device != "gpu":
+    if job.status != "queued" or not JOB_KINDS[job.kind].uses_device or job.device != "gpu":
         return None
     living = session.scalars(
         select(Worker.devices).where(

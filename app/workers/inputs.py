@@ -31,7 +31,7 @@ def fetch_inputs(context: AppContext, claim: Claim) -> None:
         if payload["is_upload"]:
             storage.fetch(storage.absolute(payload["source"]))
         return
-    fetch_pictures(storage, job.dataset_id)
+    fetch_pictures(storage, job.dataset)
     if claim.kind == "training":
         storage.fetch(storage.job_split(job.id))
         _fetch_checkpoint(storage, attempts)

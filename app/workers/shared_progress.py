@@ -170,7 +170,7 @@ def share_results(context: AppContext, claim: Claim, result: dict[str, Any], fol
                 _share_from(storage, Path(result["artifact"]), new_model_folder(storage, claim))
         case "import":
             with context.db.read() as session:
-                dataset_id = session.get_one(Job, claim.job_id).dataset_id
+                dataset_id = session.get_one(Job, claim.job_id).dataset
             share_dataset(storage, dataset_id)
         case "export":
             storage.share(storage.job_export(claim.job_id))

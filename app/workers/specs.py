@@ -44,7 +44,7 @@ def _training(context: AppContext, session: Session, job: Job, claim: Claim) -> 
         "product": job.product_id,
         "network": job.network,
         "hyperparameters": job.hyperparameters,
-        "dataset": str(storage.dataset(job.dataset_id)),
+        "dataset": str(storage.dataset(job.dataset)),
         "image_root": str(storage.images),
         "split": str(storage.job_split(job.id)),
         "records_root": str(storage.records),
@@ -114,7 +114,7 @@ def _import(context: AppContext, job: Job) -> dict[str, Any]:
         "kind": "import",
         "source": str(context.storage.absolute(job.payload["source"])),
         "image_root": str(context.storage.images),
-        "out": str(context.storage.dataset(job.dataset_id)),
+        "out": str(context.storage.dataset(job.dataset)),
         "limits": {
             "max_entries": settings.max_dataset_items,
             "max_total_bytes": settings.max_unpacked_bytes,
@@ -126,7 +126,7 @@ def _export(context: AppContext, job: Job) -> dict[str, Any]:
     trained = job.payload["job"]
     return {
         "kind": "export",
-        "dataset": str(context.storage.dataset(job.dataset_id)),
+        "dataset": str(context.storage.dataset(job.dataset)),
         "image_root": str(context.storage.images),
         "format": job.payload["format"],
         "image_size": job.payload["image_size"],
@@ -143,7 +143,7 @@ def _evaluation(context: AppContext, session: Session, job: Job) -> dict[str, An
         "artifact": str(context.storage.absolute(model.folder)),
         "artifact_digest": model.digest,
         "image_root": str(context.storage.images),
-        "dataset": str(context.storage.dataset(job.dataset_id)),
+        "dataset": str(context.storage.dataset(job.dataset)),
         "split": str(context.storage.job_split(job.payload["job"])) if subset == "test" else None,
         "subset": "test" if subset == "test" else None,
     }

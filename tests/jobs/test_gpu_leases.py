@@ -19,11 +19,11 @@ from app.host.machine import Machine
 from app.job_queue import CPU_QUEUE, GPU_QUEUE, TASK_QUEUE, TRAINING_QUEUE
 from app.jobs import claims, progress, reaper
 from app.jobs.claims import Claim, ClaimLostError
-from app.jobs.gpu_leases import LIVING_SECONDS, NoFreeGpuError, Offer
+from app.jobs.gpu_leases import NoFreeGpuError, Offer
 from app.models import Job, Worker
 from app.models.base import db_now
 from app.services import job_lifecycle, jobs, workers
-from app.services.workers import Registration
+from app.services.workers import LIVING_SECONDS, Registration
 from tests.services.rows import add_job, change_job, events, expire, read_job
 
 CRASH = CrashedError("segfault").as_dict()

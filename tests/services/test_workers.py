@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select, update
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import null, select, update
 
 from app import __version__
 from app.context import AppContext
+from app.errors import ConflictError
 from app.jobs import claims
 from app.models import Worker
 from app.models.base import db_now
+from app.schemas.job_kinds import KNOWN_TO_FIRST_RELEASE
 from app.services import workers
 from app.services.workers import FORGET_SECONDS, Registration
 from tests.services.rows import add_job
@@ -68,3 +73,28 @@ def test_it_is_shown_with_the_jobs_that_it_holds(any_context: AppContext) -> Non
     }
     assert page.data[0].version == __version__
     assert page.data[0].devices.model_dump() == DEVICES
+
+
+def test_a_kind_that_a_living_worker_does_not_know_is_refused(any_context: AppContext) -> None:
+    older = replace(new_worker(), kinds=["import"])
+    workers.beat(any_context, older)
+    with pytest.raises(ConflictError, match="does not know trainings"), any_context.db.read() as session:
+        workers.require_workers_that_know(session, "training")
+    with any_context.db.read() as session:
+        workers.require_workers_that_know(session, "import")
+    workers.leave(any_context, older.id)
+    with any_context.db.read() as session:
+        workers.require_workers_that_know(session, "training")
+
+
+def test_a_worker_of_the_first_release_is_known_by_what_it_does_not_register(any_context: AppContext) -> None:
+    workers.beat(any_context, new_worker(queue="tasks"))
+    with any_context.db.write() as session:
+        assert not workers.has_first_release_worker(session, ["tasks"])
+        session.execute(update(Worker).values(kinds=null()))
+        assert workers.has_first_release_worker(session, ["tasks"])
+        assert not workers.has_first_release_worker(session, ["training"])
+        for kind in KNOWN_TO_FIRST_RELEASE:
+            workers.require_workers_that_know(session, kind)
+        session.execute(update(Worker).values(beat_at=0))
+        assert not workers.has_first_release_worker(session, ["tasks"])

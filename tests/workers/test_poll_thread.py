@@ -9,7 +9,7 @@ import pytest
 
 from app.context import AppContext
 from app.job_queue import TASK_QUEUE
-from app.workers import unheard_thread
+from app.workers import poll_thread
 from app.workers.poll_thread import PollThread
 from app.workers.runner import JobRunner
 from tests.services.rows import add_job, read_job
@@ -19,8 +19,8 @@ EXPORT = {"job": None, "format": "folders", "image_size": None, "compression": N
 
 @pytest.fixture(autouse=True)
 def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unheard_thread, "ROUND_SECONDS", 0.05)
-    monkeypatch.setattr(unheard_thread, "PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(poll_thread, "ROUND_SECONDS", 0.05)
+    monkeypatch.setattr(poll_thread, "PATIENCE_SECONDS", 0.2)
 
 
 def test_it_takes_the_waiting_jobs_of_its_queue_from_the_database(context: AppContext) -> None:

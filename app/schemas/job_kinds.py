@@ -1,0 +1,42 @@
+"""The kinds of job: what clients, queues and metrics must know of each.
+
+What a worker does for a kind is in ``app/jobs/kinds/``; a test holds the two lists to each other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class JobKind:
+    """One kind. ``noun`` is how messages speak of one such job, article included."""
+
+    name: str
+    noun: str
+    plural: str
+    uses_device: bool = False
+    """Whether it computes on a device of its own: it then waits in a queue for that device."""
+    can_pause: bool = False
+    """Whether it saves checkpoints, so that it can be paused and resumed."""
+    can_stop: bool = False
+    """Whether ending it early leaves a result that is worth keeping."""
+    makes_dataset: bool = False
+    """Whether its dataset is what it makes: the dataset fails with the job."""
+    reads_upload: bool = False
+    """Whether it reads a file that a client may have uploaded: a retry needs that file."""
+
+
+_ALL = (
+    JobKind("training", "a training", "trainings", uses_device=True, can_pause=True, can_stop=True),
+    JobKind("import", "an import", "imports", makes_dataset=True, reads_upload=True),
+    JobKind("evaluation", "an evaluation", "evaluations"),
+    JobKind("export", "an export", "exports"),
+)
+JOB_KINDS: dict[str, JobKind] = {kind.name: kind for kind in _ALL}
+KNOWN_TO_FIRST_RELEASE = frozenset({"training", "import", "evaluation", "export"})
+"""What a worker knows that registers no kinds. Later kinds are never added here."""
+
+DEVICE_KINDS = frozenset(kind.name for kind in _ALL if kind.uses_device)
+DATASET_MAKERS = frozenset(kind.name for kind in _ALL if kind.makes_dataset)
+UPLOAD_READERS = frozenset(kind.name for kind in _ALL if kind.reads_upload)
