@@ -29,6 +29,7 @@ from app.datasets.manifest import (
 )
 from app.datasets.report import Findings, create_report, is_picture_name, split_counts
 from app.datasets.sources import DamagedEntryError, Limits, Source
+from app.datasets.spec import ClassCount, ImportResult
 from app.errors import DatasetError, ImageDecodeError, ImageTooLargeError
 from app.host.files import make_folder, move
 from app.images import decode_image, looks_like_picture
@@ -62,7 +63,7 @@ class _Rejected:
 
 def import_dataset(
     source: Path, image_root: Path, out: Path, scratch: Path, limits: Limits, progress: Progress
-) -> dict[str, Any]:
+) -> ImportResult:
     """Imports a folder or an archive into the dataset folder ``out``, which appears when it is complete.
 
     ``scratch`` is a folder for our own use, on the file system of ``image_root``. ``progress`` is called
@@ -242,13 +243,13 @@ def _aside(out: Path) -> Iterator[Path]:
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def _summarise(findings: Findings, report: dict[str, Any]) -> dict[str, Any]:
+def _summarise(findings: Findings, report: dict[str, Any]) -> ImportResult:
     manifest = findings.manifest
-    return {
-        "digest": manifest.digest,
-        "classes": [{"name": name, "count": count} for name, count in manifest.class_counts.items()],
-        "items": len(manifest.items),
-        "counts": split_counts(manifest.items),
-        "skipped": len(findings.skipped) + len(findings.corrupt),
-        "warnings": report["advice"][:_ADVICE_IN_RESULT],
-    }
+    return ImportResult(
+        digest=manifest.digest,
+        classes=tuple(ClassCount(name=name, count=count) for name, count in manifest.class_counts.items()),
+        items=len(manifest.items),
+        counts=split_counts(manifest.items),
+        skipped=len(findings.skipped) + len(findings.corrupt),
+        warnings=tuple(report["advice"][:_ADVICE_IN_RESULT]),
+    )

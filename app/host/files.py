@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 from pathlib import Path
+
+from app.errors import is_disk_full
 
 
 def sync(path: Path) -> None:
@@ -36,6 +39,22 @@ def make_folder(folder: Path) -> None:
         # What lies above the home folder may not be ours to read.
         with contextlib.suppress(PermissionError):
             sync(parent)
+
+
+def link_or_copy(source: str | Path, target: str | Path) -> None:
+    """A second name for the same bytes where the file system can; for files that never change.
+
+    Raises OSError. A target that is there already stays.
+    """
+    with contextlib.suppress(FileExistsError):
+        try:
+            os.link(source, target)
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            if is_disk_full(error):
+                raise
+            shutil.copyfile(source, target)
 
 
 def move(source: Path, target: Path) -> None:

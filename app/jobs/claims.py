@@ -240,6 +240,12 @@ def complete(session: Session, job: Job, **data: Any) -> None:
     move_job(session, job, "succeeded", **data)
 
 
+def read_claimed(context: AppContext, claim: Claim) -> Job:
+    """The claimed job as it is now, to read from."""
+    with context.db.read() as session:
+        return session.get_one(Job, claim.job_id)
+
+
 def hold_to_finish(session: Session, claim: Claim) -> Job | None:
     """The claimed job's row, held to the end of the transaction; raises ClaimLostError.
 

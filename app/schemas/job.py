@@ -4,15 +4,27 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
 
 from app.schemas.common import Problem, Request, Slug, Timestamp
 from app.schemas.hyperparameters import Hyperparameters, SplitSettings
+from app.schemas.job_kinds import JOB_KINDS
 
 Device = Literal["auto", "cpu", "gpu"]
 JobStatus = Literal["queued", "running", "paused", "succeeded", "failed", "cancelled"]
-JobKind = Literal["training", "import", "evaluation", "export"]
-JobStage = Literal["preparing", "training", "evaluating", "exporting", "verifying", "publishing"]
+
+
+def _check_kind(name: str) -> str:
+    if name not in JOB_KINDS:
+        raise ValueError(f"there is no kind {name!r}; there are: {', '.join(JOB_KINDS)}")
+    return name
+
+
+JobKind = Annotated[
+    str, AfterValidator(_check_kind), WithJsonSchema({"type": "string", "enum": list(JOB_KINDS)})
+]
+"""A kind that this release knows; a job may be of a newer one."""
+JobStage = Literal["preparing", "training", "evaluating", "exporting", "verifying"]
 StopReason = Literal["completed", "early_stopped", "stopped_by_user", "budget_reached"]
 
 
@@ -110,7 +122,7 @@ class JobDataset(BaseModel):
 
 class Job(BaseModel):
     id: str
-    kind: JobKind
+    kind: str = Field(description=f"One of {', '.join(JOB_KINDS)}, or a kind of a newer release.")
     status: JobStatus
     stage: JobStage | None
     stop_reason: StopReason | None

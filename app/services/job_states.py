@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from app.errors import ConflictError
 from app.models import Dataset, Job, JobEvent
 from app.models.base import db_now, utc_now
-from app.schemas.job_kinds import JOB_KINDS
+from app.schemas.job_kinds import get_job_kind
 from app.services.workers import require_workers_that_know
 
 TRANSITIONS: dict[str, frozenset[str]] = {
@@ -29,7 +29,7 @@ def move_job(session: Session, job: Job, status: str, **data: Any) -> None:
     if status not in TRANSITIONS[job.status]:
         raise ConflictError(f"Job {job.id} is {job.status} and cannot become {status}.")
     job.status = status
-    if status in ("failed", "cancelled") and JOB_KINDS[job.kind].makes_dataset:
+    if status in ("failed", "cancelled") and get_job_kind(job.kind).makes_dataset:
         _fail_dataset(session, job)
     if status != "running":
         job.lease_owner = job.lease_until = None

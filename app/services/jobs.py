@@ -19,7 +19,7 @@ from app.models import Dataset, Job, Product, TrainedModel
 from app.models.base import new_id
 from app.schemas import job as schemas
 from app.schemas.common import Page, problem_from_error
-from app.schemas.job_kinds import JOB_KINDS
+from app.schemas.job_kinds import DEVICE_KINDS
 from app.services import job_defaults
 from app.services.datasets import cached_manifest, require_dataset, require_ready
 from app.services.idempotency import Answer, IdempotentRequest, recall, remember
@@ -132,7 +132,7 @@ def to_schema(session: Session, job: Job) -> schemas.Job:
         hyperparameters=job.hyperparameters,
         split=job.split,
         seed=(job.hyperparameters or {}).get("seed"),
-        device=job.device if JOB_KINDS[job.kind].uses_device else "cpu",
+        device=job.device if job.kind in DEVICE_KINDS else "cpu",
         gpus=job.gpus,
         ran_on=schemas.RanOn(**job.ran_on) if job.ran_on else None,
         waits_for=waits_for(session, job),

@@ -15,9 +15,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from app.child import Reporter, StopSignal, run_child
+from app.training.result import TrainingResult
+from app.training.spec import TrainingSpec
 
 
 def main() -> int:
@@ -27,10 +28,10 @@ def main() -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("folder", metavar="FOLDER", type=Path)
-    return run_child(_work, parser.parse_args().folder)
+    return run_child(_work, TrainingSpec, parser.parse_args().folder)
 
 
-def _work(spec: dict[str, Any], folder: Path, reporter: Reporter, stop: StopSignal) -> dict[str, Any]:
+def _work(spec: TrainingSpec, folder: Path, reporter: Reporter, stop: StopSignal) -> TrainingResult:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ["KERAS_BACKEND"] = "tensorflow"
     # TensorFlow takes seconds to load: imported here, a signal that comes meanwhile is already answered.

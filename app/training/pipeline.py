@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from app.images import RESIZE_RULE
 from app.networks import get_network
 from app.networks.create import create_network
 from app.schemas.hyperparameters import ResolvedHyperparameters
+from app.schemas.progress_lines import DeviceLine, PlanLine, ProgressLine, WarningLine
 from app.training.checkpoints import CheckpointStore
 from app.training.defaults import resolve_hyperparameters
 from app.training.device import Device, library_versions, set_up_device
@@ -33,8 +34,9 @@ from app.training.fit import Fit, read_values
 from app.training.initial_weights import InitialWeights, find_initial_weights
 from app.training.logs import TEST_LOG, TrainingLogs
 from app.training.replicas import Replicas
+from app.training.result import Best, TrainingResult
 from app.training.resume import resume
-from app.training.spec import Identity, TrainingSpec, load_split, parse_spec
+from app.training.spec import Identity, TrainingSpec, load_split
 from app.training.subsets import Subset, TrainingSubset, weigh_classes
 from app.training.verify import Replay, compare_probabilities, replay_test_split
 
@@ -61,14 +63,11 @@ class Run:
         return Subset(self.reader, np.array(self.split[name]))
 
 
-def run_training(
-    spec_json: Mapping[str, Any], folder: Path, reporter: Reporter, stop: StopSignal
-) -> dict[str, Any]:
-    """Trains, proves and packages one model; what it returns becomes result.json.
+def run_training(spec: TrainingSpec, folder: Path, reporter: Reporter, stop: StopSignal) -> TrainingResult:
+    """Trains, proves and packages one model.
 
     Raises Released after a checkpoint when asked to leave, and the errors of app.errors with their hints.
     """
-    spec = parse_spec(spec_json)
     with naming_lack_of_memory(spec):
         run = _prepare(spec, folder, reporter, stop)
         fit = _train(run)
@@ -84,12 +83,13 @@ def run_training(
 def _prepare(spec: TrainingSpec, folder: Path, reporter: Reporter, stop: StopSignal) -> Run:
     reporter.stage("preparing")
     device = set_up_device(spec.hyperparameters, spec.devices)
-    reporter.emit("device", device=device.kind, name=device.names[0], names=device.names)
+    reporter.emit(DeviceLine(device=device.kind, name=device.names[0], names=list(device.names)))
     if spec.devices is not None and device.kind != spec.devices.kind:
         reporter.emit(
-            "warning",
-            message="The worker has a GPU and TensorFlow does not see it: training runs on the processor. "
-            "CUDA's libraries come with loupe[gpu]; LOUPE_GPUS=none says that there is none.",
+            WarningLine(
+                message="The worker has a GPU and TensorFlow does not see it: training runs on the "
+                "processor. CUDA's libraries come with loupe[gpu]; LOUPE_GPUS=none says that there is none."
+            )
         )
     manifest = load_manifest(spec.dataset)
     split = load_split(spec.split, manifest)
@@ -106,7 +106,7 @@ def _prepare(spec: TrainingSpec, folder: Path, reporter: Reporter, stop: StopSig
         _leave_if_asked(stop)
         throttled(done, total)
 
-    throttled = _throttle(lambda done, total: reporter.emit("progress", done=done, total=total))
+    throttled = _throttle(lambda done, total: reporter.emit(ProgressLine(done=done, total=total)))
     failpoints.pass_by("records.writing")
     records = ensure_records(manifest, spec.image_root, spec.image_size, spec.records_root, progress=report)
     identity = Identity.of(spec, settings, manifest, split, initial.digest)
@@ -141,11 +141,12 @@ def _train(run: Run) -> Fit:
     resume(fit, spec, run.identity, run.device, reporter)
     failpoints.pass_by("resume.restored")
     reporter.emit(
-        "plan",
-        epochs=settings.epochs,
-        steps_per_epoch=fit.steps_per_epoch,
-        steps=settings.epochs * fit.steps_per_epoch,
-        step=fit.position.step,
+        PlanLine(
+            epochs=settings.epochs,
+            steps_per_epoch=fit.steps_per_epoch,
+            steps=settings.epochs * fit.steps_per_epoch,
+            step=fit.position.step,
+        )
     )
     if spec.reported_step is not None:
         fit.report_again(spec.reported_step)
@@ -198,7 +199,7 @@ def _export(run: Run, fit: Fit, model: keras.Model, folder: Path) -> Manifest:
     return write_artifact(folder, manifest, files).manifest
 
 
-def _verify(run: Run, fit: Fit, aside: Path, described: Manifest, expected: Array) -> dict[str, Any]:
+def _verify(run: Run, fit: Fit, aside: Path, described: Manifest, expected: Array) -> TrainingResult:
     """Replays the test split through the artifact, adds what it measured, and publishes it if it is good."""
     run.reporter.stage("verifying")
     folder = run.folder / "verification"
@@ -209,28 +210,33 @@ def _verify(run: Run, fit: Fit, aside: Path, described: Manifest, expected: Arra
     evaluation, is_kept = replay.evaluation, _passes(replay, run.spec.hyperparameters.min_accuracy)
     if is_kept:
         measured = replace(
-            described, serving=replace(described.serving, parity=parity), metrics=evaluation["metrics"]
+            described,
+            serving=replace(described.serving, parity=parity.model_dump()),
+            metrics=asdict(evaluation.metrics),
         )
         # The manifest changes, and with it the digest; the files that were replayed stay as they are.
         artifact = write_artifact(aside, measured, [aside / name for name in described.files])
-        evaluation = {**evaluation, "artifact_digest": artifact.digest}
+        evaluation = evaluation.model_copy(update={"artifact_digest": artifact.digest})
         aside.rename(run.spec.out)
-    return {
-        "artifact": str(run.spec.out) if is_kept else None,
-        "below_min_accuracy": not is_kept,
-        "weights_sha256": described.weights_sha256,
-        "best": {"epoch": fit.best.epoch, "metric": fit.best.monitor, "value": fit.best.value},
-        "stop_reason": fit.position.stop_reason,
-        "evaluation": evaluation,
-        "verification": str(folder),
-        "parity": parity,
-        "epochs_run": len(fit.position.epochs),
-        "is_exact": fit.is_exact,
-    }
+    assert fit.best.epoch is not None
+    assert fit.best.value is not None
+    assert fit.position.stop_reason is not None
+    return TrainingResult(
+        artifact=run.spec.out if is_kept else None,
+        below_min_accuracy=not is_kept,
+        weights_sha256=described.weights_sha256,
+        best=Best(epoch=fit.best.epoch, metric=fit.best.monitor, value=fit.best.value),
+        stop_reason=fit.position.stop_reason,
+        evaluation=evaluation,
+        verification=folder,
+        parity=parity,
+        epochs_run=len(fit.position.epochs),
+        is_exact=fit.is_exact,
+    )
 
 
 def _passes(replay: Replay, min_accuracy: float | None) -> bool:
-    accuracy: float = replay.evaluation["metrics"]["accuracy"]["value"]
+    accuracy = replay.evaluation.metrics.accuracy.value
     return min_accuracy is None or accuracy >= min_accuracy
 
 

@@ -1,27 +1,22 @@
-"""What a running job shows to other hosts: its checkpoints and logs while it runs, its results at the end.
+"""What a running job shows to other hosts while it runs: its checkpoints and logs.
 
 Nothing of this happens without a shared storage; the supervisor then passes on progress as it comes.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
 import shutil
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from app.context import AppContext
-from app.errors import UnavailableError, is_disk_full
-from app.evaluation.files import FILES as EVALUATION_FILES
+from app.errors import UnavailableError
+from app.host.files import link_or_copy
 from app.jobs.claims import Claim
-from app.jobs.kinds.training import new_evaluation_folder, new_model_folder
-from app.models import Job
-from app.storage.dataset_packs import share_dataset
+from app.schemas.progress_lines import AnyLine, CheckpointLine
 from app.storage.home import Storage
 from app.storage.job_logs import Seen, share_logs
 from app.workers.progress_file import ProgressFile
@@ -45,27 +40,28 @@ class SharedProgress(threading.Thread):
         self._storage, self._claim, self._file = context.storage, claim, file
         self._changed = threading.Condition()
         self._known: set[str] = set()
-        self._waiting: list[dict[str, Any]] = []
-        self._shared: list[dict[str, Any]] = []
+        self._waiting: list[CheckpointLine] = []
+        self._shared: list[CheckpointLine] = []
         self._offered = 0
         self._is_closed = False
         self._logs_seen: Seen = {}
         if self._storage.is_shared:
             self.start()
 
-    def read(self) -> list[dict[str, Any]]:
+    def read(self) -> list[AnyLine]:
         """The lines since the last ``confirm`` that may be stored."""
         lines = self._file.read()
         if not self._storage.is_shared:
             return lines
         with self._changed:
             for line in lines:
-                if line["kind"] == "checkpoint" and line["folder"] not in self._known:
-                    self._known.add(line["folder"])
+                if isinstance(line, CheckpointLine) and line.folder not in self._known:
+                    self._known.add(line.folder)
                     self._waiting.append(line)
                     self._changed.notify_all()
             self._offered = len(self._shared)
-            return [line for line in lines if line["kind"] != "checkpoint"] + self._shared
+            others = [line for line in lines if not isinstance(line, CheckpointLine)]
+            return others + self._shared
 
     def confirm(self) -> None:
         """The lines of the last ``read`` are stored."""
@@ -123,8 +119,8 @@ class SharedProgress(threading.Thread):
                 logger.exception("job %s: sharing failed, it is tried again", self._claim.job_id)
                 time.sleep(WAIT_SECONDS)
 
-    def _share_checkpoint(self, line: dict[str, Any]) -> None:
-        folder = Path(line["folder"])
+    def _share_checkpoint(self, line: CheckpointLine) -> None:
+        folder = Path(line.folder)
         is_shared = share_checkpoint(self._storage, folder)
         with self._changed:
             del self._waiting[: self._waiting.index(line) + 1]
@@ -141,7 +137,7 @@ def share_checkpoint(storage: Storage, folder: Path) -> bool:
         copy = scratch / folder.name
         try:
             # The child deletes all but its newest two while this one is uploaded.
-            shutil.copytree(folder, copy, copy_function=_link_or_copy)
+            shutil.copytree(folder, copy, copy_function=link_or_copy)
         except (FileNotFoundError, shutil.Error):
             return False
         storage.share(folder, copy)
@@ -157,52 +153,3 @@ def forget_old_checkpoints(storage: Storage, newest: Path) -> None:
     last = storage.absolute(others[-1]).parent if others else None
     for key in own[:-CHECKPOINTS_KEPT] + [key for key in others if storage.absolute(key).parent != last]:
         storage.bundles.remove(key)
-
-
-def share_results(context: AppContext, claim: Claim, result: dict[str, Any], folder: Path) -> None:
-    """Lets other hosts see what a job has made, before the row that tells of it. May be repeated."""
-    storage = context.storage
-    match claim.kind:
-        case "training":
-            final = new_evaluation_folder(storage, claim, claim.job_id)
-            _share_evaluation(storage, Path(result["verification"]), final)
-            if result["artifact"] is not None:
-                _share_from(storage, Path(result["artifact"]), new_model_folder(storage, claim))
-        case "import":
-            with context.db.read() as session:
-                dataset_id = session.get_one(Job, claim.job_id).dataset
-            share_dataset(storage, dataset_id)
-        case "export":
-            storage.share(storage.job_export(claim.job_id))
-        case _:
-            with context.db.read() as session:
-                trained = session.get_one(Job, claim.job_id).payload["job"]
-            _share_evaluation(storage, folder, new_evaluation_folder(storage, claim, trained))
-
-
-def _share_evaluation(storage: Storage, source: Path, target: Path) -> None:
-    if target.exists():
-        storage.share(target)
-        return
-    with storage.scratch_folder("evaluation") as scratch:
-        for name in EVALUATION_FILES:
-            _link_or_copy(str(source / name), str(scratch / name))
-        storage.share(target, scratch)
-
-
-def _share_from(storage: Storage, source: Path, target: Path) -> None:
-    """``source`` until it is published as ``target``."""
-    storage.share(target, target if target.exists() else source)
-
-
-def _link_or_copy(source: str, target: str) -> None:
-    """A second name for the same bytes, where the file system can: files are never changed in place."""
-    with contextlib.suppress(FileExistsError):
-        try:
-            os.link(source, target)
-        except FileNotFoundError:
-            raise
-        except OSError as error:
-            if is_disk_full(error):
-                raise
-            shutil.copyfile(source, target)

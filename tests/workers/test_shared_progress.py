@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from app import child
+from app.child import Reporter
 from app.config import Settings
 from app.context import AppContext
 from app.jobs.claims import Claim
+from app.schemas.progress_lines import AnyLine
 from app.storage.home import Storage, open_storage
 from app.storage.job_logs import fetch_logs
 from app.workers.progress_file import ProgressFile
 from app.workers.shared_progress import SharedProgress, forget_old_checkpoints, share_checkpoint
+from tests.services.rows import checkpoint, step
 
 JOB = "job_1"
 
@@ -49,13 +52,13 @@ def _checkpoint(storage: Storage, sequence: int, fence: int = 2) -> Path:
     return folder
 
 
-def _tell(tmp_path: Path, kind: str, **fields: object) -> None:
-    with (tmp_path / child.PROGRESS).open("a") as file:
-        file.write(json.dumps({"kind": kind, **fields}) + "\n")
+def _report(tmp_path: Path, line: AnyLine) -> None:
+    with closing(Reporter(tmp_path / child.PROGRESS)) as reporter:
+        reporter.emit(line)
 
 
 def _kinds(progress: SharedProgress) -> list[str]:
-    return [line["kind"] for line in progress.read()]
+    return [line.kind for line in progress.read()]
 
 
 def _stored(storage: Storage) -> list[str]:
@@ -69,8 +72,8 @@ def test_a_checkpoint_is_told_of_once_it_is_shared(
     (tmp_path / "shared").rename(tmp_path / "away")
     for sequence in (1, 2):
         folder = _checkpoint(context.storage, sequence)
-        _tell(tmp_path, "step", step=sequence)
-        _tell(tmp_path, "checkpoint", step=sequence, folder=str(folder))
+        _report(tmp_path, step(sequence))
+        _report(tmp_path, checkpoint(sequence, str(folder)))
     assert _kinds(progress) == ["step", "step"], "steps do not wait for the storage"
     progress.confirm()
     for _ in range(3):
@@ -79,7 +82,7 @@ def test_a_checkpoint_is_told_of_once_it_is_shared(
     (tmp_path / "away").rename(tmp_path / "shared")
     progress.wait_until_shared(lambda: False)
     (line,) = progress.read()
-    assert (line["kind"], line["step"]) == ("checkpoint", 2), "of several that wait the newest is enough"
+    assert (line.kind, line.step) == ("checkpoint", 2), "of several that wait the newest is enough"
     assert _stored(context.storage) == ["0002/checkpoint-000002"]
     (again,) = progress.read()
     assert again == line, "what was not confirmed comes again"
@@ -90,12 +93,12 @@ def test_a_checkpoint_is_told_of_once_it_is_shared(
 def test_one_that_its_child_has_deleted_is_passed_over(
     progress: SharedProgress, context: AppContext, tmp_path: Path
 ) -> None:
-    _tell(tmp_path, "checkpoint", step=1, folder=str(context.storage.job_checkpoints(JOB) / "0002" / "gone"))
+    _report(tmp_path, checkpoint(1, str(context.storage.job_checkpoints(JOB) / "0002" / "gone")))
     progress.read()
     progress.wait_until_shared(lambda: False)
     assert progress.read() == []
     folder = _checkpoint(context.storage, 2)
-    _tell(tmp_path, "checkpoint", step=2, folder=str(folder))
+    _report(tmp_path, checkpoint(2, str(folder)))
     progress.read()
     progress.wait_until_shared(lambda: False)
     assert _kinds(progress) == ["checkpoint"]
@@ -103,7 +106,7 @@ def test_one_that_its_child_has_deleted_is_passed_over(
 
 def test_when_it_is_late_nobody_waits(progress: SharedProgress, context: AppContext, tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "shared")
-    _tell(tmp_path, "checkpoint", step=1, folder=str(_checkpoint(context.storage, 1)))
+    _report(tmp_path, checkpoint(1, str(_checkpoint(context.storage, 1))))
     progress.wait_until_shared(lambda: True)
     assert progress.read() == []
 
@@ -143,7 +146,7 @@ def test_logs_are_seen_elsewhere_as_they_grow(
 def test_without_a_shared_storage_every_line_passes(settings: Settings, tmp_path: Path) -> None:
     context = AppContext.open(settings)
     progress = SharedProgress(context, Claim(JOB, "training", 1, 1), ProgressFile(tmp_path / child.PROGRESS))
-    _tell(tmp_path, "checkpoint", step=1, folder="anywhere")
+    _report(tmp_path, checkpoint(1, "anywhere"))
     assert _kinds(progress) == ["checkpoint"]
     assert not progress.is_alive()
     context.close()
