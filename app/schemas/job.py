@@ -12,7 +12,7 @@ from app.schemas.hyperparameters import Hyperparameters, SplitSettings
 Device = Literal["auto", "cpu", "gpu"]
 JobStatus = Literal["queued", "running", "paused", "succeeded", "failed", "cancelled"]
 JobKind = Literal["training", "import", "evaluation", "export"]
-JobStage = Literal["preparing", "training", "evaluating", "exporting", "verifying", "publishing"]
+JobStage = Literal["preparing", "training", "evaluating", "exporting", "verifying"]
 StopReason = Literal["completed", "early_stopped", "stopped_by_user", "budget_reached"]
 
 
