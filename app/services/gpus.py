@@ -10,11 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import and_, select, update
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import Session
 
 from app import devices
+from app.db import upsert
 from app.job_queue import GPU_QUEUE, TRAINING_QUEUE
 from app.models import GpuLease, Job, Worker
 from app.models.base import db_now
@@ -97,11 +96,7 @@ def waits_for(session: Session, job: Job) -> str | None:
 
 def _hold_rows(session: Session, keys: Sequence[str]) -> None:
     """Makes and locks a row for each GPU, in one order, so that two claims never wait for each other."""
-    insert = postgresql_insert if session.get_bind().dialect.name == "postgresql" else sqlite_insert
-    statement = insert(GpuLease)
-    as_before = {"gpu": statement.excluded.gpu}
-    rows = [{"gpu": key} for key in sorted(keys)]
-    session.execute(statement.on_conflict_do_update(index_elements=["gpu"], set_=as_before), rows)
+    upsert(session, GpuLease, [{"gpu": key} for key in sorted(keys)], ("gpu",))
 
 
 def _kept_for_older(session: Session, job: Job, offered: int) -> int:

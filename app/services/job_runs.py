@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, delete, or_, select, update
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import Session
 
+from app.db import upsert
 from app.devices import Gpu
 from app.job_queue import queue_for
-from app.models import Base, Dataset, Job, JobEpoch, JobEvent, JobStep
+from app.models import Dataset, Job, JobEpoch, JobEvent, JobStep
 from app.models.base import db_now, utc_now
 from app.runtime import Runtime
 from app.services.gpus import CPU_ONLY, Offer, lease_gpus
@@ -389,8 +388,8 @@ def _store_series(session: Session, job: Job, lines: Iterable[dict[str, Any]]) -
                 "seconds": line["seconds"],
                 "is_best": line["best"],
             }
-    _upsert(session, JobStep, list(steps.values()), ("job_id", "step"))
-    _upsert(session, JobEpoch, list(epochs.values()), ("job_id", "epoch"))
+    upsert(session, JobStep, list(steps.values()), ("job_id", "step"))
+    upsert(session, JobEpoch, list(epochs.values()), ("job_id", "epoch"))
 
 
 def _best_until(session: Session, job: Job, step: int) -> dict[str, Any] | None:
@@ -405,13 +404,3 @@ def _best_until(session: Session, job: Job, step: int) -> dict[str, Any] | None:
         return None
     metric = (job.hyperparameters or {})["monitor"]
     return {"epoch": row.epoch, "metric": metric, "value": getattr(row, metric)}
-
-
-def _upsert(session: Session, table: type[Base], rows: list[dict[str, Any]], key: tuple[str, ...]) -> None:
-    if not rows:
-        return
-    dialect = session.get_bind().dialect.name
-    insert = postgresql_insert if dialect == "postgresql" else sqlite_insert
-    statement = insert(table)
-    changed = {name: statement.excluded[name] for name in rows[0] if name not in key}
-    session.execute(statement.on_conflict_do_update(index_elements=key, set_=changed), rows)
