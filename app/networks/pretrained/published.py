@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import http.client
 import tempfile
-import urllib.error
-import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from app.durable import move, sync
 from app.errors import WeightsError
@@ -23,12 +21,6 @@ if TYPE_CHECKING:
     import keras
 
 _BLOCK_BYTES = 2**18
-
-
-class SupportsRead(Protocol):
-    """A file, or an answer over HTTP."""
-
-    def read(self, size: int, /) -> bytes: ...
 
 
 def require_published(name: str, folder: Path) -> tuple[PublishedWeights, Path]:
@@ -97,13 +89,20 @@ def download(
     if path is not None:
         verify(weights, path)
         return path
+    # Here and not above: API and trainings, which never download, need not wait for it.
+    import httpx2 as httpx
+
     try:
-        with urllib.request.urlopen(weights.location, timeout=timeout_seconds) as answer:
-            total = int(answer.headers["Content-Length"]) if answer.headers["Content-Length"] else None
-            return _keep(weights, folder, answer, total, progress)
-    except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
-        if isinstance(error, urllib.error.HTTPError):
-            error.close()
+        # The bytes as they are stored: those that were compressed on the way would not be the file's.
+        headers = {"Accept-Encoding": "identity"}
+        with httpx.stream(
+            "GET", weights.location, headers=headers, timeout=timeout_seconds, follow_redirects=True
+        ) as answer:
+            answer.raise_for_status()
+            length = answer.headers.get("Content-Length")
+            total = None if length is None else int(length)
+            return _keep(weights, folder, answer.iter_raw(_BLOCK_BYTES), total, progress)
+    except (httpx.HTTPError, httpx.InvalidURL, ConnectionError) as error:
         raise WeightsError(
             f"{weights.location} cannot be reached: {error}",
             hint=f"Download it on another machine and put it at {folder / weights.file_name}.",
@@ -117,13 +116,13 @@ def install(weights: PublishedWeights, source: Path, folder: Path) -> Path:
     """
     verify(weights, source)
     with source.open("rb") as file:
-        return _keep(weights, folder, file, source.stat().st_size)
+        return _keep(weights, folder, iter(partial(file.read, _BLOCK_BYTES), b""), source.stat().st_size)
 
 
 def _keep(
     weights: PublishedWeights,
     folder: Path,
-    source: SupportsRead,
+    blocks: Iterable[bytes],
     total: int | None,
     progress: Callable[[int, int | None], None] | None = None,
 ) -> Path:
@@ -132,7 +131,7 @@ def _keep(
     with tempfile.NamedTemporaryFile(dir=folder, prefix=".download-", delete=False) as file:
         aside = Path(file.name)
         try:
-            while block := source.read(_BLOCK_BYTES):
+            for block in blocks:
                 file.write(block)
                 if progress is not None:
                     progress(file.tell(), total)
