@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from app import failpoints
-from app.durable import move, sync
+from app.durable import write_aside
 from app.errors import CrashedError, LoupeError, StorageFullError, is_disk_full
 from app.logs import configure_logging, log_context
 
@@ -133,11 +133,8 @@ def _run_child(work: Work, folder: Path) -> int:
 
 def write_json(path: Path, value: Any) -> None:
     """Writes JSON beside the target, then renames: a reader sees the whole file or none."""
-    aside = path.with_name(path.name + ".part")
-    with aside.open("w", encoding="utf-8") as file:
+    with write_aside(path) as aside, aside.open("w", encoding="utf-8") as file:
         json.dump(value, file, allow_nan=False)
-    sync(aside)
-    move(aside, path)
 
 
 def _as_loupe_error(error: Exception) -> LoupeError:

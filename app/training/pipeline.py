@@ -20,6 +20,7 @@ from app.artifacts import KERAS_MODEL, LITERT_MODEL, Manifest, Serving, weights_
 from app.child import Released, Reporter, StopSignal
 from app.datasets.manifest import DatasetManifest, load_manifest
 from app.datasets.tfrecord import RecordReader, ensure_records
+from app.durable import folder_aside
 from app.errors import OutOfMemoryError
 from app.images import RESIZE_RULE
 from app.networks import get_network
@@ -75,7 +76,7 @@ def run_training(
         _leave_if_asked(stop)
         model, expected = _evaluate(run, fit)
         _leave_if_asked(stop)
-        with _folder_aside(spec.out) as aside:
+        with folder_aside(spec.out) as aside:
             described = _export(run, fit, model, aside)
             _leave_if_asked(stop)
             return _verify(run, fit, aside, described, expected)
@@ -214,7 +215,8 @@ def _verify(run: Run, fit: Fit, aside: Path, described: Manifest, expected: Arra
         # The manifest changes, and with it the digest; the files that were replayed stay as they are.
         artifact = write_artifact(aside, measured, [aside / name for name in described.files])
         evaluation = {**evaluation, "artifact_digest": artifact.digest}
-        aside.rename(run.spec.out)
+    else:
+        shutil.rmtree(aside)
     return {
         "artifact": str(run.spec.out) if is_kept else None,
         "below_min_accuracy": not is_kept,
@@ -238,18 +240,6 @@ def _leave_if_asked(stop: StopSignal) -> None:
     """Between stages and while preparing there is nothing to save that a checkpoint does not hold already."""
     if stop.release:
         raise Released
-
-
-@contextmanager
-def _folder_aside(out: Path) -> Iterator[Path]:
-    """An empty folder beside ``out``, to be renamed to it; gone in any other case."""
-    aside = out.with_name(f".{out.name}.part")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
-    try:
-        yield aside
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 @contextmanager

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import tempfile
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app.durable import move, sync
+from app.durable import describe, write_aside
 from app.errors import WeightsError
 from app.networks.pretrained.keras_file import is_keras_file, read_keras_layers, transplant_keras
 from app.networks.pretrained.sources import PublishedWeights, get_published
@@ -57,8 +55,7 @@ def verify(weights: PublishedWeights, path: Path) -> str:
 
     Where the publisher tells no digest, the one written down when the file came counts.
     """
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = describe(path).sha256
     note = digest_note(path)
     expected = weights.sha256 or (note.read_text(encoding="utf-8").split()[0] if note.is_file() else "")
     if not digest.startswith(expected):
@@ -128,23 +125,16 @@ def _keep(
 ) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / weights.file_name
-    with tempfile.NamedTemporaryFile(dir=folder, prefix=".download-", delete=False) as file:
-        aside = Path(file.name)
-        try:
+    with write_aside(target, is_shared=True) as aside:
+        with aside.open("wb") as file:
             for block in blocks:
                 file.write(block)
                 if progress is not None:
                     progress(file.tell(), total)
             if total is not None and file.tell() != total:
                 raise ConnectionError(f"it ended after {file.tell():,} of {total:,} bytes")
-            file.flush()
-            sync(aside)
-            aside.chmod(0o644)
-            digest = verify(weights, aside)
-            digest_note(target).write_text(f"{digest}  {target.name}\n", encoding="utf-8")
-            move(aside, target)
-        finally:
-            aside.unlink(missing_ok=True)
+        digest = verify(weights, aside)
+        digest_note(target).write_text(f"{digest}  {target.name}\n", encoding="utf-8")
     return target
 
 

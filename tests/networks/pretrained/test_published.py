@@ -132,7 +132,7 @@ def test_an_address_that_cannot_be_reached_says_what_to_bring_and_where(
         download(weights, tmp_path)
     assert caught.value.hint is not None
     assert str(tmp_path / "weights.pth") in caught.value.hint
-    assert not list(tmp_path.glob(".download-*"))
+    assert not list(tmp_path.glob("*.part"))
 
 
 def test_a_download_that_breaks_off_leaves_nothing_and_one_that_moved_is_followed(tmp_path: Path) -> None:
