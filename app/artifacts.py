@@ -14,21 +14,13 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from app.errors import ArtifactError
-from app.host.files import move, sync
+from app.host.files import FileDigest, describe, sync, write_aside
 
 FORMAT_VERSION = 1
 MANIFEST, KERAS_MODEL, LITERT_MODEL = "manifest.json", "model.keras", "model.tflite"
 REQUIRED_FILES = (KERAS_MODEL, LITERT_MODEL)
 
 _HINT = "Restore the folder from a backup, or train the model again."
-
-
-@dataclass(frozen=True)
-class FileDigest:
-    """Size in bytes and SHA-256 (hex) of one file."""
-
-    bytes: int
-    sha256: str
 
 
 @dataclass(frozen=True)
@@ -157,10 +149,8 @@ def write_artifact(folder: Path, manifest: Manifest, files: Iterable[Path]) -> A
         raise ArtifactError(f"An artifact needs {' and '.join(missing)}.")
     data = replace(manifest, files=digests).to_json()
     checked = Manifest.from_json(data)
-    aside = folder / (MANIFEST + ".part")
-    aside.write_bytes(data)
-    sync(aside)
-    move(aside, folder / MANIFEST)
+    with write_aside(folder / MANIFEST) as aside:
+        aside.write_bytes(data)
     return Artifact(folder, checked, hashlib.sha256(data).hexdigest())
 
 
@@ -195,9 +185,7 @@ def weights_sha256(arrays: Iterable[np.ndarray[Any, Any]]) -> str:
 
 def _digest(path: Path, name: str) -> FileDigest:
     try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-            return FileDigest(file.tell(), digest)
+        return describe(path)
     except OSError as error:
         raise _unreadable(name, error) from error
 

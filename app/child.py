@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 
 from app.errors import CrashedError, LoupeError, StorageFullError, is_disk_full
 from app.host import failpoints
-from app.host.files import move, sync
+from app.host.files import write_aside
 from app.logs import configure_logging, log_context
 from app.schemas.message import dump_message, parse_message
 from app.schemas.progress_lines import AliveLine, AnyLine, StageLine
@@ -152,10 +152,8 @@ def read_error(folder: Path) -> dict[str, Any] | None:
 
 
 def _write_aside(path: Path, data: bytes) -> None:
-    aside = path.with_name(path.name + ".part")
-    aside.write_bytes(data)
-    sync(aside)
-    move(aside, path)
+    with write_aside(path) as aside:
+        aside.write_bytes(data)
 
 
 def _as_loupe_error(error: Exception) -> LoupeError:

@@ -70,10 +70,6 @@ class ConflictError(LoupeError):
     status, code, title = 409, "conflict", "Conflict with the current state"
 
 
-class NotAcceptableError(LoupeError):
-    status, code, title = 406, "not_acceptable", "No such representation"
-
-
 class TooLargeError(LoupeError):
     status, code, title = 413, "too_large", "Too large"
 

@@ -77,8 +77,3 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(health.router, prefix="/v1", include_in_schema=False)
     app.include_router(guarded, prefix="/v1", include_in_schema=False)
     return app
-
-
-def create_app_from_environment() -> FastAPI:
-    """The application with the settings of the environment; for ``uvicorn --factory``."""
-    return create_app(Settings())

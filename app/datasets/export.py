@@ -14,7 +14,7 @@ from typing import Literal
 from app.datasets.manifest import SPLITS, DatasetManifest, Item, Split, read_image
 from app.datasets.spec import ExportResult
 from app.datasets.tfrecord import write_records
-from app.host.files import make_folder, move, sync
+from app.host.files import make_folder, write_aside
 
 Progress = Callable[[int, int], None]
 Assignment = dict[str, Split]  # item id → split
@@ -113,15 +113,9 @@ def _unique(name: str, item: Item, taken: set[str]) -> str:
 @contextmanager
 def _create_tar(out: Path) -> Iterator[tarfile.TarFile]:
     """A tar that appears under its name when it is complete."""
-    aside = out.with_name(f".{out.name}.part")
     make_folder(out.parent)
-    try:
-        with tarfile.open(aside, mode="w", format=tarfile.PAX_FORMAT) as tar:
-            yield tar
-        sync(aside)
-        move(aside, out)
-    finally:
-        aside.unlink(missing_ok=True)
+    with write_aside(out) as aside, tarfile.open(aside, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        yield tar
 
 
 def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:

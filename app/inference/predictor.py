@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from queue import Empty, LifoQueue
 from threading import Lock
@@ -73,10 +73,6 @@ class Predictor:
         if not abs(float(probabilities.sum()) - 1) <= _SUM_TOLERANCE or probabilities.min() < 0:
             raise ArtifactError("The model's answer is not a probability distribution.", hint=_HINT)
         return probabilities
-
-    def predict_many(self, pictures: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.float32]]:
-        """``predict`` for each picture in turn: on a CPU a batch costs as much as its pictures one by one."""
-        return map(self.predict, pictures)
 
     def predict_bytes(self, data: bytes) -> tuple[DecodedImage, NDArray[np.float32]]:
         """Decodes an encoded picture and answers for it. Raises ImageDecodeError, ImageTooLargeError."""

@@ -6,13 +6,12 @@ from collections.abc import Iterable, Sequence
 from typing import Any, assert_never
 
 from sqlalchemy import delete, select
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import Session
 
 from app.context import AppContext
+from app.db import upsert
 from app.jobs.claims import Claim, Requests, hold
-from app.models import Base, Job, JobEpoch, JobStep
+from app.models import Job, JobEpoch, JobStep
 from app.schemas.progress_lines import (
     AliveLine,
     AnyLine,
@@ -125,8 +124,8 @@ def _store_series(session: Session, job: Job, lines: Iterable[AnyLine]) -> None:
                 "seconds": line.seconds,
                 "is_best": line.best,
             }
-    _upsert(session, JobStep, list(steps.values()), ("job_id", "step"))
-    _upsert(session, JobEpoch, list(epochs.values()), ("job_id", "epoch"))
+    upsert(session, JobStep, list(steps.values()), ("job_id", "step"))
+    upsert(session, JobEpoch, list(epochs.values()), ("job_id", "epoch"))
 
 
 def _best_until(session: Session, job: Job, step: int) -> dict[str, Any] | None:
@@ -141,13 +140,3 @@ def _best_until(session: Session, job: Job, step: int) -> dict[str, Any] | None:
         return None
     metric = (job.hyperparameters or {})["monitor"]
     return {"epoch": row.epoch, "metric": metric, "value": getattr(row, metric)}
-
-
-def _upsert(session: Session, table: type[Base], rows: list[dict[str, Any]], key: tuple[str, ...]) -> None:
-    if not rows:
-        return
-    dialect = session.get_bind().dialect.name
-    insert = postgresql_insert if dialect == "postgresql" else sqlite_insert
-    statement = insert(table)
-    changed = {name: statement.excluded[name] for name in rows[0] if name not in key}
-    session.execute(statement.on_conflict_do_update(index_elements=key, set_=changed), rows)

@@ -13,6 +13,7 @@ import logging
 import tarfile
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,9 +21,9 @@ from typing import Any, NamedTuple
 from app.child import write_json
 from app.datasets.manifest import Item, image_path, load_manifest
 from app.errors import DatasetError, StorageDamagedError
+from app.host.files import describe
 from app.storage.home import Storage
 from app.storage.object_store import ObjectStore
-from app.storage.remote import describe
 
 logger = logging.getLogger(__name__)
 
@@ -55,10 +56,10 @@ def share_dataset(storage: Storage, dataset_id: str) -> None:
         with storage.scratch_folder("pack") as scratch:
             places = _write_pack(scratch / "pack", items, storage.images)
             described = describe(scratch / "pack")
-            key = f"{prefix}/{described['sha256']}.tar"
-            if there.get(key) != described["bytes"]:
+            key = f"{prefix}/{described.sha256}.tar"
+            if there.get(key) != described.bytes:
                 store.put_file(scratch / "pack", key)
-            return {**described, "pictures": places}
+            return {**asdict(described), "pictures": places}
 
     with ThreadPoolExecutor(TRANSFERS) as pool:
         packs = list(pool.map(share_pack, _divide(load_manifest(folder).items)))
@@ -153,7 +154,7 @@ def _write_pack(path: Path, items: list[Item], images: Path) -> dict[str, list[i
 
 def _get_pack(store: ObjectStore, key: str, sha256: str, target: Path) -> None:
     for _ in range(2):
-        if store.get_file(key, target) and describe(target)["sha256"] == sha256:
+        if store.get_file(key, target) and describe(target).sha256 == sha256:
             return
         logger.warning("storage: %s is missing or not what was stored", key)
     raise StorageDamagedError(f"{key} is missing or damaged in the storage.", hint=_DAMAGED_HINT)

@@ -8,15 +8,16 @@ so what can be seen is whole. A bundle never changes.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import logging
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from app.errors import StorageDamagedError
 from app.host import failpoints
+from app.host.files import describe
 from app.storage.object_store import ObjectStore
 
 logger = logging.getLogger(__name__)
@@ -101,24 +102,18 @@ class Bundles:
         for name, is_there in zip(names, came, strict=True):
             if not is_there:
                 return f"{name or 'it'} is missing"
-            if describe(_at(target, name)) != files[name]:
+            if asdict(describe(_at(target, name))) != files[name]:
                 return f"{name or 'it'} is not what was stored"
         return None
 
 
-def describe(path: Path) -> dict[str, Any]:
-    """Size and SHA-256 of a file."""
-    with path.open("rb") as file:
-        return {"sha256": hashlib.file_digest(file, "sha256").hexdigest(), "bytes": file.tell()}
-
-
 def _describe_all(source: Path) -> dict[str, Any]:
     if source.is_file():
-        return {_WHOLE_FILE: describe(source)}
+        return {_WHOLE_FILE: asdict(describe(source))}
     paths = sorted(path for path in source.rglob("*") if path.is_file())
     if not paths:
         raise FileNotFoundError(source)
-    return {path.relative_to(source).as_posix(): describe(path) for path in paths}
+    return {path.relative_to(source).as_posix(): asdict(describe(path)) for path in paths}
 
 
 def _at(root: Path, name: str) -> Path:

@@ -21,6 +21,7 @@ from app.datasets.manifest import DatasetManifest, load_manifest
 from app.datasets.tfrecord import RecordReader, ensure_records
 from app.errors import OutOfMemoryError
 from app.host import failpoints
+from app.host.files import folder_aside
 from app.images import RESIZE_RULE
 from app.networks import get_network
 from app.networks.create import create_network
@@ -74,7 +75,7 @@ def run_training(spec: TrainingSpec, folder: Path, reporter: Reporter, stop: Sto
         _leave_if_asked(stop)
         model, expected = _evaluate(run, fit)
         _leave_if_asked(stop)
-        with _folder_aside(spec.out) as aside:
+        with folder_aside(spec.out) as aside:
             described = _export(run, fit, model, aside)
             _leave_if_asked(stop)
             return _verify(run, fit, aside, described, expected)
@@ -217,7 +218,8 @@ def _verify(run: Run, fit: Fit, aside: Path, described: Manifest, expected: Arra
         # The manifest changes, and with it the digest; the files that were replayed stay as they are.
         artifact = write_artifact(aside, measured, [aside / name for name in described.files])
         evaluation = evaluation.model_copy(update={"artifact_digest": artifact.digest})
-        aside.rename(run.spec.out)
+    else:
+        shutil.rmtree(aside)
     assert fit.best.epoch is not None
     assert fit.best.value is not None
     assert fit.position.stop_reason is not None
@@ -244,18 +246,6 @@ def _leave_if_asked(stop: StopSignal) -> None:
     """Between stages and while preparing there is nothing to save that a checkpoint does not hold already."""
     if stop.release:
         raise Released
-
-
-@contextmanager
-def _folder_aside(out: Path) -> Iterator[Path]:
-    """An empty folder beside ``out``, to be renamed to it; gone in any other case."""
-    aside = out.with_name(f".{out.name}.part")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
-    try:
-        yield aside
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 @contextmanager

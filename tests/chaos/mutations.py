@@ -238,9 +238,9 @@ MUTATIONS = (
     ),
     _one(
         "files of a checkpoint not synced",
-        "app/training/checkpoints.py",
-        "    sync(path)\n    with path.open",
-        "    with path.open",
+        "app/durable.py",
+        "        sync_tree(aside)\n",
+        "        sync(aside)\n",
         POWER,
     ),
     _one(

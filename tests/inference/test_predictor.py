@@ -30,7 +30,8 @@ def pictures(count: int, size: tuple[int, int] = (16, 24)) -> NDArray[np.uint8]:
 def test_answers_are_those_of_the_network_in_keras(artifact: Artifact, keras_model: Any) -> None:
     batch = pictures(20)
     expected = keras_model.predict_on_batch(batch.astype(np.float32))
-    answers = np.stack(list(Predictor(artifact).predict_many(batch)))
+    predictor = Predictor(artifact)
+    answers = np.stack([predictor.predict(picture) for picture in batch])
     assert answers.dtype == np.float32
     np.testing.assert_allclose(answers, expected, atol=1e-6)
     np.testing.assert_allclose(answers.sum(axis=1), 1, atol=1e-5)
@@ -63,7 +64,7 @@ def test_an_answer_is_not_overwritten_by_the_next_one(artifact: Artifact) -> Non
 def test_eight_threads_get_the_answers_that_one_thread_gets(artifact: Artifact, interpreters: int) -> None:
     predictor = Predictor(artifact, interpreters=interpreters)
     batch = pictures(400)
-    expected = np.stack(list(predictor.predict_many(batch)))
+    expected = np.stack([predictor.predict(picture) for picture in batch])
     with ThreadPoolExecutor(8) as pool:
         answers = np.stack(list(pool.map(predictor.predict, batch)))
     np.testing.assert_array_equal(answers, expected)
