@@ -241,7 +241,7 @@ MUTATIONS = (
         "app/durable.py",
         "        sync_tree(aside)\n",
         "        sync(aside)\n",
-        POWER,
+        "tests/training/test_checkpoints.py",
     ),
     _one(
         "logs not synced",
