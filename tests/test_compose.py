@@ -16,7 +16,7 @@ from app.config import Settings
 from app.launch.api import UnprotectedError, check_protected
 from app.networks.pretrained.sources import get_published
 from app.services.job_defaults import NETWORK
-from app.workers.supervisor import RELEASE_SECONDS
+from app.workers.child_process import RELEASE_SECONDS
 from docs.generate import COMPOSE_VARIABLES, ROOT
 
 DOCKERFILE = (ROOT / "docker/Dockerfile").read_text(encoding="utf-8")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-import click
 import typer
 
 from app.cli import job_history, job_verbs
@@ -43,7 +42,7 @@ def list_jobs(
     ] = None,
     kind: Annotated[
         str | None,
-        typer.Option("--kind", click_type=click.Choice(list(JOB_KINDS)), help="Only jobs of this kind."),
+        typer.Option("--kind", metavar="|".join(JOB_KINDS), help="Only jobs of this kind."),
     ] = None,
     limit: Limit = 20,
     as_json: AsJson = False,

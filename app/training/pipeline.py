@@ -15,7 +15,17 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from app.artifacts import KERAS_MODEL, LITERT_MODEL, Manifest, Serving, weights_sha256, write_artifact
+from app.artifacts import (
+    KERAS_MODEL,
+    LITERT_MODEL,
+    Input,
+    Manifest,
+    Output,
+    Runtime,
+    Serving,
+    weights_sha256,
+    write_artifact,
+)
 from app.child import Released, Reporter, StopSignal
 from app.datasets.manifest import DatasetManifest, load_manifest
 from app.datasets.tfrecord import RecordReader, ensure_records
@@ -194,6 +204,9 @@ def _export(run: Run, fit: Fit, model: keras.Model, folder: Path) -> Manifest:
         metrics={},
         weights_sha256=weights_sha256(read_values(model.weights)),
         serving=Serving(runtime="litert", precision="float32", bytes=files[1].stat().st_size),
+        input=Input(resize_rule=RESIZE_RULE),
+        runtimes=(Runtime("litert", "float32", LITERT_MODEL),),
+        outputs=(Output("probabilities", len(run.manifest.classes)),),
         versions=library_versions(),
         created_at=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
     )
@@ -210,9 +223,12 @@ def _verify(run: Run, fit: Fit, aside: Path, described: Manifest, expected: Arra
     shutil.copyfile(folder / TEST_LOG, run.spec.logs / TEST_LOG)
     evaluation, is_kept = replay.evaluation, _passes(replay, run.spec.hyperparameters.min_accuracy)
     if is_kept:
+        figures = parity.model_dump()
+        (runtime,) = described.runtimes or ()
         measured = replace(
             described,
-            serving=replace(described.serving, parity=parity.model_dump()),
+            serving=replace(described.serving, parity=figures),
+            runtimes=(replace(runtime, parity=figures),),
             metrics=asdict(evaluation.metrics),
         )
         # The manifest changes, and with it the digest; the files that were replayed stay as they are.

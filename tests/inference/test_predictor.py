@@ -15,9 +15,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from app.artifacts import Artifact
+from app.artifacts import Artifact, Input
+from app.artifacts.manifest import Calibration
 from app.errors import ArtifactError, ImageDecodeError
-from app.images import fit_to
+from app.images import RESIZE_RULE, fit_to
 from app.inference.predictor import Predictor
 
 MakeArtifact = Callable[..., Artifact]
@@ -156,3 +157,18 @@ def test_serving_loads_neither_tensorflow_nor_scikit_learn() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        {"input": Input(RESIZE_RULE, pixel_range=(0, 4095))},
+        {"calibration": Calibration("temperature", {"temperature": 2.0}, "valid", 10)},
+    ],
+    ids=["pixel range", "calibration"],
+)
+def test_a_model_whose_answers_this_version_would_change_is_not_served(
+    make_artifact: Callable[..., Artifact], tmp_path: Path, section: dict[str, Any]
+) -> None:
+    with pytest.raises(ArtifactError, match="which this Loupe does not apply"):
+        Predictor(make_artifact(tmp_path / "artifact", **section))
