@@ -12,7 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.context import AppContext
-from app.datasets.manifest import DatasetManifest, Item, load_manifest
+from app.datasets.manifest import DatasetManifest, Item, image_path, load_manifest
 from app.errors import ConflictError, FieldError, InvalidRequestError, NotFoundError
 from app.host.files import sync
 from app.models import Dataset, Job
@@ -24,7 +24,6 @@ from app.services.idempotency import Answer, IdempotentRequest, recall, remember
 from app.services.job_states import queue_job
 from app.services.pages import decode_cursor, encode_cursor, fetch_page
 from app.services.products import require_product
-from app.storage.dataset_packs import fetch_dataset, fetch_picture
 
 
 def import_upload(
@@ -38,13 +37,13 @@ def import_upload(
     storage = context.storage
     sync(upload)
     sync(upload.parent)
-    storage.share(upload)
+    storage.remote.upload(upload)
     try:
         answer = _start_import(context, product_id, upload, filename, idempotent, is_upload=True)
     except BaseException:
         storage.discard(upload)
         raise
-    if storage.is_shared:
+    if storage.remote.has(upload):
         storage.remove(upload)  # the worker that imports it may be on another host
     return answer
 
@@ -79,7 +78,7 @@ def get_report(context: AppContext, dataset_id: str) -> schemas.DatasetReport:
     with context.db.read() as session:
         is_ready = require_dataset(session, dataset_id).status == "ready"
     folder = context.storage.dataset(dataset_id)
-    path = (fetch_dataset(context.storage, dataset_id) if is_ready else folder) / "report.json"
+    path = (context.storage.remote.download(folder) if is_ready else folder) / "report.json"
     try:
         report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -126,18 +125,20 @@ def list_items(
 
 def get_item_image(context: AppContext, dataset_id: str, item_id: str) -> tuple[Path, Item]:
     """The original picture file of an item."""
+    storage = context.storage
     read_manifest(context, dataset_id)
-    item = _items_by_id(fetch_dataset(context.storage, dataset_id)).get(item_id)
+    item = _items_by_id(storage.dataset(dataset_id)).get(item_id)
     if item is None:
         raise NotFoundError(f"Dataset {dataset_id} has no item {item_id!r}.")
-    return fetch_picture(context.storage, dataset_id, item.sha256), item
+    storage.remote.download_picture(dataset_id, item.sha256)
+    return image_path(storage.images, item.sha256), item
 
 
 def read_manifest(context: AppContext, dataset_id: str) -> DatasetManifest:
     """The manifest of a ready dataset; raises NotFoundError or ConflictError."""
     with context.db.read() as session:
         require_ready(require_dataset(session, dataset_id))
-    return cached_manifest(fetch_dataset(context.storage, dataset_id))
+    return cached_manifest(context.storage.remote.download(context.storage.dataset(dataset_id)))
 
 
 @lru_cache(maxsize=8)
@@ -204,7 +205,6 @@ def _start_import(
     *,
     is_upload: bool,
 ) -> Answer:
-    is_moved = is_upload and context.storage.is_shared
     with context.db.write() as session:
         if (before := recall(session, idempotent)) is not None:
             if is_upload:
@@ -220,9 +220,7 @@ def _start_import(
             product_id=product_id,
             dataset_id=dataset.id,
             payload={
-                # Where hosts share a storage, the home folder is another on the worker's. Elsewhere the whole
-                # path, as workers of the first release read it.
-                "source": context.storage.relative(source) if is_moved else str(source),
+                "source": context.storage.remote.address(source) if is_upload else str(source),
                 "is_upload": is_upload,
             },
         )
@@ -255,7 +253,7 @@ def _splits_of_job(context: AppContext, dataset_id: str, job_id: str) -> dict[st
         job = session.get(Job, job_id)
     if job is None or job.dataset_id != dataset_id or job.kind != "training":
         raise NotFoundError(f"There is no training {job_id!r} on dataset {dataset_id}.")
-    path = context.storage.fetch(context.storage.job_split(job_id))
+    path = context.storage.remote.download(context.storage.job_split(job_id))
     splits: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
     return splits
 

@@ -111,11 +111,11 @@ class ObjectStore:
             found = self._fs.find(self._path(prefix), detail=True)
             return {self._key(path): int(entry["size"]) for path, entry in found.items()}
 
-    def list_folders(self, prefix: str) -> list[str]:
-        """The names of the folders right below ``prefix``."""
+    def list_names(self, prefix: str) -> list[str]:
+        """The names of the objects and folders right below ``prefix``."""
         with contextlib.suppress(FileNotFoundError), self._answering():
             entries = self._fs.ls(self._path(prefix), detail=True)
-            return sorted(PurePosixPath(e["name"]).name for e in entries if e["type"] == "directory")
+            return sorted(PurePosixPath(entry["name"]).name for entry in entries)
         return []
 
     def delete(self, keys: Sequence[str]) -> None:

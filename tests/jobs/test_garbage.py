@@ -16,6 +16,7 @@ from app.context import AppContext
 from app.jobs import garbage
 from app.models.base import utc_now
 from tests.services.rows import add_job, change_job
+from tests.stores import store_of
 
 LONG_AGO = 2 * garbage.SCRATCH_SECONDS
 
@@ -37,13 +38,12 @@ def _put(context: AppContext, path: Path) -> Path:
     """A shared file, in a home where nobody needs it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("x")
-    context.storage.share(path)
+    context.storage.remote.upload(path)
     return path
 
 
 def _is_stored(context: AppContext, path: Path) -> bool:
-    assert context.storage.store is not None
-    return context.storage.store.read(context.storage.relative(path)) is not None
+    return store_of(context.storage).read(context.storage.relative(path)) is not None
 
 
 def test_what_belongs_to_no_job_goes_once_it_is_old(context: AppContext) -> None:
