@@ -38,12 +38,12 @@ def sweep_home(context: AppContext) -> None:
         storage.remove(storage.job(name))
     for name in _unknown(context, [folder.name for folder in storage.models.iterdir()], "mdl_"):
         storage.remove(storage.models / name)
-    for path in storage.scratch.iterdir():
-        try:
-            if time.time() - path.stat().st_mtime > SCRATCH_SECONDS:
-                storage.remove(path)
-        except FileNotFoundError:
-            continue
+    old = [path for path in storage.scratch.iterdir() if _has_lain_long(path)]
+    unneeded = _unneeded(context, [path.name for path in old])
+    for path in old:
+        # An upload that an import needs may have waited for the storage all the time.
+        if path.name in unneeded or storage.remote.has(path):
+            storage.remove(path)
 
 
 def sweep_storage(context: AppContext) -> None:
@@ -102,6 +102,13 @@ def _unneeded(context: AppContext, uploads: list[str]) -> list[str]:
     with context.db.read() as session:
         needed = {Path(job.payload["source"]).name for job in session.scalars(query) if needs_upload(job)}
     return [name for name in uploads if name not in needed]
+
+
+def _has_lain_long(path: Path) -> bool:
+    try:
+        return time.time() - path.stat().st_mtime > SCRATCH_SECONDS
+    except FileNotFoundError:
+        return False
 
 
 def _age(ulid: str) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
@@ -15,6 +16,7 @@ from app.context import AppContext
 from app.datasets.manifest import DatasetManifest, Item, image_path, load_manifest
 from app.errors import ConflictError, FieldError, InvalidRequestError, NotFoundError
 from app.host.files import sync
+from app.job_queue import TASK_QUEUE
 from app.models import Dataset, Job
 from app.models.base import new_id
 from app.schemas import dataset as schemas
@@ -24,6 +26,7 @@ from app.services.idempotency import Answer, IdempotentRequest, recall, remember
 from app.services.job_states import queue_job
 from app.services.pages import decode_cursor, encode_cursor, fetch_page
 from app.services.products import require_product
+from app.services.workers import has_first_release_worker
 
 
 def import_upload(
@@ -33,18 +36,19 @@ def import_upload(
     filename: str,
     idempotent: IdempotentRequest | None = None,
 ) -> Answer:
-    """Accepts an archive that already lies in the scratch folder; its import becomes a job."""
-    storage = context.storage
+    """Accepts an archive that already lies in the scratch folder; its import becomes a job.
+
+    It reaches other hosts after the answer: see ``app/services/uploads.py``.
+    """
     sync(upload)
     sync(upload.parent)
-    storage.remote.upload(upload)
     try:
+        _upload_for_first_release(context, upload)
         answer = _start_import(context, product_id, upload, filename, idempotent, is_upload=True)
     except BaseException:
-        storage.discard(upload)
+        context.storage.remove(upload)
         raise
-    if storage.remote.has(upload):
-        storage.remove(upload)  # the worker that imports it may be on another host
+    context.new_uploads.set()
     return answer
 
 
@@ -208,7 +212,7 @@ def _start_import(
     with context.db.write() as session:
         if (before := recall(session, idempotent)) is not None:
             if is_upload:
-                context.storage.discard(source)
+                context.storage.remove(source)
             return before
         require_product(session, product_id)
         dataset = Dataset(id=new_id("dst"), product_id=product_id, status="importing", source=name[-1024:])
@@ -222,6 +226,7 @@ def _start_import(
             payload={
                 "source": context.storage.remote.address(source) if is_upload else str(source),
                 "is_upload": is_upload,
+                "host": socket.gethostname(),
             },
         )
         queue_job(session, job)
@@ -229,6 +234,14 @@ def _start_import(
         remember(session, idempotent, 202, answer)
     context.queue.enqueue(job.id, job.kind)
     return answer
+
+
+def _upload_for_first_release(context: AppContext, upload: Path) -> None:
+    """A worker of the first release does not wait for an upload: it must be in the storage before the job."""
+    with context.db.read() as session:
+        is_needed = has_first_release_worker(session, [TASK_QUEUE])
+    if is_needed:
+        context.storage.remote.upload(upload)
 
 
 def _allowed_path(context: AppContext, path: str) -> Path:

@@ -22,6 +22,10 @@ class Remote(ABC):
         """How often the storage did not answer or refused, since the start of this process."""
 
     @abstractmethod
+    def answering_seconds(self) -> float:
+        """How long the storage has answered whenever this process asked it."""
+
+    @abstractmethod
     def check(self) -> None:
         """Returns if the storage can be used. Raises StorageRefusedError with a hint when it refuses."""
 
@@ -101,6 +105,9 @@ class NoRemote(Remote):
     @property
     def failures(self) -> int:
         return 0
+
+    def answering_seconds(self) -> float:
+        return 0.0
 
     def check(self) -> None:
         pass

@@ -42,6 +42,9 @@ class SharedRemote(Remote):
     def failures(self) -> int:
         return self.store.failures
 
+    def answering_seconds(self) -> float:
+        return self.store.answering_seconds()
+
     def check(self) -> None:
         self.store.check()
 
@@ -89,7 +92,9 @@ class SharedRemote(Remote):
         return True
 
     def has(self, path: Path) -> bool:
-        return self._read_inventory(self._home.relative(path)) is not None
+        with contextlib.suppress(StorageDamagedError):
+            return self._read_inventory(self._home.relative(path)) is not None
+        return False
 
     def may_get(self, _path: Path) -> bool:
         return True

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from app import child
 from app.context import AppContext
-from app.errors import StalledError, StorageFullError, UnavailableError
+from app.errors import StalledError, StorageFullError, UnavailableError, UploadMissingError
 from app.host import failpoints
 from app.jobs import claims, progress
 from app.jobs.claims import Claim, ClaimLostError, Requests
@@ -37,6 +37,8 @@ POLL_SECONDS = 1.0
 STALL_STEPS = 20
 # The database does not answer, or its disk is full: either way the training can go on meanwhile.
 OUTAGES = (UnavailableError, StorageFullError)
+# Another attempt meets the same until a person makes room, or starts the host that has the upload.
+WAIT_FOR_A_PERSON = (StorageFullError.code, UploadMissingError.code)
 
 
 class _AskedToLeaveError(Exception):
@@ -268,10 +270,10 @@ class Supervisor:
         self._persist(lambda: claims.release(self._context, self._claim))
 
     def _fail(self, error: dict[str, Any], *, is_from_outside: bool = False) -> None:
-        """Another attempt may end differently after a crash; a full disk waits for a person to make room."""
+        """Another attempt may end differently after a crash."""
         self._outcome = error["code"]
         end: Callable[[AppContext, Claim, dict[str, Any]], object] = claims.fail
-        if error["retryable"] and error["code"] != StorageFullError.code:
+        if error["retryable"] and error["code"] not in WAIT_FOR_A_PERSON:
             end = partial(claims.retry_or_fail, is_from_outside=is_from_outside)
         self._persist(lambda: end(self._context, self._claim, error))
 

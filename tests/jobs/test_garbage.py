@@ -87,6 +87,19 @@ def test_an_upload_that_no_import_waits_for_goes(context: AppContext) -> None:
     assert stored == [False, True, True, False, True]
 
 
+def test_an_upload_that_has_waited_for_the_storage_for_days_stays_here(context: AppContext) -> None:
+    waiting, stored = (context.storage.upload() for _ in range(2))
+    for upload in (waiting, stored):
+        upload.write_text("x")
+        os.utime(upload, (time.time() - LONG_AGO,) * 2)
+        add_job(
+            context, kind="import", payload={"source": context.storage.relative(upload), "is_upload": True}
+        )
+    context.storage.remote.upload(stored)
+    garbage.sweep_home(context)
+    assert [waiting.exists(), stored.exists()] == [True, False]
+
+
 def test_what_lay_in_scratch_for_days_goes(context: AppContext) -> None:
     old, young = context.storage.scratch / "pack-1", context.storage.scratch / "pack-2"
     for folder in (old, young):

@@ -166,6 +166,7 @@ def test_every_verb_without_a_shared_storage_touches_no_file_and_finds_nothing(s
     folder = storage.models / "m" / "0001"
     answers = {
         "failures": 0,
+        "answering_seconds": 0.0,
         "checks": {},
         "address": str(folder),
         "download": folder,

@@ -7,6 +7,7 @@ from app.datasets.sources import Limits
 from app.datasets.spec import ImportResult, ImportSpec
 from app.jobs.claims import Claim, complete, hold_to_finish, read_claimed
 from app.jobs.kinds.base import Kind
+from app.jobs.uploads import download_upload
 from app.models import Dataset
 from app.models.base import utc_now
 
@@ -17,9 +18,8 @@ class DatasetImport(Kind[ImportSpec, ImportResult]):
     result_type = ImportResult
 
     def download_inputs(self, context: AppContext, claim: Claim) -> None:
-        payload = read_claimed(context, claim).payload
-        if payload["is_upload"]:
-            context.storage.remote.download(context.storage.absolute(payload["source"]))
+        if read_claimed(context, claim).payload["is_upload"]:
+            download_upload(context, claim)
 
     def build_spec(self, context: AppContext, claim: Claim) -> ImportSpec:
         job, settings, storage = read_claimed(context, claim), context.settings, context.storage
