@@ -94,6 +94,10 @@ class StorageRefusedError(StorageUnavailableError):
     title = "The storage refuses"
 
 
+class UploadMissingError(LoupeError):
+    status, code, title, retryable = 503, "upload_missing", "The upload is not in the shared storage", True
+
+
 class StorageDamagedError(LoupeError):
     status, code, title = 500, "storage_damaged", "Stored files are damaged"
 

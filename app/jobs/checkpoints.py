@@ -49,13 +49,12 @@ def count_unsaved_attempts(session: Session, job: Job) -> int:
     return max(0, len(list(takewhile(lambda kind: kind == "status", types))) - 1)
 
 
-def fetch_newest_checkpoint(storage: Storage, attempts: list[Path]) -> None:
+def download_newest_checkpoint(storage: Storage, attempts: list[Path]) -> None:
     """The newest that is whole; a damaged one is passed over for the one before, as on the disk."""
-    assert storage.bundles is not None
     for attempt in attempts:
-        for key in reversed(storage.bundles.list_keys(storage.relative(attempt))):
+        for checkpoint in reversed(storage.remote.list_whole(attempt)):
             try:
-                storage.fetch(storage.absolute(key))
+                storage.remote.download(checkpoint)
             except StorageDamagedError as error:
                 logger.warning("%s The one before is tried.", error.detail)
             else:

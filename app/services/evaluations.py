@@ -73,7 +73,7 @@ def get_predictions_file(context: AppContext, job_id: str, dataset_id: str | Non
     """The CSV with one row per picture: item, label, and the served probability of every class."""
     with context.db.read() as session:
         evaluation = _require_evaluation(session, job_id, dataset_id)
-    return context.storage.fetch(context.storage.absolute(evaluation.folder)) / PREDICTIONS
+    return context.storage.remote.download(context.storage.absolute(evaluation.folder)) / PREDICTIONS
 
 
 def _require_training(session: Session, job_id: str) -> Job:

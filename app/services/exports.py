@@ -63,7 +63,7 @@ def get_export_file(context: AppContext, dataset_id: str, job_id: str) -> Path:
                 f"The export is {job.status}.",
                 hint="See the job's `error`." if job.status in TERMINAL else "Wait for the job's end.",
             )
-    return context.storage.fetch(context.storage.job_export(job_id))
+    return context.storage.remote.download(context.storage.job_export(job_id))
 
 
 def _check_size(request: ExportCreate) -> list[int] | None:

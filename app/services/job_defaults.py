@@ -13,7 +13,7 @@ from app.networks.pretrained.published import require_published
 from app.networks.registry import NetworkSpec, get_network
 from app.schemas.hyperparameters import Hyperparameters, ResolvedHyperparameters
 from app.storage.home import Storage
-from app.storage.weights import fetch_weights
+from app.storage.weights import download_weights
 from app.training.defaults import default_start, resolve_hyperparameters
 
 NETWORK, NETWORK_WITHOUT_WEIGHTS = "efficientnet_lite0", "mobilenet_v2"
@@ -26,7 +26,7 @@ def choose_network(asked: str | None, product: Product, storage: Storage) -> Net
     """The job's network, or the product's, or the default. Raises UnknownNetworkError."""
     name = asked or product.default_network
     if name is None:
-        fetch_weights(storage, NETWORK)
+        download_weights(storage, NETWORK)
         has_weights = default_start(NETWORK, storage.weights) == "imagenet"
         name = NETWORK if has_weights else NETWORK_WITHOUT_WEIGHTS
     return get_network(name)
@@ -45,7 +45,7 @@ def resolve(
     _check_image_size(given, network)
     _check_class_weights(given, manifest)
     if given.pretrained in (None, "imagenet"):
-        fetch_weights(storage, network.name)
+        download_weights(storage, network.name)
     start = given.pretrained or default_start(network.name, storage.weights)
     keeps_head = False
     if start == "imagenet":

@@ -143,7 +143,7 @@ def _require_upload(context: AppContext, job: Job) -> None:
     """Raises ConflictError when the upload that a retry would read is not kept."""
     if job.payload["is_upload"]:
         upload = context.storage.absolute(job.payload["source"])
-        if not needs_upload(job) or not (context.storage.is_shared or upload.exists()):
+        if not needs_upload(job) or not (upload.exists() or context.storage.remote.may_get(upload)):
             raise ConflictError(
                 f"Job {job.id} is {get_job_kind(job.kind).noun}, and its upload is not kept.",
                 hint="Mend the archive if its report says so, and import it again.",

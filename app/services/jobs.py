@@ -27,7 +27,6 @@ from app.services.job_states import queue_job
 from app.services.pages import fetch_page
 from app.services.products import require_product
 from app.services.workers import waits_for
-from app.storage.dataset_packs import fetch_dataset
 from app.training.data_order import count_steps
 
 
@@ -46,7 +45,7 @@ def create_job(
         undo.callback(context.storage.discard, folder)
         make_folder(folder)
         write_json(context.storage.job_split(job_id), splits)
-        context.storage.share(context.storage.job_split(job_id))
+        context.storage.remote.upload(context.storage.job_split(job_id))
         with context.db.write() as session:
             if (before := recall(session, idempotent)) is not None:
                 return before
@@ -154,7 +153,7 @@ def _plan(
 ) -> tuple[schemas.JobPlan, dict[str, Split]]:
     product = require_product(session, request.product)
     dataset = _choose_dataset(session, product, request.dataset)
-    manifest = cached_manifest(fetch_dataset(context.storage, dataset.id))
+    manifest = cached_manifest(context.storage.remote.download(context.storage.dataset(dataset.id)))
     network = job_defaults.choose_network(request.network, product, context.storage)
     seed = request.split.seed if request.split.seed is not None else request.hyperparameters.seed
     splits = dict(split_dataset(manifest, request.split, seed))

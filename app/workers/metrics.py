@@ -114,7 +114,7 @@ class _Now:
             beats.add_metric([kind], time.monotonic() - min(job.beaten_at for job in of_kind))
         speed.add_metric([], sum(job.images_per_second or 0.0 for job in jobs))
         errors = CounterMetricFamily("loupe_storage_errors", STORAGE_ERRORS)
-        errors.add_metric([], self._storage.failures if self._storage else 0)
+        errors.add_metric([], self._storage.remote.failures if self._storage else 0)
         yield from (running, memory, beats, speed, errors)
         yield from _gpu_metrics()
 

@@ -15,19 +15,17 @@ from typing import Any, TypeVar
 
 from app import child
 from app.context import AppContext
-from app.errors import StalledError, StorageFullError, UnavailableError
+from app.errors import StalledError, StorageFullError, UnavailableError, UploadMissingError
 from app.host import failpoints
 from app.jobs import claims, progress
 from app.jobs.claims import Claim, ClaimLostError, Requests
 from app.jobs.kinds.registry import KINDS
 from app.schemas.progress_lines import AnyLine, CheckpointLine, StepLine
 from app.services import job_lifecycle
-from app.workers.background import run_in_background
 from app.workers.child_process import ChildProcess
 from app.workers.exit_cause import as_loupe_error
 from app.workers.metrics import RunningJob, WorkerMetrics
-from app.workers.progress_file import ProgressFile
-from app.workers.shared_progress import SharedProgress
+from app.workers.shared_progress import open_progress
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +37,8 @@ POLL_SECONDS = 1.0
 STALL_STEPS = 20
 # The database does not answer, or its disk is full: either way the training can go on meanwhile.
 OUTAGES = (UnavailableError, StorageFullError)
+# Another attempt meets the same until a person makes room, or starts the host that has the upload.
+WAIT_FOR_A_PERSON = (StorageFullError.code, UploadMissingError.code)
 
 
 class _AskedToLeaveError(Exception):
@@ -61,7 +61,7 @@ class Supervisor:
         self._shutdown = shutdown
         self._folder = context.storage.attempt(claim.job_id, claim.fence)
         self._child = ChildProcess(self._folder)
-        self._progress = SharedProgress(context, claim, ProgressFile(self._folder / child.PROGRESS))
+        self._progress = open_progress(context, claim, self._folder / child.PROGRESS)
         self._last_progress = self._last_report = self._last_poll = time.monotonic()
         self._progress_bytes = 0
         self._step_times: deque[float] = deque(maxlen=101)
@@ -76,7 +76,7 @@ class Supervisor:
         """Supervises to the end. Returns quietly when the claim is lost: another worker has the job."""
         try:
             with self._metrics.running(self._claim.job_id, self._job):
-                if self._fetch_inputs():
+                if self._download_inputs():
                     self._start()
                     self._watch()
         except ClaimLostError:
@@ -98,13 +98,11 @@ class Supervisor:
 
     # --- The start ---------------------------------------------------------------------------------------
 
-    def _fetch_inputs(self) -> bool:
+    def _download_inputs(self) -> bool:
         """False when the job was given back instead: what it needs may be long in coming."""
-        if not self._context.storage.is_shared:
-            return True
         try:
-            fetch = partial(self._kind.fetch_inputs, self._context, self._claim)
-            self._persist(lambda: run_in_background(fetch, self._beat_or_leave))
+            download = partial(self._kind.download_inputs, self._context, self._claim)
+            self._persist(lambda: self._progress.exchange(download, self._beat_or_leave))
         except _AskedToLeaveError:
             self._release()
             return False
@@ -235,7 +233,7 @@ class Supervisor:
     def _settle(self) -> None:
         """The child has ended by itself, or on our request to leave."""
         code = self._child.exit_code
-        self._share_the_rest(code)
+        self._upload_the_rest(code)
         if code == child.ExitCode.SUCCEEDED:
             self._outcome = "succeeded"
             self._finish(self._child.read_result(self._kind.result_type))
@@ -247,24 +245,23 @@ class Supervisor:
             cause = self._child.explain_exit(f"jobs/{self._claim.job_id}/{self._log_name}")
             self._fail(cause.as_dict(), is_from_outside=self._child.was_killed_from_outside)
 
-    def _share_the_rest(self, code: int) -> None:
+    def _upload_the_rest(self, code: int) -> None:
         """Before the job's end, or before others take it up, they see its logs and its last checkpoint."""
-        if not self._context.storage.is_shared:
-            return
+        exchange, upload_logs = self._progress.exchange, self._progress.upload_logs
         if code == child.ExitCode.SUCCEEDED:
-            self._persist(lambda: run_in_background(self._progress.share_logs, self._beat))
+            self._persist(lambda: exchange(upload_logs, self._beat))
             return
-        run_in_background(lambda: self._progress.wait_until_shared(self._is_late), self._beat_to_the_deadline)
+        exchange(lambda: self._progress.wait_until_uploaded(self._is_late), self._beat_to_the_deadline)
         self._drain()
         with contextlib.suppress(*OUTAGES):
-            run_in_background(self._progress.share_logs, self._beat)
+            exchange(upload_logs, self._beat)
 
     def _beat_to_the_deadline(self) -> None:
         self._beat()
         self._pass_on_shutdown()
 
     def _is_late(self) -> bool:
-        """Whether this process has to end now, shared or not."""
+        """Whether this process has to end now, uploaded or not."""
         return self._shutdown.is_set() and self._child.is_late
 
     def _release(self) -> None:
@@ -273,18 +270,17 @@ class Supervisor:
         self._persist(lambda: claims.release(self._context, self._claim))
 
     def _fail(self, error: dict[str, Any], *, is_from_outside: bool = False) -> None:
-        """Another attempt may end differently after a crash; a full disk waits for a person to make room."""
+        """Another attempt may end differently after a crash."""
         self._outcome = error["code"]
         end: Callable[[AppContext, Claim, dict[str, Any]], object] = claims.fail
-        if error["retryable"] and error["code"] != StorageFullError.code:
+        if error["retryable"] and error["code"] not in WAIT_FOR_A_PERSON:
             end = partial(claims.retry_or_fail, is_from_outside=is_from_outside)
         self._persist(lambda: end(self._context, self._claim, error))
 
     def _finish(self, result: Any) -> None:
         ends = (self._context, self._claim, result)
-        if self._context.storage.is_shared:
-            share = partial(self._kind.share_results, *ends)
-            self._persist(lambda: run_in_background(share, self._beat))
+        upload = partial(self._kind.upload_results, *ends)
+        self._persist(lambda: self._progress.exchange(upload, self._beat))
         self._persist(lambda: self._kind.finish(*ends))
         failpoints.pass_by("finish.committed")
 

@@ -24,7 +24,7 @@ class Kind(ABC, Generic[Spec, Result]):
     result_type: type[Result]
 
     @abstractmethod
-    def fetch_inputs(self, context: AppContext, claim: Claim) -> None:
+    def download_inputs(self, context: AppContext, claim: Claim) -> None:
         """Brings what the child reads from the shared storage into this host's home folder.
 
         Raises StorageDamagedError.
@@ -35,8 +35,8 @@ class Kind(ABC, Generic[Spec, Result]):
         """What the child is told."""
 
     @abstractmethod
-    def share_results(self, context: AppContext, claim: Claim, result: Result) -> None:
-        """Lets other hosts see what the child made, before a row refers to it."""
+    def upload_results(self, context: AppContext, claim: Claim, result: Result) -> None:
+        """Shows to other hosts what the child made, before a row refers to it."""
 
     @abstractmethod
     def finish(self, context: AppContext, claim: Claim, result: Result) -> None:

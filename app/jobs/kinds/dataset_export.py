@@ -6,7 +6,6 @@ from app.context import AppContext
 from app.datasets.spec import ExportResult, ExportSpec
 from app.jobs.claims import Claim, complete, hold_to_finish, read_claimed
 from app.jobs.kinds.base import Kind
-from app.storage.dataset_packs import fetch_pictures
 
 
 class DatasetExport(Kind[ExportSpec, ExportResult]):
@@ -14,11 +13,11 @@ class DatasetExport(Kind[ExportSpec, ExportResult]):
     module = "app.datasets"
     result_type = ExportResult
 
-    def fetch_inputs(self, context: AppContext, claim: Claim) -> None:
+    def download_inputs(self, context: AppContext, claim: Claim) -> None:
         job, storage = read_claimed(context, claim), context.storage
-        fetch_pictures(storage, job.dataset)
+        storage.remote.download_pictures(job.dataset)
         if job.payload["job"]:
-            storage.fetch(storage.job_split(job.payload["job"]))
+            storage.remote.download(storage.job_split(job.payload["job"]))
 
     def build_spec(self, context: AppContext, claim: Claim) -> ExportSpec:
         job, storage = read_claimed(context, claim), context.storage
@@ -33,8 +32,8 @@ class DatasetExport(Kind[ExportSpec, ExportResult]):
             out=storage.job_export(job.id),
         )
 
-    def share_results(self, context: AppContext, claim: Claim, result: ExportResult) -> None:
-        context.storage.share(context.storage.job_export(claim.job_id))
+    def upload_results(self, context: AppContext, claim: Claim, result: ExportResult) -> None:
+        context.storage.remote.upload(context.storage.job_export(claim.job_id))
 
     def finish(self, context: AppContext, claim: Claim, result: ExportResult) -> None:
         """The export's file lies in the job's folder."""

@@ -7,9 +7,9 @@ from app.datasets.sources import Limits
 from app.datasets.spec import ImportResult, ImportSpec
 from app.jobs.claims import Claim, complete, hold_to_finish, read_claimed
 from app.jobs.kinds.base import Kind
+from app.jobs.uploads import download_upload
 from app.models import Dataset
 from app.models.base import utc_now
-from app.storage.dataset_packs import share_dataset
 
 
 class DatasetImport(Kind[ImportSpec, ImportResult]):
@@ -17,10 +17,9 @@ class DatasetImport(Kind[ImportSpec, ImportResult]):
     module = "app.datasets"
     result_type = ImportResult
 
-    def fetch_inputs(self, context: AppContext, claim: Claim) -> None:
-        payload = read_claimed(context, claim).payload
-        if payload["is_upload"]:
-            context.storage.fetch(context.storage.absolute(payload["source"]))
+    def download_inputs(self, context: AppContext, claim: Claim) -> None:
+        if read_claimed(context, claim).payload["is_upload"]:
+            download_upload(context, claim)
 
     def build_spec(self, context: AppContext, claim: Claim) -> ImportSpec:
         job, settings, storage = read_claimed(context, claim), context.settings, context.storage
@@ -33,8 +32,8 @@ class DatasetImport(Kind[ImportSpec, ImportResult]):
             ),
         )
 
-    def share_results(self, context: AppContext, claim: Claim, result: ImportResult) -> None:
-        share_dataset(context.storage, read_claimed(context, claim).dataset)
+    def upload_results(self, context: AppContext, claim: Claim, result: ImportResult) -> None:
+        context.storage.remote.upload_dataset(read_claimed(context, claim).dataset)
 
     def finish(self, context: AppContext, claim: Claim, result: ImportResult) -> None:
         """The dataset is ready; its folder was published by the import itself, under the dataset's id."""

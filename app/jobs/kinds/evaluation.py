@@ -11,7 +11,6 @@ from app.host.files import link_or_copy
 from app.jobs.claims import Claim, complete, hold_to_finish, read_claimed
 from app.jobs.kinds.base import Kind
 from app.models import Evaluation, Job, TrainedModel
-from app.storage.dataset_packs import fetch_pictures
 from app.storage.home import Storage
 
 
@@ -20,11 +19,11 @@ class EvaluationKind(Kind[EvaluationSpec, EvaluationResult]):
     module = "app.evaluation"
     result_type = EvaluationResult
 
-    def fetch_inputs(self, context: AppContext, claim: Claim) -> None:
+    def download_inputs(self, context: AppContext, claim: Claim) -> None:
         job, storage = read_claimed(context, claim), context.storage
-        fetch_pictures(storage, job.dataset)
-        storage.fetch(storage.job_split(job.payload["job"]))
-        storage.fetch(storage.absolute(_read_model(context, job).folder))
+        storage.remote.download_pictures(job.dataset)
+        storage.remote.download(storage.job_split(job.payload["job"]))
+        storage.remote.download(storage.absolute(_read_model(context, job).folder))
 
     def build_spec(self, context: AppContext, claim: Claim) -> EvaluationSpec:
         job, storage = read_claimed(context, claim), context.storage
@@ -39,10 +38,10 @@ class EvaluationKind(Kind[EvaluationSpec, EvaluationResult]):
             subset="test" if on_test_split else None,
         )
 
-    def share_results(self, context: AppContext, claim: Claim, result: EvaluationResult) -> None:
+    def upload_results(self, context: AppContext, claim: Claim, result: EvaluationResult) -> None:
         trained = read_claimed(context, claim).payload["job"]
         target = new_evaluation_folder(context.storage, claim, trained)
-        share_evaluation(context.storage, _attempt(context, claim), target)
+        upload_evaluation(context.storage, _attempt(context, claim), target)
 
     def finish(self, context: AppContext, claim: Claim, result: EvaluationResult) -> None:
         """Stores an evaluation that was asked for after the training."""
@@ -83,15 +82,15 @@ def publish_evaluation(storage: Storage, source: Path, target: Path) -> None:
         storage.publish(aside, target)
 
 
-def share_evaluation(storage: Storage, source: Path, target: Path) -> None:
-    """Lets other hosts see the files of an evaluation that lie in ``source``, or in ``target`` already."""
+def upload_evaluation(storage: Storage, source: Path, target: Path) -> None:
+    """Shows to other hosts the files of an evaluation that lie in ``source``, or in ``target`` already."""
     if target.exists():
-        storage.share(target)
+        storage.remote.upload(target)
         return
     with storage.scratch_folder("evaluation") as scratch:
         for name in FILES:
             link_or_copy(source / name, scratch / name)
-        storage.share(target, scratch)
+        storage.remote.upload(target, scratch)
 
 
 def _attempt(context: AppContext, claim: Claim) -> Path:

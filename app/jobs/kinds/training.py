@@ -11,18 +11,17 @@ from sqlalchemy.orm import Session
 from app.artifacts import open_artifact
 from app.context import AppContext
 from app.host import failpoints
-from app.jobs.checkpoints import count_unsaved_attempts, fetch_newest_checkpoint, recorded_attempts
+from app.jobs.checkpoints import count_unsaved_attempts, download_newest_checkpoint, recorded_attempts
 from app.jobs.claims import Claim, complete, hold_to_finish
 from app.jobs.kinds.base import Kind
-from app.jobs.kinds.evaluation import new_evaluation_folder, publish_evaluation, share_evaluation
+from app.jobs.kinds.evaluation import new_evaluation_folder, publish_evaluation, upload_evaluation
 from app.models import Alias, Evaluation, Job, JobEpoch, Product, TrainedModel
 from app.models.alias import CHAMPION
 from app.models.base import new_id, utc_now
 from app.schemas.hyperparameters import Hyperparameters
 from app.services.job_states import append_event
-from app.storage.dataset_packs import fetch_pictures
 from app.storage.home import Storage
-from app.storage.weights import fetch_weights
+from app.storage.weights import download_weights
 from app.training.result import TrainingResult
 from app.training.spec import Devices, TrainingSpec
 
@@ -32,19 +31,19 @@ class Training(Kind[TrainingSpec, TrainingResult]):
     module = "app.training"
     result_type = TrainingResult
 
-    def fetch_inputs(self, context: AppContext, claim: Claim) -> None:
+    def download_inputs(self, context: AppContext, claim: Claim) -> None:
         storage = context.storage
         with context.db.read() as session:
             job = session.get_one(Job, claim.job_id)
             attempts = recorded_attempts(storage, session, job)
             model = _find_initial_model(session, job)
-        fetch_pictures(storage, job.dataset)
-        storage.fetch(storage.job_split(job.id))
-        fetch_newest_checkpoint(storage, attempts)
+        storage.remote.download_pictures(job.dataset)
+        storage.remote.download(storage.job_split(job.id))
+        download_newest_checkpoint(storage, attempts)
         if _start(job) == "imagenet":
-            fetch_weights(storage, job.network or "")
+            download_weights(storage, job.network or "")
         if model is not None:
-            storage.fetch(storage.absolute(model.folder))
+            storage.remote.download(storage.absolute(model.folder))
 
     def build_spec(self, context: AppContext, claim: Claim) -> TrainingSpec:
         storage = context.storage
@@ -80,12 +79,12 @@ class Training(Kind[TrainingSpec, TrainingResult]):
                 / 4 ** min(3, count_unsaved_attempts(session, job)),
             )
 
-    def share_results(self, context: AppContext, claim: Claim, result: TrainingResult) -> None:
+    def upload_results(self, context: AppContext, claim: Claim, result: TrainingResult) -> None:
         storage = context.storage
-        share_evaluation(storage, result.verification, new_evaluation_folder(storage, claim, claim.job_id))
+        upload_evaluation(storage, result.verification, new_evaluation_folder(storage, claim, claim.job_id))
         if result.artifact is not None:
             target = new_model_folder(storage, claim)
-            storage.share(target, target if target.exists() else result.artifact)
+            storage.remote.upload(target, target if target.exists() else result.artifact)
 
     def finish(self, context: AppContext, claim: Claim, result: TrainingResult) -> None:
         """Publishes the artifact and the evaluation that the child left, then ends the job.
