@@ -1,6 +1,7 @@
 """Runs one training by itself.
 
-FOLDER holds spec.json (its fields: app/training/spec.py, TrainingSpec). Into it go progress.jsonl, a JSON
+FOLDER holds spec.json (its fields: app/training/spec.py, TrainingSpec), with every setting unless --resolve
+is given. Into it go progress.jsonl, a JSON
 object a line; result.json when the training succeeds, error.json when it fails; and verification/, the replay
 of the test split through the packaged model. SIGTERM checkpoints and leaves with exit status 75, to be
 continued by a run whose spec names the checkpoint in resume_from. SIGUSR1 ends early and keeps the best
@@ -14,6 +15,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,16 +29,25 @@ def main() -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("folder", metavar="FOLDER", type=Path)
-    return run_child(_work, parser.parse_args().folder)
+    parser.add_argument(
+        "--resolve", action="store_true", help="Give each setting that spec.json leaves out its default."
+    )
+    given = parser.parse_args()
+    return run_child(partial(_work, resolve=given.resolve), given.folder)
 
 
-def _work(spec: dict[str, Any], folder: Path, reporter: Reporter, stop: StopSignal) -> dict[str, Any]:
+def _work(
+    spec: dict[str, Any], folder: Path, reporter: Reporter, stop: StopSignal, *, resolve: bool
+) -> dict[str, Any]:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ["KERAS_BACKEND"] = "tensorflow"
     # TensorFlow takes seconds to load: imported here, a signal that comes meanwhile is already answered.
     with _absent("sklearn"):
+        from app.training.handwritten import resolve_spec
         from app.training.pipeline import run_training
 
+    if resolve:
+        spec = resolve_spec(spec)
     return run_training(spec, folder, reporter, stop)
 
 
