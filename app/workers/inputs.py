@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from app.context import AppContext
 from app.errors import StorageDamagedError
 from app.jobs.claims import Claim
+from app.jobs.waiting import resolve_waiting
 from app.models import Job, TrainedModel
 from app.storage.dataset_packs import fetch_pictures
 from app.storage.home import Storage
@@ -21,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 def fetch_inputs(context: AppContext, claim: Claim) -> None:
     """Returns when all is here. Raises UnavailableError, StorageDamagedError. May be repeated."""
+    resolve_waiting(context, claim)  # Before its split is fetched, which others may have made.
     storage = context.storage
     with context.db.read() as session:
         job = session.get_one(Job, claim.job_id)

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from app.context import AppContext
 from app.jobs.claims import Claim
+from app.jobs.waiting import resolve_waiting
 from app.models import Job, JobEpoch, JobEvent, TrainedModel
 from app.storage.home import Storage
 
@@ -24,6 +25,7 @@ MODULES = {
 
 def build_spec(context: AppContext, claim: Claim) -> dict[str, Any]:
     """The spec of a claimed job."""
+    resolve_waiting(context, claim)
     with context.db.read() as session:
         job = session.get_one(Job, claim.job_id)
         match job.kind:

@@ -6,12 +6,16 @@ from typing import Any
 
 from app.context import AppContext
 from app.jobs.claims import Claim, complete, hold_to_finish
+from app.jobs.waiting import find_ready
 from app.models import Dataset
 from app.models.base import utc_now
 
 
 def finish_import(context: AppContext, claim: Claim, result: dict[str, Any]) -> None:
-    """The dataset is ready; its folder was published by the import itself, under the dataset's id."""
+    """The dataset is ready; its folder was published by the import itself, under the dataset's id.
+
+    Jobs that waited for it are announced.
+    """
     with context.db.write() as session:
         if (job := hold_to_finish(session, claim)) is None:
             return
@@ -25,3 +29,6 @@ def finish_import(context: AppContext, claim: Claim, result: dict[str, Any]) -> 
         dataset.ready_at = utc_now()
         job.result = result
         complete(session, job)
+        waiting = find_ready(session, dataset)
+    for message in waiting:
+        context.queue.enqueue(*message)

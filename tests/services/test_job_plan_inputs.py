@@ -1,4 +1,4 @@
-"""What a job is resolved to: the start, the network, and every setting that depends on them."""
+"""What a job is planned from on this machine: its weights, its models; and the defaults that follow."""
 
 from __future__ import annotations
 
