@@ -15,7 +15,7 @@ from app import __version__
 from app.config import Settings
 from app.launch.api import UnprotectedError, check_protected
 from app.networks.pretrained.sources import get_published
-from app.services.job_defaults import NETWORK
+from app.services.job_plan import NETWORK
 from app.workers.child_process import RELEASE_SECONDS
 from docs.generate import COMPOSE_VARIABLES, ROOT
 

@@ -18,6 +18,7 @@ from app.jobs.claims import give_back_or_fail
 from app.models import Job, Lease
 from app.models.base import db_now
 from app.schemas.job_kinds import JOB_KINDS
+from app.services.dataset_states import is_dataset_there
 from app.services.job_lifecycle import clean_up
 
 REAPER = "reaper"
@@ -88,7 +89,7 @@ def announce_unheard_jobs(context: AppContext) -> int:
         now = session.scalar(select(db_now())) or 0.0
         queued = session.execute(
             select(Job.id, Job.kind, Job.device, Job.dispatched_at)
-            .where(Job.status == "queued", Job.kind.in_(JOB_KINDS))
+            .where(Job.status == "queued", Job.kind.in_(JOB_KINDS), is_dataset_there())
             .order_by(Job.id)
             .limit(BATCH)
         ).all()

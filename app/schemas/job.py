@@ -42,7 +42,9 @@ class JobCreate(Request):
 
     product: Slug
     dataset: str | None = Field(
-        None, description="Id of a ready dataset of the product; the newest if not given."
+        None,
+        description="Id of a dataset of the product; the job waits while it is importing. If not given, the "
+        "newest that is ready, else the newest that is importing.",
     )
     network: str | None = Field(
         None,
@@ -129,14 +131,21 @@ class Job(BaseModel):
     product: str
     dataset: JobDataset | None = Field(description="Null for kinds of job that have none.")
     network: str | None
-    hyperparameters: dict[str, Any] | None = Field(description="Every setting, resolved.")
-    split: dict[str, Any] | None = Field(description="Settings of the split and the pictures in each part.")
+    hyperparameters: dict[str, Any] | None = Field(
+        description="Every setting, resolved. Until its dataset is imported and the job started, those that "
+        "depend on the number of pictures are null."
+    )
+    split: dict[str, Any] | None = Field(
+        description="Settings of the split, and in `counts` the pictures in each part: null until the "
+        "dataset is imported and the job started."
+    )
     seed: int | None
     device: Device = Field(description="What the job asks for.")
     gpus: int = Field(description="GPUs that it asks for, if it runs on any.")
     ran_on: RanOn | None = Field(description="What a training computes or computed on, once it has begun.")
     waits_for: str | None = Field(
-        description="What a queued training that asks for a GPU lacks; null where only its turn has to come."
+        description="What a queued training lacks: its dataset, which is importing, or a GPU. Null where "
+        "only its turn has to come."
     )
     progress: Progress
     best: BestEpoch | None

@@ -22,6 +22,7 @@ from app.models.base import new_id
 from app.schemas import dataset as schemas
 from app.schemas.common import Page, problem_from_error
 from app.schemas.job_kinds import DATASET_MAKERS
+from app.services.dataset_states import require_not_failed
 from app.services.idempotency import Answer, IdempotentRequest, recall, remember
 from app.services.job_states import queue_job
 from app.services.pages import decode_cursor, encode_cursor, fetch_page
@@ -172,13 +173,7 @@ def require_ready(dataset: Dataset) -> Dataset:
         raise ConflictError(
             f"Dataset {dataset.id} is still importing.", hint="Wait until its status is 'ready'."
         )
-    if dataset.status == "failed":
-        detail = (dataset.error or {}).get("detail", "")
-        raise ConflictError(
-            f"The import of dataset {dataset.id} failed: {detail}",
-            hint=(dataset.error or {}).get("hint") or "Mend the archive and import it again.",
-        )
-    return dataset
+    return require_not_failed(dataset)
 
 
 def to_schema(session: Session, dataset: Dataset) -> schemas.Dataset:
@@ -266,6 +261,8 @@ def _splits_of_job(context: AppContext, dataset_id: str, job_id: str) -> dict[st
         job = session.get(Job, job_id)
     if job is None or job.dataset_id != dataset_id or job.kind != "training":
         raise NotFoundError(f"There is no training {job_id!r} on dataset {dataset_id}.")
+    if not job.is_planned:
+        raise ConflictError(f"Training {job_id} has no split yet.", hint="It gets one when it starts.")
     path = context.storage.remote.download(context.storage.job_split(job_id))
     splits: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
     return splits

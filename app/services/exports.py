@@ -31,6 +31,10 @@ def create_export(
             trained = require_job(session, request.job)
             if trained.kind != "training" or trained.dataset_id != dataset_id:
                 raise InvalidRequestError(f"Job {request.job} is no training on dataset {dataset_id}.")
+            if not trained.is_planned:
+                raise ConflictError(
+                    f"Training {request.job} has no split yet.", hint="It gets one when it starts."
+                )
         job = Job(
             id=new_id("job"),
             kind="export",

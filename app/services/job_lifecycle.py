@@ -11,6 +11,7 @@ from app.models import Alias, Dataset, Evaluation, Job, JobEpoch, JobEvent, JobS
 from app.models.base import db_now
 from app.schemas import job as schemas
 from app.schemas.job_kinds import JOB_KINDS, get_job_kind
+from app.services.dataset_states import hold_dataset, require_not_failed
 from app.services.job_states import TERMINAL, append_event, move_job
 from app.services.jobs import lock_job, to_schema
 
@@ -118,6 +119,8 @@ def retry_job(context: AppContext, job_id: str, request: schemas.JobRetry) -> sc
         if get_job_kind(job.kind).makes_dataset:
             dataset = session.get_one(Dataset, job.dataset)
             dataset.status, dataset.error, dataset.ready_at = "importing", None, None
+        elif job.dataset_id is not None:
+            require_not_failed(hold_dataset(session, job.dataset_id))
         job.error = job.finished_at = None
         job.attempts_without_checkpoint = 0
         job.cancel_requested = job.stop_requested = job.pause_requested = False

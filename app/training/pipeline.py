@@ -38,7 +38,6 @@ from app.networks.create import create_network
 from app.schemas.hyperparameters import ResolvedHyperparameters
 from app.schemas.progress_lines import DeviceLine, PlanLine, ProgressLine, WarningLine
 from app.training.checkpoints import CheckpointStore
-from app.training.defaults import resolve_hyperparameters
 from app.training.device import Device, library_versions, set_up_device
 from app.training.export import build_inference_model, predict_subset, save_model
 from app.training.fit import Fit, read_values
@@ -59,7 +58,6 @@ class Run:
     """What the stages share. ``split``: positions of each split's items in manifest and records."""
 
     spec: TrainingSpec
-    settings: ResolvedHyperparameters
     initial_weights: InitialWeights
     folder: Path
     reporter: Reporter
@@ -69,6 +67,10 @@ class Run:
     split: dict[str, list[int]]
     reader: RecordReader
     identity: Identity
+
+    @property
+    def settings(self) -> ResolvedHyperparameters:
+        return self.spec.hyperparameters
 
     def subset(self, name: str) -> Subset:
         return Subset(self.reader, np.array(self.split[name]))
@@ -105,13 +107,6 @@ def _prepare(spec: TrainingSpec, folder: Path, reporter: Reporter, stop: StopSig
     manifest = load_manifest(spec.dataset)
     split = load_split(spec.split, manifest)
     initial = find_initial_weights(spec, manifest.classes)
-    settings = resolve_hyperparameters(
-        spec.hyperparameters,
-        get_network(spec.network),
-        pretrained=initial.start,
-        train_items=len(split["train"]),
-        keeps_head=initial.keeps_head,
-    )
 
     def report(done: int, total: int) -> None:
         _leave_if_asked(stop)
@@ -120,9 +115,9 @@ def _prepare(spec: TrainingSpec, folder: Path, reporter: Reporter, stop: StopSig
     throttled = _throttle(lambda done, total: reporter.emit(ProgressLine(done=done, total=total)))
     failpoints.pass_by("records.writing")
     records = ensure_records(manifest, spec.image_root, spec.image_size, spec.records_root, progress=report)
-    identity = Identity.of(spec, settings, manifest, split, initial.digest)
+    identity = Identity.of(spec, manifest, split, initial.digest)
     reader = RecordReader(records)
-    return Run(spec, settings, initial, folder, reporter, stop, device, manifest, split, reader, identity)
+    return Run(spec, initial, folder, reporter, stop, device, manifest, split, reader, identity)
 
 
 def _train(run: Run) -> Fit:

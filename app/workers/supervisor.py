@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from app import child
 from app.context import AppContext
-from app.errors import StalledError, StorageFullError, UnavailableError, UploadMissingError
+from app.errors import LoupeError, StalledError, StorageFullError, UnavailableError, UploadMissingError
 from app.host import failpoints
 from app.jobs import claims, progress
 from app.jobs.claims import Claim, ClaimLostError, Requests
@@ -83,7 +83,9 @@ class Supervisor:
             self._outcome = "lost"
             logger.warning("job %s: the claim is lost, its child is ended", self._claim.job_id)
         except Exception as error:
-            logger.exception("job %s: the supervisor failed", self._claim.job_id)
+            # An error of Loupe's own says what is wrong; of any other one wants to see where.
+            trace = not isinstance(error, LoupeError)
+            logger.error("job %s: %s", self._claim.job_id, error, exc_info=trace)
             self._child.kill()
             with contextlib.suppress(ClaimLostError):
                 self._fail(as_loupe_error(error).as_dict())

@@ -111,11 +111,11 @@ def test_a_job_that_cannot_be_is_refused_with_what_is_valid(
     assert expected in answer.text
 
 
-def test_a_job_needs_a_dataset_that_is_ready(client: TestClient) -> None:
+def test_a_job_needs_a_dataset_and_an_export_one_that_is_ready(client: TestClient) -> None:
     client.post("/products", json={"id": "screws"})
     assert_problem(client.post("/jobs", json={"product": "screws"}), 409)
     dataset = client.post("/products/screws/datasets", files={"file": ("x.zip", b"PK")}).json()["id"]
-    problem = assert_problem(client.post("/jobs", json={"product": "screws", "dataset": dataset}), 409)
+    problem = assert_problem(client.post(f"/datasets/{dataset}/exports", json={"format": "folders"}), 409)
     assert "importing" in problem["detail"]
 
 

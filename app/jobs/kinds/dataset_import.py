@@ -8,6 +8,7 @@ from app.datasets.spec import ImportResult, ImportSpec
 from app.jobs.claims import Claim, complete, hold_to_finish, read_claimed
 from app.jobs.kinds.base import Kind
 from app.jobs.uploads import download_upload
+from app.jobs.waiting import find_ready
 from app.models import Dataset
 from app.models.base import utc_now
 
@@ -36,7 +37,10 @@ class DatasetImport(Kind[ImportSpec, ImportResult]):
         context.storage.remote.upload_dataset(read_claimed(context, claim).dataset)
 
     def finish(self, context: AppContext, claim: Claim, result: ImportResult) -> None:
-        """The dataset is ready; its folder was published by the import itself, under the dataset's id."""
+        """The dataset is ready; its folder was published by the import itself, under the dataset's id.
+
+        Jobs that waited for it are announced.
+        """
         with context.db.write() as session:
             if (job := hold_to_finish(session, claim)) is None:
                 return
@@ -48,3 +52,6 @@ class DatasetImport(Kind[ImportSpec, ImportResult]):
                 setattr(dataset, name, described[name])
             job.result = described
             complete(session, job)
+            waiting = find_ready(session, dataset)
+        for message in waiting:
+            context.queue.enqueue(*message)

@@ -15,10 +15,11 @@ from app.jobs.checkpoints import count_unsaved_attempts, download_newest_checkpo
 from app.jobs.claims import Claim, complete, hold_to_finish
 from app.jobs.kinds.base import Kind
 from app.jobs.kinds.evaluation import new_evaluation_folder, publish_evaluation, upload_evaluation
+from app.jobs.waiting import resolve_waiting
 from app.models import Alias, Evaluation, Job, JobEpoch, Product, TrainedModel
 from app.models.alias import CHAMPION
 from app.models.base import new_id, utc_now
-from app.schemas.hyperparameters import Hyperparameters
+from app.schemas.hyperparameters import ResolvedHyperparameters
 from app.services.job_states import append_event
 from app.storage.home import Storage
 from app.storage.weights import download_weights
@@ -46,6 +47,7 @@ class Training(Kind[TrainingSpec, TrainingResult]):
             storage.remote.download(storage.absolute(model.folder))
 
     def build_spec(self, context: AppContext, claim: Claim) -> TrainingSpec:
+        resolve_waiting(context, claim)
         storage = context.storage
         with context.db.read() as session:
             job = session.get_one(Job, claim.job_id)
@@ -55,7 +57,7 @@ class Training(Kind[TrainingSpec, TrainingResult]):
                 job_id=job.id,
                 product=job.product_id,
                 network=job.network or "",
-                hyperparameters=Hyperparameters.model_validate(job.hyperparameters),
+                hyperparameters=ResolvedHyperparameters.model_validate(job.hyperparameters),
                 dataset=storage.dataset(job.dataset),
                 image_root=storage.images,
                 split=storage.job_split(job.id),
