@@ -13,9 +13,10 @@ from sqlalchemy import null, update
 from app import migrations
 from app.config import Settings
 from app.context import AppContext
+from app.datasets.spec import ImportResult
 from app.errors import ConflictError, CrashedError
 from app.jobs import claims, reaper
-from app.jobs.kinds.dataset_import import finish_import
+from app.jobs.kinds.dataset_import import DatasetImport
 from app.main import create_app
 from app.models import Dataset, Job, Worker
 from app.schemas.job import JobCreate, JobRetry
@@ -27,7 +28,7 @@ from tests.services.message_queue import MessageQueue
 from tests.services.rows import add_job, change_job, events, read_job
 from tests.services.test_workers import new_worker
 
-RESULT = {"digest": "d", "classes": [], "counts": {}, "items": 0, "skipped": 0}
+RESULT = ImportResult(digest="d", classes=(), counts={}, items=0, skipped=0, warnings=())
 
 
 @pytest.fixture
@@ -108,12 +109,12 @@ def test_it_is_not_claimed_before_its_dataset_is_ready_and_announced_then(
     assert claims.list_waiting(context, ["training", "tasks"]) == [importing]
     change_job(context, training, dispatched_at=None)
     change_job(context, importing, dispatched_at=None)
-    reaper.announce_unheard_jobs(context)
+    reaper.announce_unclaimed_jobs(context)
     assert queue.messages == {"tasks": [importing]}
 
     claim = claims.claim(context, importing, "a")
     assert claim is not None
-    finish_import(context, claim, RESULT)
+    DatasetImport().finish(context, claim, RESULT)
     assert queue.messages["training"] == [training]
     assert jobs.get_job(context, training).waits_for is None
     assert claims.claim(context, training, "a") is not None
@@ -177,7 +178,7 @@ def test_an_import_that_ends_while_a_training_is_submitted_leaves_none_waiting_f
     job_lifecycle.retry_job(context, importing, JobRetry())
     again = claims.claim(context, importing, "a")
     assert again is not None
-    end = lambda: finish_import(context, again, RESULT)  # noqa: E731
+    end = lambda: DatasetImport().finish(context, again, RESULT)  # noqa: E731
     late = submit(context, product)
     assert queue.messages["training"] == [late]
 

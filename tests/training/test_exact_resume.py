@@ -11,7 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from app.child import ExitCode, write_json
+from app.child import ExitCode
+from app.host.files import write_json
 from app.training.checkpoints import find_checkpoints
 
 Spec = dict[str, Any]
