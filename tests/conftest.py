@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from app.main import create_app
 from tests import postgres_server, s3_server
 from tests.ports import free_port
 from tests.running import TINY, import_pictures, run_queued
+from tests.waiting import wait_for
 
 pytest_plugins = ["tests.packaged_models"]
 
@@ -161,16 +161,18 @@ def start_service(home: Path, **environment: str) -> Service:
     )
     log.close()
     service = Service(f"http://127.0.0.1:{port}", home, process)
-    deadline = time.monotonic() + 90
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            if httpx.get(f"{service.url}/readyz", timeout=2).status_code == 200:
-                return service
-        except httpx.HTTPError:
-            pass
-        threading.Event().wait(0.2)
-    process.kill()
-    raise RuntimeError((home.parent / f"{home.name}-up.log").read_text(encoding="utf-8"))
+
+    def is_ready() -> bool:
+        with contextlib.suppress(httpx.HTTPError):
+            return httpx.get(f"{service.url}/readyz", timeout=2).status_code == 200
+        return False
+
+    try:
+        wait_for(is_ready, 90, "the service", alive=lambda: process.poll() is None, every=0.2)
+    except AssertionError as error:
+        process.kill()
+        raise RuntimeError((home.parent / f"{home.name}-up.log").read_text(encoding="utf-8")) from error
+    return service
 
 
 def stop_service(service: Service, number: int = signal.SIGTERM) -> int:

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.conftest import Chaos, Undisturbed, assert_ended_as
-from tests.chaos.driver import PRODUCT, remove, wait_for
+from tests.chaos.driver import PRODUCT, remove
 from tests.chaos.power import PoweredLoupe
 from tests.pictures import make_files, make_zip
+from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.chaos, pytest.mark.integration, pytest.mark.timeout(7200)]
 

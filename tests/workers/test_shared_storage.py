@@ -10,7 +10,6 @@ import subprocess
 import sys
 import tarfile
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +29,7 @@ from tests.pictures import make_files, make_zip
 from tests.running import TINY, all_events, run_queued
 from tests.s3_server import KEYS, Gate, S3Server
 from tests.stores import store_of
+from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]
 
@@ -276,11 +276,7 @@ def _start(hosts: Hosts, name: str) -> subprocess.Popen[bytes]:
 
 
 def _wait(ready: Callable[[], bool], what: str, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 100
-    while not ready():
-        assert process.poll() is None, f"it ended before {what}"
-        assert time.monotonic() < deadline, f"{what} did not come"
-        time.sleep(0.05)
+    wait_for(ready, 100, what, alive=lambda: process.poll() is None)
 
 
 def _without_speed(log: str) -> list[str]:
