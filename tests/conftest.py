@@ -199,7 +199,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trained]:
     settings = Settings(home=tmp_path_factory.mktemp("trained"), _env_file=None)
     for context in _open(settings):
         with TestClient(create_app(settings), raise_server_exceptions=False) as client:
-            client.post("/products", json={"id": "squares"}).raise_for_status()
             dataset = import_pictures(client, context, "squares")
             body = {"product": "squares", "network": "tiny_cnn", "hyperparameters": TINY}
             job = client.post("/jobs", json=body).raise_for_status().json()["id"]

@@ -24,7 +24,6 @@ from tests.waiting import wait_for
 
 @pytest.fixture
 def product(client: TestClient, context: AppContext) -> str:
-    client.post("/products", json={"id": "p"})
     import_pictures(client, context, "p")
     return "p"
 

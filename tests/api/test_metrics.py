@@ -30,8 +30,8 @@ from app.services.statistics import gather_statistics
 from app.workers.runner import JobRunner
 from docs.generate import ROOT
 from tests.conftest import Service, Trained
-from tests.pictures import make_files, make_picture, make_zip
-from tests.running import TINY
+from tests.pictures import make_picture
+from tests.running import TINY, upload_pictures
 from tests.services.rows import add_job, change_job
 from tests.services.test_workers import last_beat, new_worker
 from tests.waiting import wait_for
@@ -224,9 +224,7 @@ def expressions(panels: list[dict[str, Any]]) -> list[str]:
 @pytest.mark.integration
 def test_every_metric_of_the_dashboard_is_in_a_real_scrape(service: Service) -> None:
     with service.client() as client:
-        client.post("/products", json={"id": "scraped"}).raise_for_status()
-        upload = {"file": ("squares.zip", make_zip(make_files()))}
-        dataset = client.post("/products/scraped/datasets", files=upload).raise_for_status().json()
+        dataset = upload_pictures(client, "scraped")
         client.get(f"/jobs/{dataset['job']}?wait=60")
         body = {"product": "scraped", "network": "tiny_cnn", "hyperparameters": TINY}
         job = client.post("/jobs", json=body).raise_for_status().json()

@@ -16,7 +16,8 @@ import httpx2 as httpx
 import psutil
 
 from tests.conftest import Service, start_service, stop_service
-from tests.pictures import make_files, make_zip
+from tests.pictures import make_files
+from tests.running import upload_pictures
 from tests.waiting import wait_for
 
 # Small enough to train in seconds, long enough for a kill to land anywhere in it.
@@ -149,11 +150,7 @@ class Loupe:
 
     def import_pictures(self, count: int = 171) -> None:
         """512 pictures in three classes, more or less."""
-        self.ask("POST", "/products", json={"id": PRODUCT})
-        archive = make_zip(make_files(count))
-        answer = self.ask("POST", f"/products/{PRODUCT}/datasets", files={"file": ("p.zip", archive)})
-        assert answer.status_code == 202, answer.text
-        dataset = answer.json()["id"]
+        dataset = upload_pictures(self.http, PRODUCT, make_files(count))["id"]
         wait_for(lambda: self.get(f"/datasets/{dataset}")["status"] == "ready", 120, "the import")
 
     def submit(self, network: str = "tiny_cnn", **settings: Any) -> str:

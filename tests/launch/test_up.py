@@ -11,8 +11,8 @@ import psutil
 import pytest
 
 from tests.conftest import Service, start_service, stop_service
-from tests.pictures import make_files, make_picture, make_zip
-from tests.running import TINY
+from tests.pictures import make_picture
+from tests.running import TINY, upload_pictures
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.integration
@@ -46,9 +46,7 @@ def test_the_whole_walk_survives_being_killed_between_steps(tmp_path: Path) -> N
     home = tmp_path / "home"
     service = start_service(home)
     with service.client() as client:
-        client.post("/products", json={"id": "squares"}).raise_for_status()
-        upload = {"file": ("squares.zip", make_zip(make_files()))}
-        dataset = client.post("/products/squares/datasets", files=upload).raise_for_status().json()
+        dataset = upload_pictures(client, "squares")
         client.get(f"/jobs/{dataset['job']}?wait=60")
     service = kill_and_restart(service, home)
     with service.client() as client:

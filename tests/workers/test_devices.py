@@ -35,7 +35,6 @@ TWO = Offer((Gpu("0", index=0), Gpu("1", index=1)))
 
 @pytest.fixture
 def squares(client: TestClient, context: AppContext) -> TestClient:
-    client.post("/products", json={"id": "squares"}).raise_for_status()
     import_pictures(client, context, "squares")
     return client
 

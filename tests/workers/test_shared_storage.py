@@ -25,8 +25,8 @@ from app.host.processes import is_gone
 from app.jobs import reaper
 from app.main import create_app
 from tests.conftest import Trained, on_s3
-from tests.pictures import make_files, make_zip
-from tests.running import TINY, all_events, run_queued
+from tests.pictures import make_files
+from tests.running import TINY, all_events, run_queued, upload_pictures
 from tests.s3_server import KEYS, Gate, S3Server
 from tests.stores import store_of
 from tests.waiting import wait_for
@@ -122,11 +122,7 @@ def hosts(tmp_path_factory: pytest.TempPathFactory, s3: S3Server) -> Iterator[Ho
     migrations.upgrade(api.db)
     with TestClient(create_app(settings), raise_server_exceptions=False) as client:
         hosts = Hosts(root, settings, client, api, gate)
-        client.post("/products", json={"id": "squares"}).raise_for_status()
-        archive = make_zip(make_files())
-        answer = client.post("/products/squares/datasets", files={"file": ("p.zip", archive)})
-        assert answer.status_code == 202, answer.text
-        hosts.dataset = answer.json()["id"]
+        hosts.dataset = upload_pictures(client, "squares")["id"]
         run_queued(hosts.host("tasks"))
 
         hosts.arm("train.step", "*sleep 0.3")
