@@ -33,6 +33,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--require-postgres", action="store_true", help="Fail instead of skip where PostgreSQL is missing."
     )
     parser.addoption(
+        "--logits-of-this-commit",
+        action="store_true",
+        help="Do not call slow the twentieth of the slow logits tests whose turn it is at this commit.",
+    )
+    parser.addoption(
         "--chaos-n", type=int, default=0, help="How often chaos tests try; 0: the few times of `make test`."
     )
 
