@@ -13,7 +13,7 @@ from app.context import AppContext
 from app.schemas.hyperparameters import Hyperparameters
 from tests.conftest import Trained
 from tests.pictures import make_picture
-from tests.running import TINY, import_pictures, run_queued
+from tests.running import TINY, import_pictures, run_queued, upload_pictures
 
 PICTURE = make_picture("red", 999)
 
@@ -126,7 +126,6 @@ def test_a_dry_run_resolves_everything_and_starts_nothing(trained: Trained) -> N
 def test_a_job_exists_although_redis_is_away_and_is_announced_again(
     client: TestClient, context: AppContext
 ) -> None:
-    client.post("/products", json={"id": "p"})
     import_pictures(client, context, "p")
     answer = client.post("/jobs", json={"product": "p", "network": "tiny_cnn", "hyperparameters": TINY})
     assert answer.status_code == 201
@@ -139,8 +138,7 @@ def test_a_job_exists_although_redis_is_away_and_is_announced_again(
 def test_a_model_under_the_threshold_is_not_saved_and_the_job_says_why(
     client: TestClient, context: AppContext
 ) -> None:
-    client.post("/products", json={"id": "p", "gate": {"min_accuracy": 1.0}})
-    import_pictures(client, context, "p")
+    import_pictures(client, context, "p", gate={"min_accuracy": 1.0})
     # One step at a tiny rate learns nothing.
     settings = {**TINY, "epochs": 1, "learning_rate": 1e-7, "batch_size": 64}
     body = {"product": "p", "network": "tiny_cnn", "hyperparameters": settings}
@@ -176,7 +174,6 @@ def test_a_worse_model_is_saved_but_does_not_become_champion(trained: Trained) -
 
 
 def test_a_queued_job_is_cancelled_at_once_and_never_runs(client: TestClient, context: AppContext) -> None:
-    client.post("/products", json={"id": "p"})
     import_pictures(client, context, "p")
     job = client.post("/jobs", json={"product": "p", "network": "tiny_cnn", "hyperparameters": TINY}).json()[
         "id"
@@ -190,14 +187,12 @@ def test_a_queued_job_is_cancelled_at_once_and_never_runs(client: TestClient, co
 
 
 def test_a_cancelled_import_leaves_a_failed_dataset(client: TestClient) -> None:
-    client.post("/products", json={"id": "p"})
-    dataset = client.post("/products/p/datasets", files={"file": ("x.zip", b"PK")}).json()
+    dataset = upload_pictures(client, "p")
     client.post(f"/jobs/{dataset['job']}/cancel")
     assert client.get(f"/datasets/{dataset['id']}").json()["status"] == "failed"
 
 
 def test_a_loss_that_is_not_finite_fails_with_a_hint(client: TestClient, context: AppContext) -> None:
-    client.post("/products", json={"id": "p"})
     import_pictures(client, context, "p")
     settings = {
         **TINY,

@@ -22,8 +22,8 @@ from app.models import Dataset, Job, Worker
 from app.schemas.job import JobCreate, JobRetry
 from app.services import job_lifecycle, jobs, workers
 from app.services.job_states import TERMINAL
-from tests.pictures import make_files, make_zip
-from tests.running import TINY, run_queued
+from tests.pictures import make_files
+from tests.running import TINY, run_queued, upload_pictures
 from tests.services.message_queue import MessageQueue
 from tests.services.rows import add_job, change_job, events, read_job
 from tests.services.test_workers import new_worker
@@ -56,9 +56,7 @@ def submit(context: AppContext, product: str, **request: Any) -> str:
 def test_a_training_right_after_its_import_waits_and_then_runs(
     client: TestClient, context: AppContext
 ) -> None:
-    client.post("/products", json={"id": "p"}).raise_for_status()
-    archive = make_zip(make_files())
-    dataset = client.post("/products/p/datasets", files={"file": ("x.zip", archive)}).json()["id"]
+    dataset = upload_pictures(client, "p")["id"]
     settings = {name: value for name, value in TINY.items() if name != "epochs"}
     body = {"product": "p", "network": "tiny_cnn", "hyperparameters": settings}
     planned = client.post("/jobs?dry_run=true", json=body).raise_for_status().json()
@@ -86,9 +84,8 @@ def test_a_training_right_after_its_import_waits_and_then_runs(
 def test_a_class_that_turns_out_too_small_fails_the_training_with_that_reason(
     client: TestClient, context: AppContext
 ) -> None:
-    client.post("/products", json={"id": "p"}).raise_for_status()
     files = {**make_files(labels=("blue", "green")), **make_files(1, labels=("red",))}
-    dataset = client.post("/products/p/datasets", files={"file": ("x.zip", make_zip(files))}).json()["id"]
+    dataset = upload_pictures(client, "p", files)["id"]
     job = client.post("/jobs", json={"product": "p", "network": "tiny_cnn"}).json()["id"]
     run_queued(context)
     ended = client.get(f"/jobs/{job}").json()
@@ -220,9 +217,7 @@ def test_a_worker_on_another_host_decides_what_was_left_open_and_shares_it(
     ]
     migrations.upgrade(hosts[0].db)
     with TestClient(create_app(hosts[0].settings)) as client:
-        client.post("/products", json={"id": "p"}).raise_for_status()
-        files = {"file": ("x.zip", make_zip(make_files()))}
-        dataset = client.post("/products/p/datasets", files=files).json()["id"]
+        dataset = upload_pictures(client, "p")["id"]
         body = {"product": "p", "network": "tiny_cnn", "hyperparameters": TINY}
         job = client.post("/jobs", json=body).raise_for_status().json()["id"]
         run_queued(hosts[1])
