@@ -18,6 +18,10 @@ class Model(BaseModel):
     network: str
     labels: list[str] = Field(description="Classes in the order of the model's outputs.")
     aliases: list[str]
+    passed_gate: bool = Field(
+        description="Whether it reached its job's least accuracy. One that did not is kept for a while, to "
+        "look at and to promote by hand."
+    )
     digest: str = Field(
         description="Digest of the artifact's manifest, which holds that of each of its files."
     )

@@ -26,6 +26,7 @@ from app.services.idempotency import Answer, IdempotentRequest, recall, remember
 from app.services.job_states import queue_job
 from app.services.pages import fetch_page
 from app.services.products import require_product
+from app.services.promotion import read_gate, rules_of
 from app.services.workers import waits_for
 from app.storage.dataset_packs import fetch_dataset
 from app.training.data_order import count_steps
@@ -60,6 +61,7 @@ def create_job(
                 split=plan.split,
                 device=plan.device,
                 gpus=plan.gpus,
+                gate_rules=plan.gate_rules.model_dump(mode="json"),
                 annotations=request.metadata,
             )
             queue_job(session, job)
@@ -139,7 +141,8 @@ def to_schema(session: Session, job: Job) -> schemas.Job:
         progress=schemas.Progress(**job.progress),
         best=schemas.BestEpoch(**job.best) if job.best else None,
         model=model,
-        gate=schemas.GateResult(**job.gate) if job.gate else None,
+        gate_rules=rules_of(job) if job.kind == "training" else None,
+        gate=read_gate(job, has_model=model is not None),
         error=problem_from_error(job.error, job.id) if job.error else None,
         attempt=job.attempt,
         created_at=job.created_at,
@@ -173,6 +176,7 @@ def _plan(
             "seed": seed,
             "counts": {name: counts[name] for name in ("train", "valid", "test")},
         },
+        gate_rules=request.gate.model_copy(update={"min_accuracy": resolved.min_accuracy}),
         seed=resolved.seed,
         device=request.device,
         gpus=request.gpus,

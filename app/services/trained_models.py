@@ -129,6 +129,7 @@ def _to_schema(session: Session, model: TrainedModel) -> schemas.Model:
         network=model.network,
         labels=model.labels,
         aliases=list(aliases),
+        passed_gate=model.passed_gate is not False,
         digest=model.digest,
         weights_sha256=model.weights_sha256,
         bytes=model.bytes,

@@ -36,7 +36,7 @@ from app.training.replicas import Replicas
 from app.training.resume import resume
 from app.training.spec import Identity, TrainingSpec, load_split, parse_spec
 from app.training.subsets import Subset, TrainingSubset, weigh_classes
-from app.training.verify import Replay, compare_probabilities, replay_test_split
+from app.training.verify import compare_probabilities, replay_test_split
 
 Array = np.ndarray[Any, Any]
 
@@ -199,39 +199,33 @@ def _export(run: Run, fit: Fit, model: keras.Model, folder: Path) -> Manifest:
 
 
 def _verify(run: Run, fit: Fit, aside: Path, described: Manifest, expected: Array) -> dict[str, Any]:
-    """Replays the test split through the artifact, adds what it measured, and publishes it if it is good."""
+    """Replays the test split through the artifact, adds what it measured, and publishes it.
+
+    Whether that is good enough is decided elsewhere: a model that is not can still be looked at.
+    """
     run.reporter.stage("verifying")
     folder = run.folder / "verification"
     shutil.rmtree(folder, ignore_errors=True)
     replay = replay_test_split(aside, run.spec, folder, run.reporter, run.stop)
     parity = compare_probabilities(replay, [run.manifest.items[p].id for p in run.split["test"]], expected)
     shutil.copyfile(folder / TEST_LOG, run.spec.logs / TEST_LOG)
-    evaluation, is_kept = replay.evaluation, _passes(replay, run.spec.hyperparameters.min_accuracy)
-    if is_kept:
-        measured = replace(
-            described, serving=replace(described.serving, parity=parity), metrics=evaluation["metrics"]
-        )
-        # The manifest changes, and with it the digest; the files that were replayed stay as they are.
-        artifact = write_artifact(aside, measured, [aside / name for name in described.files])
-        evaluation = {**evaluation, "artifact_digest": artifact.digest}
-        aside.rename(run.spec.out)
+    measured = replace(
+        described, serving=replace(described.serving, parity=parity), metrics=replay.evaluation["metrics"]
+    )
+    # The manifest changes, and with it the digest; the files that were replayed stay as they are.
+    artifact = write_artifact(aside, measured, [aside / name for name in described.files])
+    aside.rename(run.spec.out)
     return {
-        "artifact": str(run.spec.out) if is_kept else None,
-        "below_min_accuracy": not is_kept,
+        "artifact": str(run.spec.out),
         "weights_sha256": described.weights_sha256,
         "best": {"epoch": fit.best.epoch, "metric": fit.best.monitor, "value": fit.best.value},
         "stop_reason": fit.position.stop_reason,
-        "evaluation": evaluation,
+        "evaluation": {**replay.evaluation, "artifact_digest": artifact.digest},
         "verification": str(folder),
         "parity": parity,
         "epochs_run": len(fit.position.epochs),
         "is_exact": fit.is_exact,
     }
-
-
-def _passes(replay: Replay, min_accuracy: float | None) -> bool:
-    accuracy: float = replay.evaluation["metrics"]["accuracy"]["value"]
-    return min_accuracy is None or accuracy >= min_accuracy
 
 
 def _leave_if_asked(stop: StopSignal) -> None:

@@ -14,9 +14,9 @@ from app.context import AppContext
 from app.evaluation.files import FILES as EVALUATION_FILES
 from app.host import failpoints
 from app.jobs.claims import Claim, complete, hold_to_finish
-from app.models import Alias, Evaluation, Job, Product, TrainedModel
-from app.models.alias import CHAMPION
-from app.models.base import new_id, utc_now
+from app.models import Evaluation, Job, TrainedModel
+from app.models.base import new_id
+from app.services import promotion
 from app.services.job_states import append_event
 from app.storage.home import Storage
 
@@ -60,7 +60,7 @@ def _register_training(
     model_folder: Path,
     evaluation_folder: Path,
 ) -> bool:
-    """One transaction; False when the job was cancelled instead."""
+    """One transaction; False when no model is registered: the job was cancelled, or its gate discards it."""
     with context.db.write() as session:
         job = hold_to_finish(session, claim)
         if job is None:
@@ -68,13 +68,12 @@ def _register_training(
         job.stop_reason = result["stop_reason"]
         job.best = result["best"]
         job.result = {name: result[name] for name in ("weights_sha256", "epochs_run", "is_exact", "parity")}
+        has_artifact = result["artifact"] is not None
+        decision = promotion.judge(session, job, result["evaluation"], has_artifact=has_artifact)
         model = None
-        reasons = []
-        if result["artifact"] is None:
-            reasons.append(_below_threshold(job, result))
-        else:
+        if decision.keep:
             model = _register(context, session, job, model_id, model_folder, result)
-            reasons += _challenge_champion(session, model)
+        promotion.carry_out(session, job, decision, model)
         session.add(
             Evaluation(
                 id=new_id("evl"),
@@ -86,9 +85,8 @@ def _register_training(
                 report=result["evaluation"],
             )
         )
-        job.gate = {"passed": not reasons, "reasons": reasons}
         complete(session, job, model=model.id if model else None, gate=job.gate)
-    return True
+    return model is not None
 
 
 def _remove_siblings(context: AppContext, folder: Path) -> None:
@@ -131,18 +129,10 @@ def _publish_evaluation(context: AppContext, source: Path, target: Path) -> None
         context.storage.publish(aside, target)
 
 
-def _below_threshold(job: Job, result: dict[str, Any]) -> str:
-    accuracy = result["evaluation"]["metrics"]["accuracy"]["value"]
-    threshold = (job.hyperparameters or {})["min_accuracy"]
-    return f"Test accuracy {accuracy:.4f} is below min_accuracy {threshold:.4f}: no model was saved."
-
-
 def _register(
     context: AppContext, session: Session, job: Job, model_id: str, folder: Path, result: dict[str, Any]
 ) -> TrainedModel:
     artifact = open_artifact(folder, verify=False)
-    # Two jobs of one product may end at the same moment: the product's row puts their versions in a row.
-    session.scalar(select(Product.id).where(Product.id == job.product_id).with_for_update())
     newest = session.scalar(
         select(func.max(TrainedModel.version)).where(TrainedModel.product_id == job.product_id)
     )
@@ -166,20 +156,3 @@ def _register(
     session.flush()
     append_event(session, job, "model", model=model.id, version=model.version)
     return model
-
-
-def _challenge_champion(session: Session, model: TrainedModel) -> list[str]:
-    """Makes ``model`` champion if it is at least as good as the one there; else says why not."""
-    alias = session.get(Alias, (model.product_id, CHAMPION), with_for_update=True)
-    if alias is None:
-        session.add(Alias(product_id=model.product_id, name=CHAMPION, model_id=model.id))
-        return []
-    champion = session.get_one(TrainedModel, alias.model_id)
-    new, old = (entry.metrics["accuracy"]["value"] for entry in (model, champion))
-    if new < old:
-        return [
-            f"Test accuracy {new:.4f} is below the {old:.4f} of the champion {champion.id}: "
-            "the model is saved but does not become champion."
-        ]
-    alias.model_id, alias.moved_at = model.id, utc_now()
-    return []
