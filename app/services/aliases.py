@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.models import Alias, AliasMove, TrainedModel
 from app.models.base import new_id, utc_now
+
+RECENT_MOVES = 10
 
 
 def move_alias(
@@ -44,3 +47,14 @@ def move_alias(
     alias.model_id, alias.moved_at = model.id, now
     session.flush()
     return alias
+
+
+def models_of_recent_moves(session: Session, product_id: str) -> set[str]:
+    """The models that aliases of a product point at, or pointed at in their last moves."""
+    found = set(session.scalars(select(Alias.model_id).where(Alias.product_id == product_id)))
+    moves = select(AliasMove).where(AliasMove.product_id == product_id)
+    for name in session.scalars(moves.with_only_columns(AliasMove.name).distinct()).all():
+        last = moves.where(AliasMove.name == name).order_by(AliasMove.id.desc()).limit(RECENT_MOVES)
+        for move in session.scalars(last):
+            found |= {model for model in (move.from_model, move.to_model) if model is not None}
+    return found

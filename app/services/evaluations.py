@@ -32,7 +32,10 @@ def create_evaluation(
         if (before := recall(session, idempotent)) is not None:
             return before
         trained = _require_training(session, job_id)
-        model = session.scalar(select(TrainedModel).where(TrainedModel.job_id == job_id))
+        # Shared with other readers; a model that is too old or too many is not removed meanwhile.
+        model = session.scalar(
+            select(TrainedModel).where(TrainedModel.job_id == job_id).with_for_update(read=True)
+        )
         if model is None:
             raise ConflictError(
                 f"Job {job_id} is {trained.status} and has no model to evaluate.",
