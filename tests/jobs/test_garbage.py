@@ -17,13 +17,12 @@ from app import migrations
 from app.config import Settings
 from app.context import AppContext
 from app.errors import ConflictError
-from app.jobs import claims, garbage
-from app.jobs.kinds import training
+from app.jobs import garbage
 from app.models import Alias, AliasMove, Evaluation, Job, TrainedModel
 from app.models.base import new_id, utc_now
 from app.services import evaluations, jobs, trained_models
 from app.services.aliases import move_alias
-from tests.services.rows import HYPERPARAMETERS, add_job, change_job, events, leave_result
+from tests.services.rows import add_job, add_product, change_job, events, train
 
 LONG_AGO = 2 * garbage.SCRATCH_SECONDS
 
@@ -115,16 +114,9 @@ class Kept:
 
     def train(self, *, fails: bool = True) -> str:
         """The id of one model more."""
-        job = Job(
-            id=new_id("job"), kind="training", product_id=self.product, dataset_id=self.dataset,
-            status="queued", hyperparameters=HYPERPARAMETERS,
-            gate_rules={"min_accuracy": 0.8 if fails else 0.0, "on_failure": "keep"},
-        )  # fmt: skip
-        with self.context.db.write() as session:
-            session.add(job)
-        claim = claims.claim(self.context, job.id, "a")
-        assert claim is not None
-        training.finish_training(self.context, claim, leave_result(self.folder / job.id))
+        gate = {"min_accuracy": 0.8 if fails else 0.0, "on_failure": "keep"}
+        fields = {"product_id": self.product, "dataset_id": self.dataset, "gate_rules": gate}
+        job = train(self.context, self.folder, **fields)
         model = jobs.get_job(self.context, job.id).model
         assert model is not None
         return model
@@ -148,9 +140,7 @@ class Kept:
 
 @pytest.fixture
 def kept(any_context: AppContext, tmp_path: Path) -> Kept:
-    with any_context.db.read() as session:
-        job = session.get_one(Job, add_job(any_context, status="cancelled"))
-    return Kept(any_context, tmp_path / "left", job.product_id, job.dataset)
+    return Kept(any_context, tmp_path / "left", *add_product(any_context))
 
 
 def test_of_too_many_failed_models_the_oldest_go_with_their_files_and_their_jobs_stay(kept: Kept) -> None:
