@@ -117,6 +117,9 @@ def _to_schema(evaluation: Evaluation) -> schemas.Evaluation:
         subset="test" if evaluation.is_final_test else "all",
         items=report["items"],
         metrics=report["metrics"],
+        # An older version evaluated only on classes that the model knows.
+        unknown_classes=report.get("unknown_classes", []),
+        accuracy_of_known_classes=report.get("accuracy_of_known_classes", report["metrics"]["accuracy"]),
         classes=report["classes"],
         confusion_matrix=report["confusion_matrix"],
         calibration=report.get("calibration"),
