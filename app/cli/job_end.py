@@ -21,6 +21,8 @@ def finish_job(client: Client, job: dict[str, Any], *, as_json: bool = False) ->
         if job["model"]:
             address = f"{job['product']} --model {job['model']}" if failed_gate else job["product"]
             note(f"Per class: loupe evaluate {job['id']}    Use it: loupe predict {address} PICTURE…")
+            if failed_gate:
+                note(f"Promote it all the same: loupe promote {job['product']} {job['model']} --override")
     if job["status"] != "succeeded" or failed_gate:
         raise typer.Exit(1)
 

@@ -24,7 +24,8 @@ MODEL = {
 JOB = {
     "id": "job_1", "kind": "training", "status": "succeeded", "stage": None, "stop_reason": "completed",
     "product": "screws", "network": "tiny_cnn", "dataset": {"id": "dst_1"}, "model": "mdl_1", "error": None,
-    "best": None, "progress": {"fraction": 1.0, "epoch": None, "epochs": None, "eta_seconds": None},
+    "waits_for": None, "best": None,
+    "progress": {"fraction": 1.0, "epoch": None, "epochs": None, "eta_seconds": None},
     "gate": {"passed": False, "became_champion": False, "reasons": ["It is below min_accuracy."]},
 }  # fmt: skip
 
