@@ -105,6 +105,15 @@ class Settings(BaseSettings):
         10.0, gt=0, description="Time after which a queued job is announced again."
     )
     max_attempts: int = Field(3, ge=1, description="Attempts without a new checkpoint before a job fails.")
+    kept_models: int = Field(
+        10,
+        ge=0,
+        description="Most models of a product that are kept although they failed their gate; of more, the "
+        "oldest are removed.",
+    )
+    kept_model_days: float = Field(
+        30.0, gt=0, description="Days after which a model that failed its gate is removed."
+    )
     model_cache_bytes: int = Field(
         2 * 2**30, gt=0, description="Memory for loaded models, least used leave first."
     )

@@ -29,7 +29,7 @@ from app.services.predictions import Picture
 router = APIRouter(tags=["predictions"])
 
 OPTIONS = {
-    "product": "Answer from this product's champion, or from `product@alias`.",
+    "product": "Answer from this product's champion, from `product@alias`, or from `product@3`, a version.",
     "job": "Answer from the model of this job.",
     "model": "Answer from this model.",
     "top_k": "How many labels to return, most probable first.",

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Response, status
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Response, status
 from fastapi.responses import JSONResponse
 
 from app.api.answers import created
 from app.api.dependencies import After, ContextDep, IdempotentDep, Limit
-from app.schemas.common import Page
-from app.schemas.model import Alias
+from app.schemas.common import Page, Slug
+from app.schemas.model import Alias, AliasMove, AliasMoveCreate
 from app.schemas.product import Product, ProductCreate, ProductUpdate
-from app.services import products, trained_models
+from app.services import aliases, products
 
 router = APIRouter(prefix="/products", tags=["products"])
+
+AliasName = Annotated[Slug, Path(description="Name of the alias; `champion` answers predictions.")]
 
 
 @router.post("", status_code=status.HTTP_201_CREATED, response_model=Product)
@@ -49,4 +53,25 @@ def delete_product(product: str, context: ContextDep) -> Response:
 @router.get("/{product}/aliases")
 def list_aliases(product: str, context: ContextDep) -> list[Alias]:
     """The names that models of this product go by; `champion` answers predictions."""
-    return trained_models.list_aliases(context, product)
+    return aliases.list_aliases(context, product)
+
+
+@router.put("/{product}/aliases/{name}")
+def put_alias(product: str, name: AliasName, request: AliasMoveCreate, context: ContextDep) -> Alias:
+    """Point an alias at a model, by hand. A model that failed its gate is refused without `override`."""
+    return aliases.put_alias(context, product, name, request)
+
+
+@router.delete("/{product}/aliases/{name}", status_code=status.HTTP_204_NO_CONTENT)
+def delete_alias(product: str, name: str, context: ContextDep) -> Response:
+    """Remove an alias other than `champion`. Its model and its history stay."""
+    aliases.delete_alias(context, product, name)
+    return Response(status_code=status.HTTP_204_NO_CONTENT)
+
+
+@router.get("/{product}/aliases/{name}/history")
+def list_alias_moves(
+    product: str, name: str, context: ContextDep, limit: Limit = 50, after: After = None
+) -> Page[AliasMove]:
+    """The moves of an alias, newest first: from which model to which, when, by what and why."""
+    return aliases.list_moves(context, product, name, limit=limit, after=after)

@@ -102,6 +102,9 @@ class Client:
     def post(self, path: str, body: Any = None, **params: Any) -> Any:
         return self._send("POST", path, params=params, json={} if body is None else body).json()
 
+    def put(self, path: str, body: Any) -> Any:
+        return self._send("PUT", path, json=body).json()
+
     def patch(self, path: str, body: Any) -> Any:
         return self._send("PATCH", path, json=body).json()
 

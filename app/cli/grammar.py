@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from typing import Any
 
 from typer.core import TyperGroup
@@ -16,6 +17,7 @@ PLURALS = {
     "datasets": "dataset",
     "jobs": "job",
     "models": "model",
+    "aliases": "alias",
     "networks": "network",
     "workers": "workers",
     "weights": "weights",
@@ -29,7 +31,8 @@ class CommandTree(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name, *rest = args
         if name in PLURALS:
-            args = [PLURALS[name], *_with_verb(rest, ctx)]
+            group = self.get_command(ctx, PLURALS[name])
+            args = [PLURALS[name], *_with_verb(rest, group, ctx)]
         return super().resolve_command(ctx, args)
 
     def get_params(self, ctx: Any) -> list[Any]:
@@ -41,9 +44,15 @@ class CommandTree(TyperGroup):
         return params
 
 
-def _with_verb(rest: list[str], ctx: Any) -> list[str]:
+def _with_verb(rest: list[str], group: Any, ctx: Any) -> list[str]:
     if rest:
         is_option = rest[0].startswith("-") and rest[0] not in ctx.help_option_names
-        return ["list", *rest] if is_option else rest
+        return ["list", *rest] if is_option or _is_argument(rest[0], group) else rest
     # A shell that completes `loupe jobs …` wants the verbs.
     return [] if ctx.resilient_parsing else ["list"]
+
+
+def _is_argument(word: str, group: Any) -> bool:
+    """Whether ``word`` is something that the group's list takes, and no verb, not even a misspelt one."""
+    takes_some = any(param.param_type_name == "argument" for param in group.commands["list"].params)
+    return takes_some and not word.startswith("-") and not get_close_matches(word, group.commands)

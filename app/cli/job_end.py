@@ -13,13 +13,17 @@ from app.cli.reports import summarise_metrics
 
 def finish_job(client: Client, job: dict[str, Any], *, as_json: bool = False) -> None:
     """Prints a job's end; the command fails unless the job gave what it was for."""
+    failed_gate = job["kind"] == "training" and not (job["gate"] or {}).get("passed")
     if as_json:
         say_json(job)
     else:
         show_end(client, job)
         if job["model"]:
-            note(f"Per class: loupe evaluate {job['id']}    Use it: loupe predict {job['product']} PICTURE…")
-    if job["status"] != "succeeded" or (job["kind"] == "training" and job["model"] is None):
+            address = f"{job['product']} --model {job['model']}" if failed_gate else job["product"]
+            note(f"Per class: loupe evaluate {job['id']}    Use it: loupe predict {address} PICTURE…")
+            if failed_gate:
+                note(f"Promote it all the same: loupe promote {job['product']} {job['model']} --override")
+    if job["status"] != "succeeded" or failed_gate:
         raise typer.Exit(1)
 
 
@@ -42,8 +46,14 @@ def show_end(client: Client, job: dict[str, Any]) -> None:
         fields |= summarise_metrics(test["items"], test, "test")
     if job["model"]:
         model = client.get(f"/models/{quoted(job['model'])}")
-        champion = f", champion of {model['product']}" if "champion" in model["aliases"] else ""
-        fields["model"] = f"{model['id']}, version {model['version']}{champion}"
+        fields["model"] = f"{model['id']}, version {model['version']}{describe_standing(model)}"
     show_fields(fields)
     for reason in (job["gate"] or {}).get("reasons", []):
         say(reason, style="yellow")
+
+
+def describe_standing(model: dict[str, Any]) -> str:
+    """What a model is to its product, to follow its name."""
+    if "champion" in model["aliases"]:
+        return f", champion of {model['product']}"
+    return "" if model["passed_gate"] else ", kept although it failed its gate"

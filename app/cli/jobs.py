@@ -113,6 +113,12 @@ def describe_device(job: dict[str, Any]) -> str:
     return f"{asked}, ran on {', '.join(ran_on['names'])}" if ran_on else asked
 
 
+def describe_gate(rules: dict[str, Any]) -> str:
+    """What a training's model must reach, and what becomes of one that does not."""
+    kept = "kept" if rules["on_failure"] == "keep" else "not saved"
+    return f"test accuracy at least {rules['min_accuracy']:g}, or else the model is {kept}"
+
+
 def _show_job(job: dict[str, Any]) -> None:
     progress, best = job["progress"], job["best"]
     counts = (job["split"] or {}).get("counts") or {}
@@ -132,6 +138,7 @@ def _show_job(job: dict[str, Any]) -> None:
             + (f", epoch {progress['epoch']}/{progress['epochs']}" if progress["epoch"] else "")
             + (f", {format_seconds(progress['eta_seconds'])} left" if progress["eta_seconds"] else ""),
             "best": f"epoch {best['epoch']}, {best['metric']} {best['value']:.4f}" if best else None,
+            "gate": describe_gate(job["gate_rules"]) if job["gate_rules"] else None,
             "model": job["model"],
             "split": ", ".join(f"{name} {count:,}" for name, count in counts.items()) or None,
             "attempt": job["attempt"],

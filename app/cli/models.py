@@ -38,7 +38,9 @@ def list_models(
     if as_json:
         say_json(page)
         return
-    table = make_table("!id", "product", ">version", "network", ">accuracy", "aliases", ">size", ">age")
+    table = make_table(
+        "!id", "product", ">version", "network", ">accuracy", "gate", "aliases", ">size", ">age"
+    )
     for model in page["data"]:
         add_row(
             table,
@@ -47,6 +49,7 @@ def list_models(
             model["version"],
             model["network"],
             f"{model['metrics']['accuracy']['value']:.4f}",
+            "passed" if model["passed_gate"] else "failed",
             ", ".join(model["aliases"]),
             format_bytes(model["bytes"]),
             format_age(model["created_at"]),
@@ -72,6 +75,7 @@ def show_model(
         {
             "id": answer["id"],
             "product": f"{answer['product']}, version {answer['version']}",
+            "gate": "passed" if answer["passed_gate"] else "failed; the model is kept for a while",
             "aliases": ", ".join(answer["aliases"]) or None,
             "job": answer["job"],
             "dataset": answer["dataset"],

@@ -35,6 +35,7 @@ PICTURE_ERRORS = frozenset({"undecodable_image", "image_too_large", "too_large"}
 predict_epilog = examples(
     "loupe predict screws picture.jpg",
     "loupe predict screws ~/new-pictures --csv > answers.csv",
+    "loupe predict screws@3 picture.jpg",
     "loupe predict screws picture.jpg --job job_… --top-k 3",
 )
 
@@ -44,7 +45,8 @@ def predict(
         str,
         typer.Argument(
             metavar="PRODUCT",
-            help="Id of the product; its champion answers. `product@alias` names another model.",
+            help="Id of the product; its champion answers. `PRODUCT@ALIAS` or `PRODUCT@3`, a version, "
+            "is another model.",
         ),
     ],
     paths: Annotated[

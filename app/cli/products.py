@@ -27,7 +27,7 @@ Name = Annotated[str | None, typer.Option("--name", help="A name for people.")]
 Network = Annotated[str | None, typer.Option("--network", help="Network of trainings that name none.")]
 MinAccuracy = Annotated[
     float | None,
-    typer.Option("--min-accuracy", help="Test accuracy, 0 to 1, under which no model is saved."),
+    typer.Option("--min-accuracy", help="Test accuracy, 0 to 1, under which a model fails the gate."),
 ]
 
 

@@ -43,10 +43,18 @@ def show_evaluation(evaluation: Mapping[str, Any]) -> None:
     """Everything about an evaluation that fits a terminal."""
     subset = "test" if evaluation["subset"] == "test" else "overall"
     show_fields(summarise_metrics(evaluation["items"], evaluation["metrics"], subset))
+    if unknown := evaluation["unknown_classes"]:
+        known = format_estimate(evaluation["accuracy_of_known_classes"]) or "no pictures"
+        show_fields({"on known classes": known, "unknown classes": join_counts(_as_counts(unknown))})
+        note("A picture of an unknown class counts as wrong: the model cannot answer with that class.")
     say()
     show_classes(evaluation["classes"])
     say()
     show_confusions(evaluation["confusion_matrix"])
+
+
+def _as_counts(classes: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    return [{"name": entry["name"], "count": entry["items"]} for entry in classes]
 
 
 def show_classes(classes: Sequence[Mapping[str, Any]]) -> None:

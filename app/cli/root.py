@@ -9,6 +9,7 @@ import typer
 
 from app import __version__
 from app.cli import (
+    aliases,
     datasets,
     demo,
     doctor,
@@ -73,10 +74,12 @@ app.command("evaluate", rich_help_panel=WITH_A_SERVER, epilog=evaluations.evalua
     evaluations.evaluate
 )
 app.command("predict", rich_help_panel=WITH_A_SERVER, epilog=predict.predict_epilog)(predict.predict)
+app.command("promote", rich_help_panel=WITH_A_SERVER, epilog=aliases.promote_epilog)(aliases.promote)
 app.add_typer(products.app, name="product", rich_help_panel=WITH_A_SERVER)
 app.add_typer(datasets.app, name="dataset", rich_help_panel=WITH_A_SERVER)
 app.add_typer(jobs.app, name="job", rich_help_panel=WITH_A_SERVER)
 app.add_typer(models.app, name="model", rich_help_panel=WITH_A_SERVER)
+app.add_typer(aliases.app, name="alias", rich_help_panel=WITH_A_SERVER)
 app.add_typer(networks.app, name="network", rich_help_panel=WITH_A_SERVER)
 app.add_typer(workers.app, name="workers", rich_help_panel=WITH_A_SERVER)
 

@@ -11,7 +11,7 @@ from app.cli.client import Client
 from app.cli.console import format_setting, note, say, say_json, show_fields
 from app.cli.follow import follow_job
 from app.cli.job_end import finish_job
-from app.cli.jobs import describe_device
+from app.cli.jobs import describe_device, describe_gate
 from app.cli.options import DEFAULT_SERVER, AsJson, Server, examples
 
 
@@ -33,7 +33,12 @@ def train(
         str | None, typer.Option("--image-size", metavar="N|HxW", help="Input size in pixels.")
     ] = None,
     min_accuracy: Annotated[
-        float | None, typer.Option("--min-accuracy", help="Test accuracy under which no model is saved.")
+        float | None,
+        typer.Option("--min-accuracy", help="Test accuracy under which the model fails its gate."),
+    ] = None,
+    on_failure: Annotated[
+        Literal["keep", "discard"] | None,
+        typer.Option("--on-failure", help="Whether a model that fails its gate is kept; it is by default."),
     ] = None,
     seed: Annotated[
         int | None, typer.Option("--seed", help="Seed of weights, order, augmentation, split.")
@@ -57,7 +62,7 @@ def train(
     """Train a network on a product's pictures.
 
     Settings that are not given have defaults; --dry-run shows them all.
-    With --follow, Ctrl-C leaves the training running, and the status is 1 unless a model came out.
+    With --follow, Ctrl-C leaves the training running, and the status is 1 unless a model passed its gate.
     """
     hyperparameters, split = parse_assignments(settings or [])
     flags = {
@@ -65,13 +70,15 @@ def train(
         "batch_size": batch_size,
         "learning_rate": learning_rate,
         "image_size": None if image_size is None else parse_value(image_size),
-        "min_accuracy": min_accuracy,
         "seed": seed,
     }
     hyperparameters |= {name: value for name, value in flags.items() if value is not None}
     body: dict[str, Any] = {"product": product, "hyperparameters": hyperparameters}
     if split:
         body["split"] = split
+    rules = {"min_accuracy": min_accuracy, "on_failure": on_failure}
+    if gate := {name: value for name, value in rules.items() if value is not None}:
+        body["gate"] = gate
     if network is not None:
         body["network"] = network
     if dataset is not None:
@@ -102,6 +109,7 @@ def train(
 train_epilog = examples(
     "loupe train screws --network mobilenet_v2 --image-size 96 --epochs 20 --follow",
     "loupe train screws --set augmentation=strong --set early_stopping.patience=5",
+    "loupe train screws --min-accuracy 0.95 --on-failure discard",
     "loupe train screws --device gpu --gpus 2 --batch-size 64",
     "loupe train screws --set split.train=0.8 --set split.valid=0.1 --set split.test=0.1 --dry-run",
 )
@@ -117,6 +125,7 @@ def _show_plan(plan: dict[str, Any]) -> None:
             "split": ", ".join(f"{name} {count:,}" for name, count in counts.items())
             or "once the dataset is imported",
             "device": describe_device(plan),
+            "gate": describe_gate(plan["gate_rules"]),
         }
     )
     say()

@@ -75,11 +75,24 @@ class Calibration:
 
 
 @dataclass(frozen=True)
+class UnknownClass:
+    """A class that the model does not know, and its pictures: none of them can be answered rightly."""
+
+    name: str
+    items: int
+
+
+@dataclass(frozen=True)
 class Evaluation:
-    """Everything measured over ``items`` pictures."""
+    """Everything measured over ``items`` pictures, those of unknown classes among them.
+
+    ``accuracy_of_known_classes`` leaves these out; None where no picture is of a known class.
+    """
 
     items: int
     metrics: Metrics
+    unknown_classes: tuple[UnknownClass, ...]
+    accuracy_of_known_classes: Estimate | None
     classes: tuple[ClassScores, ...]
     confusion_matrix: ConfusionMatrix
     calibration: Calibration

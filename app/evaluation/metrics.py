@@ -22,6 +22,7 @@ from app.evaluation.figures import (
     Evaluation,
     Metrics,
     TopK,
+    UnknownClass,
 )
 
 CONFIDENCE_LEVEL = 0.95
@@ -35,27 +36,38 @@ Counts = NDArray[np.int64]
 def evaluate_predictions(
     labels: NDArray[np.integer[Any]],
     probabilities: NDArray[np.float32],
-    classes: Sequence[str],
+    known: Sequence[str],
+    unknown: Sequence[str] = (),
     top_k: int = 5,
 ) -> Evaluation:
-    """Compares true labels, int (n,), with served probabilities, float32 (n, c).
+    """Compares true labels, int (n,), with served probabilities, float32 (n, c) for the ``known`` classes.
 
-    The answer is the most probable class; of equal ones the one with the lower index (``decide``).
-    Raises ValueError for no pictures, fewer than two classes, shapes that disagree and NaN.
+    The answer is the most probable class; of equal ones the one with the lower index (``decide``). Labels
+    from c on are of the ``unknown`` classes, which the model never answers: their probability is 0.
+    Raises ValueError for no pictures, fewer than two known classes, shapes that disagree and NaN.
     """
-    _check(labels, probabilities, classes)
+    _check(labels, probabilities, known, unknown)
+    classes = (*known, *unknown)
+    probabilities = np.pad(probabilities, ((0, 0), (0, len(unknown))))
     predicted = decide(probabilities)
     indices = np.arange(len(classes))
     counts: Counts = confusion_matrix(labels, predicted, labels=indices)
     scores = _score_classes(labels, predicted, classes)
+    pictures = counts.sum(axis=1)
+    of_known = int(pictures[: len(known)].sum())
     return Evaluation(
         items=len(labels),
         metrics=Metrics(
             accuracy=_wilson(int(np.trace(counts)), len(labels)),
             **_macro_averages(counts, scores),
-            top_k=_top_k(labels, probabilities, min(top_k, len(classes))),
+            top_k=_top_k(labels, probabilities, min(top_k, len(known))),
             log_loss=float(log_loss(labels, probabilities, labels=indices)),
         ),
+        unknown_classes=tuple(
+            UnknownClass(name, int(items))
+            for name, items in zip(unknown, pictures[len(known) :], strict=True)
+        ),
+        accuracy_of_known_classes=_wilson(int(np.trace(counts)), of_known) if of_known else None,
         classes=scores,
         confusion_matrix=ConfusionMatrix(tuple(classes), tuple(tuple(row) for row in counts.tolist())),
         calibration=_calibrate(labels == predicted, probabilities.max(axis=1).astype(np.float64)),
@@ -69,18 +81,19 @@ def decide(probabilities: NDArray[np.float32]) -> NDArray[np.intp]:
 
 
 def _check(
-    labels: NDArray[np.integer[Any]], probabilities: NDArray[np.float32], classes: Sequence[str]
+    labels: NDArray[np.integer[Any]],
+    probabilities: NDArray[np.float32],
+    known: Sequence[str],
+    unknown: Sequence[str],
 ) -> None:
-    if len(classes) < 2:
+    if len(known) < 2:
         raise ValueError("at least two classes are needed")
     if len(labels) == 0:
         raise ValueError("there are no pictures to evaluate")
-    if labels.shape != (len(labels),) or probabilities.shape != (len(labels), len(classes)):
-        raise ValueError(
-            f"labels {labels.shape}, probabilities {probabilities.shape}, {len(classes)} classes"
-        )
-    if labels.min() < 0 or labels.max() >= len(classes):
-        raise ValueError(f"labels must lie between 0 and {len(classes) - 1}")
+    if labels.shape != (len(labels),) or probabilities.shape != (len(labels), len(known)):
+        raise ValueError(f"labels {labels.shape}, probabilities {probabilities.shape}, {len(known)} classes")
+    if labels.min() < 0 or labels.max() >= len(known) + len(unknown):
+        raise ValueError(f"labels must lie between 0 and {len(known) + len(unknown) - 1}")
     if not np.isfinite(probabilities).all():
         raise ValueError("probabilities must be finite")
 

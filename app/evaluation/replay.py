@@ -42,12 +42,14 @@ def evaluate_artifact(
     dataset = load_manifest(spec.dataset)
     items = select_items(dataset, spec.split, spec.subset)
     classes = artifact.manifest.labels
-    labels = _index_labels(items, classes)
+    unknown = sorted({item.label for item in items} - set(classes))
+    labels = _index_labels(items, [*classes, *unknown])
     probabilities = _replay(Predictor(artifact), items, spec.image_root, reporter, stop)
 
     subset = spec.subset or "all"
-    evaluation = evaluate_predictions(labels, probabilities, classes)
-    mistakes = list_mistakes([(item.id, item.name) for item in items], labels, probabilities, classes)
+    evaluation = evaluate_predictions(labels, probabilities, classes, unknown)
+    names = [(item.id, item.name) for item in items]
+    mistakes = list_mistakes(names, labels, probabilities, [*classes, *unknown])
     content = EvaluationContent(
         artifact_digest=artifact.digest,
         dataset_digest=dataset.digest,
@@ -81,14 +83,8 @@ def select_items(dataset: DatasetManifest, split_path: Path | None, subset: str 
 
 
 def _index_labels(items: Sequence[Item], classes: Sequence[str]) -> NDArray[np.int64]:
-    """Labels as indices of the model's outputs, whatever the dataset's own order of classes."""
+    """Labels as indices of ``classes``: the model's outputs, then what it does not know."""
     indices = {name: index for index, name in enumerate(classes)}
-    unknown = sorted({item.label for item in items} - indices.keys())
-    if unknown:
-        raise DatasetError(
-            f"The model does not know {len(unknown)} of the dataset's classes: {', '.join(unknown[:10])}.",
-            hint=f"It knows: {', '.join(classes[:50])}. Rename classes, or train a model on this dataset.",
-        )
     return np.array([indices[item.label] for item in items])
 
 

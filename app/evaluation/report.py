@@ -34,6 +34,11 @@ def _summary(evaluation: Evaluation, subset: str) -> Iterator[str]:
         f"{subset} accuracy: {_estimate(metrics.accuracy)}, {right} of {evaluation.items} pictures, "
         f"{subset} loss: {metrics.log_loss:.5f}"
     )
+    if evaluation.unknown_classes:
+        names = ", ".join(f"{_printable(entry.name)} {entry.items}" for entry in evaluation.unknown_classes)
+        known = evaluation.accuracy_of_known_classes
+        yield f"pictures of classes that the model does not know, all answered wrongly: {names}"
+        yield f"accuracy on the classes that it knows: {_estimate(known) if known else 'no pictures'}"
     yield f"balanced accuracy: {_estimate(metrics.balanced_accuracy)}"
     yield f"macro F1: {_estimate(metrics.macro_f1)}"
     yield f"top-{metrics.top_k.k} accuracy: {metrics.top_k.value:.5f}"

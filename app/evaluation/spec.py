@@ -5,7 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from app.evaluation.figures import Calibration, ClassScores, ConfusionMatrix, Metrics
+from app.evaluation.figures import (
+    Calibration,
+    ClassScores,
+    ConfusionMatrix,
+    Estimate,
+    Metrics,
+    UnknownClass,
+)
 from app.schemas.message import Message
 
 
@@ -43,6 +50,8 @@ class EvaluationContent(Message):
     subset: str
     items: int
     metrics: Metrics
+    unknown_classes: tuple[UnknownClass, ...] = ()
+    accuracy_of_known_classes: Estimate | None = None
     classes: tuple[ClassScores, ...]
     confusion_matrix: ConfusionMatrix
     calibration: Calibration

@@ -19,6 +19,11 @@ class EvaluationCreate(Request):
     )
 
 
+class UnknownClass(BaseModel):
+    name: str
+    items: int
+
+
 class Evaluation(BaseModel):
     id: str
     job: str
@@ -26,9 +31,21 @@ class Evaluation(BaseModel):
     dataset: str
     subset: Literal["test", "all"]
     items: int
-    metrics: dict[str, Any]
-    classes: list[dict[str, Any]]
-    confusion_matrix: dict[str, Any]
+    metrics: dict[str, Any] = Field(
+        description="Over all pictures. A picture of a class that the model does not know counts as wrong."
+    )
+    unknown_classes: list[UnknownClass] = Field(
+        description="Classes of the dataset that the model does not know, with their pictures."
+    )
+    accuracy_of_known_classes: dict[str, Any] | None = Field(
+        description="Accuracy without the pictures of unknown classes; null where there are no others."
+    )
+    classes: list[dict[str, Any]] = Field(
+        description="Scores per class: the model's in its own order, then those that it does not know."
+    )
+    confusion_matrix: dict[str, Any] = Field(
+        description="`labels` in the order of `classes`; `counts` by true class, then by answer."
+    )
     calibration: dict[str, Any] | None
     mistakes: list[dict[str, Any]]
     created_at: Timestamp

@@ -117,7 +117,7 @@ class Hyperparameters(BaseModel):
         None,
         ge=0,
         le=1,
-        description="Test accuracy under which no model is saved; null takes the product's gate, or 0.",
+        description="Least test accuracy, as gate.min_accuracy; null takes the product's gate, or 0.",
     )
     shuffle_buffer: int | None = Field(
         None, ge=1, description="Pictures in the shuffle buffer; null shuffles the whole train split."

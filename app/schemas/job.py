@@ -28,6 +28,21 @@ JobStage = Literal["preparing", "training", "evaluating", "exporting", "verifyin
 StopReason = Literal["completed", "early_stopped", "stopped_by_user", "budget_reached"]
 
 
+class GateRules(BaseModel):
+    """What a training's model must reach, and what becomes of one that does not."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    min_accuracy: float | None = Field(
+        None, ge=0, le=1, description="Least test accuracy; null takes the product's gate, or 0."
+    )
+    on_failure: Literal["keep", "discard"] = Field(
+        "keep",
+        description="What becomes of a model below min_accuracy. keep: it is saved, no alias points at it, "
+        "and after a while it is removed. discard: it is not saved.",
+    )
+
+
 class JobCreate(Request):
     """A training to run. Everything but the product has a default."""
 
@@ -35,6 +50,7 @@ class JobCreate(Request):
         json_schema_extra={
             "examples": [
                 {"product": "steel-strip", "network": "mobilenet_v2", "hyperparameters": {"epochs": 20}},
+                {"product": "steel-strip", "gate": {"min_accuracy": 0.95, "on_failure": "discard"}},
                 {"product": "steel-strip"},
             ]
         }
@@ -64,6 +80,7 @@ class JobCreate(Request):
     )
     hyperparameters: Hyperparameters = Field(default_factory=Hyperparameters)
     split: SplitSettings = Field(default_factory=SplitSettings)
+    gate: GateRules = Field(default_factory=lambda: GateRules(min_accuracy=None))
     metadata: dict[str, Annotated[str, Field(max_length=1000)]] = Field(
         default_factory=dict, max_length=50, description="Your own notes, given back as they are."
     )
@@ -74,6 +91,19 @@ class JobCreate(Request):
             raise ValueError(f"gpus is {self.gpus}, but device is cpu")
         if self.gpus > 1:
             self.device = "gpu"
+        return self
+
+    @model_validator(mode="after")
+    def _one_least_accuracy(self) -> Self:
+        """It may be given as a setting or as a rule of the gate; both mean the same."""
+        asked, setting = self.gate.min_accuracy, self.hyperparameters.min_accuracy
+        if asked is None:
+            return self
+        if setting is not None and setting != asked:
+            raise ValueError(
+                f"gate.min_accuracy is {asked:g}, but hyperparameters.min_accuracy is {setting:g}: give one"
+            )
+        self.hyperparameters = self.hyperparameters.model_copy(update={"min_accuracy": asked})
         return self
 
 
@@ -106,8 +136,16 @@ class BestEpoch(BaseModel):
 
 
 class GateResult(BaseModel):
-    passed: bool
-    reasons: list[str] = Field(description="Why the model was not saved or did not become champion.")
+    """What the gate decided when the training ended."""
+
+    passed: bool = Field(description="Whether the model reached the least accuracy.")
+    became_champion: bool | None = Field(
+        None, description="Whether the model became champion; null where an older worker ended the job."
+    )
+    reasons: list[str] = Field(
+        description="Why the model failed the gate, or did not become champion; empty where there is nothing "
+        "to explain."
+    )
 
 
 class RanOn(BaseModel):
@@ -150,9 +188,11 @@ class Job(BaseModel):
     progress: Progress
     best: BestEpoch | None
     model: str | None = Field(
-        description="The model that came out; null until then, or when the gate kept it out."
+        description="The model that came out, also one that failed its gate and is kept; null until then, "
+        "and where none was saved or it was removed."
     )
-    gate: GateResult | None
+    gate_rules: GateRules | None = Field(description="What the model must reach. Null for other jobs.")
+    gate: GateResult | None = Field(description="What the gate decided; null until then.")
     error: Problem | None
     attempt: int = Field(description="How often a worker has taken the job up.")
     created_at: Timestamp
@@ -169,6 +209,7 @@ class JobPlan(BaseModel):
     network: str
     hyperparameters: dict[str, Any]
     split: dict[str, Any]
+    gate_rules: GateRules
     seed: int
     device: Device
     gpus: int

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
-from app.schemas.common import Timestamp
+from app.schemas.common import Request, Timestamp
 
 
 class Model(BaseModel):
@@ -18,6 +18,10 @@ class Model(BaseModel):
     network: str
     labels: list[str] = Field(description="Classes in the order of the model's outputs.")
     aliases: list[str]
+    passed_gate: bool = Field(
+        description="Whether it reached its job's least accuracy. One that did not is kept for a while, to "
+        "look at and to promote by hand."
+    )
     digest: str = Field(
         description="Digest of the artifact's manifest, which holds that of each of its files."
     )
@@ -36,6 +40,39 @@ class Alias(BaseModel):
     name: str
     product: str
     model: str
+    moved_at: Timestamp
+
+
+class AliasMoveCreate(Request):
+    """Where an alias is to point."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "model": "mdl_01m86yjpsaj8v1vqm563dstvg0",
+                    "reason": "Looked at by hand: the test set is odd.",
+                }
+            ]
+        }
+    )
+
+    model: str = Field(description="Id of a model of the product.")
+    reason: str | None = Field(None, max_length=2000, description="Why, for the history.")
+    override: bool = Field(
+        False, description="Take the model although it failed its gate; the history records that."
+    )
+
+
+class AliasMove(BaseModel):
+    """One move of an alias."""
+
+    id: str
+    from_model: str | None = Field(description="Null where the alias was made. The model may be gone.")
+    to_model: str | None = Field(description="Null where the alias was removed. The model may be gone.")
+    moved_by: str | None = Field(description="The job whose end moved it; null where a client asked for it.")
+    reason: str | None
+    is_override: bool = Field(description="Whether the model was taken although it failed its gate.")
     moved_at: Timestamp
 
 

@@ -11,7 +11,10 @@ class ProductGate(Request):
     """What a new model must reach."""
 
     min_accuracy: float | None = Field(
-        None, ge=0, le=1, description="Test accuracy under which no model is saved."
+        None,
+        ge=0,
+        le=1,
+        description="Test accuracy under which a model fails the gate: no alias comes to point at it.",
     )
 
 

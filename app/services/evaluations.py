@@ -32,7 +32,10 @@ def create_evaluation(
         if (before := recall(session, idempotent)) is not None:
             return before
         trained = _require_training(session, job_id)
-        model = session.scalar(select(TrainedModel).where(TrainedModel.job_id == job_id))
+        # Shared with other readers; a model that is too old or too many is not removed meanwhile.
+        model = session.scalar(
+            select(TrainedModel).where(TrainedModel.job_id == job_id).with_for_update(read=True)
+        )
         if model is None:
             raise ConflictError(
                 f"Job {job_id} is {trained.status} and has no model to evaluate.",
@@ -114,6 +117,9 @@ def _to_schema(evaluation: Evaluation) -> schemas.Evaluation:
         subset="test" if evaluation.is_final_test else "all",
         items=report["items"],
         metrics=report["metrics"],
+        # An older version evaluated only on classes that the model knows.
+        unknown_classes=report.get("unknown_classes", []),
+        accuracy_of_known_classes=report.get("accuracy_of_known_classes", report["metrics"]["accuracy"]),
         classes=report["classes"],
         confusion_matrix=report["confusion_matrix"],
         calibration=report.get("calibration"),

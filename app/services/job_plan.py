@@ -110,6 +110,7 @@ def decide(request: JobCreate, inputs: PlanInputs) -> Plan:
             "seed": seed,
             "counts": counts and {name: counts[name] for name in ("train", "valid", "test")},
         },
+        gate_rules=request.gate.model_copy(update={"min_accuracy": settings.min_accuracy}),
         seed=settings.seed,
         device=request.device,
         gpus=request.gpus,

@@ -23,6 +23,7 @@ from app.services.job_plan import decide
 from app.services.job_plan_inputs import gather
 from app.services.job_states import queue_job
 from app.services.pages import fetch_page
+from app.services.promotion import read_gate, rules_of
 from app.services.workers import waits_for
 from app.storage.home import Storage
 
@@ -58,6 +59,7 @@ def create_job(
                 split=plan.job.split,
                 device=plan.job.device,
                 gpus=plan.job.gpus,
+                gate_rules=plan.job.gate_rules.model_dump(mode="json"),
                 annotations=request.metadata,
             )
             queue_job(session, job)
@@ -147,7 +149,8 @@ def to_schema(session: Session, job: Job) -> schemas.Job:
         progress=schemas.Progress(**job.progress),
         best=schemas.BestEpoch(**job.best) if job.best else None,
         model=model,
-        gate=schemas.GateResult(**job.gate) if job.gate else None,
+        gate_rules=rules_of(job) if job.kind == "training" else None,
+        gate=read_gate(job, has_model=model is not None),
         error=problem_from_error(job.error, job.id) if job.error else None,
         attempt=job.attempt,
         created_at=job.created_at,

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from app.context import AppContext
 from app.errors import ConflictError, NotFoundError
-from app.models import Alias, Dataset, Job, Product
+from app.models import Alias, AliasMove, Dataset, Job, Product
 from app.models.alias import CHAMPION
 from app.networks.registry import get_network
 from app.schemas import product as schemas
@@ -87,7 +87,8 @@ def delete_product(context: AppContext, product_id: str) -> None:
                     f"Product {product_id!r} has {table.__tablename__}; deleting it would lose them.",
                     hint="Keep the product, or use another one.",
                 )
-        session.execute(delete(Alias).where(Alias.product_id == product_id))
+        for names in (Alias, AliasMove):
+            session.execute(delete(names).where(names.product_id == product_id))
         session.delete(product)
 
 
@@ -100,6 +101,15 @@ def require_product(session: Session, product_id: str) -> Product:
             hint="`GET /products` lists them; `POST /products` makes one.",
         )
     return product
+
+
+def lock_product(session: Session, product_id: str) -> Product:
+    """The product's row, held until the end of the transaction; raises NotFoundError.
+
+    What counts a product's models or moves its aliases takes this lock first, so that all do so in turn.
+    """
+    require_product(session, product_id)
+    return session.get_one(Product, product_id, with_for_update=True)
 
 
 def to_schema(session: Session, product: Product) -> schemas.Product:

@@ -18,6 +18,9 @@ from app.services.jobs import require_job
 from app.services.pages import fetch_page
 from app.services.products import require_product
 
+MAX_VERSION = 2**31 - 1
+"""The most that the column holds."""
+
 
 @dataclass(frozen=True)
 class ModelChoice:
@@ -50,20 +53,10 @@ def get_model(context: AppContext, model_id: str) -> schemas.Model:
         return _to_schema(session, _require_model(session, model_id))
 
 
-def list_aliases(context: AppContext, product_id: str) -> list[schemas.Alias]:
-    with context.db.read() as session:
-        require_product(session, product_id)
-        rows = session.scalars(select(Alias).where(Alias.product_id == product_id).order_by(Alias.name))
-        return [
-            schemas.Alias(name=row.name, product=product_id, model=row.model_id, moved_at=row.moved_at)
-            for row in rows
-        ]
-
-
 def choose_model(
     context: AppContext, *, product: str | None, job: str | None, model: str | None
 ) -> ModelChoice:
-    """The model ``model``, or that of ``job``, or the one behind ``product`` or ``product@alias``."""
+    """``model``, or the model of ``job``, or the one behind ``product``, ``product@alias``, ``product@3``."""
     if product is None and job is None and model is None:
         raise InvalidRequestError(
             "Say which model is asked: give `product`, `job` or `model`.",
@@ -75,7 +68,7 @@ def choose_model(
         elif job is not None:
             row, alias = _model_of_job(session, job), None
         else:
-            row, alias = _model_of_alias(session, str(product))
+            row, alias = _model_of_product(session, str(product))
         wanted = product.partition("@")[0] if product else row.product_id
         if row.product_id != wanted or (job is not None and row.job_id != job):
             raise InvalidRequestError(
@@ -105,17 +98,34 @@ def _model_of_job(session: Session, job_id: str) -> TrainedModel:
     return model
 
 
-def _model_of_alias(session: Session, product: str) -> tuple[TrainedModel, str]:
+def _model_of_product(session: Session, product: str) -> tuple[TrainedModel, str | None]:
     product_id, _, name = product.partition("@")
     name = name or CHAMPION
     require_product(session, product_id)
+    if name.isdecimal():
+        return _model_of_version(session, product_id, int(name)), None
     alias = session.get(Alias, (product_id, name))
     if alias is None:
         raise ConflictError(
             f"Product {product_id!r} has no {name} yet.",
-            hint="Train a model that passes the product's gate: `POST /jobs`.",
+            hint="Train a model that passes the product's gate: `POST /jobs`. "
+            f"Or choose a model by hand: `PUT /products/{product_id}/aliases/{name}`.",
         )
     return session.get_one(TrainedModel, alias.model_id), name
+
+
+def _model_of_version(session: Session, product_id: str, version: int) -> TrainedModel:
+    model = None
+    if version <= MAX_VERSION:
+        model = session.scalar(
+            select(TrainedModel).where(TrainedModel.product_id == product_id, TrainedModel.version == version)
+        )
+    if model is None:
+        raise NotFoundError(
+            f"Product {product_id!r} has no model of version {version}.",
+            hint=f"`GET /models?product={product_id}` lists them.",
+        )
+    return model
 
 
 def _to_schema(session: Session, model: TrainedModel) -> schemas.Model:
@@ -129,6 +139,7 @@ def _to_schema(session: Session, model: TrainedModel) -> schemas.Model:
         network=model.network,
         labels=model.labels,
         aliases=list(aliases),
+        passed_gate=model.passed_gate is not False,
         digest=model.digest,
         weights_sha256=model.weights_sha256,
         bytes=model.bytes,

@@ -48,7 +48,7 @@ from app.training.result import Best, TrainingResult
 from app.training.resume import resume
 from app.training.spec import Identity, TrainingSpec, load_split
 from app.training.subsets import Subset, TrainingSubset, weigh_classes
-from app.training.verify import Replay, compare_probabilities, replay_test_split
+from app.training.verify import compare_probabilities, replay_test_split
 
 Array = np.ndarray[Any, Any]
 
@@ -209,48 +209,40 @@ def _export(run: Run, fit: Fit, model: keras.Model, folder: Path) -> Manifest:
 
 
 def _verify(run: Run, fit: Fit, aside: Path, described: Manifest, expected: Array) -> TrainingResult:
-    """Replays the test split through the artifact, adds what it measured, and publishes it if it is good."""
+    """Replays the test split through the artifact, adds what it measured, and publishes it.
+
+    Whether that is good enough is decided elsewhere: a model that is not can still be looked at.
+    """
     run.reporter.stage("verifying")
     folder = run.folder / "verification"
     shutil.rmtree(folder, ignore_errors=True)
     replay = replay_test_split(aside, run.spec, folder, run.reporter, run.stop)
     parity = compare_probabilities(replay, [run.manifest.items[p].id for p in run.split["test"]], expected)
     shutil.copyfile(folder / TEST_LOG, run.spec.logs / TEST_LOG)
-    evaluation, is_kept = replay.evaluation, _passes(replay, run.spec.hyperparameters.min_accuracy)
-    if is_kept:
-        figures = parity.model_dump()
-        (runtime,) = described.runtimes or ()
-        measured = replace(
-            described,
-            serving=replace(described.serving, parity=figures),
-            runtimes=(replace(runtime, parity=figures),),
-            metrics=asdict(evaluation.metrics),
-        )
-        # The manifest changes, and with it the digest; the files that were replayed stay as they are.
-        artifact = write_artifact(aside, measured, [aside / name for name in described.files])
-        evaluation = evaluation.model_copy(update={"artifact_digest": artifact.digest})
-    else:
-        shutil.rmtree(aside)
+    figures = parity.model_dump()
+    (runtime,) = described.runtimes or ()
+    measured = replace(
+        described,
+        serving=replace(described.serving, parity=figures),
+        runtimes=(replace(runtime, parity=figures),),
+        metrics=asdict(replay.evaluation.metrics),
+    )
+    # The manifest changes, and with it the digest; the files that were replayed stay as they are.
+    artifact = write_artifact(aside, measured, [aside / name for name in described.files])
     assert fit.best.epoch is not None
     assert fit.best.value is not None
     assert fit.position.stop_reason is not None
     return TrainingResult(
-        artifact=run.spec.out if is_kept else None,
-        below_min_accuracy=not is_kept,
+        artifact=run.spec.out,
         weights_sha256=described.weights_sha256,
         best=Best(epoch=fit.best.epoch, metric=fit.best.monitor, value=fit.best.value),
         stop_reason=fit.position.stop_reason,
-        evaluation=evaluation,
+        evaluation=replay.evaluation.model_copy(update={"artifact_digest": artifact.digest}),
         verification=folder,
         parity=parity,
         epochs_run=len(fit.position.epochs),
         is_exact=fit.is_exact,
     )
-
-
-def _passes(replay: Replay, min_accuracy: float | None) -> bool:
-    accuracy = replay.evaluation.metrics.accuracy.value
-    return min_accuracy is None or accuracy >= min_accuracy
 
 
 def _leave_if_asked(stop: StopSignal) -> None:

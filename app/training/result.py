@@ -25,13 +25,12 @@ class Best(Message):
 
 
 class TrainingResult(Message):
-    """``artifact``: the model's folder; None under ``min_accuracy``. ``verification``: the replay's files.
+    """``artifact``: the model's folder; None from a child of the first release whose model failed its gate.
 
-    ``is_exact``: whether every resume continued bit by bit.
+    ``verification``: the replay's files. ``is_exact``: whether every resume continued bit by bit.
     """
 
     artifact: Path | None
-    below_min_accuracy: bool = False
     weights_sha256: str
     best: Best
     stop_reason: str

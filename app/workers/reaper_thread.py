@@ -65,6 +65,7 @@ class ReaperThread(threading.Thread):
         if time.monotonic() >= self._clean_next:
             self._clean_next = time.monotonic() + CLEAN_SECONDS
             reaper.clean_up_ended_jobs(self._context)
+            garbage.remove_kept_models(self._context)
         if time.monotonic() >= self._garbage_next:
             self._garbage_next = time.monotonic() + GARBAGE_SECONDS
             # Beside the rounds: lost jobs do not wait until a large storage has been looked through.

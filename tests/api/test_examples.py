@@ -11,6 +11,7 @@ from app.schemas.dataset import DatasetFromPath
 from app.schemas.evaluation import EvaluationCreate
 from app.schemas.export import ExportCreate
 from app.schemas.job import JobCreate, JobRetry
+from app.schemas.model import AliasMoveCreate
 from app.schemas.product import ProductCreate, ProductUpdate
 from tests.conftest import Trained
 
@@ -35,7 +36,9 @@ def test_jobs_are_planned_as_shown(trained: Trained) -> None:
         assert trained.client.post("/jobs?dry_run=true", json=body).status_code == 200
 
 
-@pytest.mark.parametrize("schema", [DatasetFromPath, EvaluationCreate, ExportCreate, JobRetry])
+@pytest.mark.parametrize(
+    "schema", [AliasMoveCreate, DatasetFromPath, EvaluationCreate, ExportCreate, JobRetry]
+)
 def test_the_other_bodies_are_valid_as_shown(schema: type[BaseModel]) -> None:
     for body in examples(schema):
         schema.model_validate(body)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from typing import Any
 
 import numpy as np
 from fastapi.testclient import TestClient
@@ -22,7 +23,7 @@ def test_a_training_ends_with_a_model_that_measures_what_was_reported(trained: T
     job = trained.client.get(f"/jobs/{trained.job}").json()
     assert job["status"] == "succeeded"
     assert job["stop_reason"] == "completed"
-    assert job["gate"] == {"passed": True, "reasons": []}
+    assert job["gate"] == {"passed": True, "became_champion": True, "reasons": []}
     assert job["progress"]["fraction"] == 1.0
     assert job["split"]["counts"] == {"train": 25, "valid": 5, "test": 6}
     assert set(job["hyperparameters"]) == set(Hyperparameters.model_fields)
@@ -135,21 +136,47 @@ def test_a_job_exists_although_redis_is_away_and_is_announced_again(
     assert (metrics["steps"], metrics["epochs"], metrics["test"]) == ([], [], None)
 
 
-def test_a_model_under_the_threshold_is_not_saved_and_the_job_says_why(
+# One step at a tiny rate learns nothing.
+LEARNS_NOTHING = {**TINY, "epochs": 1, "learning_rate": 1e-7, "batch_size": 64}
+
+
+def test_a_model_under_the_threshold_is_kept_without_an_alias_and_the_job_says_why(
     client: TestClient, context: AppContext
 ) -> None:
     import_pictures(client, context, "p", gate={"min_accuracy": 1.0})
-    # One step at a tiny rate learns nothing.
-    settings = {**TINY, "epochs": 1, "learning_rate": 1e-7, "batch_size": 64}
-    body = {"product": "p", "network": "tiny_cnn", "hyperparameters": settings}
+    body = {"product": "p", "network": "tiny_cnn", "hyperparameters": LEARNS_NOTHING}
     job = client.post("/jobs", json=body).json()
     assert job["hyperparameters"]["min_accuracy"] == 1.0
+    assert job["gate_rules"] == {"min_accuracy": 1.0, "on_failure": "keep"}
     run_queued(context)
     ended = client.get(f"/jobs/{job['id']}").json()
     assert ended["status"] == "succeeded"
-    assert ended["model"] is None
-    assert not ended["gate"]["passed"]
+    assert (ended["gate"]["passed"], ended["gate"]["became_champion"]) == (False, False)
     assert "min_accuracy" in ended["gate"]["reasons"][0]
+    [model] = client.get("/models").json()["data"]
+    assert (model["id"], model["passed_gate"], model["aliases"]) == (ended["model"], False, [])
+    assert client.get("/products/p").json()["champion"] is None
+    assert client.post("/predict", files={"file": ("p.png", b"x")}, data={"product": "p"}).status_code == 409
+    asked = client.post("/predict", files={"file": ("p.png", PICTURE)}, data={"job": job["id"]})
+    assert asked.json()["model"]["id"] == ended["model"]
+    evaluated = client.post(f"/jobs/{job['id']}/evaluations", json={})
+    run_queued(context)
+    assert client.get(evaluated.headers["location"]).json()["status"] == "succeeded"
+
+
+def test_a_model_under_the_threshold_is_not_saved_where_the_gate_says_so(
+    client: TestClient, context: AppContext
+) -> None:
+    client.post("/products", json={"id": "p"})
+    import_pictures(client, context, "p")
+    gate = {"min_accuracy": 1.0, "on_failure": "discard"}
+    body = {"product": "p", "network": "tiny_cnn", "hyperparameters": LEARNS_NOTHING, "gate": gate}
+    job = client.post("/jobs", json=body).json()
+    assert (job["gate_rules"], job["hyperparameters"]["min_accuracy"]) == (gate, 1.0)
+    run_queued(context)
+    ended = client.get(f"/jobs/{job['id']}").json()
+    assert (ended["status"], ended["model"]) == ("succeeded", None)
+    assert "no model was saved" in ended["gate"]["reasons"][0]
     assert client.get(f"/jobs/{job['id']}/evaluation").status_code == 200
     assert client.get("/models").json()["data"] == []
     for query in ({"product": "p"}, {"job": job["id"]}):
@@ -157,16 +184,31 @@ def test_a_model_under_the_threshold_is_not_saved_and_the_job_says_why(
         assert answer.status_code == 409
 
 
+def test_the_least_accuracy_may_be_said_twice_but_not_in_two_ways(trained: Trained) -> None:
+    def plan(gate: float, setting: float) -> Any:
+        body = {
+            "product": "squares",
+            "gate": {"min_accuracy": gate},
+            "hyperparameters": {"min_accuracy": setting},
+        }
+        return trained.client.post("/jobs?dry_run=true", json=body)
+
+    assert plan(0.5, 0.5).json()["gate_rules"] == {"min_accuracy": 0.5, "on_failure": "keep"}
+    refused = plan(0.5, 0.75)
+    assert refused.status_code == 422
+    assert "gate.min_accuracy is 0.5, but hyperparameters.min_accuracy is 0.75" in refused.text
+
+
 def test_a_worse_model_is_saved_but_does_not_become_champion(trained: Trained) -> None:
     champion = trained.client.get("/products/squares").json()["champion"]
     before = trained.client.get(f"/models/{champion}").json()["metrics"]["accuracy"]["value"]
     assert before > 0.5
-    settings = {**TINY, "epochs": 1, "learning_rate": 1e-7, "batch_size": 64}
-    body = {"product": "squares", "network": "tiny_cnn", "hyperparameters": settings}
+    body = {"product": "squares", "network": "tiny_cnn", "hyperparameters": LEARNS_NOTHING}
     job = trained.client.post("/jobs", json=body).json()["id"]
     run_queued(trained.context)
     ended = trained.client.get(f"/jobs/{job}").json()
     assert ended["model"] is not None
+    assert (ended["gate"]["passed"], ended["gate"]["became_champion"]) == (True, False)
     assert "champion" in ended["gate"]["reasons"][0]
     assert trained.client.get("/products/squares").json()["champion"] == champion
     asked = trained.client.post("/predict", files={"file": ("p.png", PICTURE)}, data={"job": job})

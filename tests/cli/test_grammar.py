@@ -38,7 +38,7 @@ def test_every_command_and_group_says_in_one_sentence_what_it_is(path: tuple[str
 
 def test_every_group_with_a_list_has_its_plural() -> None:
     assert set(PLURALS.values()) == {name for name, group in GROUPS.items() if "list" in group.commands}
-    assert all(plural in (f"{name}s", name) for plural, name in PLURALS.items())
+    assert all(plural in (f"{name}s", f"{name}es", name) for plural, name in PLURALS.items())
 
 
 @pytest.mark.parametrize("plural", PLURALS)
@@ -113,6 +113,7 @@ def test_the_first_help_fits_a_narrow_terminal(
         (("jobs", "shwo"), "'show'"),
         (("train", "screws", "--epoch", "3"), "--epochs"),
         (("networks", "--jsn"), "--json"),
+        (("aliases", "histroy"), "'history'"),
         (("job", "list", "--produt", "screws"), "--product"),
     ],
 )

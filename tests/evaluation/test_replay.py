@@ -192,13 +192,57 @@ def test_at_most_200_mistakes_are_kept_and_all_are_in_the_report(
     assert "Wrong pictures (205)" in (folder / REPORT).read_text()
 
 
-def test_classes_that_the_model_does_not_know_are_named(
+def test_pictures_of_classes_that_the_model_does_not_know_count_as_wrong_and_are_named(
     pictures: Pictures, artifact: Artifact, folder: Path
 ) -> None:
     pictures.add("red", "red")
-    pictures.add("pink", "pink")
-    with pytest.raises(DatasetError, match="does not know 1 of the dataset's classes: pink"):
-        evaluate(pictures.spec(artifact), folder)
+    pictures.add("blue", "blue")
+    pictures.add("blue", "red")
+    pictures.add("pink", (200, 100, 100))
+    pictures.add("azure", (0, 100, 200))
+    evaluation = evaluate(pictures.spec(artifact), folder)
+    assert evaluation["unknown_classes"] == [{"name": "azure", "items": 1}, {"name": "pink", "items": 1}]
+    assert evaluation["metrics"]["accuracy"]["value"] == 2 / 5
+    assert evaluation["accuracy_of_known_classes"]["value"] == 2 / 3
+    assert evaluation["confusion_matrix"] == {
+        "labels": ["red", "green", "blue", "azure", "pink"],
+        "counts": [
+            [1, 0, 0, 0, 0],
+            [0, 0, 0, 0, 0],
+            [1, 0, 1, 0, 0],
+            [0, 0, 1, 0, 0],
+            [1, 0, 0, 0, 0],
+        ],
+    }
+    assert sorted((mistake["true"], mistake["predicted"]) for mistake in evaluation["mistakes"]) == [
+        ("azure", "blue"),
+        ("blue", "red"),
+        ("pink", "red"),
+    ]
+    with (folder / PREDICTIONS).open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["item", "name", "label", "predicted", "red", "green", "blue"]
+    assert {row["label"] for row in rows} == {"red", "blue", "pink", "azure"}
+    assert np.load(folder / PROBABILITIES).shape == (5, 3)
+    report = (folder / REPORT).read_text()
+    assert "does not know, all answered wrongly: azure 1, pink 1" in report
+    assert "accuracy on the classes that it knows: 0.66667" in report
+
+
+def test_a_dataset_of_unknown_classes_alone_is_all_wrong(
+    pictures: Pictures, artifact: Artifact, folder: Path
+) -> None:
+    for _ in range(3):
+        pictures.add("pink", "pink")
+    evaluation = evaluate(pictures.spec(artifact), folder)
+    assert evaluation["accuracy_of_known_classes"] is None
+    metrics = evaluation["metrics"]
+    assert (metrics["accuracy"]["value"], metrics["balanced_accuracy"]["value"]) == (0, 0)
+    assert (metrics["top_k"]["k"], metrics["top_k"]["value"]) == (3, 0)
+    # As docs/evaluation.md says of an impossible answer.
+    assert metrics["log_loss"] == pytest.approx(15.94, abs=0.01)
+    assert evaluation["classes"][-1] == {"name": "pink", "precision": 0, "recall": 0, "f1": 0, "support": 3}
+    assert "accuracy on the classes that it knows: no pictures" in (folder / REPORT).read_text()
 
 
 def test_a_subset_without_pictures_is_an_error(pictures: Pictures, artifact: Artifact, folder: Path) -> None:

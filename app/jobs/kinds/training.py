@@ -16,10 +16,10 @@ from app.jobs.claims import Claim, complete, hold_to_finish
 from app.jobs.kinds.base import Kind
 from app.jobs.kinds.evaluation import new_evaluation_folder, publish_evaluation, upload_evaluation
 from app.jobs.waiting import resolve_waiting
-from app.models import Alias, Evaluation, Job, JobEpoch, Product, TrainedModel
-from app.models.alias import CHAMPION
-from app.models.base import new_id, utc_now
+from app.models import Evaluation, Job, JobEpoch, TrainedModel
+from app.models.base import new_id
 from app.schemas.hyperparameters import ResolvedHyperparameters
+from app.services import promotion
 from app.services.job_states import append_event
 from app.storage.home import Storage
 from app.storage.weights import download_weights
@@ -129,7 +129,7 @@ def _register_training(
     model_folder: Path,
     evaluation_folder: Path,
 ) -> bool:
-    """One transaction; False when the job was cancelled instead."""
+    """One transaction; False when no model is registered: the job was cancelled, or its gate discards it."""
     with context.db.write() as session:
         job = hold_to_finish(session, claim)
         if job is None:
@@ -138,13 +138,12 @@ def _register_training(
         job.stop_reason = result.stop_reason
         job.best = result.best.model_dump()
         job.result = result.model_dump(mode="json", include=kept)
+        report = result.evaluation.model_dump(mode="json")
+        decision = promotion.judge(session, job, report, has_artifact=result.artifact is not None)
         model = None
-        reasons = []
-        if result.artifact is None:
-            reasons.append(_below_threshold(job, result))
-        else:
+        if decision.keep:
             model = _register(context, session, job, model_folder, result)
-            reasons += _challenge_champion(session, model)
+        promotion.carry_out(session, job, decision, model)
         session.add(
             Evaluation(
                 id=new_id("evl"),
@@ -153,12 +152,11 @@ def _register_training(
                 dataset_id=job.dataset,
                 is_final_test=True,
                 folder=context.storage.relative(evaluation_folder),
-                report=result.evaluation.model_dump(mode="json"),
+                report=report,
             )
         )
-        job.gate = {"passed": not reasons, "reasons": reasons}
         complete(session, job, model=model.id if model else None, gate=job.gate)
-    return True
+    return model is not None
 
 
 def _remove_siblings(context: AppContext, folder: Path) -> None:
@@ -167,18 +165,10 @@ def _remove_siblings(context: AppContext, folder: Path) -> None:
         context.storage.discard(other)
 
 
-def _below_threshold(job: Job, result: TrainingResult) -> str:
-    accuracy = result.evaluation.metrics.accuracy.value
-    threshold = (job.hyperparameters or {})["min_accuracy"]
-    return f"Test accuracy {accuracy:.4f} is below min_accuracy {threshold:.4f}: no model was saved."
-
-
 def _register(
     context: AppContext, session: Session, job: Job, folder: Path, result: TrainingResult
 ) -> TrainedModel:
     artifact = open_artifact(folder, verify=False)
-    # Two jobs of one product may end at the same moment: the product's row puts their versions in a row.
-    session.scalar(select(Product.id).where(Product.id == job.product_id).with_for_update())
     newest = session.scalar(
         select(func.max(TrainedModel.version)).where(TrainedModel.product_id == job.product_id)
     )
@@ -202,20 +192,3 @@ def _register(
     session.flush()
     append_event(session, job, "model", model=model.id, version=model.version)
     return model
-
-
-def _challenge_champion(session: Session, model: TrainedModel) -> list[str]:
-    """Makes ``model`` champion if it is at least as good as the one there; else says why not."""
-    alias = session.get(Alias, (model.product_id, CHAMPION), with_for_update=True)
-    if alias is None:
-        session.add(Alias(product_id=model.product_id, name=CHAMPION, model_id=model.id))
-        return []
-    champion = session.get_one(TrainedModel, alias.model_id)
-    new, old = (entry.metrics["accuracy"]["value"] for entry in (model, champion))
-    if new < old:
-        return [
-            f"Test accuracy {new:.4f} is below the {old:.4f} of the champion {champion.id}: "
-            "the model is saved but does not become champion."
-        ]
-    alias.model_id, alias.moved_at = model.id, utc_now()
-    return []

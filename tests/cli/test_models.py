@@ -1,0 +1,81 @@
+"""``loupe model`` and the end of ``loupe train``: models that passed their gate and models that did not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import Answer, Received, Run, Server, as_json
+
+ACCURACY = {"value": 0.5, "low": 0.4, "high": 0.6}
+METRICS = {
+    "accuracy": ACCURACY,
+    "balanced_accuracy": ACCURACY,
+    "macro_f1": ACCURACY,
+    "top_k": {"k": 2, "value": 1.0},
+}
+MODEL = {
+    "id": "mdl_1", "product": "screws", "version": 3, "job": "job_1", "dataset": "dst_1",
+    "network": "tiny_cnn", "labels": ["a", "b"], "aliases": [], "passed_gate": False, "digest": "d",
+    "weights_sha256": "w", "bytes": 9, "metrics": METRICS, "serving": {},
+    "created_at": "2026-01-02T03:04:05.000Z",
+}  # fmt: skip
+JOB = {
+    "id": "job_1", "kind": "training", "status": "succeeded", "stage": None, "stop_reason": "completed",
+    "product": "screws", "network": "tiny_cnn", "dataset": {"id": "dst_1"}, "model": "mdl_1", "error": None,
+    "waits_for": None, "best": None,
+    "progress": {"fraction": 1.0, "epoch": None, "epochs": None, "eta_seconds": None},
+    "gate": {"passed": False, "became_champion": False, "reasons": ["It is below min_accuracy."]},
+}  # fmt: skip
+
+
+def _answering(model: dict[str, Any], job: dict[str, Any]) -> Any:
+    def answer(request: Received) -> Answer:
+        path = request.path.partition("?")[0]
+        if path == "/models":
+            return as_json({"data": [model], "has_more": False, "next_cursor": None})
+        if path == "/models/mdl_1":
+            return as_json(model)
+        if path.endswith("/metrics"):
+            return as_json({"test": {**METRICS, "items": 9}})
+        if path.endswith("/events"):
+            return as_json({"data": [], "has_more": False, "next_cursor": None})
+        return as_json(job)
+
+    return answer
+
+
+@pytest.mark.parametrize(("passed", "word"), [(True, "passed"), (False, "failed")])
+def test_the_list_tells_models_that_failed_their_gate(
+    loupe: Run, server: Server, passed: bool, word: str
+) -> None:
+    server.answer = _answering({**MODEL, "passed_gate": passed}, JOB)
+    assert word in loupe("model", "list", "--server", server.url).out
+    assert word in loupe("model", "show", "mdl_1", "--server", server.url).out
+
+
+def test_a_training_whose_model_failed_its_gate_ends_with_status_1_and_says_where_the_model_is(
+    loupe: Run, server: Server
+) -> None:
+    server.answer = _answering(MODEL, JOB)
+    ended = loupe("job", "follow", "job_1", "--server", server.url)
+    assert ended.status == 1
+    assert "mdl_1, version 3, kept although it failed its gate" in ended.out
+    assert "It is below min_accuracy." in ended.out
+    assert "loupe predict screws --model mdl_1 PICTURE…" in ended.err
+
+
+def test_a_model_that_passed_but_is_worse_than_the_champion_is_a_success(loupe: Run, server: Server) -> None:
+    gate = {"passed": True, "became_champion": False, "reasons": ["It is below the champion."]}
+    server.answer = _answering({**MODEL, "passed_gate": True}, {**JOB, "gate": gate})
+    ended = loupe("job", "follow", "job_1", "--server", server.url)
+    assert ended.status == 0
+    assert "mdl_1, version 3\n" in ended.out
+
+
+def test_train_sends_the_rules_of_its_gate(loupe: Run, server: Server) -> None:
+    server.answer = _answering(MODEL, JOB)
+    options = ("--min-accuracy", "0", "--on-failure", "discard")
+    assert loupe("train", "screws", *options, "--server", server.url).status == 0
+    assert b'"gate":{"min_accuracy":0.0,"on_failure":"discard"}' in server.requests[0].body.replace(b" ", b"")
