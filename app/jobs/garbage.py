@@ -86,7 +86,7 @@ def remove_kept_models(context: AppContext) -> list[str]:
             found = _too_many_or_too_old(context, session, product_id, hold=True)
             models = [model for model in found if _remove_model(session, model)]
         for model in models:
-            logger.info("sweep: model %s failed its gate and has been kept for long enough", model.id)
+            logger.info("garbage: model %s failed its gate and has been kept for long enough", model.id)
             context.storage.discard(context.storage.absolute(model.folder).parent)
             removed.append(model.id)
     return removed
