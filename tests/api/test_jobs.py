@@ -167,7 +167,6 @@ def test_a_model_under_the_threshold_is_kept_without_an_alias_and_the_job_says_w
 def test_a_model_under_the_threshold_is_not_saved_where_the_gate_says_so(
     client: TestClient, context: AppContext
 ) -> None:
-    client.post("/products", json={"id": "p"})
     import_pictures(client, context, "p")
     gate = {"min_accuracy": 1.0, "on_failure": "discard"}
     body = {"product": "p", "network": "tiny_cnn", "hyperparameters": LEARNS_NOTHING, "gate": gate}

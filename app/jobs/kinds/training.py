@@ -33,6 +33,7 @@ class Training(Kind[TrainingSpec, TrainingResult]):
     result_type = TrainingResult
 
     def download_inputs(self, context: AppContext, claim: Claim) -> None:
+        resolve_waiting(context, claim)  # First: what cannot be trained needs no pictures.
         storage = context.storage
         with context.db.read() as session:
             job = session.get_one(Job, claim.job_id)
@@ -47,7 +48,6 @@ class Training(Kind[TrainingSpec, TrainingResult]):
             storage.remote.download(storage.absolute(model.folder))
 
     def build_spec(self, context: AppContext, claim: Claim) -> TrainingSpec:
-        resolve_waiting(context, claim)
         storage = context.storage
         with context.db.read() as session:
             job = session.get_one(Job, claim.job_id)
