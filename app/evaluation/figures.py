@@ -1,4 +1,4 @@
-"""The shapes of an evaluation's numbers, apart from the code that computes them and takes seconds to load."""
+"""The shapes of an evaluation's numbers, without the code that computes them and takes seconds to load."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The names of what an evaluation leaves in its folder, apart from the code that needs seconds to load."""
+"""The names of what an evaluation leaves in its folder, without the code that needs seconds to load."""
 
 EVALUATION, PREDICTIONS, PROBABILITIES, REPORT = FILES = (
     "evaluation.json",

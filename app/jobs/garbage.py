@@ -24,6 +24,7 @@ from app.services.aliases import models_of_recent_moves
 from app.services.job_lifecycle import clean_up, needs_upload
 from app.services.job_states import TERMINAL, append_event
 from app.services.products import lock_product
+from app.services.trained_models import jobs_by_model
 
 logger = logging.getLogger(__name__)
 
@@ -103,7 +104,7 @@ def _too_many_or_too_old(
     failed = session.scalars(kept.order_by(TrainedModel.version.desc())).all()
     newest = session.scalar(select(func.max(TrainedModel.version)).where(of_product))
     oldest = utc_now() - timedelta(days=context.settings.kept_model_days)
-    needed = models_of_recent_moves(session, product_id) | _read_by_jobs(session, product_id)
+    needed = models_of_recent_moves(session, product_id) | jobs_by_model(session, product_id).keys()
     return [
         model
         for rank, model in enumerate(failed)
@@ -113,20 +114,13 @@ def _too_many_or_too_old(
     ]
 
 
-def _read_by_jobs(session: Session, product_id: str) -> set[str]:
-    """Models that jobs which have not ended evaluate or start from."""
-    jobs = session.scalars(select(Job).where(Job.product_id == product_id, Job.status.not_in(TERMINAL)))
-    named = ((job.payload.get("model"), (job.hyperparameters or {}).get("pretrained")) for job in jobs)
-    return {name for names in named for name in names if name is not None}
-
-
 def _remove_model(session: Session, model: TrainedModel) -> bool:
     """False while somebody else holds its job, perhaps to delete it."""
     job = session.scalar(select(Job).where(Job.id == model.job_id).with_for_update(skip_locked=True))
     if job is None:
         return False
     job.gate = {
-        **(job.gate or {}),
+        **(job.gate or {"passed": False}),
         "reasons": [*(job.gate or {}).get("reasons", []), f"The model {model.id} was removed since."],
     }
     append_event(session, job, "model_removed", model=model.id, version=model.version)

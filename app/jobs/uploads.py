@@ -41,7 +41,7 @@ def download_upload(context: AppContext, claim: Claim) -> None:
         )
     raise StorageUnavailableError(
         f"The upload is not in the shared storage yet; host {host} is uploading it.",
-        hint="Wait. If that host is off, start the API there: it goes on with the upload.",
+        hint="Wait. If that host is off, start the API there: it continues the upload.",
     )
 
 

@@ -166,7 +166,9 @@ class Job(BaseModel):
     stage: str | None = Field(
         description=f"What it does now: {', '.join(get_args(JobStage))}, or a stage of a newer release."
     )
-    stop_reason: StopReason | None
+    stop_reason: str | None = Field(
+        description=f"Why a training ended: {', '.join(get_args(StopReason))}, or what a newer release says."
+    )
     product: str
     dataset: JobDataset | None = Field(description="Null for kinds of job that have none.")
     network: str | None

@@ -29,15 +29,27 @@ class JobKind:
     """Whether ending it early leaves a result that is worth keeping."""
     makes_dataset: bool = False
     """Whether its dataset is what it makes: the dataset fails with the job."""
+    makes_split: bool = False
+    """Whether it divides its dataset, once it is planned."""
+    makes_export: bool = False
+    """Whether it leaves a file to download."""
     reads_upload: bool = False
     """Whether it reads a file that a client may have uploaded: a retry needs that file."""
 
 
 _ALL = (
-    JobKind("training", "a training", "trainings", uses_device=True, can_pause=True, can_stop=True),
+    JobKind(
+        "training",
+        "a training",
+        "trainings",
+        uses_device=True,
+        can_pause=True,
+        can_stop=True,
+        makes_split=True,
+    ),
     JobKind("import", "an import", "imports", makes_dataset=True, reads_upload=True),
     JobKind("evaluation", "an evaluation", "evaluations"),
-    JobKind("export", "an export", "exports"),
+    JobKind("export", "an export", "exports", makes_export=True),
 )
 JOB_KINDS: dict[str, JobKind] = {kind.name: kind for kind in _ALL}
 KNOWN_TO_FIRST_RELEASE = frozenset({"training", "import", "evaluation", "export"})

@@ -14,6 +14,7 @@ from app.schemas.job_kinds import JOB_KINDS, get_job_kind
 from app.services.dataset_states import hold_dataset, require_not_failed
 from app.services.job_states import TERMINAL, append_event, move_job
 from app.services.jobs import lock_job, to_schema
+from app.services.trained_models import jobs_by_model
 
 
 def cancel_job(context: AppContext, job_id: str) -> tuple[schemas.Job, bool]:
@@ -209,9 +210,9 @@ def _require_unused(session: Session, model: TrainedModel) -> None:
             f"Model {model.id} of this job is the {alias} of product {model.product_id!r}.",
             hint="Move the alias to another model first.",
         )
-    others = session.scalars(select(Job).where(Job.kind == "evaluation", Job.status.not_in(TERMINAL)))
-    for job in others:
-        if job.payload["model"] == model.id:
-            raise ConflictError(
-                f"Job {job.id} evaluates this job's model.", hint="Cancel it or wait for its end."
-            )
+    reader = jobs_by_model(session, model.product_id).get(model.id)
+    if reader is not None:
+        raise ConflictError(
+            f"Job {reader} evaluates this job's model or starts from it.",
+            hint="Cancel it or wait for its end.",
+        )

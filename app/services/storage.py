@@ -9,6 +9,7 @@ from sqlalchemy import select
 
 from app.context import AppContext
 from app.models import Dataset, Evaluation, Job, TrainedModel
+from app.schemas.job_kinds import JOB_KINDS, get_job_kind
 from app.services.job_lifecycle import needs_upload
 from app.storage.job_logs import upload_logs
 
@@ -26,18 +27,19 @@ def _list_pushes(context: AppContext) -> Iterator[Step]:
     storage = context.storage
     with context.db.read() as session:
         datasets = session.scalars(select(Dataset.id).where(Dataset.status == "ready")).all()
-        jobs = session.scalars(select(Job)).all()
+        jobs = session.scalars(select(Job).where(Job.kind.in_(JOB_KINDS))).all()
         folders = [*session.scalars(select(TrainedModel.folder)), *session.scalars(select(Evaluation.folder))]
     for dataset_id in datasets:
         yield f"dataset {dataset_id}", partial(storage.remote.upload_dataset, dataset_id)
     for folder in folders:
         yield folder, partial(storage.remote.upload, storage.absolute(folder))
     for job in jobs:
-        if job.kind == "training" and job.is_planned:
+        kind = get_job_kind(job.kind)
+        if kind.makes_split and job.is_planned:
             yield f"split of {job.id}", partial(storage.remote.upload, storage.job_split(job.id))
-        elif job.kind == "export" and job.status == "succeeded":
+        if kind.makes_export and job.status == "succeeded":
             yield f"export {job.id}", partial(storage.remote.upload, storage.job_export(job.id))
-        elif job.payload.get("is_upload") and needs_upload(job):
+        if job.payload.get("is_upload") and needs_upload(job):
             yield (
                 f"upload of {job.id}",
                 partial(storage.remote.upload, storage.absolute(job.payload["source"])),

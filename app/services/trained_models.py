@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from app.context import AppContext
 from app.errors import ConflictError, InvalidRequestError, NotFoundError
-from app.models import Alias, TrainedModel
+from app.models import Alias, Job, TrainedModel
 from app.models.alias import CHAMPION
 from app.schemas import model as schemas
 from app.schemas.common import Page
@@ -51,6 +51,17 @@ def list_models(
 def get_model(context: AppContext, model_id: str) -> schemas.Model:
     with context.db.read() as session:
         return _to_schema(session, _require_model(session, model_id))
+
+
+def jobs_by_model(session: Session, product_id: str) -> dict[str, str]:
+    """The models that jobs which have not ended evaluate or start from, each with one of these jobs."""
+    jobs = session.scalars(select(Job).where(Job.product_id == product_id, Job.status.not_in(TERMINAL)))
+    return {
+        model: job.id
+        for job in jobs
+        for model in (job.payload.get("model"), (job.hyperparameters or {}).get("pretrained"))
+        if model is not None
+    }
 
 
 def choose_model(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from app.evaluation.spec import EvaluationContent
+from app.schemas.job import StopReason
 from app.schemas.message import Message
 
 
@@ -33,7 +34,7 @@ class TrainingResult(Message):
     artifact: Path | None
     weights_sha256: str
     best: Best
-    stop_reason: str
+    stop_reason: StopReason
     evaluation: EvaluationContent
     verification: Path
     parity: Parity

@@ -11,7 +11,9 @@ import psutil
 from app import child
 from app.errors import CrashedError, LoupeError, OutOfMemoryError, StorageFullError, is_disk_full
 
-FULL_HINT = "Free some space where LOUPE_HOME lives, then retry the job: it goes on from its checkpoint."
+FULL_HINT = (
+    "Free some space where LOUPE_HOME lives, then retry the job. It continues from its checkpoint or upload."
+)
 # Where the kernel counts the processes that it killed for memory: control groups v2 and v1, the machine.
 OOM_COUNTERS = (
     Path("/sys/fs/cgroup/memory.events"),

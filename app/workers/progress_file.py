@@ -37,6 +37,10 @@ class ProgressFile:
                 lines.append(parse_line(line))
             except ValueError:  # cut short by a full disk, or of a kind that only a newer version knows
                 logger.warning("%s has a line that is left out: %s", self._path, line[:200])
+        if end and not lines:
+            # Nothing here waits to be confirmed: what follows must not wait behind it.
+            self.confirm()
+            return self.read()
         return lines
 
     def size(self) -> int:

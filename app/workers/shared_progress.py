@@ -55,8 +55,8 @@ class LocalProgress(ProgressFile):
 class SharedProgress(threading.Thread):
     """A child's progress lines, those of checkpoints only once the checkpoint can be seen by other hosts.
 
-    So the row that tells of a checkpoint is written after the checkpoint is safe, and the training goes on
-    meanwhile. Of several that wait the newest is enough: the others are never told of.
+    So a checkpoint's row is written after the checkpoint is safe, and the training continues meanwhile. Of
+    several that wait the newest is enough: the others get no row.
     """
 
     def __init__(self, context: AppContext, claim: Claim, file: ProgressFile) -> None:
@@ -138,7 +138,7 @@ class SharedProgress(threading.Thread):
                     # A long log takes long to upload again; it may take a tenth of the time.
                     logs_next = time.monotonic() + LOG_SECONDS + 10 * (time.monotonic() - began)
             except UnavailableError as error:
-                logger.warning("job %s: %s The work goes on.", self._claim.job_id, error.detail)
+                logger.warning("job %s: %s The child works on.", self._claim.job_id, error.detail)
                 time.sleep(WAIT_SECONDS)
             except Exception:
                 logger.exception("job %s: an upload failed, it is tried again", self._claim.job_id)

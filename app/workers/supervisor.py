@@ -192,7 +192,7 @@ class Supervisor:
                 return claims.poll(self._context, self._claim)
         except OUTAGES as error:
             self._metrics.met(error.code)
-            logger.warning("job %s: %s The work goes on.", self._claim.job_id, error.detail)
+            logger.warning("job %s: %s The child works on.", self._claim.job_id, error.detail)
         return None
 
     def _report(self, lines: list[AnyLine]) -> Requests:

@@ -39,6 +39,19 @@ def test_a_line_that_a_full_disk_cut_short_hides_no_other(tmp_path: Path) -> Non
     assert ProgressFile(path).read() == [warning(1), warning(3)]
 
 
+def test_a_damaged_line_that_stands_alone_is_passed_over_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "progress.jsonl"
+    path.write_text("{}\n")
+    progress = ProgressFile(path)
+    assert progress.read() == progress.read() == []
+    assert len(caplog.records) == 1
+    with path.open("a") as file:
+        file.write(text(1))
+    assert progress.read() == [warning(1)]
+
+
 def test_a_line_of_a_newer_version_is_logged_and_its_unknown_keys_are_kept(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
