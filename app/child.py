@@ -113,6 +113,7 @@ def _run_child(work: Work[Spec], spec_type: type[Spec], folder: Path) -> int:
     _end_with_parent()
     stop = StopSignal()
     stop.install()
+    # After the signals are bound: once this file is there, the parent may send them.
     reporter = Reporter(folder / PROGRESS)
     try:
         spec = parse_message(spec_type, (folder / SPEC).read_bytes(), SPEC)

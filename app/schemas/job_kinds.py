@@ -31,6 +31,8 @@ class JobKind:
     """Whether its dataset is what it makes: the dataset fails with the job."""
     makes_split: bool = False
     """Whether it divides its dataset, once it is planned."""
+    makes_model: bool = False
+    """Whether a model comes out, which a gate judges."""
     makes_export: bool = False
     """Whether it leaves a file to download."""
     reads_upload: bool = False
@@ -46,6 +48,7 @@ _ALL = (
         can_pause=True,
         can_stop=True,
         makes_split=True,
+        makes_model=True,
     ),
     JobKind("import", "an import", "imports", makes_dataset=True, reads_upload=True),
     JobKind("evaluation", "an evaluation", "evaluations"),
@@ -57,6 +60,7 @@ KNOWN_TO_FIRST_RELEASE = frozenset({"training", "import", "evaluation", "export"
 
 DEVICE_KINDS = frozenset(kind.name for kind in _ALL if kind.uses_device)
 DATASET_MAKERS = frozenset(kind.name for kind in _ALL if kind.makes_dataset)
+MODEL_MAKERS = frozenset(kind.name for kind in _ALL if kind.makes_model)
 UPLOAD_READERS = frozenset(kind.name for kind in _ALL if kind.reads_upload)
 
 

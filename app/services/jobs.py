@@ -16,7 +16,7 @@ from app.models import Dataset, Job, TrainedModel
 from app.models.base import new_id
 from app.schemas import job as schemas
 from app.schemas.common import Page, problem_from_error
-from app.schemas.job_kinds import DEVICE_KINDS
+from app.schemas.job_kinds import DEVICE_KINDS, MODEL_MAKERS
 from app.services.dataset_states import hold_dataset, require_not_failed
 from app.services.idempotency import Answer, IdempotentRequest, recall, remember
 from app.services.job_plan import decide
@@ -149,7 +149,7 @@ def to_schema(session: Session, job: Job) -> schemas.Job:
         progress=schemas.Progress(**job.progress),
         best=schemas.BestEpoch(**job.best) if job.best else None,
         model=model,
-        gate_rules=rules_of(job) if job.kind == "training" else None,
+        gate_rules=rules_of(job) if job.kind in MODEL_MAKERS else None,
         gate=read_gate(job, has_model=model is not None),
         error=problem_from_error(job.error, job.id) if job.error else None,
         attempt=job.attempt,

@@ -31,6 +31,8 @@ class ChildProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._memory = MemoryWatch()
         self._deadline: float | None = None
+        self._is_finishing = False
+        self.was_asked_to_leave = False
 
     def start(self, module: str, spec: Any, log: Path, environment: Mapping[str, str]) -> int:
         """Runs ``python -m module`` on the spec, its output in ``log``; returns the process id."""
@@ -65,18 +67,19 @@ class ChildProcess:
             self._memory.sample(self._process.pid)
 
     def finish_early(self) -> None:
-        """Asks for an early end that keeps the best epoch."""
-        self._signal(signal.SIGUSR1)
+        """Asks for an early end that keeps the best epoch, once. To be called again until the child ends: one
+        that does not listen yet is not asked."""
+        # A child that has not bound its signals would end by this one; it opens its progress file after that.
+        if not self._is_finishing and (self._folder / child.PROGRESS).exists():
+            self._is_finishing = True
+            self._signal(signal.SIGUSR1)
 
     def ask_to_leave(self) -> None:
         """Asks for a checkpoint and an end, once; past ``RELEASE_SECONDS`` ``is_late`` holds."""
         if self._deadline is None:
             self._deadline = time.monotonic() + RELEASE_SECONDS
+            self.was_asked_to_leave = self.is_running
             self._signal(signal.SIGTERM)
-
-    @property
-    def was_asked_to_leave(self) -> bool:
-        return self._deadline is not None
 
     @property
     def is_late(self) -> bool:

@@ -50,7 +50,7 @@ def explain_exit(code: int, memory: MemoryWatch, log: str) -> LoupeError:
             f"The system ended the process for lack of memory; it used {seen} when last seen.",
             hint="Use a smaller batch_size or image_size, or a machine with more memory.",
         )
-    name = signal.Signals(-code).name
+    name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
     return CrashedError(
         f"The process was ended by {name}; it used {seen} when last seen.", hint=f"See {log}."
     )

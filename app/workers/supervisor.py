@@ -65,7 +65,6 @@ class Supervisor:
         self._last_progress = self._last_report = self._last_poll = time.monotonic()
         self._progress_bytes = 0
         self._step_times: deque[float] = deque(maxlen=101)
-        self._finish_sent = False
         self._has_checkpoint = False
         self._metrics = metrics or WorkerMetrics()
         self._job = RunningJob(claim.kind)
@@ -120,6 +119,8 @@ class Supervisor:
         log = self._context.storage.job(self._claim.job_id) / self._log_name
         environment = {**self._log_environment(), **_devices(self._claim)}
         self._job.pid = self._child.start(self._kind.module, spec, log, environment)
+        # What came before, files that came in or an outage, may have taken longer than a child may be silent.
+        self._last_progress = time.monotonic()
         logger.info("%s: attempt %d runs as process %d", self._name, self._claim.attempt, self._job.pid)
 
     @property
@@ -154,9 +155,8 @@ class Supervisor:
                 return
             if requests is not None and requests.pause:
                 self._child.ask_to_leave()
-            if requests is not None and requests.stop and not self._finish_sent:
+            if requests is not None and requests.stop:
                 self._child.finish_early()
-                self._finish_sent = True
             limit = self._stall_seconds()
             if now - self._last_progress > limit:
                 self._child.kill()
@@ -293,6 +293,7 @@ class Supervisor:
                 return write()
             except OUTAGES as error:
                 self._metrics.met(error.code)
+                self._pass_on_shutdown()
                 if self._is_late():
                     raise ClaimLostError(self._claim.job_id) from error
                 time.sleep(1)
