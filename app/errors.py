@@ -133,6 +133,12 @@ class UnsafeArchiveError(ArchiveError):
     code, title = "unsafe_archive", "Archive is unsafe to unpack"
 
 
+class ChoiceNeededError(DatasetError):
+    """Several readings of an upload are likely. It is kept, so that a retry can take the choice."""
+
+    code, title = "choice_needed", "The upload can be read in several ways"
+
+
 class SplitError(DatasetError):
     code, title = "split_impossible", "Dataset cannot be split this way"
 

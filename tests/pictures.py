@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import struct
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +37,29 @@ def make_zip(files: dict[str, bytes]) -> bytes:
     with zipfile.ZipFile(output, "w") as archive:
         for name, data in files.items():
             archive.writestr(name, data)
+    return output.getvalue()
+
+
+class _LegacyName(zipfile.ZipInfo):
+    """An entry whose name is stored in an old encoding, which the archive does not name."""
+
+    raw = b""
+
+    def _encodeFilenameFlags(self) -> tuple[bytes, int]:
+        return self.raw, self.flag_bits & ~0x800
+
+
+def make_legacy_zip(files: dict[str, bytes], encoding: str, unicode_path: bytes | None = None) -> bytes:
+    """A zip as old programs make it; ``unicode_path``: the checksummed name beside it, of that raw name."""
+    output = io.BytesIO()
+    with zipfile.ZipFile(output, "w") as archive:
+        for name, data in files.items():
+            entry = type("_Entry", (_LegacyName,), {"raw": name.encode(encoding)})(name)
+            if unicode_path is not None:
+                checksum = zlib.crc32(unicode_path or entry.raw)
+                field = struct.pack("<BL", 1, checksum) + name.encode()
+                entry.extra = struct.pack("<HH", 0x7075, len(field)) + field
+            archive.writestr(entry, data)
     return output.getvalue()
 
 

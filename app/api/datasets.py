@@ -12,11 +12,14 @@ from app.api.dependencies import After, ContextDep, Limit
 from app.api.uploads import receive_dataset
 from app.schemas.common import Page
 from app.schemas.dataset import Dataset, DatasetFromPath, DatasetItem, DatasetReport
+from app.schemas.import_choices import ImportChoices
 from app.services import datasets
 
 router = APIRouter(tags=["datasets"])
 
 ARCHIVE = {"type": "string", "format": "binary", "description": "zip, tar or tar.gz of class folders."}
+CHOICES = ImportChoices.model_json_schema()["properties"]
+IN_QUERY = "For an archive that is the body; a field of the form or of the JSON otherwise."
 
 
 @router.post(
@@ -24,18 +27,26 @@ ARCHIVE = {"type": "string", "format": "binary", "description": "zip, tar or tar
     status_code=status.HTTP_202_ACCEPTED,
     response_model=Dataset,
     openapi_extra={
+        "parameters": [
+            {"name": name, "in": "query", "required": False, "schema": schema, "description": IN_QUERY}
+            for name, schema in CHOICES.items()
+        ],
         "requestBody": {
             "required": True,
             "content": {
                 "multipart/form-data": {
-                    "schema": {"type": "object", "required": ["file"], "properties": {"file": ARCHIVE}}
+                    "schema": {
+                        "type": "object",
+                        "required": ["file"],
+                        "properties": {"file": ARCHIVE, **CHOICES},
+                    }
                 },
                 "application/json": {"schema": DatasetFromPath.model_json_schema()},
                 "application/zip": {"schema": ARCHIVE},
                 "application/x-tar": {"schema": ARCHIVE},
                 "application/gzip": {"schema": ARCHIVE},
             },
-        }
+        },
     },
 )
 async def import_dataset(product: str, request: Request, context: ContextDep) -> JSONResponse:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import unquote
@@ -16,6 +17,7 @@ from app.api.dependencies import scope_of
 from app.context import AppContext
 from app.errors import FieldError, InvalidRequestError, TooLargeError, UnsupportedMediaTypeError
 from app.schemas.dataset import DatasetFromPath
+from app.schemas.import_choices import ImportChoices
 from app.services import datasets, products
 from app.services.idempotency import Answer, IdempotentRequest
 
@@ -53,14 +55,10 @@ async def _from_path(context: AppContext, product: str, request: Request) -> Ans
     try:
         wanted = DatasetFromPath.model_validate_json(body)
     except ValidationError as error:
-        errors = tuple(
-            FieldError("/" + "/".join(map(str, item["loc"])), item["msg"]) for item in error.errors()
-        )
-        raise InvalidRequestError(
-            f"{errors[0].pointer}: {errors[0].message}", hint='Send {"path": "/folder"}.', errors=errors
-        ) from error
+        raise _as_invalid_request(error, 'Send {"path": "/folder"}.') from error
     idempotent = IdempotentRequest.of(scope_of(request), request.headers.get("idempotency-key"), body)
-    return await run_in_threadpool(datasets.import_path, context, product, wanted.path, idempotent)
+    choices = ImportChoices.model_validate(wanted.model_dump())
+    return await run_in_threadpool(datasets.import_path, context, product, wanted.path, idempotent, choices)
 
 
 async def _from_form(context: AppContext, product: str, request: Request) -> Answer:
@@ -73,16 +71,18 @@ async def _from_form(context: AppContext, product: str, request: Request) -> Ans
                 hint="Send the archive as the part `file`: curl -F file=@pictures.zip …",
                 errors=(FieldError("file", "missing"),),
             )
+        choices = _read_choices(form)
         target = context.storage.upload()
         try:
             digest = await run_in_threadpool(_copy, file.file, target, context.settings.max_upload_bytes)
         except BaseException:
             target.unlink(missing_ok=True)
             raise
-        return await _import(context, product, request, target, file.filename or "upload", digest)
+        return await _import(context, product, request, target, file.filename or "upload", digest, choices)
 
 
 async def _from_raw_body(context: AppContext, product: str, request: Request) -> Answer:
+    choices = _read_choices(request.query_params)
     target = context.storage.upload()
     digest = hashlib.sha256()
     seen = 0
@@ -97,22 +97,46 @@ async def _from_raw_body(context: AppContext, product: str, request: Request) ->
         target.unlink(missing_ok=True)
         raise
     name = unquote(request.headers.get("x-filename", "")) or "upload"
-    return await _import(context, product, request, target, name, digest.hexdigest())
+    return await _import(context, product, request, target, name, digest.hexdigest(), choices)
 
 
 async def _import(
-    context: AppContext, product: str, request: Request, target: Path, name: str, digest: str
+    context: AppContext,
+    product: str,
+    request: Request,
+    target: Path,
+    name: str,
+    digest: str,
+    choices: ImportChoices,
 ) -> Answer:
     key = request.headers.get("idempotency-key")
+    if choices != ImportChoices():
+        digest = hashlib.sha256((digest + choices.model_dump_json()).encode()).hexdigest()
     idempotent = IdempotentRequest(scope_of(request), key, digest) if key else None
     try:
         answer = await run_in_threadpool(
-            datasets.import_upload, context, product, target, Path(name).name, idempotent
+            datasets.import_upload, context, product, target, Path(name).name, idempotent, choices
         )
     except BaseException:
         target.unlink(missing_ok=True)
         raise
     return answer
+
+
+def _read_choices(fields: Mapping[str, object]) -> ImportChoices:
+    """The choices among a form's fields or a query's parameters. Raises InvalidRequestError."""
+    given = {name: fields[name] for name in ImportChoices.model_fields if fields.get(name)}
+    try:
+        return ImportChoices.model_validate(given)
+    except ValidationError as error:
+        raise _as_invalid_request(
+            error, "Leave it out if you do not know it: the import then asks."
+        ) from error
+
+
+def _as_invalid_request(error: ValidationError, hint: str) -> InvalidRequestError:
+    errors = tuple(FieldError("/" + "/".join(map(str, item["loc"])), item["msg"]) for item in error.errors())
+    return InvalidRequestError(f"{errors[0].pointer}: {errors[0].message}", hint=hint, errors=errors)
 
 
 def _copy(source: BinaryIO, target: Path, limit: int) -> str:

@@ -116,14 +116,16 @@ class Client:
         parts = [("file", (name, content)) for name, content in files]
         return self._send("POST", path, data=dict(fields), files=parts).json()
 
-    def upload(self, path: str, chunks: Iterator[bytes], *, size: int, media_type: str, name: str) -> Any:
+    def upload(
+        self, path: str, chunks: Iterator[bytes], *, size: int, media_type: str, name: str, **params: Any
+    ) -> Any:
         """Streams a body of ``size`` bytes; nothing of it is kept in memory or on the disk."""
         headers = {
             "Content-Type": media_type,
             "Content-Length": str(size),
             "X-Filename": quote(name, safe=" !#$&'()+,;=@[]^`{}~"),
         }
-        return self._send("POST", path, content=chunks, headers=headers).json()
+        return self._send("POST", path, params=params, content=chunks, headers=headers).json()
 
     def list_rows(self, path: str, limit: int, **params: Any) -> dict[str, Any]:
         """The first ``limit`` rows of a list as one page, fetched in as many as that takes."""

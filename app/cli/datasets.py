@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -28,7 +28,16 @@ from app.cli.console import (
     show_fields,
 )
 from app.cli.follow import follow_job
-from app.cli.options import DEFAULT_SERVER, AsJson, Limit, Server, examples
+from app.cli.options import (
+    DEFAULT_SERVER,
+    AsJson,
+    ClassLevel,
+    Limit,
+    NameEncoding,
+    Server,
+    examples,
+    given_choices,
+)
 from app.cli.packing import archive_type, pack, packed_size, read_chunks, scan_folder
 from app.cli.reports import show_import_report, summarise_import
 from app.host.files import write_aside
@@ -43,6 +52,7 @@ DatasetId = Annotated[str, typer.Argument(metavar="DATASET", help="Id of the dat
     epilog=examples(
         "loupe dataset import screws ~/pictures/screws",
         "loupe dataset import screws screws.zip",
+        "loupe dataset import screws screws.zip --name-encoding shift_jis",
         "loupe dataset import screws /data/screws --server-path",
     ),
 )
@@ -57,6 +67,8 @@ def import_dataset(
     server_path: Annotated[
         bool, typer.Option("--server-path", help="PATH is on the server, under its LOUPE_DATASET_ROOTS.")
     ] = False,
+    name_encoding: NameEncoding = None,
+    class_level: ClassLevel = None,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Do not wait for the import's end.")] = False,
     as_json: AsJson = False,
     server: Server = DEFAULT_SERVER,
@@ -68,7 +80,11 @@ def import_dataset(
     """
     client = Client(server)
     target = f"/products/{quoted(product)}/datasets"
-    dataset = client.post(target, {"path": path}) if server_path else send_dataset(client, target, Path(path))
+    choices = given_choices(name_encoding, class_level)
+    if server_path:
+        dataset = client.post(target, {"path": path, **choices})
+    else:
+        dataset = send_dataset(client, target, Path(path), choices)
     if not no_wait:
         dataset = finish_import(client, dataset)
     if as_json:
@@ -224,21 +240,24 @@ def export_dataset(
     say(f"{to}: {format_bytes(written)}")
 
 
-def send_dataset(client: Client, target: str, path: Path) -> dict[str, Any]:
+def send_dataset(
+    client: Client, target: str, path: Path, choices: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """Uploads a folder or an archive; returns the dataset that it becomes."""
     if path.is_dir():
         contents = scan_folder(path)
         for reason, names in contents.left_out.items():
             note(f"{len(names):,} left out, {reason}: {', '.join(names[:3])}{' …' if len(names) > 3 else ''}")
         size, media_type, name = packed_size(contents), "application/x-tar", f"{path.resolve().name}.tar"
-        return _upload(client, target, pack(contents), size, media_type, name)
+        return _upload(client, target, pack(contents), size, media_type, name, choices or {})
     if not path.is_file():
         raise CommandError(
             f"There is no folder or archive {path} on this machine.",
             hint="With --server-path, PATH is one on the server.",
         )
     with path.open("rb") as file:
-        return _upload(client, target, read_chunks(file), path.stat().st_size, archive_type(path), path.name)
+        size, media_type = path.stat().st_size, archive_type(path)
+        return _upload(client, target, read_chunks(file), size, media_type, path.name, choices or {})
 
 
 def finish_import(client: Client, dataset: dict[str, Any]) -> dict[str, Any]:
@@ -254,6 +273,8 @@ def require_success(job: dict[str, Any]) -> None:
         return
     if job["error"]:
         say_problem(job["error"])
+        if job["error"]["code"] == "choice_needed":
+            note(f"JOB is {job['id']}.")
         raise typer.Exit(1)
     raise CommandError(f"The {job['kind']} {job['id']} was {job['status']}.")
 
@@ -273,12 +294,18 @@ def _list_all(client: Client, limit: int) -> dict[str, Any]:
 
 
 def _upload(
-    client: Client, target: str, chunks: Iterator[bytes], size: int, media_type: str, name: str
+    client: Client,
+    target: str,
+    chunks: Iterator[bytes],
+    size: int,
+    media_type: str,
+    name: str,
+    choices: Mapping[str, str],
 ) -> dict[str, Any]:
     with bytes_progress() as progress:
         bar = progress.add_task("sending", total=size)
         answer: dict[str, Any] = client.upload(
-            target, _counted(chunks, progress, bar), size=size, media_type=media_type, name=name
+            target, _counted(chunks, progress, bar), size=size, media_type=media_type, name=name, **choices
         )
     return answer
 

@@ -8,7 +8,7 @@ import typer
 
 from app.cli.client import Client, quoted
 from app.cli.console import say
-from app.cli.options import DEFAULT_SERVER, Server
+from app.cli.options import DEFAULT_SERVER, ClassLevel, NameEncoding, Server, given_choices
 
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="Id of the job, job_…")]
 
@@ -44,11 +44,14 @@ def retry_job(
     from_beginning: Annotated[
         bool, typer.Option("--from-beginning", help="Forget the checkpoints and start at step 0.")
     ] = False,
+    name_encoding: NameEncoding = None,
+    class_level: ClassLevel = None,
     server: Server = DEFAULT_SERVER,
 ) -> None:
-    """Give a failed job another attempt, from its last checkpoint."""
+    """Give a failed job another attempt, from its last checkpoint; an import takes its choice."""
     start = "beginning" if from_beginning else "checkpoint"
-    answer = Client(server).post(f"/jobs/{quoted(job)}/retry", {"start": start})
+    choices = given_choices(name_encoding, class_level)
+    answer = Client(server).post(f"/jobs/{quoted(job)}/retry", {"start": start, **choices})
     say(f"{answer['id']} is {answer['status']}. Watch it: loupe job follow {answer['id']}")
 
 

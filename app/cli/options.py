@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -24,6 +24,24 @@ Home = Annotated[
     Path | None,
     typer.Option("--home", metavar="DIR", help="Folder for the database, pictures, models and logs."),
 ]
+NameEncoding = Annotated[
+    str | None,
+    typer.Option(
+        "--name-encoding",
+        metavar="ENCODING",
+        help="Encoding of the names in a zip that declares none, for example shift_jis; else it is detected.",
+    ),
+]
+ClassLevel = Annotated[
+    Literal["top", "leaf", "path"] | None,
+    typer.Option("--class-level", help="Which of several levels of folders are the classes."),
+]
+
+
+def given_choices(name_encoding: str | None, class_level: str | None) -> dict[str, str]:
+    """What an import or its retry is told; only what was given."""
+    choices = {"name_encoding": name_encoding, "class_level": class_level}
+    return {name: value for name, value in choices.items() if value is not None}
 
 
 def examples(*lines: str) -> str:

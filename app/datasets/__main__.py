@@ -58,7 +58,13 @@ def _work(
 def _import(spec: ImportSpec, folder: Path, reporter: Reporter, progress: _ProgressLines) -> ImportResult:
     reporter.stage("preparing")
     return import_dataset(
-        spec.source, spec.image_root, spec.out, folder / "unpacked", spec.limits, progress.estimated
+        spec.source,
+        spec.image_root,
+        spec.out,
+        folder / "unpacked",
+        spec.limits,
+        progress.estimated,
+        spec.choices,
     )
 
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from app.datasets.sources import DamagedEntryError, Limits, Source, SourceFile, show
+from app.datasets.zip_names import read_names
 from app.errors import ArchiveError, UnsafeArchiveError
 
 _CHUNK = 2**20
@@ -35,8 +36,11 @@ _OTHER_KINDS = (
 _TAR_ERRORS = (tarfile.TarError, OSError, EOFError, zlib.error, ValueError, struct.error)
 
 
-def open_archive(path: Path, limits: Limits) -> Source:
-    """Opens an archive, its kind told by its content. Raises ArchiveError for what is none or is damaged."""
+def open_archive(path: Path, limits: Limits, name_encoding: str | None = None) -> Source:
+    """Opens an archive, its kind told by its content. Raises ArchiveError for what is none or is damaged.
+
+    ``name_encoding`` is for the names in a zip that declare none.
+    """
     with path.open("rb") as file:
         start = file.read(512)
     if not start:
@@ -47,7 +51,7 @@ def open_archive(path: Path, limits: Limits) -> Source:
     if start.startswith((b"\x1f\x8b", b"BZh")) or start[257:262] == b"ustar":
         return TarSource(path, limits)
     if start.startswith(b"PK") or zipfile.is_zipfile(path):
-        return ZipSource(path, limits)
+        return ZipSource(path, limits, name_encoding)
     raise ArchiveError("the file is not a zip, tar or tar.gz archive", hint=_SUPPORTED)
 
 
@@ -72,9 +76,9 @@ class Budget:
 class ZipSource(Source):
     """A zip archive, stored or deflated."""
 
-    def __init__(self, path: Path, limits: Limits) -> None:
+    def __init__(self, path: Path, limits: Limits, name_encoding: str | None) -> None:
         super().__init__(limits)
-        self._done = 0
+        self._done, self._name_encoding = 0, name_encoding
         self._packed_bytes = path.stat().st_size
         try:
             _check_entry_count(path, limits.max_entries)
@@ -88,8 +92,10 @@ class ZipSource(Source):
         infos = self._zip.infolist()
         # Safe to believe: zipfile returns no more than an entry declares, and an error where there is more.
         Budget(self.limits, self._packed_bytes).reach(sum(info.file_size for info in infos))
-        for self._done, info in enumerate(infos, start=1):
-            name = self.check_name(_zip_name(info))
+        read = read_names(infos, self._name_encoding)
+        self.name_encoding, self.encoding_reason = read.encoding, read.reason
+        for self._done, (info, raw) in enumerate(zip(infos, read.names, strict=True), start=1):
+            name = self.check_name(raw)
             self._check_kind(info, name)
             if info.is_dir():
                 self.note_folder(name)
@@ -247,18 +253,6 @@ def _check_member(member: tarfile.TarInfo, name: str) -> None:
         )
     if not member.isreg():
         raise UnsafeArchiveError(f"entry {show(name)} is a device or a pipe", hint="Pack only files.")
-
-
-def _zip_name(info: zipfile.ZipInfo) -> str:
-    # orig_filename, since zipfile cuts ``filename`` at a NUL. Without the UTF-8 flag the format says cp437,
-    # yet many programs store UTF-8 there.
-    name = info.orig_filename
-    if not info.flag_bits & 0x800:
-        try:
-            return name.encode("cp437").decode("utf-8")
-        except UnicodeError:
-            return name
-    return name
 
 
 def _check_entry_count(path: Path, most: int) -> None:

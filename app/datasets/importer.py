@@ -31,6 +31,7 @@ from app.datasets.spec import ClassCount, ImportResult
 from app.errors import DatasetError, ImageDecodeError, ImageTooLargeError
 from app.host.files import folder_aside, make_folder, write_aside, write_json
 from app.images import decode_image, looks_like_picture
+from app.schemas.import_choices import ImportChoices
 
 Progress = Callable[[int, float], None]
 _THREADS = 2
@@ -60,7 +61,13 @@ class _Rejected:
 
 
 def import_dataset(
-    source: Path, image_root: Path, out: Path, scratch: Path, limits: Limits, progress: Progress
+    source: Path,
+    image_root: Path,
+    out: Path,
+    scratch: Path,
+    limits: Limits,
+    progress: Progress,
+    choices: ImportChoices | None = None,
 ) -> ImportResult:
     """Imports a folder or an archive into the dataset folder ``out``, which appears when it is complete.
 
@@ -68,15 +75,18 @@ def import_dataset(
     after each file with their number and the fraction done. Returns the result for the parent process. Raises
     DatasetError and its kinds for an upload that cannot become a dataset; nothing of it is then kept.
     """
+    choices = choices or ImportChoices()
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
     try:
-        with _open_source(source, limits) as opened:
+        with _open_source(source, limits, choices) as opened:
             pictures, rejected = _decode_all(opened, scratch, progress)
             layout = read_layout(
-                [picture.name for picture in pictures], _all_folders(opened, pictures, rejected)
+                [picture.name for picture in pictures],
+                _all_folders(opened, pictures, rejected),
+                choices.class_level,
             )
-            findings = _to_findings(pictures, rejected, opened.skipped, layout)
+            findings = _to_findings(pictures, rejected, opened, layout)
         _check_usable(findings, rejected)
         for picture in pictures:
             if picture.name in layout.places:
@@ -89,12 +99,12 @@ def import_dataset(
     return _summarise(findings, report)
 
 
-def _open_source(path: Path, limits: Limits) -> Source:
+def _open_source(path: Path, limits: Limits, choices: ImportChoices) -> Source:
     if path.is_dir():
         return FolderSource(path, limits)
     if not path.is_file():
         raise DatasetError(f"{path} is neither a file nor a folder", hint="Check the path.")
-    return open_archive(path, limits)
+    return open_archive(path, limits, choices.name_encoding)
 
 
 def _decode_all(source: Source, scratch: Path, progress: Progress) -> tuple[list[_Picture], list[_Rejected]]:
@@ -148,7 +158,7 @@ def _all_folders(source: Source, pictures: list[_Picture], rejected: list[_Rejec
 
 
 def _to_findings(
-    pictures: list[_Picture], rejected: list[_Rejected], skipped: dict[str, str], layout: Layout
+    pictures: list[_Picture], rejected: list[_Rejected], source: Source, layout: Layout
 ) -> Findings:
     items, modes = [], {}
     for picture in pictures:
@@ -176,8 +186,10 @@ def _to_findings(
         manifest=create_manifest(items),
         modes=modes,
         corrupt={file.name: file.reason for file in rejected if file.is_corrupt},
-        skipped={**skipped, **others, **layout.skipped},
+        skipped={**source.skipped, **others, **layout.skipped},
         empty_classes=layout.empty_classes,
+        name_encoding=source.name_encoding,
+        encoding_reason=source.encoding_reason,
     )
 
 

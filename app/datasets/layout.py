@@ -1,17 +1,23 @@
 """Which class and which split a picture belongs to, told from the folders that it lies in.
 
 Two layouts are read, inside any number of folders that wrap everything: class folders, and train, valid and
-test folders of class folders. Folders below a class folder belong to the class.
+test folders of class folders, in their usual spellings. Where folders of several levels could be the classes,
+the person who imports is asked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from app.datasets.manifest import Split
 from app.datasets.sources import show
-from app.errors import DatasetError
+from app.errors import ChoiceNeededError, DatasetError, FieldError
+
+ClassLevel = Literal["top", "leaf", "path"]
 
 _SPLIT_NAMES: dict[str, Split] = {
     "train": "train",
@@ -19,13 +25,26 @@ _SPLIT_NAMES: dict[str, Split] = {
     "valid": "valid",
     "val": "valid",
     "validation": "valid",
+    "dev": "valid",
+    "development": "valid",
     "test": "test",
     "testing": "test",
+    "holdout": "test",
 }
+_UNLABELLED = frozenset({"pred", "predict", "prediction", "predictions", "unlabeled", "unlabelled"})
+_BESIDE_NAMES = frozenset({"set", "seg", "data", "dataset", "split", "images", "imgs", "pictures"})
+"""Words that people put before or after the name of a split."""
+_ALWAYS_SPLITS = frozenset({"train", "training", "valid", "val", "validation", "test", "testing"})
+"""Names that are a split also where no other split lies beside them."""
 _EXPECTED = (
     "Arrange the pictures as CLASS/picture.jpg, or as train/CLASS/picture.jpg, valid/CLASS/picture.jpg and "
     "test/CLASS/picture.jpg."
 )
+_LEVELS: dict[ClassLevel, Callable[[list[str]], str]] = {
+    "top": lambda folders: folders[0],
+    "leaf": lambda folders: folders[-1],
+    "path": lambda folders: "/".join(folders),
+}
 
 
 @dataclass(frozen=True)
@@ -46,38 +65,64 @@ class Layout:
     empty_classes: tuple[str, ...]
 
 
-def read_layout(pictures: Iterable[str], folders: Iterable[str]) -> Layout:
+def read_layout(
+    pictures: Iterable[str], folders: Iterable[str], class_level: ClassLevel | None = None
+) -> Layout:
     """Sorts pictures into classes and splits by their names; ``folders`` are all the folders' paths.
 
-    Raises DatasetError when the folders follow neither layout, or when class names differ only by case.
+    Raises DatasetError when the folders follow neither layout, or when class names differ only by case, and
+    ChoiceNeededError when folders of several levels could be the classes and ``class_level`` is None.
     """
     paths = {name: name.split("/") for name in pictures}
-    depth = _wrapping_depth(list(paths.values()))
+    depth = _wrapping_depth(list(paths.values()), stops_at=_ALWAYS_SPLITS)
+    wrapping = next(iter(paths.values()))[:depth] if paths else []
     inner = {name: parts[depth:] for name, parts in paths.items()}
     is_split = _comes_split([parts for parts in inner.values() if len(parts) > 1])
-    places: dict[str, Place] = {}
+    seen_through = _folders_in_splits(list(inner.values())) if is_split else {}
     skipped: dict[str, str] = {}
+    class_folders: dict[str, list[str]] = {}
     for name, parts in inner.items():
-        if len(parts) < (3 if is_split else 2):
-            skipped[name] = "lies in no class folder"
-        elif is_split:
-            places[name] = Place("/".join(parts), parts[1], _SPLIT_NAMES[parts[0].casefold()])
+        below = parts[_first_class_folder(parts, is_split, seen_through) : -1]
+        if is_split and len(parts) > 1 and _is_unlabelled(parts[0]):
+            skipped[name] = "lies in a folder of pictures without labels"
+        elif below:
+            class_folders[name] = below
         else:
-            places[name] = Place("/".join(parts), parts[0], None)
+            skipped[name] = "lies in no class folder"
+    label_of = _LEVELS[class_level or _told_level(class_folders.values())]
+    places = {
+        name: Place("/".join(inner[name]), label_of(below), split_of(inner[name][0]) if is_split else None)
+        for name, below in class_folders.items()
+    }
     classes = {place.label for place in places.values()}
-    wrapping = next(iter(paths.values()))[:depth] if paths else []
-    empty = _class_folders(folders, wrapping, is_split) - classes
+    others = [parts[depth:] for parts in (f.split("/") for f in folders) if parts[:depth] == wrapping]
+    empty = _empty_classes(others, is_split, seen_through, class_folders.values(), class_level)
     _check_case(classes)
-    return Layout(places, skipped, tuple(sorted(empty)))
+    return Layout(places, skipped, tuple(sorted(empty - classes)))
 
 
-def _wrapping_depth(paths: list[list[str]]) -> int:
+def split_of(folder: str) -> Split | None:
+    """The split that a folder is called after: ``Train``, ``training_set``, ``seg_train``, ``hold-out``."""
+    words = [word for word in re.split(r"[-_ ]+", folder.casefold()) if word]
+    if words[:2] == ["hold", "out"]:
+        words[:2] = ["holdout"]
+    words = [re.sub(r"(?<=.)(data)?set$", "", word) if word != "dataset" else word for word in words]
+    named = [word for word in words if word not in _BESIDE_NAMES]
+    return _SPLIT_NAMES.get(named[0]) if len(named) == 1 else None
+
+
+def _is_unlabelled(folder: str) -> bool:
+    words = [word for word in re.split(r"[-_ ]+", folder.casefold()) if word not in _BESIDE_NAMES]
+    return len(words) == 1 and words[0] in _UNLABELLED
+
+
+def _wrapping_depth(paths: list[list[str]], stops_at: frozenset[str] = frozenset()) -> int:
     """How many folders wrap all pictures that lie in a class folder."""
     depth = 0
     while True:
         tops = {parts[depth] for parts in paths if len(parts) > depth + 1}
         has_folders_below = any(len(parts) > depth + 2 for parts in paths)
-        if len(tops) != 1 or not has_folders_below or tops.pop().casefold() in _SPLIT_NAMES:
+        if len(tops) != 1 or not has_folders_below or tops.pop().casefold() in stops_at:
             return depth
         depth += 1
 
@@ -85,18 +130,19 @@ def _wrapping_depth(paths: list[list[str]]) -> int:
 def _comes_split(paths: list[list[str]]) -> bool:
     tops = {parts[0] for parts in paths}
     with_folders = {parts[0] for parts in paths if len(parts) > 2}
-    splits = {top for top in tops if top.casefold() in _SPLIT_NAMES}
-    if splits & with_folders and tops - splits:
+    splits = {top for top in tops if split_of(top)}
+    others = {top for top in tops - splits if not _is_unlabelled(top)}
+    if splits & with_folders and others:
         raise DatasetError(
-            f"beside {_listed(splits)} there are pictures in {_listed(tops - splits)}",
+            f"beside {_listed(splits)} there are pictures in {_listed(others)}",
             hint=f"Move these folders into the split folders, or leave them out. {_EXPECTED}",
         )
     if splits and not tops - splits and not with_folders:
         raise DatasetError(
             f"the pictures lie directly in {_listed(splits)}, without class folders", hint=_EXPECTED
         )
-    below = {parts[1].casefold() for parts in paths if len(parts) > 2}
-    if not splits and below and below <= set(_SPLIT_NAMES) and all(len(parts) > 2 for parts in paths):
+    below = {parts[1] for parts in paths if len(parts) > 2}
+    if not splits and below and all(map(split_of, below)) and all(len(parts) > 2 for parts in paths):
         raise DatasetError(
             f"the class folders {_listed(tops)} are divided into {_listed(below)}, not the other way round",
             hint=_EXPECTED,
@@ -104,15 +150,76 @@ def _comes_split(paths: list[list[str]]) -> bool:
     return bool(splits & with_folders)
 
 
-def _class_folders(folders: Iterable[str], wrapping: list[str], is_split: bool) -> set[str]:
-    level = len(wrapping) + is_split
-    found = set()
-    for folder in folders:
-        parts = folder.split("/")
-        inside = parts[: len(wrapping)] == wrapping and len(parts) > level
-        if inside and (not is_split or parts[len(wrapping)].casefold() in _SPLIT_NAMES):
-            found.add(parts[level])
-    return found
+def _folders_in_splits(paths: list[list[str]]) -> dict[str, int]:
+    """How many folders inside each split folder wrap all of it: ``seg_train/seg_train``, ``train/images``."""
+    found: dict[str, int] = {}
+    tops = {parts[0] for parts in paths if len(parts) > 2 and split_of(parts[0])}
+    for top in tops:
+        inside = [parts[1:] for parts in paths if parts[0] == top and len(parts) > 2]
+        depth = 0
+        while _is_doubled(top, {parts[depth] if len(parts) > depth + 1 else "" for parts in inside}):
+            depth += 1
+        found[top] = depth
+    rest = [parts[1 + found[parts[0]] :] for parts in paths if parts[0] in tops]
+    shared = _wrapping_depth(rest) if all(len(parts) != 2 for parts in rest) else 0
+    return {top: depth + shared for top, depth in found.items()}
+
+
+def _is_doubled(top: str, inside: set[str]) -> bool:
+    if len(inside) != 1 or not (only := next(iter(inside))):
+        return False
+    return only.casefold() == top.casefold() or split_of(only) == split_of(top)
+
+
+def _first_class_folder(parts: list[str], is_split: bool, seen_through: Mapping[str, int]) -> int:
+    return 1 + seen_through.get(parts[0], 0) if is_split else 0
+
+
+def _told_level(class_folders: Iterable[list[str]]) -> ClassLevel:
+    """The outermost level; raises ChoiceNeededError if folders in it could be classes of their own."""
+    counts = Counter(map(tuple, class_folders))
+    # A folder that holds pictures itself is a class; one that only holds several folders may group classes.
+    inside = Counter(folders[0] for folders in counts)
+    if not any(several > 1 and (top,) not in counts for top, several in inside.items()):
+        return "top"
+    readings = [_describe_level(level, counts) for level in _LEVELS]
+    raise ChoiceNeededError(
+        f"folders of several levels could be the classes: {'; '.join(readings)}",
+        hint="Choose the level of the classes: `loupe job retry JOB --class-level LEVEL`, or "
+        '`POST /jobs/<id>/retry` {"class_level": "LEVEL"}. '
+        f"Levels: {', '.join(_LEVELS)}. The upload is kept.",
+        errors=tuple(FieldError("/class_level", reading) for reading in readings),
+    )
+
+
+def _describe_level(level: ClassLevel, counts: Counter[tuple[str, ...]], at_most: int = 8) -> str:
+    classes: Counter[str] = Counter()
+    for folders, count in counts.items():
+        classes[_LEVELS[level](list(folders))] += count
+    listed = ", ".join(f"{show(name)} {count:,}" for name, count in sorted(classes.items())[:at_most])
+    noun = "class" if len(classes) == 1 else "classes"
+    return f"{level}: {len(classes):,} {noun} ({listed}{' …' if len(classes) > at_most else ''})"
+
+
+def _empty_classes(
+    folders: Iterable[list[str]],
+    is_split: bool,
+    seen_through: Mapping[str, int],
+    with_pictures: Iterable[list[str]],
+    class_level: ClassLevel | None,
+) -> set[str]:
+    inside = [
+        parts[_first_class_folder(parts, is_split, seen_through) :]
+        for parts in folders
+        if parts and (not is_split or split_of(parts[0]))
+    ]
+    found = {tuple(parts) for parts in inside if parts}
+    if class_level in (None, "top"):
+        return {parts[0] for parts in found}
+    # Below the outermost level only a folder that holds neither pictures nor folders is an empty class.
+    used = {tuple(parts[:depth]) for parts in with_pictures for depth in range(1, len(parts) + 1)}
+    holding = {parts[:-1] for parts in found}
+    return {_LEVELS[class_level](list(parts)) for parts in found - used - holding}
 
 
 def _check_case(classes: set[str]) -> None:

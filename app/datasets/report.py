@@ -28,6 +28,8 @@ class Findings:
     corrupt: Mapping[str, str]
     skipped: Mapping[str, str]
     empty_classes: tuple[str, ...]
+    name_encoding: str | None = None
+    encoding_reason: str | None = None
 
 
 def create_report(findings: Findings) -> dict[str, Any]:
@@ -54,6 +56,8 @@ def create_report(findings: Findings) -> dict[str, Any]:
         "conflicting_labels": _cut([_describe_conflict(group) for group in conflicts]),
         "across_splits": _cut([[item.name for item in group] for group in leaks]),
         "wrong_extensions": _cut(wrong),
+        "name_encoding": findings.name_encoding,
+        "encoding_reason": findings.encoding_reason,
         "notes": dict(Counter(note for item in manifest.items for note in item.notes).most_common()),
         "totals": {
             "corrupt": len(findings.corrupt),
@@ -157,6 +161,11 @@ def _advise(report: dict[str, Any]) -> list[str]:
         advice.append(
             f"{_count(leaks, 'picture is', 'pictures are')} in more than one split: training leaves the "
             "copies out of train and valid, so that the test stays honest (across_splits)."
+        )
+    if (encoding := report["name_encoding"]) not in (None, "utf-8"):
+        advice.append(
+            f"The names in the zip were read as {encoding}, since {report['encoding_reason']}: look at the "
+            "classes' names, and import again with another name_encoding if they are wrong."
         )
     if small := report["small_classes"]:
         advice.append(

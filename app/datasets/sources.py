@@ -54,6 +54,7 @@ class Source(ABC):
     """An upload being read; a context manager.
 
     ``folders`` (paths) and ``skipped`` (name → reason) are complete once ``files`` was walked to its end.
+    ``name_encoding``: what names that declare no encoding were read in, with the reason; None if all do.
     """
 
     unreadable: ClassVar[type[DatasetError]] = ArchiveError
@@ -64,6 +65,8 @@ class Source(ABC):
         self.limits = limits
         self.folders: set[str] = set()
         self.skipped: dict[str, str] = {}
+        self.name_encoding: str | None = None
+        self.encoding_reason: str | None = None
         self._entries = 0
         self._names: dict[str, str] = {}
 

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, RootModel
 
 from app.datasets.sources import Limits
+from app.schemas.import_choices import ImportChoices
 from app.schemas.message import Message
 
 
@@ -20,6 +21,7 @@ class ImportSpec(Message):
     image_root: Path
     out: Path
     limits: Limits = Limits()
+    choices: ImportChoices = ImportChoices()
 
 
 class ClassCount(Message):

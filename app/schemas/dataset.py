@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.schemas.common import Problem, Request, Timestamp
+from app.schemas.import_choices import ClassLevel, NameEncoding
 
 
 class DatasetFromPath(Request):
@@ -17,6 +18,8 @@ class DatasetFromPath(Request):
     path: str = Field(
         min_length=1, max_length=4096, description="A folder or archive under LOUPE_DATASET_ROOTS."
     )
+    name_encoding: NameEncoding | None = None
+    class_level: ClassLevel | None = None
 
 
 class ClassCount(BaseModel):

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchem
 
 from app.schemas.common import Problem, Request, Slug, Timestamp
 from app.schemas.hyperparameters import Hyperparameters, SplitSettings
+from app.schemas.import_choices import ClassLevel, NameEncoding
 from app.schemas.job_kinds import JOB_KINDS, JobStage
 
 Device = Literal["auto", "cpu", "gpu"]
@@ -107,13 +108,15 @@ class JobCreate(Request):
 
 
 class JobRetry(Request):
-    """Where a new attempt begins."""
+    """Where a new attempt begins, and what an import that failed with `choice_needed` asked."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"start": "checkpoint"}]})
 
     start: Literal["checkpoint", "beginning"] = Field(
         "checkpoint", description="The last checkpoint, or step 0 again."
     )
+    name_encoding: NameEncoding | None = None
+    class_level: ClassLevel | None = None
 
 
 class Progress(BaseModel):

@@ -21,6 +21,7 @@ from app.models import Dataset, Job
 from app.models.base import new_id
 from app.schemas import dataset as schemas
 from app.schemas.common import Page, problem_from_error
+from app.schemas.import_choices import ImportChoices
 from app.schemas.job_kinds import DATASET_MAKERS
 from app.services.dataset_states import require_not_failed
 from app.services.idempotency import Answer, IdempotentRequest, recall, remember
@@ -36,6 +37,7 @@ def import_upload(
     upload: Path,
     filename: str,
     idempotent: IdempotentRequest | None = None,
+    choices: ImportChoices | None = None,
 ) -> Answer:
     """Accepts an archive that already lies in the scratch folder; its import becomes a job.
 
@@ -45,7 +47,7 @@ def import_upload(
     sync(upload.parent)
     try:
         _upload_for_first_release(context, upload)
-        answer = _start_import(context, product_id, upload, filename, idempotent, is_upload=True)
+        answer = _start_import(context, product_id, upload, filename, idempotent, choices, is_upload=True)
     except BaseException:
         context.storage.remove(upload)
         raise
@@ -54,10 +56,15 @@ def import_upload(
 
 
 def import_path(
-    context: AppContext, product_id: str, path: str, idempotent: IdempotentRequest | None = None
+    context: AppContext,
+    product_id: str,
+    path: str,
+    idempotent: IdempotentRequest | None = None,
+    choices: ImportChoices | None = None,
 ) -> Answer:
     """Accepts a folder or archive on this machine, if it lies under an allowed root."""
-    return _start_import(context, product_id, _allowed_path(context, path), path, idempotent, is_upload=False)
+    source = _allowed_path(context, path)
+    return _start_import(context, product_id, source, path, idempotent, choices, is_upload=False)
 
 
 def get_dataset(context: AppContext, dataset_id: str) -> schemas.Dataset:
@@ -201,6 +208,7 @@ def _start_import(
     source: Path,
     name: str,
     idempotent: IdempotentRequest | None,
+    choices: ImportChoices | None,
     *,
     is_upload: bool,
 ) -> Answer:
@@ -222,6 +230,7 @@ def _start_import(
                 "source": context.storage.remote.address(source) if is_upload else str(source),
                 "is_upload": is_upload,
                 "host": socket.gethostname(),
+                **(choices or ImportChoices()).model_dump(exclude_none=True),
             },
         )
         queue_job(session, job)

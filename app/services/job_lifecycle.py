@@ -6,10 +6,11 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from app.context import AppContext
-from app.errors import ConflictError
+from app.errors import ChoiceNeededError, ConflictError, FieldError, InvalidRequestError
 from app.models import Alias, Dataset, Evaluation, Job, JobEpoch, JobEvent, JobStep, TrainedModel
 from app.models.base import db_now
 from app.schemas import job as schemas
+from app.schemas.import_choices import ImportChoices
 from app.schemas.job_kinds import JOB_KINDS, get_job_kind
 from app.services.dataset_states import hold_dataset, require_not_failed
 from app.services.job_states import TERMINAL, append_event, move_job
@@ -116,6 +117,12 @@ def retry_job(context: AppContext, job_id: str, request: schemas.JobRetry) -> sc
         job = lock_job(session, job_id)
         if job.status != "failed":
             raise ConflictError(f"Job {job_id} is {job.status}; only a failed job can be retried.")
+        choices = ImportChoices.model_validate(request.model_dump()).model_dump(exclude_none=True)
+        if choices and not get_job_kind(job.kind).reads_upload:
+            raise InvalidRequestError(
+                f"Job {job_id} is {get_job_kind(job.kind).noun}; only an import takes {', '.join(choices)}.",
+                errors=tuple(FieldError(f"/{name}", "only for an import") for name in choices),
+            )
         if get_job_kind(job.kind).reads_upload:
             _require_upload(context, job)
         if get_job_kind(job.kind).makes_dataset:
@@ -123,6 +130,7 @@ def retry_job(context: AppContext, job_id: str, request: schemas.JobRetry) -> sc
             dataset.status, dataset.error, dataset.ready_at = "importing", None, None
         elif job.dataset_id is not None:
             require_not_failed(hold_dataset(session, job.dataset_id))
+        job.payload = {**job.payload, **choices}
         job.error = job.finished_at = None
         job.attempts_without_checkpoint = 0
         job.cancel_requested = job.stop_requested = job.pause_requested = False
@@ -156,8 +164,13 @@ def _require_upload(context: AppContext, job: Job) -> None:
 
 
 def needs_upload(job: Job) -> bool:
-    """Whether a job will read its upload (again): not once it succeeded, was cancelled, found it bad."""
-    return job.status not in TERMINAL or (job.status == "failed" and bool((job.error or {}).get("retryable")))
+    """Whether a job will read its upload (again): not once it succeeded, was cancelled, found it bad.
+
+    One that could be read in several ways waits for the choice.
+    """
+    error = job.error or {}
+    can_be_retried = bool(error.get("retryable")) or error.get("code") == ChoiceNeededError.code
+    return job.status not in TERMINAL or (job.status == "failed" and can_be_retried)
 
 
 def delete_job(context: AppContext, job_id: str) -> None:

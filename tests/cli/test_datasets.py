@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 from tests.cli.conftest import Answer, Received, Run, Server, as_json
@@ -44,3 +46,45 @@ def test_the_datasets_of_one_product_are_asked_for_alone(loupe: Run, server: Ser
 
     assert "dst_2" in loupe("dataset", "list", "b", "--server", server.url).out
     assert [request.path.partition("?")[0] for request in server.requests] == ["/products/b/datasets"]
+
+
+def test_choices_travel_with_the_upload_and_with_the_retry(
+    loupe: Run, server: Server, tmp_path: Path
+) -> None:
+    server.answer = lambda _: as_json({"id": "dst_1", "job": "job_1", "status": "queued"})
+    (tmp_path / "a.zip").write_bytes(b"PK")
+
+    loupe("dataset", "import", "p", tmp_path / "a.zip", "--name-encoding", "shift_jis", "--no-wait",
+          "--server", server.url)  # fmt: skip
+    loupe(
+        "job", "retry", "job_1", "--name-encoding", "cp932", "--class-level", "leaf", "--server", server.url
+    )
+
+    sent, retried = server.requests
+    assert sent.path == "/products/p/datasets?name_encoding=shift_jis"
+    assert json.loads(retried.body) == {
+        "start": "checkpoint", "name_encoding": "cp932", "class_level": "leaf",
+    }  # fmt: skip
+
+
+def test_an_import_that_asks_names_the_job_to_retry(loupe: Run, server: Server, tmp_path: Path) -> None:
+    error = {"code": "choice_needed", "title": "t", "detail": "two readings", "hint": "JOB", "errors": []}
+    job = {
+        "id": "job_1", "kind": "import", "status": "failed", "error": error, "progress": {}, "stage": None,
+    }  # fmt: skip
+    dataset = {"id": "dst_1", "job": "job_1", "status": "importing"}
+    no_events = {"data": [], "has_more": False, "next_cursor": None}
+
+    def answer(request: Received) -> Answer:
+        if request.method == "POST":
+            return as_json(dataset)
+        return as_json(no_events if "/events" in request.path else job)
+
+    server.answer = answer
+    (tmp_path / "a.zip").write_bytes(b"PK")
+
+    ended = loupe("dataset", "import", "p", tmp_path / "a.zip", "--server", server.url)
+
+    assert ended.status == 1
+    assert "two readings" in ended.err
+    assert "job_1" in ended.err

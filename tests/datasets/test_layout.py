@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from app.datasets.layout import read_layout
-from app.errors import DatasetError
+from app.errors import ChoiceNeededError, DatasetError
 
 
 def places(*names: str, folders: tuple[str, ...] = ()) -> dict[str, tuple[str | None, str]]:
@@ -22,13 +24,23 @@ def test_folders_that_wrap_everything_do_not_matter(wrapping: str) -> None:
 
 
 def test_folders_below_a_class_folder_belong_to_the_class() -> None:
-    assert places("cat/a/1.png", "cat/b/c/2.png", "dog/3.png")["cat/b/c/2.png"] == (None, "cat")
+    found = places("cat/0.png", "cat/a/1.png", "cat/b/c/2.png", "dog/3.png", "fish/images/1.png")
+    assert (found["cat/b/c/2.png"], found["fish/images/1.png"]) == ((None, "cat"), (None, "fish"))
 
 
 @pytest.mark.parametrize("wrapping", ["", "data/"])
 @pytest.mark.parametrize(
     ("train", "valid", "test"),
-    [("train", "valid", "test"), ("training", "validation", "testing"), ("Train", "VAL", "Test")],
+    [
+        ("train", "valid", "test"),
+        ("training", "validation", "testing"),
+        ("Train", "VAL", "Test"),
+        ("training_set", "dev_set", "test_set"),
+        ("seg_train", "seg_valid", "seg_test"),
+        ("Training Data", "validation-data", "hold-out"),
+        ("trainset", "valset", "testset"),
+        ("train_images", "val_images", "holdout"),
+    ],
 )
 def test_split_folders_are_kept_in_all_their_spellings(
     wrapping: str, train: str, valid: str, test: str
@@ -82,3 +94,69 @@ def test_class_folders_without_a_picture_are_named() -> None:
 
 def test_no_pictures_give_an_empty_layout() -> None:
     assert read_layout([], {"cat"}).places == {}
+
+
+@pytest.mark.parametrize("inner", ["seg_train/seg_train", "train/train", "training_set/training_set"])
+def test_doubled_folders_are_seen_through(inner: str) -> None:
+    test = inner.replace("train", "test").replace("ing", "")
+    found = places(*(f"{folder}/{label}/1.png" for folder in (inner, test) for label in "ab"))
+    assert set(found.values()) == {(split, label) for split in ("train", "test") for label in "ab"}
+
+
+def test_a_folder_that_wraps_the_classes_inside_each_split_is_seen_through() -> None:
+    found = places(*(f"{split}/images/{label}/1.png" for split in ("train", "test") for label in "ab"))
+    assert set(found.values()) == {(split, label) for split in ("train", "test") for label in "ab"}
+
+
+def test_pictures_to_predict_beside_the_splits_are_left_out() -> None:
+    names = ["seg_train/seg_train/a/1.png", "seg_train/seg_train/b/1.png", "seg_pred/seg_pred/1.png"]
+    layout = read_layout(names, ())
+    assert layout.skipped == {names[2]: "lies in a folder of pictures without labels"}
+    assert {place.label for place in layout.places.values()} == {"a", "b"}
+
+
+def test_one_folder_called_like_a_split_in_a_rare_spelling_only_wraps() -> None:
+    assert set(places("test_data/cat/1.png", "test_data/dog/1.png").values()) == {
+        (None, "cat"),
+        (None, "dog"),
+    }
+
+
+FOLDS = [f"fold{fold}/{label}/{fold}.png" for fold in (1, 2, 3) for label in "ab"]
+KINDS = ["animals/cat/1.png", "animals/dog/1.png", "plants/rose/1.png"]
+
+
+@pytest.mark.parametrize(
+    ("names", "readings"),
+    [
+        (FOLDS, {"top: 3 classes ('fold1' 2, 'fold2' 2, 'fold3' 2)", "leaf: 2 classes ('a' 3, 'b' 3)"}),
+        (
+            KINDS,
+            {
+                "top: 2 classes ('animals' 2, 'plants' 1)",
+                "leaf: 3 classes ('cat' 1, 'dog' 1, 'rose' 1)",
+                "path: 3 classes ('animals/cat' 1, 'animals/dog' 1, 'plants/rose' 1)",
+            },
+        ),
+        ([f"train/{name}" for name in KINDS] + [f"test/{name}" for name in KINDS], set()),
+    ],
+)
+def test_folders_of_several_levels_ask_which_are_the_classes(names: list[str], readings: set[str]) -> None:
+    with pytest.raises(ChoiceNeededError) as asked:
+        read_layout(names, ())
+    assert readings <= {error.message for error in asked.value.errors}
+    assert "class_level" in str(asked.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("level", "labels"),
+    [
+        ("top", {"animals", "plants"}),
+        ("leaf", {"cat", "dog", "rose"}),
+        ("path", {"animals/cat", "animals/dog", "plants/rose"}),
+    ],
+)
+def test_the_level_that_was_chosen_gives_the_classes(level: Any, labels: set[str]) -> None:
+    layout = read_layout([f"d/{name}" for name in KINDS], ["d/plants/oak"], level)
+    assert {place.label for place in layout.places.values()} == labels
+    assert layout.empty_classes == {"top": (), "leaf": ("oak",), "path": ("plants/oak",)}[level]

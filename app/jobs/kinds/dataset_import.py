@@ -11,6 +11,7 @@ from app.jobs.uploads import download_upload
 from app.jobs.waiting import find_ready
 from app.models import Dataset
 from app.models.base import utc_now
+from app.schemas.import_choices import ImportChoices
 
 
 class DatasetImport(Kind[ImportSpec, ImportResult]):
@@ -31,6 +32,7 @@ class DatasetImport(Kind[ImportSpec, ImportResult]):
             limits=Limits(
                 max_entries=settings.max_dataset_items, max_total_bytes=settings.max_unpacked_bytes
             ),
+            choices=ImportChoices.model_validate(job.payload),
         )
 
     def upload_results(self, context: AppContext, claim: Claim, result: ImportResult) -> None:

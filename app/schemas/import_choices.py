@@ -1,0 +1,72 @@
+"""What only the person who imports can know: how a zip's names are read, and which folders are classes."""
+
+from __future__ import annotations
+
+import codecs
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from app.schemas.message import Message
+
+NAME_ENCODINGS = {
+    "utf-8": "Unicode",
+    "cp932": "Japanese, Shift-JIS",
+    "gb18030": "simplified Chinese, also GBK and GB 2312",
+    "big5": "traditional Chinese",
+    "cp949": "Korean, also EUC-KR",
+    "cp866": "Cyrillic, DOS",
+    "cp1251": "Cyrillic, Windows",
+    "cp437": "Western Europe, DOS, United States",
+    "cp850": "Western Europe, DOS",
+    "cp852": "Central Europe, DOS",
+    "cp1250": "Central Europe, Windows",
+    "cp1252": "Western Europe, Windows",
+}
+_SAME = {
+    "shift_jis": "cp932",
+    "gbk": "gb18030",
+    "gb2312": "gb18030",
+    "cp950": "big5",
+    "big5hkscs": "big5",
+    "euc_kr": "cp949",
+    "iso8859-1": "cp1252",
+}
+"""Encodings that the ones above contain, by Python's names for them."""
+
+
+def _known_encoding(value: str) -> str:
+    try:
+        name = codecs.lookup(value.strip()).name
+    except (LookupError, ValueError):
+        name = value
+    name = _SAME.get(name, name)
+    if name not in NAME_ENCODINGS:
+        raise ValueError(f"{value!r} is none of {', '.join(NAME_ENCODINGS)}")
+    return name
+
+
+NameEncoding = Annotated[
+    str,
+    AfterValidator(_known_encoding),
+    Field(
+        max_length=40,
+        description="Encoding of the names in a zip that declares none: "
+        f"{'; '.join(f'`{name}` ({what})' for name, what in NAME_ENCODINGS.items())}. "
+        "Null: it is detected, and the import asks where two are likely.",
+    ),
+]
+ClassLevel = Annotated[
+    Literal["top", "leaf", "path"],
+    Field(
+        description="Which of several levels of folders are the classes: `top`, the outermost; `leaf`, the "
+        "ones that hold the pictures; `path`, all of them, joined by '/'. Null: the import asks if need be."
+    ),
+]
+
+
+class ImportChoices(Message):
+    """Null: not chosen."""
+
+    name_encoding: NameEncoding | None = None
+    class_level: ClassLevel | None = None
