@@ -19,12 +19,14 @@ import time
 from collections.abc import Callable
 from enum import IntEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from app.errors import CrashedError, LoupeError, StorageFullError, is_disk_full
 from app.host import failpoints
-from app.host.files import move, sync
+from app.host.files import write_aside
 from app.logs import configure_logging, log_context
+from app.schemas.message import dump_message, parse_message
+from app.schemas.progress_lines import AliveLine, AnyLine, StageLine
 
 logger = logging.getLogger(__name__)
 
@@ -48,26 +50,24 @@ PR_SET_PDEATHSIG = 1
 
 
 class Reporter:
-    """Appends progress lines; every line carries ``kind`` and the wall-clock ``time`` in seconds."""
+    """Appends progress lines."""
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("a", encoding="utf-8", buffering=1)
         self._said_alive = time.monotonic()
 
-    def emit(self, kind: str, **fields: Any) -> None:
-        """Writes one line. Floats must be finite; use None otherwise."""
-        line = json.dumps({"kind": kind, "time": round(time.time(), 3), **fields}, allow_nan=False)
-        self._file.write(line + "\n")
+    def emit(self, line: AnyLine) -> None:
+        self._file.write(line.model_dump_json() + "\n")
 
     def alive(self) -> None:
         """Says from inside long work without other lines that it goes on; at most every few seconds."""
         if time.monotonic() - self._said_alive >= ALIVE_SECONDS:
             self._said_alive = time.monotonic()
-            self.emit("alive")
+            self.emit(AliveLine())
 
     def stage(self, name: str) -> None:
         """Announces a stage of the job: preparing, training, evaluating, exporting, verifying."""
-        self.emit("stage", stage=name)
+        self.emit(StageLine(stage=name))
 
     def close(self) -> None:
         self._file.close()
@@ -94,28 +94,29 @@ class Released(Exception):
     """Raised by a child's work once it has checkpointed and is ready to leave."""
 
 
-Work = Callable[[dict[str, Any], Path, Reporter, StopSignal], dict[str, Any]]
+Spec = TypeVar("Spec")
+Work = Callable[[Spec, Path, Reporter, StopSignal], Any]
+"""What a child does with its spec; it returns the message that becomes ``result.json``."""
 
 
-def run_child(work: Work, folder: Path) -> int:
+def run_child(work: Work[Spec], spec_type: type[Spec], folder: Path) -> int:
     """Runs ``work(spec, folder, reporter, stop)`` and turns its outcome into files and an exit code."""
     configure_logging(
         os.environ.get(LOG_LEVEL, "INFO"), "json" if os.environ.get(LOG_FORMAT) == "json" else "text"
     )
     with log_context(job_id=os.environ.get(JOB_ID)):
-        return _run_child(work, folder)
+        return _run_child(work, spec_type, folder)
 
 
-def _run_child(work: Work, folder: Path) -> int:
+def _run_child(work: Work[Spec], spec_type: type[Spec], folder: Path) -> int:
     _end_with_parent()
     stop = StopSignal()
     stop.install()
     reporter = Reporter(folder / PROGRESS)
     try:
-        spec = json.loads((folder / SPEC).read_text(encoding="utf-8"))
+        spec = parse_message(spec_type, (folder / SPEC).read_bytes(), SPEC)
         failpoints.pass_by("child.started")
-        result = work(spec, folder, reporter, stop)
-        write_json(folder / RESULT, result)
+        write_message(folder / RESULT, work(spec, folder, reporter, stop))
         return ExitCode.SUCCEEDED
     except Released:
         return ExitCode.RELEASED
@@ -133,11 +134,26 @@ def _run_child(work: Work, folder: Path) -> int:
 
 def write_json(path: Path, value: Any) -> None:
     """Writes JSON beside the target, then renames: a reader sees the whole file or none."""
-    aside = path.with_name(path.name + ".part")
-    with aside.open("w", encoding="utf-8") as file:
-        json.dump(value, file, allow_nan=False)
-    sync(aside)
-    move(aside, path)
+    _write_aside(path, json.dumps(value, allow_nan=False).encode())
+
+
+def write_message(path: Path, message: Any) -> None:
+    """Writes a spec or a result as ``write_json`` does."""
+    _write_aside(path, dump_message(message))
+
+
+def read_error(folder: Path) -> dict[str, Any] | None:
+    """The reason that a child left in ``folder`` when it failed, as ``LoupeError.as_dict`` gives it."""
+    try:
+        error: dict[str, Any] = json.loads((folder / ERROR).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    return error
+
+
+def _write_aside(path: Path, data: bytes) -> None:
+    with write_aside(path) as aside:
+        aside.write_bytes(data)
 
 
 def _as_loupe_error(error: Exception) -> LoupeError:

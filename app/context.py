@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +20,8 @@ class AppContext:
     queue: JobQueue
     last_choices: dict[tuple[str | None, ...], Any] = field(default_factory=dict)
     """Which model answered which question last, for when the database is away."""
+    new_uploads: threading.Event = field(default_factory=threading.Event)
+    """Set when an upload has come that other hosts do not see yet."""
 
     @classmethod
     def open(cls, settings: Settings) -> AppContext:

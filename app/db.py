@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy import ColumnElement, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.exc import DataError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from app.errors import InvalidRequestError, StorageFullError, UnavailableError
+from app.models import Base
 
 SQLITE_BUSY_SECONDS = 15
 READ_ONLY = "loupe_read_only"
@@ -43,6 +46,34 @@ class Database:
 
     def dispose(self) -> None:
         self.engine.dispose()
+
+
+def upsert(
+    session: Session,
+    table: type[Base],
+    rows: Sequence[Mapping[str, Any]],
+    key: tuple[str, ...],
+    *,
+    where: ColumnElement[bool] | None = None,
+    returning: InstrumentedAttribute[Any] | None = None,
+) -> list[Any]:
+    """Inserts ``rows``, which all have the same columns; where one with the same ``key`` exists, changes it.
+
+    ``where`` limits which existing rows may change. Returns the column ``returning`` of the rows that were
+    inserted or changed, if it is given. Every row is locked, also one that has no column beside its key.
+    """
+    if not rows:
+        return []
+    insert = postgresql_insert if session.get_bind().dialect.name == "postgresql" else sqlite_insert
+    statement = insert(table)
+    changed = [name for name in rows[0] if name not in key] or key
+    upserting = statement.on_conflict_do_update(
+        index_elements=key, set_={name: statement.excluded[name] for name in changed}, where=where
+    )
+    if returning is None:
+        session.execute(upserting, rows)
+        return []
+    return list(session.scalars(upserting.returning(returning), rows))
 
 
 def _create_engine(url: str) -> Engine:

@@ -70,10 +70,6 @@ class ConflictError(LoupeError):
     status, code, title = 409, "conflict", "Conflict with the current state"
 
 
-class NotAcceptableError(LoupeError):
-    status, code, title = 406, "not_acceptable", "No such representation"
-
-
 class TooLargeError(LoupeError):
     status, code, title = 413, "too_large", "Too large"
 
@@ -100,6 +96,10 @@ class StorageUnavailableError(UnavailableError):
 
 class StorageRefusedError(StorageUnavailableError):
     title = "The storage refuses"
+
+
+class UploadMissingError(LoupeError):
+    status, code, title, retryable = 503, "upload_missing", "The upload is not in the shared storage", True
 
 
 class StorageDamagedError(LoupeError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 import sys
@@ -13,6 +12,9 @@ from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, Literal
 
+from pythonjsonlogger.core import RESERVED_ATTRS
+from pythonjsonlogger.json import JsonFormatter as BaseJsonFormatter
+
 Format = Literal["text", "json"]
 
 _request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
@@ -20,6 +22,14 @@ _job_id: ContextVar[str | None] = ContextVar("job_id", default=None)
 
 JOB_ID = re.compile(r"\bjob_[0-9a-z]{26}\b")
 ACCESS_LOGGER = "uvicorn.access"
+FIELDS = ("asctime", "levelname", "name", "message", "process")
+KEYS = {
+    "asctime": "time",
+    "levelname": "level",
+    "name": "logger",
+    "exc_info": "exception",
+    "stack_info": "stack",
+}
 
 
 @contextmanager
@@ -49,24 +59,30 @@ def configure_logging(level: str, log_format: Format) -> None:
         sys.excepthook = _log_uncaught
 
 
-class JsonFormatter(logging.Formatter):
-    """One object a line: time, level, logger, message; the ids where there are any; a trace as one text."""
+class JsonFormatter(BaseJsonFormatter):
+    """One object a line: time, level, logger, message; the ids where there are any; a trace as one text.
 
-    def format(self, record: logging.LogRecord) -> str:
-        entry: dict[str, Any] = {
-            "time": _rfc3339(record.created),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-            "process": record.process,
-            **_ids(record),
-            **_access(record),
-        }
-        if record.exc_info:
-            entry["exception"] = self.formatException(record.exc_info)
-        if record.stack_info:
-            entry["stack"] = record.stack_info
-        return json.dumps(entry, ensure_ascii=False, default=str)
+    What a library adds to a record of its own (``extra``) is a key of its own.
+    """
+
+    converter = staticmethod(time.gmtime)
+    default_time_format, default_msec_format = "%Y-%m-%dT%H:%M:%S", "%s.%03dZ"
+
+    def __init__(self) -> None:
+        super().__init__(
+            FIELDS,
+            rename_fields=KEYS,
+            # uvicorn's message again, with colours, and what Celery's message is made of.
+            reserved_attrs=[*RESERVED_ATTRS, "color_message", "data"],
+            json_default=str,
+            json_ensure_ascii=False,
+        )
+
+    def add_fields(
+        self, log_data: dict[str, Any], record: logging.LogRecord, message_dict: dict[str, Any]
+    ) -> None:
+        super().add_fields(log_data, record, message_dict)
+        log_data |= {"level": record.levelname.lower(), **_ids(record), **_access(record)}
 
 
 class TextFormatter(logging.Formatter):
@@ -97,11 +113,6 @@ def _access(record: logging.LogRecord) -> dict[str, Any]:
         return {}
     client, method, path, _, status = record.args
     return {"client": client, "method": method, "path": path, "status": status}
-
-
-def _rfc3339(seconds: float) -> str:
-    whole, milliseconds = divmod(int(seconds * 1000), 1000)
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(whole))}.{milliseconds:03d}Z"
 
 
 def _log_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

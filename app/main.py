@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 
 from fastapi import APIRouter, Depends, FastAPI
 
@@ -25,6 +25,7 @@ from app.api.dependencies import require_api_key
 from app.api.measurements import Measurements, MeasuringMiddleware
 from app.api.middleware import BodyLimitMiddleware, RequestIdMiddleware
 from app.api.problems import install_problem_handlers
+from app.api.upload_thread import sending_uploads
 from app.config import Settings
 from app.context import AppContext
 from app.inference.cache import ModelCache
@@ -52,8 +53,11 @@ def create_app(settings: Settings) -> FastAPI:
         app.state.model_cache = ModelCache(
             max_bytes=settings.model_cache_bytes, interpreters=settings.inference_threads or None
         )
-        yield
-        context.close()
+        with ExitStack() as closing:
+            closing.callback(context.close)
+            if settings.storage_url is not None:
+                closing.enter_context(sending_uploads(context))
+            yield
 
     app = FastAPI(
         title="Loupe",
@@ -77,8 +81,3 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(health.router, prefix="/v1", include_in_schema=False)
     app.include_router(guarded, prefix="/v1", include_in_schema=False)
     return app
-
-
-def create_app_from_environment() -> FastAPI:
-    """The application with the settings of the environment; for ``uvicorn --factory``."""
-    return create_app(Settings())

@@ -65,13 +65,6 @@ def move_to(database: Database, revision: str) -> None:
     (command.downgrade if is_down else command.upgrade)(alembic_config(database), revision)
 
 
-def is_current(database: Database) -> bool:
-    """Whether the database has every migration that this code knows."""
-    head = ScriptDirectory(str(SCRIPTS)).get_current_head()
-    with database.read() as session:
-        return MigrationContext.configure(session.connection()).get_current_revision() == head
-
-
 def is_behind(database: Database) -> bool:
     """Whether migrations are missing. False when a newer Loupe added some: it keeps what this one uses."""
     scripts = ScriptDirectory(str(SCRIPTS))

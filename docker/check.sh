@@ -3,7 +3,7 @@
 # kills a worker, stops everything in the middle of a training, starts it again, takes it down.
 # Needs git, curl and Docker. Says what it saw; ends with status 0 when all of it held. About ten minutes.
 #   docker/check.sh            PORT=8123 docker/check.sh
-#   docker/check.sh s3         files on an S3 server (moto's, in a container of its own), no home folder shared or kept
+#   docker/check.sh s3         files on an S3 server (moto's, in a container of its own), no home folder shared, only the API's kept
 set -euo pipefail
 
 root=$(cd "$(dirname "$0")/.." && pwd)

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
 from pydantic_core import PydanticUndefined
 
 from app.config import Settings
+from app.job_queue import queue_for
+from app.jobs.kinds.registry import KINDS
 from app.main import create_app
+from app.schemas.job_kinds import JOB_KINDS
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -55,6 +60,33 @@ def env_example() -> str:
     return "\n".join(lines)
 
 
+def architecture() -> str:
+    """The page as it is, with its tables of kinds and of layers made anew."""
+    page = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    for name, text in (("kinds", _kinds()), ("layers", _layers())):
+        before, _, rest = page.partition(f"<!-- {name} -->\n")
+        after = rest.partition(f"<!-- end of {name} -->")[2]
+        page = f"{before}<!-- {name} -->\n{text}<!-- end of {name} -->{after}"
+    return page
+
+
+def _kinds() -> str:
+    rows = ["| kind | queue | abilities | its file says |", "|---|---|---|---|"]
+    for name, kind in JOB_KINDS.items():
+        queues = dict.fromkeys(queue_for(name, device) for device in ("auto", "gpu", "cpu"))
+        abilities = [verb for verb in ("pause", "stop") if getattr(kind, f"can_{verb}")]
+        module = sys.modules[type(KINDS[name]).__module__]
+        says = (module.__doc__ or "").partition("\n")[0]
+        rows.append(f"| `{name}` | {', '.join(queues)} | {', '.join(abilities) or '-'} | {says} |")
+    return "\n".join(rows) + "\n"
+
+
+def _layers() -> str:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
+    (layers,) = [each["layers"] for each in contracts["contracts"] if each["type"] == "layers"]
+    return "\n".join(["```", *layers, "```"]) + "\n"
+
+
 def _default(value: object) -> str:
     if value is None or value == ():
         return "unset"
@@ -64,6 +96,7 @@ def _default(value: object) -> str:
 DOCUMENTS: dict[str, Callable[[], str]] = {
     "docs/openapi.json": openapi,
     "docs/settings.md": settings,
+    "docs/architecture.md": architecture,
     ".env.example": env_example,
 }
 

@@ -11,7 +11,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.artifacts import MANIFEST, Manifest, Serving, open_artifact, weights_sha256, write_artifact
+from app.artifacts import (
+    MANIFEST,
+    Input,
+    Manifest,
+    Output,
+    Runtime,
+    Serving,
+    open_artifact,
+    weights_sha256,
+    write_artifact,
+)
+from app.artifacts.manifest import SECTIONS, Calibration, Decision, ReferenceFeatures
 from app.errors import ArtifactError
 
 MANIFEST_WITHOUT_FILES = Manifest(
@@ -180,3 +191,30 @@ def test_a_manifest_that_changed_since_the_model_was_registered_is_refused(folde
     path.write_bytes(path.read_bytes().replace(b'"good"', b'"goot"'))
     with pytest.raises(ArtifactError):
         open_artifact(folder, digest=digest)
+
+
+def test_a_section_that_is_absent_was_not_measured() -> None:
+    """As in every manifest of the first release."""
+    written = json.loads(MANIFEST_WITHOUT_FILES.to_json())
+    assert not set(SECTIONS) & written.keys()
+    read = Manifest.from_json(json.dumps(written).encode())
+    assert [getattr(read, name) for name in SECTIONS] == [None] * len(SECTIONS)
+
+
+def test_every_section_comes_back_as_it_was_written() -> None:
+    whole = replace(
+        MANIFEST_WITHOUT_FILES,
+        input=Input(resize_rule="stretch", pixel_range=(0, 4095)),
+        runtimes=(Runtime("litert", "int8", "model.int8.tflite", parity={"items": 3}),),
+        outputs=(Output("probabilities", 2), Output("features", 1280)),
+        calibration=Calibration("temperature", {"temperature": 1.5}, "valid", 100),
+        decision=Decision({"confidence": 0.9}, {"max_error": 0.01}),
+        reference_features=ReferenceFeatures("features.npy", 100, 1280, "float16"),
+    )
+    assert Manifest.from_json(whole.to_json()) == whole
+    assert all(getattr(whole, name) is not None for name in SECTIONS), "a new section belongs into this test"
+
+
+def test_two_resize_rules_are_one_too_many() -> None:
+    with pytest.raises(ArtifactError, match="two resize rules"):
+        Manifest.from_json(replace(MANIFEST_WITHOUT_FILES, input=Input(resize_rule="crop")).to_json())

@@ -72,6 +72,20 @@ def test_a_request_and_a_trace_are_one_line() -> None:
     assert "ValueError: a\nb" in as_json(failed)["exception"]
 
 
+def test_a_record_has_the_time_in_utc_and_what_a_library_adds_but_not_its_message_again() -> None:
+    spoken = record("started")
+    spoken.created, spoken.msecs = 1_700_000_000.25, 250.0
+    spoken.__dict__ |= {"color_message": "\x1b[1mstarted", "data": {"args": ()}, "attempt": 2}
+    assert as_json(spoken) == {
+        "time": "2023-11-14T22:13:20.250Z",
+        "level": "info",
+        "logger": "app.x",
+        "message": "started",
+        "process": spoken.process,
+        "attempt": 2,
+    }
+
+
 def test_what_ends_a_process_is_a_record_too() -> None:
     code = "from app.logs import configure_logging as c; c('INFO', 'json'); {}['gone']"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -92,7 +106,7 @@ def test_every_line_of_a_real_service_is_json_and_names_request_and_job(service:
         broken = {"file": ("p.zip", b"PK and no more")}
         failed = client.post("/products/logged/datasets", files=broken).raise_for_status().json()["job"]
         assert client.get(f"/jobs/{failed}?wait=60").json()["status"] == "failed"
-        odd = client.get("/healthz", headers={"X-Request-Id": "a b\x7f" + "x" * 500})
+        odd = client.get("/healthz", headers={"X-Request-Id": "a b\t" + "x" * 500})
         assert odd.headers["x-request-id"].startswith("req_")
 
     def lines(name: str) -> list[dict[str, Any]]:

@@ -9,9 +9,8 @@ from fastapi import APIRouter, Depends, Response
 
 from app import __version__
 from app.api.dependencies import ContextDep, require_api_key
-from app.errors import LoupeError, UnavailableError
+from app.errors import LoupeError
 from app.migrations import is_behind
-from app.storage.object_store import ObjectStore
 
 router = APIRouter(tags=["health"])
 
@@ -29,21 +28,11 @@ def readyz(context: ContextDep, response: Response) -> dict[str, Any]:
         database = "ok" if not is_behind(context.db) else "migrations are missing: run `loupe migrate`"
     except LoupeError as error:
         database = error.detail
-    checks = {"database": database}
-    if context.storage.store is not None:
-        checks["storage"] = _check_storage(context.storage.store)
+    checks = {"database": database, **context.storage.remote.checks()}
     ready = set(checks.values()) == {"ok"}
     response.status_code = 200 if ready else 503
     redis = "ok" if context.queue.is_up() else "does not answer; jobs are kept and start when it is back"
     return {"ready": ready, "checks": {**checks, "redis": redis}}
-
-
-def _check_storage(store: ObjectStore) -> str:
-    try:
-        store.check()
-    except UnavailableError as error:
-        return f"{error.detail} {error.hint}"
-    return "ok"
 
 
 @router.get("/version", dependencies=[Depends(require_api_key)])

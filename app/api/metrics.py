@@ -75,7 +75,7 @@ def _of_this_process(context: AppContext, cache: ModelCache) -> Iterator[Metric]
     yield _gauge("loupe_model_cache_bytes", "Memory of the models that are loaded.", cache.nbytes)
     yield _gauge("loupe_model_cache_models", "Models that are loaded.", len(cache.loaded()))
     errors = CounterMetricFamily("loupe_storage_errors", STORAGE_ERRORS)
-    errors.add_metric([], context.storage.failures)
+    errors.add_metric([], context.storage.remote.failures)
     yield errors
     free = GaugeMetricFamily("loupe_disk_free_bytes", "Free space where LOUPE_HOME lives.")
     total = GaugeMetricFamily("loupe_disk_bytes", "Size of the disk where LOUPE_HOME lives.")

@@ -31,6 +31,7 @@ from app.cli.follow import follow_job
 from app.cli.options import DEFAULT_SERVER, AsJson, Limit, Server, examples
 from app.cli.packing import archive_type, pack, packed_size, read_chunks, scan_folder
 from app.cli.reports import show_import_report, summarise_import
+from app.host.files import write_aside
 
 app = typer.Typer(no_args_is_help=True, help="Datasets: the labelled pictures of a product.")
 
@@ -284,17 +285,17 @@ def _upload(
 
 def _download(client: Client, path: str, to: Path) -> int:
     """Writes beside the target and renames, so that a broken download leaves no half file under its name."""
-    part = to.with_name(f"{to.name}.part")
-    try:
-        with client.stream(path) as response, bytes_progress() as progress, part.open("wb") as file:
-            length = response.headers.get("content-length")
-            bar = progress.add_task("receiving", total=int(length) if length else None)
-            for chunk in _counted(response.iter_bytes(), progress, bar):
-                file.write(chunk)
-            written = file.tell()
-        part.replace(to)
-    finally:
-        part.unlink(missing_ok=True)
+    with (
+        write_aside(to, is_durable=False) as aside,
+        client.stream(path) as response,
+        bytes_progress() as progress,
+        aside.open("wb") as file,
+    ):
+        length = response.headers.get("content-length")
+        bar = progress.add_task("receiving", total=int(length) if length else None)
+        for chunk in _counted(response.iter_bytes(), progress, bar):
+            file.write(chunk)
+        written = file.tell()
     return written
 
 

@@ -98,7 +98,7 @@ def _bar_state(job: Mapping[str, Any], label: str | None) -> dict[str, Any]:
     state: dict[str, Any] = {
         "description": label or job["id"],
         "total": None,
-        "detail": stage or job["status"] + (f" for: {job['waits_for']}" if job["waits_for"] else ""),
+        "detail": stage or job["status"] + (f": {job['waits_for']}" if job["waits_for"] else ""),
     }
     if job["status"] in AT_REST:
         state |= {"completed": 1.0, "total": 1.0}

@@ -28,6 +28,7 @@ from app.cli.job_end import finish_job
 from app.cli.job_verbs import JobId
 from app.cli.options import DEFAULT_SERVER, AsJson, Limit, Server
 from app.cli.reports import summarise_metrics
+from app.schemas.job_kinds import JOB_KINDS
 
 app = typer.Typer(no_args_is_help=True, help="Jobs: trainings, imports, evaluations and exports.")
 
@@ -40,8 +41,8 @@ def list_jobs(
         typer.Option("--status", help="Only jobs in this state."),
     ] = None,
     kind: Annotated[
-        Literal["training", "import", "evaluation", "export"] | None,
-        typer.Option("--kind", help="Only jobs of this kind."),
+        str | None,
+        typer.Option("--kind", metavar="|".join(JOB_KINDS), help="Only jobs of this kind."),
     ] = None,
     limit: Limit = 20,
     as_json: AsJson = False,

@@ -31,9 +31,9 @@ def push(home: Home = None) -> None:
     missing = 0
     try:
         steps = list_pushes(context)
-        for number, (name, share) in enumerate(steps, start=1):
+        for number, (name, upload) in enumerate(steps, start=1):
             try:
-                share()
+                upload()
                 say(f"{number}/{len(steps)}  {name}")
             except (FileNotFoundError, DatasetError) as error:
                 missing += 1

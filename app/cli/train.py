@@ -116,13 +116,14 @@ train_epilog = examples(
 
 
 def _show_plan(plan: dict[str, Any]) -> None:
-    counts = plan["split"]["counts"]
+    counts = plan["split"]["counts"] or {}
     show_fields(
         {
             "product": plan["product"],
             "dataset": plan["dataset"]["id"],
             "network": plan["network"],
-            "split": ", ".join(f"{name} {count:,}" for name, count in counts.items()),
+            "split": ", ".join(f"{name} {count:,}" for name, count in counts.items())
+            or "once the dataset is imported",
             "device": describe_device(plan),
             "gate": describe_gate(plan["gate_rules"]),
         }

@@ -74,7 +74,7 @@ def download_weights(network: Network, home: Home = None) -> None:
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
     _check_that_it_fits(weights, path)
-    _share(path, home)
+    _upload(path, home)
     say(f"{path}  {format_bytes(path.stat().st_size)}, {weights.source}, {weights.licence}")
 
 
@@ -94,7 +94,7 @@ def import_weights(
     verify(weights, file)
     _check_that_it_fits(weights, file)
     path = install(weights, file, weights_folder(home))
-    _share(path, home)
+    _upload(path, home)
     say(f"{path}  {format_bytes(path.stat().st_size)}, {weights.source}, {weights.licence}")
 
 
@@ -142,15 +142,15 @@ def _check_that_it_fits(weights: PublishedWeights, path: Path) -> None:
         raise CommandError(f"{path} does not fit a {weights.network}: {error.detail}") from error
 
 
-def _share(path: Path, home: Path | None) -> None:
+def _upload(path: Path, home: Path | None) -> None:
     """Where hosts share a storage, one of them brings the weights for all."""
     from app.cli.service import load_settings
     from app.storage.home import open_storage
-    from app.storage.weights import share_weights
+    from app.storage.weights import upload_weights
 
     storage = open_storage(load_settings(home=home))
     if path.parent == storage.weights:
-        share_weights(storage, path)
+        upload_weights(storage, path)
 
 
 def weights_folder(home: Path | None = None) -> Path:

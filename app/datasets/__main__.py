@@ -7,13 +7,13 @@ import logging
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 from app.child import Released, Reporter, StopSignal, run_child
 from app.datasets.export import RecordFormat, export_folders, export_records
 from app.datasets.importer import import_dataset
 from app.datasets.manifest import load_manifest
-from app.datasets.sources import Limits
+from app.datasets.spec import DatasetWork, ExportResult, ExportSpec, ImportResult, ImportSpec
+from app.schemas.progress_lines import ProgressLine
 
 _SECONDS_BETWEEN_LINES = 0.2
 
@@ -37,36 +37,41 @@ class _ProgressLines:
         if self._stop.release:
             raise Released
         if time.monotonic() >= self._next or fraction >= 1:
-            self._reporter.emit("progress", done=done, total=total, fraction=round(fraction, 4))
+            self._reporter.emit(ProgressLine(done=done, total=total, fraction=min(1.0, round(fraction, 4))))
             self._next = time.monotonic() + _SECONDS_BETWEEN_LINES
 
 
 def main() -> int:
     logging.basicConfig(level=logging.INFO)
-    return run_child(_work, Path(sys.argv[1]))
+    return run_child(_work, DatasetWork, Path(sys.argv[1]))
 
 
-def _work(spec: dict[str, Any], folder: Path, reporter: Reporter, stop: StopSignal) -> dict[str, Any]:
+def _work(
+    work: DatasetWork, folder: Path, reporter: Reporter, stop: StopSignal
+) -> ImportResult | ExportResult:
     progress = _ProgressLines(reporter, stop)
-    if spec["kind"] == "import":
-        reporter.stage("preparing")
-        return import_dataset(
-            Path(spec["source"]),
-            Path(spec["image_root"]),
-            Path(spec["out"]),
-            folder / "unpacked",
-            Limits(**spec.get("limits", {})),
-            progress.estimated,
-        )
+    if isinstance(work.root, ImportSpec):
+        return _import(work.root, folder, reporter, progress)
+    return _export(work.root, folder, reporter, progress)
+
+
+def _import(spec: ImportSpec, folder: Path, reporter: Reporter, progress: _ProgressLines) -> ImportResult:
+    reporter.stage("preparing")
+    return import_dataset(
+        spec.source, spec.image_root, spec.out, folder / "unpacked", spec.limits, progress.estimated
+    )
+
+
+def _export(spec: ExportSpec, folder: Path, reporter: Reporter, progress: _ProgressLines) -> ExportResult:
     reporter.stage("exporting")
-    manifest = load_manifest(Path(spec["dataset"]))
-    split = json.loads(Path(spec["split"]).read_text(encoding="utf-8")) if spec.get("split") else None
-    image_root, out = Path(spec["image_root"]), Path(spec["out"])
-    if spec["format"] == "folders":
-        return export_folders(manifest, split, image_root, out, progress.counted)
-    height, width = spec["image_size"]
-    records = RecordFormat((height, width), spec.get("compression"))
-    return export_records(manifest, split, image_root, out, folder / "records", records, progress.counted)
+    manifest = load_manifest(spec.dataset)
+    split = json.loads(spec.split.read_text(encoding="utf-8")) if spec.split else None
+    if spec.image_size is None:
+        return export_folders(manifest, split, spec.image_root, spec.out, progress.counted)
+    records = RecordFormat(spec.image_size, spec.compression)
+    return export_records(
+        manifest, split, spec.image_root, spec.out, folder / "records", records, progress.counted
+    )
 
 
 if __name__ == "__main__":

@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from app.datasets.manifest import SPLITS, DatasetManifest, Item, Split, read_image
+from app.datasets.spec import ExportResult
 from app.datasets.tfrecord import write_records
-from app.host.files import make_folder, move, sync
+from app.host.files import make_folder, write_aside
 
 Progress = Callable[[int, int], None]
 Assignment = dict[str, Split]  # item id → split
@@ -29,7 +30,7 @@ class RecordFormat:
 
 def export_folders(
     manifest: DatasetManifest, split: Assignment | None, image_root: Path, out: Path, progress: Progress
-) -> dict[str, Any]:
+) -> ExportResult:
     """Writes the original files to ``out``, a tar: as split/class/name, or class/name where nothing is split.
 
     Items that ``split`` leaves out are left out here. Importing the tar gives the same pictures again.
@@ -42,7 +43,7 @@ def export_folders(
                 name = _unique("/".join(filter(None, (folder, _class_path(item)))), item, taken)
                 _add(tar, name, read_image(image_root, item))
                 progress(len(taken), total)
-    return {"format": "folders", "items": total, "bytes": out.stat().st_size}
+    return ExportResult(format="folders", items=total, bytes=out.stat().st_size)
 
 
 def export_records(
@@ -53,7 +54,7 @@ def export_records(
     scratch: Path,
     records: RecordFormat,
     progress: Progress,
-) -> dict[str, Any]:
+) -> ExportResult:
     """Writes TFRecord shards to ``out``, a tar: a folder a split, and ``labels.txt``, a class a line.
 
     ``scratch`` is a folder for our own use.
@@ -80,7 +81,7 @@ def export_records(
                 done += len(items)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    return {"format": "tfrecord", "items": total, "bytes": out.stat().st_size}
+    return ExportResult(format="tfrecord", items=total, bytes=out.stat().st_size)
 
 
 def _by_split(manifest: DatasetManifest, split: Assignment | None) -> dict[str, list[Item]]:
@@ -112,15 +113,9 @@ def _unique(name: str, item: Item, taken: set[str]) -> str:
 @contextmanager
 def _create_tar(out: Path) -> Iterator[tarfile.TarFile]:
     """A tar that appears under its name when it is complete."""
-    aside = out.with_name(f".{out.name}.part")
     make_folder(out.parent)
-    try:
-        with tarfile.open(aside, mode="w", format=tarfile.PAX_FORMAT) as tar:
-            yield tar
-        sync(aside)
-        move(aside, out)
-    finally:
-        aside.unlink(missing_ok=True)
+    with write_aside(out) as aside, tarfile.open(aside, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        yield tar
 
 
 def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:

@@ -8,7 +8,6 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,8 +28,9 @@ from app.datasets.manifest import (
 )
 from app.datasets.report import Findings, create_report, is_picture_name, split_counts
 from app.datasets.sources import DamagedEntryError, Limits, Source
+from app.datasets.spec import ClassCount, ImportResult
 from app.errors import DatasetError, ImageDecodeError, ImageTooLargeError
-from app.host.files import make_folder, move
+from app.host.files import folder_aside, make_folder, write_aside
 from app.images import decode_image, looks_like_picture
 
 Progress = Callable[[int, float], None]
@@ -62,7 +62,7 @@ class _Rejected:
 
 def import_dataset(
     source: Path, image_root: Path, out: Path, scratch: Path, limits: Limits, progress: Progress
-) -> dict[str, Any]:
+) -> ImportResult:
     """Imports a folder or an archive into the dataset folder ``out``, which appears when it is complete.
 
     ``scratch`` is a folder for our own use, on the file system of ``image_root``. ``progress`` is called
@@ -212,43 +212,27 @@ def _store(picture: _Picture, image_root: Path) -> None:
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        aside = target.with_name(f".{target.name}.{os.getpid()}.part")
-        try:
+        with write_aside(target, is_shared=True, is_durable=False) as aside:
             shutil.copyfile(picture.staged, aside)
-            aside.replace(target)
-        finally:
-            aside.unlink(missing_ok=True)
 
 
 def _publish(out: Path, manifest: DatasetManifest, report: dict[str, Any]) -> None:
     make_folder(out.parent)
-    with _aside(out) as aside:
+    with folder_aside(out) as aside:
         write_manifest(aside, manifest)
         write_json(aside / REPORT, report)
         if out.exists():
             # An attempt that was killed after this point left the same dataset.
             shutil.rmtree(out)
-        move(aside, out)
 
 
-@contextmanager
-def _aside(out: Path) -> Iterator[Path]:
-    aside = out.with_name(f".{out.name}.part")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir()
-    try:
-        yield aside
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-
-
-def _summarise(findings: Findings, report: dict[str, Any]) -> dict[str, Any]:
+def _summarise(findings: Findings, report: dict[str, Any]) -> ImportResult:
     manifest = findings.manifest
-    return {
-        "digest": manifest.digest,
-        "classes": [{"name": name, "count": count} for name, count in manifest.class_counts.items()],
-        "items": len(manifest.items),
-        "counts": split_counts(manifest.items),
-        "skipped": len(findings.skipped) + len(findings.corrupt),
-        "warnings": report["advice"][:_ADVICE_IN_RESULT],
-    }
+    return ImportResult(
+        digest=manifest.digest,
+        classes=tuple(ClassCount(name=name, count=count) for name, count in manifest.class_counts.items()),
+        items=len(manifest.items),
+        counts=split_counts(manifest.items),
+        skipped=len(findings.skipped) + len(findings.corrupt),
+        warnings=tuple(report["advice"][:_ADVICE_IN_RESULT]),
+    )

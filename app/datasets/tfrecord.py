@@ -28,6 +28,7 @@ from app.child import write_json
 from app.datasets.concurrency import ordered_map
 from app.datasets.manifest import DatasetManifest, Item, read_image
 from app.errors import DatasetError, ImageDecodeError
+from app.host.files import folder_aside
 from app.images import RESIZE_RULE, decode_image, fit_to
 
 logger = logging.getLogger(__name__)
@@ -59,7 +60,7 @@ def write_records(
     The bytes depend on nothing but the dataset and the size. Raises DatasetError for a picture that is
     missing or damaged.
     """
-    out.mkdir(parents=True)
+    out.mkdir(parents=True, exist_ok=True)
     label_of = {name: index for index, name in enumerate(manifest.classes)}
     raw_bytes = size[0] * size[1] * 3
     per_shard = max(1, shard_bytes // (raw_bytes + 512))
@@ -114,7 +115,7 @@ def ensure_records(
     ask at once, one writes and the others wait.
     """
     name = f"{manifest.digest}-{size[0]}x{size[1]}-{RESIZE_RULE}"
-    folder, aside = cache_root / name, cache_root / f".{name}.part"
+    folder = cache_root / name
     cache_root.mkdir(parents=True, exist_ok=True)
     with _lock(cache_root / f".{name}.lock"):
         if folder.exists():
@@ -123,12 +124,9 @@ def ensure_records(
                 return folder
             logger.warning("writing the records %s again: %s", name, damage)
             shutil.rmtree(folder)
-        shutil.rmtree(aside, ignore_errors=True)  # left by a process that was killed
-        try:
+        # Not synced: gigabytes that are checked at each use and can be written again.
+        with folder_aside(folder, is_durable=False) as aside:
             write_records(manifest, image_root, size, aside, progress=progress)
-            aside.rename(folder)
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
     return folder
 
 

@@ -3,24 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from app.evaluation.metrics import decide
-
-
-@dataclass(frozen=True)
-class Mistake:
-    """A picture, its class, and the class that was answered with its probability."""
-
-    item: str
-    name: str
-    true: str
-    predicted: str
-    probability: float
+from app.evaluation.spec import Mistake
 
 
 def list_mistakes(

@@ -8,15 +8,13 @@ import os
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from app.artifacts import open_artifact
-from app.child import Released, Reporter, StopSignal, write_json
+from app.child import Released, Reporter, StopSignal, write_message
 from app.datasets.concurrency import ordered_map
 from app.datasets.manifest import DatasetManifest, Item, load_manifest, read_image
 from app.errors import DatasetError
@@ -24,58 +22,57 @@ from app.evaluation.files import EVALUATION, PREDICTIONS, PROBABILITIES, REPORT
 from app.evaluation.metrics import decide, evaluate_predictions
 from app.evaluation.mistakes import list_mistakes
 from app.evaluation.report import format_report
+from app.evaluation.spec import EvaluationContent, EvaluationResult, EvaluationSpec
 from app.inference.predictor import Predictor
+from app.schemas.progress_lines import ProgressLine
 
 MISTAKES_KEPT = 200
 _SECONDS_BETWEEN_REPORTS = 0.2
 
 
 def evaluate_artifact(
-    spec: dict[str, Any], folder: Path, reporter: Reporter, stop: StopSignal
-) -> dict[str, Any]:
-    """The evaluation child's work.
+    spec: EvaluationSpec, folder: Path, reporter: Reporter, stop: StopSignal
+) -> EvaluationResult:
+    """The evaluation child's work. Leaves ``FILES`` in ``folder``.
 
-    ``spec``: ``artifact``, ``dataset`` and ``image_root`` are folders; ``split`` is the path of a JSON file
-    from item id to split, or null for the split that the dataset came with; ``subset`` is one of its splits,
-    or null for all pictures. Leaves ``FILES`` in ``folder``; the result is
-    ``{"evaluation": …}``. Raises ArtifactError, DatasetError, and Released when asked to leave.
+    Raises ArtifactError, DatasetError, and Released when asked to leave.
     """
     reporter.stage("evaluating")
-    artifact = open_artifact(Path(spec["artifact"]), digest=spec.get("artifact_digest"))
-    dataset = load_manifest(Path(spec["dataset"]))
-    items = select_items(dataset, spec["split"], spec["subset"])
+    artifact = open_artifact(spec.artifact, digest=spec.artifact_digest)
+    dataset = load_manifest(spec.dataset)
+    items = select_items(dataset, spec.split, spec.subset)
     classes = artifact.manifest.labels
     unknown = sorted({item.label for item in items} - set(classes))
     labels = _index_labels(items, [*classes, *unknown])
-    probabilities = _replay(Predictor(artifact), items, Path(spec["image_root"]), reporter, stop)
+    probabilities = _replay(Predictor(artifact), items, spec.image_root, reporter, stop)
 
-    subset = spec["subset"] or "all"
+    subset = spec.subset or "all"
     evaluation = evaluate_predictions(labels, probabilities, classes, unknown)
     names = [(item.id, item.name) for item in items]
     mistakes = list_mistakes(names, labels, probabilities, [*classes, *unknown])
-    content = {
-        "artifact_digest": artifact.digest,
-        "dataset_digest": dataset.digest,
-        "subset": subset,
-        **evaluation.as_dict(),
-        "mistakes": [asdict(mistake) for mistake in mistakes[:MISTAKES_KEPT]],
-    }
+    content = EvaluationContent(
+        artifact_digest=artifact.digest,
+        dataset_digest=dataset.digest,
+        subset=subset,
+        **vars(evaluation),
+        mistakes=tuple(mistakes[:MISTAKES_KEPT]),
+    )
     np.save(folder / PROBABILITIES, probabilities)
     _write_predictions(folder / PREDICTIONS, items, probabilities, classes)
     report = format_report(evaluation, mistakes, subset)
     (folder / REPORT).write_text(report, encoding="utf-8", errors="backslashreplace")
-    write_json(folder / EVALUATION, content)
-    return {"evaluation": content}
+    write_message(folder / EVALUATION, content)
+    return EvaluationResult(evaluation=content)
 
 
-def select_items(dataset: DatasetManifest, split_path: str | None, subset: str | None) -> list[Item]:
+def select_items(dataset: DatasetManifest, split_path: Path | None, subset: str | None) -> list[Item]:
     """The pictures to replay, in the dataset's order. Raises DatasetError when there are none."""
     if subset is None:
         items = list(dataset.items)
     elif split_path is None:
         items = [item for item in dataset.items if item.split == subset]
     else:
-        split: dict[str, str] = json.loads(Path(split_path).read_text(encoding="utf-8"))
+        split: dict[str, str] = json.loads(split_path.read_text(encoding="utf-8"))
         items = [item for item in dataset.items if split.get(item.id) == subset]
     if not items:
         raise DatasetError(
@@ -109,7 +106,7 @@ def _replay(
                 raise Released
             if done == len(items) or time.monotonic() - reported >= _SECONDS_BETWEEN_REPORTS:
                 reported = time.monotonic()
-                reporter.emit("progress", done=done, total=len(items))
+                reporter.emit(ProgressLine(done=done, total=len(items), fraction=done / len(items)))
     return probabilities
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from app.evaluation.metrics import ConfusionMatrix, Estimate, Evaluation
-from app.evaluation.mistakes import Mistake
+from app.evaluation.figures import ConfusionMatrix, Estimate, Evaluation
+from app.evaluation.spec import Mistake
 
 WIDEST_MATRIX = 25
 TOP_CONFUSIONS = 50

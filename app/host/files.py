@@ -3,8 +3,29 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+
+from app.errors import is_disk_full
+
+
+@dataclass(frozen=True)
+class FileDigest:
+    """Size in bytes and SHA-256 (hex) of one file."""
+
+    bytes: int
+    sha256: str
+
+
+def describe(path: Path) -> FileDigest:
+    """Size and SHA-256 of a file, in one reading. Raises OSError."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return FileDigest(file.tell(), digest)
 
 
 def sync(path: Path) -> None:
@@ -38,7 +59,66 @@ def make_folder(folder: Path) -> None:
             sync(parent)
 
 
+def link_or_copy(source: str | Path, target: str | Path) -> None:
+    """A second name for the same bytes where the file system can; for files that never change.
+
+    Raises OSError. A target that is there already stays.
+    """
+    with contextlib.suppress(FileExistsError):
+        try:
+            os.link(source, target)
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            if is_disk_full(error):
+                raise
+            shutil.copyfile(source, target)
+
+
 def move(source: Path, target: Path) -> None:
     """Renames ``source``, whose content is synced, to ``target`` on the same file system. Raises OSError."""
     source.replace(target)
     sync(target.parent)
+
+
+@contextlib.contextmanager
+def write_aside(path: Path, *, is_shared: bool = False, is_durable: bool = True) -> Iterator[Path]:
+    """Where to write a file that appears as ``path``, synced, at the end of a block that does not raise.
+
+    ``is_shared``: other processes may write the same file at once. Without ``is_durable`` it is not synced.
+    Raises OSError.
+    """
+    aside = path.with_name(f".{path.name}.{os.getpid()}.part" if is_shared else f".{path.name}.part")
+    try:
+        yield aside
+        _appear(aside, path, is_durable)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def folder_aside(target: Path, *, is_durable: bool = True) -> Iterator[Path]:
+    """An empty folder that appears as ``target``, synced, at the end of a block that does not delete it.
+
+    It is gone if the block raises. Without ``is_durable`` it is not synced. Raises OSError.
+    """
+    aside = target.with_name(f".{target.name}.part")
+    shutil.rmtree(aside, ignore_errors=True)  # left by a process that was killed
+    try:
+        aside.mkdir(parents=True)
+        yield aside
+        if aside.exists():
+            _appear(aside, target, is_durable)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _appear(aside: Path, target: Path, is_durable: bool) -> None:
+    if not is_durable:
+        aside.replace(target)
+        return
+    if aside.is_dir():
+        sync_tree(aside)
+    else:
+        sync(aside)
+    move(aside, target)

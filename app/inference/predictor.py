@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from queue import Empty, LifoQueue
 from threading import Lock
@@ -13,7 +13,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
-from app.artifacts import LITERT_MODEL, Artifact
+from app.artifacts import LITERT_MODEL, Artifact, Manifest
 from app.errors import ArtifactError
 from app.images import RESIZE_RULE, DecodedImage, decode_image, fit_to
 
@@ -38,6 +38,7 @@ class Predictor:
                 f"this Loupe resizes by {RESIZE_RULE!r}.",
                 hint="Train the model again with this version.",
             )
+        _require_that_all_is_applied(manifest)
         self.artifact = artifact
         self.labels = manifest.labels
         self._threads = threads
@@ -74,10 +75,6 @@ class Predictor:
             raise ArtifactError("The model's answer is not a probability distribution.", hint=_HINT)
         return probabilities
 
-    def predict_many(self, pictures: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.float32]]:
-        """``predict`` for each picture in turn: on a CPU a batch costs as much as its pictures one by one."""
-        return map(self.predict, pictures)
-
     def predict_bytes(self, data: bytes) -> tuple[DecodedImage, NDArray[np.float32]]:
         """Decodes an encoded picture and answers for it. Raises ImageDecodeError, ImageTooLargeError."""
         image = decode_image(data)
@@ -112,6 +109,20 @@ class Predictor:
     def _create_interpreter(self) -> _Interpreter:
         manifest = self.artifact.manifest
         return _Interpreter(self._model, (1, *manifest.image_size, 3), (1, len(self.labels)), self._threads)
+
+
+def _require_that_all_is_applied(manifest: Manifest) -> None:
+    """Raises ArtifactError for a model of a newer version, whose answers would be others than it measured."""
+    unknown = []
+    if manifest.input is not None and manifest.input.pixel_range is not None:
+        unknown.append("a range of 16-bit pixel values")
+    if manifest.calibration is not None:
+        unknown.append("calibrated probabilities")
+    if unknown:
+        raise ArtifactError(
+            f"The model was measured with {' and '.join(unknown)}, which this Loupe does not apply.",
+            hint="Use the version of Loupe that made the model, or train it again with this one.",
+        )
 
 
 class _Interpreter:

@@ -19,6 +19,7 @@ from app.jobs.gpu_leases import CPU_ONLY, Offer, lease_gpus
 from app.models import Job, JobEvent
 from app.models.base import db_now, utc_now
 from app.schemas.job_kinds import DEVICE_KINDS, JOB_KINDS
+from app.services.dataset_states import is_dataset_there
 from app.services.job_lifecycle import mark_cancelled
 from app.services.job_states import append_event, move_job
 
@@ -104,7 +105,8 @@ def claim(context: AppContext, job_id: str, owner: str, offer: Offer = CPU_ONLY)
 def _fits(offer: Offer) -> ColumnElement[bool]:
     """Whether a job can run on what is offered: what uses a device on that device, other work anywhere.
 
-    A kind that a newer release added is left to the workers of that release.
+    One whose dataset is importing waits. A kind that a newer release added is left to the workers of that
+    release.
     """
     fits: list[ColumnElement[bool]] = [Job.kind.in_(JOB_KINDS.keys() - DEVICE_KINDS)]
     if offer.gpus:
@@ -113,7 +115,7 @@ def _fits(offer: Offer) -> ColumnElement[bool]:
         fits.append(Job.device == "auto")
     if offer.cpu:
         fits.append(Job.device == "cpu")
-    return and_(Job.kind.in_(JOB_KINDS), or_(*fits))
+    return and_(Job.kind.in_(JOB_KINDS), is_dataset_there(), or_(*fits))
 
 
 def poll(context: AppContext, claim: Claim) -> Requests:
@@ -238,6 +240,12 @@ def complete(session: Session, job: Job, **data: Any) -> None:
     """Moves a job to its good end."""
     job.progress = {**job.progress, "fraction": 1.0, "eta_seconds": 0.0}
     move_job(session, job, "succeeded", **data)
+
+
+def read_claimed(context: AppContext, claim: Claim) -> Job:
+    """The claimed job as it is now, to read from."""
+    with context.db.read() as session:
+        return session.get_one(Job, claim.job_id)
 
 
 def hold_to_finish(session: Session, claim: Claim) -> Job | None:

@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Iterable
 from datetime import timedelta
+from pathlib import Path
 
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
@@ -40,37 +41,28 @@ def sweep_home(context: AppContext) -> None:
         storage.remove(storage.job(name))
     for name in _unknown(context, [folder.name for folder in storage.models.iterdir()], "mdl_"):
         storage.remove(storage.models / name)
-    for path in storage.scratch.iterdir():
-        try:
-            if time.time() - path.stat().st_mtime > SCRATCH_SECONDS:
-                storage.remove(path)
-        except FileNotFoundError:
-            continue
+    old = [path for path in storage.scratch.iterdir() if _has_lain_long(path)]
+    unneeded = _unneeded(context, [path.name for path in old])
+    for path in old:
+        # An upload that an import needs may have waited for the storage all the time.
+        if path.name in unneeded or storage.remote.has(path):
+            storage.remove(path)
 
 
 def sweep_storage(context: AppContext) -> None:
     """Deletes from the shared storage what belongs to no job, and what ended jobs need no more."""
     storage = context.storage
-    if storage.store is None:
-        return
-    for folder, prefix in ((storage.jobs, "job_"), (storage.models, "mdl_")):
-        for name in _unknown(context, storage.store.list_folders(storage.relative(folder)), prefix):
+    jobs = storage.remote.list_names(storage.jobs)
+    models = storage.remote.list_names(storage.models)
+    uploads = storage.remote.list_names(storage.scratch)
+    for folder, names, prefix in ((storage.jobs, jobs, "job_"), (storage.models, models, "mdl_")):
+        for name in _unknown(context, names, prefix):
             logger.info("sweep: %s/%s is of no job", folder.name, name)
             storage.discard(folder / name)
-    with context.db.read() as session:
-        ended = session.scalars(
-            select(Job.id).where(Job.status.in_(TERMINAL), Job.finished_at > utc_now() - RECENT)
-        ).all()
-        imports = session.scalars(
-            select(Job).where(Job.kind.in_(UPLOAD_READERS), Job.status.not_in(("succeeded", "cancelled")))
-        )
-        needed = {job.payload["source"] for job in imports if needs_upload(job)}
-    for job_id in ended:
+    for job_id in _ended_recently(context, jobs):
         clean_up(context, job_id)
-    for key in storage.store.list_keys(storage.relative(storage.scratch)):
-        name = key.partition("/")[2].partition(".")[0]
-        is_needed = f"scratch/{name}" in needed
-        if not is_needed and _age(name.removeprefix("upload-")) > YOUNG_SECONDS:
+    for name in _unneeded(context, uploads):
+        if _age(name.removeprefix("upload-")) > YOUNG_SECONDS:
             storage.discard(storage.scratch / name)
 
 
@@ -158,6 +150,37 @@ def _unknown(context: AppContext, names: Iterable[str], prefix: str) -> list[str
                 alive = select(Job.id).where(Job.id.in_(jobs), Job.status.not_in(TERMINAL))
                 found.update(jobs[job_id] for job_id in session.scalars(alive))
     return [name for name in old if name not in found]
+
+
+def _ended_recently(context: AppContext, names: list[str]) -> list[str]:
+    """Of the names of jobs those whose end an outage may have left without its cleaning up."""
+    ended: list[str] = []
+    for start in range(0, len(names), BATCH):
+        query = select(Job.id).where(
+            Job.id.in_(names[start : start + BATCH]),
+            Job.status.in_(TERMINAL),
+            Job.finished_at > utc_now() - RECENT,
+        )
+        with context.db.read() as session:
+            ended += session.scalars(query)
+    return ended
+
+
+def _unneeded(context: AppContext, uploads: list[str]) -> list[str]:
+    """Of the names of uploads those that no import will read."""
+    if not uploads:
+        return []
+    query = select(Job).where(Job.kind.in_(UPLOAD_READERS), Job.status.not_in(("succeeded", "cancelled")))
+    with context.db.read() as session:
+        needed = {Path(job.payload["source"]).name for job in session.scalars(query) if needs_upload(job)}
+    return [name for name in uploads if name not in needed]
+
+
+def _has_lain_long(path: Path) -> bool:
+    try:
+        return time.time() - path.stat().st_mtime > SCRATCH_SECONDS
+    except FileNotFoundError:
+        return False
 
 
 def _age(ulid: str) -> float:

@@ -10,10 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import and_, select, update
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import Session
 
+from app.db import upsert
 from app.host.gpus import Gpu
 from app.models import GpuLease, Job
 from app.schemas.job_kinds import DEVICE_KINDS
@@ -64,11 +63,7 @@ def lease_gpus(session: Session, job: Job, count: int, offered: Sequence[Gpu]) -
 
 def _hold_rows(session: Session, keys: Sequence[str]) -> None:
     """Makes and locks a row for each GPU, in one order, so that two claims never wait for each other."""
-    insert = postgresql_insert if session.get_bind().dialect.name == "postgresql" else sqlite_insert
-    statement = insert(GpuLease)
-    as_before = {"gpu": statement.excluded.gpu}
-    rows = [{"gpu": key} for key in sorted(keys)]
-    session.execute(statement.on_conflict_do_update(index_elements=["gpu"], set_=as_before), rows)
+    upsert(session, GpuLease, [{"gpu": key} for key in sorted(keys)], ("gpu",))
 
 
 def _kept_for_older(session: Session, job: Job, offered: int) -> int:

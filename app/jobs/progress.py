@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, assert_never
 
 from sqlalchemy import delete, select
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import Session
 
 from app.context import AppContext
+from app.db import upsert
 from app.jobs.claims import Claim, Requests, hold
-from app.models import Base, Job, JobEpoch, JobStep
+from app.models import Job, JobEpoch, JobStep
+from app.schemas.progress_lines import (
+    AliveLine,
+    AnyLine,
+    CheckpointLine,
+    DeviceLine,
+    EpochLine,
+    PlanLine,
+    ProgressLine,
+    ResumedLine,
+    StageLine,
+    StepLine,
+    WarningLine,
+)
 from app.services.job_states import append_event
 
 
-def report(context: AppContext, claim: Claim, lines: Sequence[dict[str, Any]]) -> Requests:
+def report(context: AppContext, claim: Claim, lines: Sequence[AnyLine]) -> Requests:
     """Extends the lease and stores the child's progress lines; raises ClaimLostError."""
     with context.db.write() as session:
         job = hold(session, claim, lease_seconds=context.settings.lease_seconds)
@@ -26,93 +38,94 @@ def report(context: AppContext, claim: Claim, lines: Sequence[dict[str, Any]]) -
         return Requests(job.cancel_requested, job.stop_requested, job.pause_requested)
 
 
-def _apply(session: Session, job: Job, line: dict[str, Any]) -> None:
+def _apply(session: Session, job: Job, line: AnyLine) -> None:
     """One progress line of a child; series lines are stored in bulk elsewhere."""
-    match line["kind"]:
-        case "stage":
-            job.stage = line["stage"]
-            append_event(session, job, "stage", stage=line["stage"])
-        case "plan":
-            job.progress = {**job.progress, "epochs": line["epochs"], "steps": line["steps"]}
-            job.best = _best_until(session, job, line["step"])
-        case "step":
+    match line:
+        case AliveLine():
+            pass
+        case StageLine():
+            job.stage = line.stage
+            append_event(session, job, "stage", stage=line.stage)
+        case PlanLine():
+            job.progress = {**job.progress, "epochs": line.epochs, "steps": line.steps}
+            job.best = _best_until(session, job, line.step)
+        case StepLine():
             job.progress = _training_progress(job, line)
-        case "progress":
-            done, total = line["done"], line["total"]
-            job.progress = {**job.progress, "done": done, "total": total}
-            if job.kind != "training":
-                fraction = line.get("fraction", done / total if total else 0.0)
-                job.progress = {**job.progress, "fraction": min(1.0, fraction)}
-        case "epoch":
-            if line["best"] and line["valid"]:
+        case ProgressLine():
+            job.progress = {**job.progress, "done": line.done, "total": line.total}
+            if line.fraction is not None:
+                job.progress = {**job.progress, "fraction": min(1.0, line.fraction)}
+        case EpochLine():
+            if line.best and line.valid:
                 metric = (job.hyperparameters or {})["monitor"]
-                value = line["valid"][metric.removeprefix("valid_")]
-                job.best = {"epoch": line["epoch"], "metric": metric, "value": value}
-            append_event(session, job, "epoch", **_data(line))
-        case "checkpoint":
+                value = getattr(line.valid, metric.removeprefix("valid_"))
+                job.best = {"epoch": line.epoch, "metric": metric, "value": value}
+            append_event(session, job, line.kind, **line.as_event())
+        case CheckpointLine():
             job.attempts_without_checkpoint = 0
-            append_event(session, job, "checkpoint", **_data(line))
-        case "device":
-            job.ran_on = {"device": line["device"], "names": line.get("names", [line["name"]])}
-            append_event(session, job, "device", **_data(line))
-        case "resumed" | "warning" as kind:
-            append_event(session, job, kind, **_data(line))
+            append_event(session, job, line.kind, **line.as_event())
+        case DeviceLine():
+            job.ran_on = {"device": line.device, "names": line.names}
+            append_event(session, job, line.kind, **line.as_event())
+        case ResumedLine() | WarningLine():
+            append_event(session, job, line.kind, **line.as_event())
+        case _:
+            assert_never(line)
 
 
-def _data(line: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in line.items() if name not in ("kind", "time")}
-
-
-def _training_progress(job: Job, line: dict[str, Any]) -> dict[str, Any]:
+def _training_progress(job: Job, line: StepLine) -> dict[str, Any]:
     before = job.progress
-    steps = before.get("steps") or line["step"]
-    speed = line.get("images_per_second")
+    steps = before.get("steps") or line.step
+    speed = line.images_per_second
     if speed and before.get("images_per_second"):
         # Smoothed over about ten steps: a single step's speed jumps.
         speed = 0.9 * before["images_per_second"] + 0.1 * speed
-    pictures_left = (steps - line["step"]) * (job.hyperparameters or {}).get("batch_size", 1)
+    pictures_left = (steps - line.step) * (job.hyperparameters or {}).get("batch_size", 1)
     return {
         **before,
-        "epoch": line["epoch"],
-        "step": line["step"],
-        "fraction": min(1.0, line["step"] / max(1, steps)),
+        "epoch": line.epoch,
+        "step": line.step,
+        "fraction": min(1.0, line.step / max(1, steps)),
         "images_per_second": speed,
         "eta_seconds": round(pictures_left / speed, 1) if speed else None,
     }
 
 
-def _store_series(session: Session, job: Job, lines: Iterable[dict[str, Any]]) -> None:
+def _store_series(session: Session, job: Job, lines: Iterable[AnyLine]) -> None:
     steps: dict[int, dict[str, Any]] = {}
     epochs: dict[int, dict[str, Any]] = {}
     for line in lines:
-        if line["kind"] == "plan":
+        if isinstance(line, PlanLine):
             # What lies after the checkpoint will be trained again: the series must not show it twice.
             for table, points in ((JobStep, steps), (JobEpoch, epochs)):
-                session.execute(delete(table).where(table.job_id == job.id, table.step > line["step"]))
-                for key in [key for key, row in points.items() if row["step"] > line["step"]]:
+                session.execute(delete(table).where(table.job_id == job.id, table.step > line.step))
+                for key in [key for key, row in points.items() if row["step"] > line.step]:
                     del points[key]
-        elif line["kind"] == "step":
-            steps[line["step"]] = {
+        elif isinstance(line, StepLine):
+            steps[line.step] = {
                 "job_id": job.id,
-                **{name: line.get(name) for name in ("step", "epoch", "loss", "accuracy", "learning_rate")},
-                "images_per_second": line.get("images_per_second"),
+                "step": line.step,
+                "epoch": line.epoch,
+                "loss": line.loss,
+                "accuracy": line.accuracy,
+                "learning_rate": line.learning_rate,
+                "images_per_second": line.images_per_second,
             }
-        elif line["kind"] == "epoch":
-            valid = line["valid"] or {}
-            epochs[line["epoch"]] = {
+        elif isinstance(line, EpochLine):
+            epochs[line.epoch] = {
                 "job_id": job.id,
-                "epoch": line["epoch"],
-                "step": line["step"],
-                "train_loss": line["train"]["loss"],
-                "train_accuracy": line["train"]["accuracy"],
-                "valid_loss": valid.get("loss"),
-                "valid_accuracy": valid.get("accuracy"),
-                "learning_rate": line["learning_rate"],
-                "seconds": line["seconds"],
-                "is_best": line["best"],
+                "epoch": line.epoch,
+                "step": line.step,
+                "train_loss": line.train.loss,
+                "train_accuracy": line.train.accuracy,
+                "valid_loss": line.valid.loss if line.valid else None,
+                "valid_accuracy": line.valid.accuracy if line.valid else None,
+                "learning_rate": line.learning_rate,
+                "seconds": line.seconds,
+                "is_best": line.best,
             }
-    _upsert(session, JobStep, list(steps.values()), ("job_id", "step"))
-    _upsert(session, JobEpoch, list(epochs.values()), ("job_id", "epoch"))
+    upsert(session, JobStep, list(steps.values()), ("job_id", "step"))
+    upsert(session, JobEpoch, list(epochs.values()), ("job_id", "epoch"))
 
 
 def _best_until(session: Session, job: Job, step: int) -> dict[str, Any] | None:
@@ -127,13 +140,3 @@ def _best_until(session: Session, job: Job, step: int) -> dict[str, Any] | None:
         return None
     metric = (job.hyperparameters or {})["monitor"]
     return {"epoch": row.epoch, "metric": metric, "value": getattr(row, metric)}
-
-
-def _upsert(session: Session, table: type[Base], rows: list[dict[str, Any]], key: tuple[str, ...]) -> None:
-    if not rows:
-        return
-    dialect = session.get_bind().dialect.name
-    insert = postgresql_insert if dialect == "postgresql" else sqlite_insert
-    statement = insert(table)
-    changed = {name: statement.excluded[name] for name in rows[0] if name not in key}
-    session.execute(statement.on_conflict_do_update(index_elements=key, set_=changed), rows)

@@ -9,16 +9,16 @@ from collections import defaultdict
 from collections.abc import Callable
 
 from sqlalchemy import or_, select, update
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from app.context import AppContext
+from app.db import upsert
 from app.errors import WorkerLostError
 from app.job_queue import queue_for
 from app.jobs.claims import give_back_or_fail
 from app.models import Job, Lease
 from app.models.base import db_now
 from app.schemas.job_kinds import JOB_KINDS
+from app.services.dataset_states import is_dataset_there
 from app.services.job_lifecycle import clean_up
 
 REAPER = "reaper"
@@ -29,21 +29,13 @@ BATCH = 500
 def take_reaper_lease(context: AppContext, owner: str, *, is_gone: Callable[[str], bool]) -> bool:
     """Whether ``owner`` is the reaper for the next seconds. One that is gone need not be waited for."""
     with context.db.write() as session:
-        now = db_now()
+        now = session.scalar(select(db_now())) or 0.0
         holder = session.scalar(select(Lease.owner).where(Lease.name == REAPER))
         free = [Lease.owner == owner, Lease.until < now]
         if holder is not None and is_gone(holder):
             free.append(Lease.owner == holder)
-        insert = postgresql_insert if session.get_bind().dialect.name == "postgresql" else sqlite_insert
-        statement = insert(Lease).values(name=REAPER, owner=owner, until=now + LEASE_SECONDS)
-        row = session.execute(
-            statement.on_conflict_do_update(
-                index_elements=["name"],
-                set_={"owner": statement.excluded.owner, "until": statement.excluded.until},
-                where=or_(*free),
-            ).returning(Lease.owner)
-        ).one_or_none()
-        return row is not None
+        lease = {"name": REAPER, "owner": owner, "until": now + LEASE_SECONDS}
+        return bool(upsert(session, Lease, [lease], ("name",), where=or_(*free), returning=Lease.owner))
 
 
 def reclaim_lost_jobs(
@@ -97,7 +89,7 @@ def announce_unheard_jobs(context: AppContext) -> int:
         now = session.scalar(select(db_now())) or 0.0
         queued = session.execute(
             select(Job.id, Job.kind, Job.device, Job.dispatched_at)
-            .where(Job.status == "queued", Job.kind.in_(JOB_KINDS))
+            .where(Job.status == "queued", Job.kind.in_(JOB_KINDS), is_dataset_there())
             .order_by(Job.id)
             .limit(BATCH)
         ).all()

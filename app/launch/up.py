@@ -12,12 +12,11 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import httpx2 as httpx
 from pydantic import SecretStr
 
 from app.config import Settings
@@ -223,11 +222,9 @@ def _cannot_start(part: Part, home: Path) -> UpError:
 
 
 def _answers(url: str) -> bool:
-    with (
-        contextlib.suppress(urllib.error.URLError, OSError),
-        urllib.request.urlopen(url, timeout=2) as answer,
-    ):
-        return bool(answer.status == 200)
+    with contextlib.suppress(httpx.TransportError):
+        # A proxy for the outside world cannot reach this machine's own addresses.
+        return httpx.get(url, timeout=2, trust_env=False).status_code == 200
     return False
 
 

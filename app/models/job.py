@@ -58,3 +58,8 @@ class Job(CreatedAt, Base):
         """The dataset's id, for kinds of job that have one."""
         assert self.dataset_id is not None
         return self.dataset_id
+
+    @property
+    def is_planned(self) -> bool:
+        """False for a training that was accepted while its dataset was importing, until it is claimed."""
+        return self.split is None or self.split.get("counts", {}) is not None

@@ -169,6 +169,12 @@ class ResolvedHyperparameters(Hyperparameters):
     batch_norm: Literal["updated", "frozen"]
     dropout: float
 
+    @property
+    def image_sides(self) -> tuple[int, int]:
+        """(height, width) in pixels."""
+        size = self.image_size
+        return (size, size) if isinstance(size, int) else size
+
 
 Share = Annotated[float, Field(ge=0)]
 

@@ -4,15 +4,27 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
 
 from app.schemas.common import Problem, Request, Slug, Timestamp
 from app.schemas.hyperparameters import Hyperparameters, SplitSettings
+from app.schemas.job_kinds import JOB_KINDS
 
 Device = Literal["auto", "cpu", "gpu"]
 JobStatus = Literal["queued", "running", "paused", "succeeded", "failed", "cancelled"]
-JobKind = Literal["training", "import", "evaluation", "export"]
-JobStage = Literal["preparing", "training", "evaluating", "exporting", "verifying", "publishing"]
+
+
+def _check_kind(name: str) -> str:
+    if name not in JOB_KINDS:
+        raise ValueError(f"there is no kind {name!r}; there are: {', '.join(JOB_KINDS)}")
+    return name
+
+
+JobKind = Annotated[
+    str, AfterValidator(_check_kind), WithJsonSchema({"type": "string", "enum": list(JOB_KINDS)})
+]
+"""A kind that this release knows; a job may be of a newer one."""
+JobStage = Literal["preparing", "training", "evaluating", "exporting", "verifying"]
 StopReason = Literal["completed", "early_stopped", "stopped_by_user", "budget_reached"]
 
 
@@ -46,7 +58,9 @@ class JobCreate(Request):
 
     product: Slug
     dataset: str | None = Field(
-        None, description="Id of a ready dataset of the product; the newest if not given."
+        None,
+        description="Id of a dataset of the product; the job waits while it is importing. If not given, the "
+        "newest that is ready, else the newest that is importing.",
     )
     network: str | None = Field(
         None,
@@ -148,21 +162,28 @@ class JobDataset(BaseModel):
 
 class Job(BaseModel):
     id: str
-    kind: JobKind
+    kind: str = Field(description=f"One of {', '.join(JOB_KINDS)}, or a kind of a newer release.")
     status: JobStatus
     stage: JobStage | None
     stop_reason: StopReason | None
     product: str
     dataset: JobDataset | None = Field(description="Null for kinds of job that have none.")
     network: str | None
-    hyperparameters: dict[str, Any] | None = Field(description="Every setting, resolved.")
-    split: dict[str, Any] | None = Field(description="Settings of the split and the pictures in each part.")
+    hyperparameters: dict[str, Any] | None = Field(
+        description="Every setting, resolved. Until its dataset is imported and the job started, those that "
+        "depend on the number of pictures are null."
+    )
+    split: dict[str, Any] | None = Field(
+        description="Settings of the split, and in `counts` the pictures in each part: null until the "
+        "dataset is imported and the job started."
+    )
     seed: int | None
     device: Device = Field(description="What the job asks for.")
     gpus: int = Field(description="GPUs that it asks for, if it runs on any.")
     ran_on: RanOn | None = Field(description="What a training computes or computed on, once it has begun.")
     waits_for: str | None = Field(
-        description="What a queued training that asks for a GPU lacks; null where only its turn has to come."
+        description="What a queued training lacks: its dataset, which is importing, or a GPU. Null where "
+        "only its turn has to come."
     )
     progress: Progress
     best: BestEpoch | None

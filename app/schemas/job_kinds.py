@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from app.errors import ConflictError
+
 
 @dataclass(frozen=True)
 class JobKind:
@@ -40,3 +42,13 @@ KNOWN_TO_FIRST_RELEASE = frozenset({"training", "import", "evaluation", "export"
 DEVICE_KINDS = frozenset(kind.name for kind in _ALL if kind.uses_device)
 DATASET_MAKERS = frozenset(kind.name for kind in _ALL if kind.makes_dataset)
 UPLOAD_READERS = frozenset(kind.name for kind in _ALL if kind.reads_upload)
+
+
+def get_job_kind(name: str) -> JobKind:
+    """Raises ConflictError for the kind of a row that a newer release wrote."""
+    if name not in JOB_KINDS:
+        raise ConflictError(
+            f"This release does not know jobs of the kind {name!r}.",
+            hint="A newer release made the job: ask an API of that release.",
+        )
+    return JOB_KINDS[name]

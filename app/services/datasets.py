@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
@@ -12,19 +13,21 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.context import AppContext
-from app.datasets.manifest import DatasetManifest, Item, load_manifest
+from app.datasets.manifest import DatasetManifest, Item, image_path, load_manifest
 from app.errors import ConflictError, FieldError, InvalidRequestError, NotFoundError
 from app.host.files import sync
+from app.job_queue import TASK_QUEUE
 from app.models import Dataset, Job
 from app.models.base import new_id
 from app.schemas import dataset as schemas
 from app.schemas.common import Page, problem_from_error
 from app.schemas.job_kinds import DATASET_MAKERS
+from app.services.dataset_states import require_not_failed
 from app.services.idempotency import Answer, IdempotentRequest, recall, remember
 from app.services.job_states import queue_job
 from app.services.pages import decode_cursor, encode_cursor, fetch_page
 from app.services.products import require_product
-from app.storage.dataset_packs import fetch_dataset, fetch_picture
+from app.services.workers import has_first_release_worker
 
 
 def import_upload(
@@ -34,18 +37,19 @@ def import_upload(
     filename: str,
     idempotent: IdempotentRequest | None = None,
 ) -> Answer:
-    """Accepts an archive that already lies in the scratch folder; its import becomes a job."""
-    storage = context.storage
+    """Accepts an archive that already lies in the scratch folder; its import becomes a job.
+
+    It reaches other hosts after the answer: see ``app/services/uploads.py``.
+    """
     sync(upload)
     sync(upload.parent)
-    storage.share(upload)
     try:
+        _upload_for_first_release(context, upload)
         answer = _start_import(context, product_id, upload, filename, idempotent, is_upload=True)
     except BaseException:
-        storage.discard(upload)
+        context.storage.remove(upload)
         raise
-    if storage.is_shared:
-        storage.remove(upload)  # the worker that imports it may be on another host
+    context.new_uploads.set()
     return answer
 
 
@@ -79,7 +83,7 @@ def get_report(context: AppContext, dataset_id: str) -> schemas.DatasetReport:
     with context.db.read() as session:
         is_ready = require_dataset(session, dataset_id).status == "ready"
     folder = context.storage.dataset(dataset_id)
-    path = (fetch_dataset(context.storage, dataset_id) if is_ready else folder) / "report.json"
+    path = (context.storage.remote.download(folder) if is_ready else folder) / "report.json"
     try:
         report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -126,18 +130,20 @@ def list_items(
 
 def get_item_image(context: AppContext, dataset_id: str, item_id: str) -> tuple[Path, Item]:
     """The original picture file of an item."""
+    storage = context.storage
     read_manifest(context, dataset_id)
-    item = _items_by_id(fetch_dataset(context.storage, dataset_id)).get(item_id)
+    item = _items_by_id(storage.dataset(dataset_id)).get(item_id)
     if item is None:
         raise NotFoundError(f"Dataset {dataset_id} has no item {item_id!r}.")
-    return fetch_picture(context.storage, dataset_id, item.sha256), item
+    storage.remote.download_picture(dataset_id, item.sha256)
+    return image_path(storage.images, item.sha256), item
 
 
 def read_manifest(context: AppContext, dataset_id: str) -> DatasetManifest:
     """The manifest of a ready dataset; raises NotFoundError or ConflictError."""
     with context.db.read() as session:
         require_ready(require_dataset(session, dataset_id))
-    return cached_manifest(fetch_dataset(context.storage, dataset_id))
+    return cached_manifest(context.storage.remote.download(context.storage.dataset(dataset_id)))
 
 
 @lru_cache(maxsize=8)
@@ -167,13 +173,7 @@ def require_ready(dataset: Dataset) -> Dataset:
         raise ConflictError(
             f"Dataset {dataset.id} is still importing.", hint="Wait until its status is 'ready'."
         )
-    if dataset.status == "failed":
-        detail = (dataset.error or {}).get("detail", "")
-        raise ConflictError(
-            f"The import of dataset {dataset.id} failed: {detail}",
-            hint=(dataset.error or {}).get("hint") or "Mend the archive and import it again.",
-        )
-    return dataset
+    return require_not_failed(dataset)
 
 
 def to_schema(session: Session, dataset: Dataset) -> schemas.Dataset:
@@ -204,11 +204,10 @@ def _start_import(
     *,
     is_upload: bool,
 ) -> Answer:
-    is_moved = is_upload and context.storage.is_shared
     with context.db.write() as session:
         if (before := recall(session, idempotent)) is not None:
             if is_upload:
-                context.storage.discard(source)
+                context.storage.remove(source)
             return before
         require_product(session, product_id)
         dataset = Dataset(id=new_id("dst"), product_id=product_id, status="importing", source=name[-1024:])
@@ -220,10 +219,9 @@ def _start_import(
             product_id=product_id,
             dataset_id=dataset.id,
             payload={
-                # Where hosts share a storage, the home folder is another on the worker's. Elsewhere the whole
-                # path, as workers of the first release read it.
-                "source": context.storage.relative(source) if is_moved else str(source),
+                "source": context.storage.remote.address(source) if is_upload else str(source),
                 "is_upload": is_upload,
+                "host": socket.gethostname(),
             },
         )
         queue_job(session, job)
@@ -231,6 +229,14 @@ def _start_import(
         remember(session, idempotent, 202, answer)
     context.queue.enqueue(job.id, job.kind)
     return answer
+
+
+def _upload_for_first_release(context: AppContext, upload: Path) -> None:
+    """A worker of the first release does not wait for an upload: it must be in the storage before the job."""
+    with context.db.read() as session:
+        is_needed = has_first_release_worker(session, [TASK_QUEUE])
+    if is_needed:
+        context.storage.remote.upload(upload)
 
 
 def _allowed_path(context: AppContext, path: str) -> Path:
@@ -255,7 +261,9 @@ def _splits_of_job(context: AppContext, dataset_id: str, job_id: str) -> dict[st
         job = session.get(Job, job_id)
     if job is None or job.dataset_id != dataset_id or job.kind != "training":
         raise NotFoundError(f"There is no training {job_id!r} on dataset {dataset_id}.")
-    path = context.storage.fetch(context.storage.job_split(job_id))
+    if not job.is_planned:
+        raise ConflictError(f"Training {job_id} has no split yet.", hint="It gets one when it starts.")
+    path = context.storage.remote.download(context.storage.job_split(job_id))
     splits: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
     return splits
 

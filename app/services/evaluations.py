@@ -76,7 +76,7 @@ def get_predictions_file(context: AppContext, job_id: str, dataset_id: str | Non
     """The CSV with one row per picture: item, label, and the served probability of every class."""
     with context.db.read() as session:
         evaluation = _require_evaluation(session, job_id, dataset_id)
-    return context.storage.fetch(context.storage.absolute(evaluation.folder)) / PREDICTIONS
+    return context.storage.remote.download(context.storage.absolute(evaluation.folder)) / PREDICTIONS
 
 
 def _require_training(session: Session, job_id: str) -> Job:
@@ -118,8 +118,10 @@ def _to_schema(evaluation: Evaluation) -> schemas.Evaluation:
         items=report["items"],
         metrics=report["metrics"],
         # An older version evaluated only on classes that the model knows.
-        unknown_classes=report.get("unknown_classes", []),
-        accuracy_of_known_classes=report.get("accuracy_of_known_classes", report["metrics"]["accuracy"]),
+        unknown_classes=(unknown := report.get("unknown_classes", [])),
+        accuracy_of_known_classes=report["accuracy_of_known_classes"]
+        if unknown
+        else report["metrics"]["accuracy"],
         classes=report["classes"],
         confusion_matrix=report["confusion_matrix"],
         calibration=report.get("calibration"),

@@ -31,6 +31,10 @@ def create_export(
             trained = require_job(session, request.job)
             if trained.kind != "training" or trained.dataset_id != dataset_id:
                 raise InvalidRequestError(f"Job {request.job} is no training on dataset {dataset_id}.")
+            if not trained.is_planned:
+                raise ConflictError(
+                    f"Training {request.job} has no split yet.", hint="It gets one when it starts."
+                )
         job = Job(
             id=new_id("job"),
             kind="export",
@@ -63,7 +67,7 @@ def get_export_file(context: AppContext, dataset_id: str, job_id: str) -> Path:
                 f"The export is {job.status}.",
                 hint="See the job's `error`." if job.status in TERMINAL else "Wait for the job's end.",
             )
-    return context.storage.fetch(context.storage.job_export(job_id))
+    return context.storage.remote.download(context.storage.job_export(job_id))
 
 
 def _check_size(request: ExportCreate) -> list[int] | None:

@@ -10,7 +10,8 @@ from app.errors import ConflictError
 from app.models import Alias, Dataset, Evaluation, Job, JobEpoch, JobEvent, JobStep, TrainedModel
 from app.models.base import db_now
 from app.schemas import job as schemas
-from app.schemas.job_kinds import JOB_KINDS
+from app.schemas.job_kinds import JOB_KINDS, get_job_kind
+from app.services.dataset_states import hold_dataset, require_not_failed
 from app.services.job_states import TERMINAL, append_event, move_job
 from app.services.jobs import lock_job, to_schema
 
@@ -40,7 +41,7 @@ def stop_job(context: AppContext, job_id: str) -> tuple[schemas.Job, bool]:
     """Ends a training early and keeps its best epoch. Returns the job, and whether that was asked before."""
     with context.db.write() as session:
         job = lock_job(session, job_id)
-        if not (kind := JOB_KINDS[job.kind]).can_stop:
+        if not (kind := get_job_kind(job.kind)).can_stop:
             raise ConflictError(
                 f"Job {job_id} is {kind.noun}; only {_those('can_stop')} can be stopped early.",
                 hint="`POST /jobs/<id>/cancel` ends it and keeps nothing.",
@@ -71,7 +72,7 @@ def pause_job(context: AppContext, job_id: str) -> tuple[schemas.Job, bool]:
         job = lock_job(session, job_id)
         if job.status == "paused" or job.pause_requested:
             return to_schema(session, job), True
-        if not (kind := JOB_KINDS[job.kind]).can_pause:
+        if not (kind := get_job_kind(job.kind)).can_pause:
             raise ConflictError(f"Job {job_id} is {kind.noun}; only {_those('can_pause')} can be paused.")
         if job.status in TERMINAL:
             raise ConflictError(f"Job {job_id} is {job.status} already; there is nothing to pause.")
@@ -113,11 +114,13 @@ def retry_job(context: AppContext, job_id: str, request: schemas.JobRetry) -> sc
         job = lock_job(session, job_id)
         if job.status != "failed":
             raise ConflictError(f"Job {job_id} is {job.status}; only a failed job can be retried.")
-        if JOB_KINDS[job.kind].reads_upload:
+        if get_job_kind(job.kind).reads_upload:
             _require_upload(context, job)
-        if JOB_KINDS[job.kind].makes_dataset:
+        if get_job_kind(job.kind).makes_dataset:
             dataset = session.get_one(Dataset, job.dataset)
             dataset.status, dataset.error, dataset.ready_at = "importing", None, None
+        elif job.dataset_id is not None:
+            require_not_failed(hold_dataset(session, job.dataset_id))
         job.error = job.finished_at = None
         job.attempts_without_checkpoint = 0
         job.cancel_requested = job.stop_requested = job.pause_requested = False
@@ -143,9 +146,9 @@ def _require_upload(context: AppContext, job: Job) -> None:
     """Raises ConflictError when the upload that a retry would read is not kept."""
     if job.payload["is_upload"]:
         upload = context.storage.absolute(job.payload["source"])
-        if not needs_upload(job) or not (context.storage.is_shared or upload.exists()):
+        if not needs_upload(job) or not (upload.exists() or context.storage.remote.may_get(upload)):
             raise ConflictError(
-                f"Job {job.id} is {JOB_KINDS[job.kind].noun}, and its upload is not kept.",
+                f"Job {job.id} is {get_job_kind(job.kind).noun}, and its upload is not kept.",
                 hint="Mend the archive if its report says so, and import it again.",
             )
 

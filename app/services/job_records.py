@@ -14,7 +14,7 @@ from app.schemas import job as schemas
 from app.schemas.common import Page
 from app.services.job_states import TERMINAL
 from app.services.jobs import require_job
-from app.storage.job_logs import fetch_logs
+from app.storage.job_logs import download_logs
 
 LOG_NAMES = ("training_result.log", "training_result_step.log", "test_result.log")
 
@@ -67,7 +67,7 @@ def list_events(
 def list_logs(context: AppContext, job_id: str) -> list[schemas.LogFile]:
     with context.db.read() as session:
         require_job(session, job_id)
-    folder = fetch_logs(context.storage, job_id)
+    folder = download_logs(context.storage, job_id)
     paths = [_newest(folder, name) for name in LOG_NAMES]
     return [schemas.LogFile(name=path.name, bytes=path.stat().st_size) for path in paths if path.is_file()]
 
@@ -81,7 +81,7 @@ def get_log(context: AppContext, job_id: str, name: str) -> Path:
         raise NotFoundError(f"There is no log {name!r}.", hint=f"Logs: {', '.join(LOG_NAMES)}.")
     with context.db.read() as session:
         require_job(session, job_id)
-    return _newest(fetch_logs(context.storage, job_id), name)
+    return _newest(download_logs(context.storage, job_id), name)
 
 
 class FollowedLog:

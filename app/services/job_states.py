@@ -10,13 +10,14 @@ from sqlalchemy.orm import Session
 from app.errors import ConflictError
 from app.models import Dataset, Job, JobEvent
 from app.models.base import db_now, utc_now
-from app.schemas.job_kinds import JOB_KINDS
+from app.schemas.job_kinds import get_job_kind
+from app.services.dataset_states import import_failed, select_waiting
 from app.services.workers import require_workers_that_know
 
 TRANSITIONS: dict[str, frozenset[str]] = {
     "queued": frozenset({"running", "paused", "cancelled", "failed"}),
     "running": frozenset({"queued", "paused", "succeeded", "failed", "cancelled"}),
-    "paused": frozenset({"queued", "cancelled"}),
+    "paused": frozenset({"queued", "cancelled", "failed"}),  # failed: when its dataset's import fails
     "succeeded": frozenset(),
     "failed": frozenset({"queued"}),  # by `retry` alone
     "cancelled": frozenset(),
@@ -29,7 +30,7 @@ def move_job(session: Session, job: Job, status: str, **data: Any) -> None:
     if status not in TRANSITIONS[job.status]:
         raise ConflictError(f"Job {job.id} is {job.status} and cannot become {status}.")
     job.status = status
-    if status in ("failed", "cancelled") and JOB_KINDS[job.kind].makes_dataset:
+    if status in ("failed", "cancelled") and get_job_kind(job.kind).makes_dataset:
         _fail_dataset(session, job)
     if status != "running":
         job.lease_owner = job.lease_until = None
@@ -66,8 +67,13 @@ def append_event(session: Session, job: Job, event_type: str, **data: Any) -> No
 
 
 def _fail_dataset(session: Session, job: Job) -> None:
-    """The dataset of a failed or cancelled import can never become ready."""
+    """The dataset of a failed or cancelled import does not become ready, and what waits for it fails too."""
     dataset = session.get_one(Dataset, job.dataset)
     cancelled = ConflictError("The import was cancelled.", hint="Import the pictures again.")
     dataset.status, dataset.error = "failed", job.error or cancelled.as_dict()
     dataset.ready_at = utc_now() if job.error is None else None
+    session.flush()  # Holds the dataset's row: whoever queues a job for it meanwhile sees that it failed.
+    error = import_failed(dataset).as_dict()
+    for waiting in session.scalars(select_waiting(dataset).with_for_update()):
+        waiting.error = error
+        move_job(session, waiting, "failed", error=error["code"], detail=error["detail"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from contextlib import ExitStack
 
 from sqlalchemy import select
@@ -10,26 +9,24 @@ from sqlalchemy.orm import Session
 
 from app.child import write_json
 from app.context import AppContext
-from app.datasets.manifest import Split
-from app.datasets.split import split_dataset
-from app.errors import ConflictError, FieldError, InvalidRequestError, NotFoundError
+from app.datasets.split import SplitMap
+from app.errors import NotFoundError
 from app.host import failpoints
 from app.host.files import make_folder
-from app.models import Dataset, Job, Product, TrainedModel
+from app.models import Dataset, Job, TrainedModel
 from app.models.base import new_id
 from app.schemas import job as schemas
 from app.schemas.common import Page, problem_from_error
-from app.schemas.job_kinds import JOB_KINDS
-from app.services import job_defaults
-from app.services.datasets import cached_manifest, require_dataset, require_ready
+from app.schemas.job_kinds import DEVICE_KINDS
+from app.services.dataset_states import hold_dataset, require_not_failed
 from app.services.idempotency import Answer, IdempotentRequest, recall, remember
+from app.services.job_plan import decide
+from app.services.job_plan_inputs import gather
 from app.services.job_states import queue_job
 from app.services.pages import fetch_page
-from app.services.products import require_product
 from app.services.promotion import read_gate, rules_of
 from app.services.workers import waits_for
-from app.storage.dataset_packs import fetch_dataset
-from app.training.data_order import count_steps
+from app.storage.home import Storage
 
 
 def create_job(
@@ -39,44 +36,56 @@ def create_job(
     with context.db.read() as session:
         if (before := recall(session, idempotent)) is not None:
             return before
-        # Planned before the transaction that writes: dividing a large dataset takes a while.
-        plan, splits = _plan(context, session, request)
+        inputs = gather(context, session, request)
+    # Decided before the transaction that writes: dividing a large dataset takes a while.
+    plan = decide(request, inputs)
     job_id = new_id("job")
     folder = context.storage.job(job_id)
     with ExitStack() as undo:
         undo.callback(context.storage.discard, folder)
         make_folder(folder)
-        write_json(context.storage.job_split(job_id), splits)
-        context.storage.share(context.storage.job_split(job_id))
+        if plan.splits is not None:
+            store_split(context.storage, job_id, plan.splits)
         with context.db.write() as session:
             if (before := recall(session, idempotent)) is not None:
                 return before
+            dataset = require_not_failed(hold_dataset(session, inputs.dataset))
             job = Job(
                 id=job_id,
                 kind="training",
-                product_id=plan.product,
-                dataset_id=plan.dataset.id,
-                network=plan.network,
-                hyperparameters=plan.hyperparameters,
-                split=plan.split,
-                device=plan.device,
-                gpus=plan.gpus,
-                gate_rules=plan.gate_rules.model_dump(mode="json"),
+                product_id=plan.job.product,
+                dataset_id=dataset.id,
+                network=plan.job.network,
+                hyperparameters=plan.job.hyperparameters,
+                split=plan.job.split,
+                device=plan.job.device,
+                gpus=plan.job.gpus,
+                gate_rules=plan.job.gate_rules.model_dump(mode="json"),
                 annotations=request.metadata,
             )
             queue_job(session, job)
             answer = Answer(to_schema(session, job).model_dump(mode="json"), f"/jobs/{job.id}")
             remember(session, idempotent, 201, answer)
+            can_start = dataset.status == "ready"
         undo.pop_all()
     failpoints.pass_by("submit.committed")
-    context.queue.enqueue(job.id, job.kind, job.device)
+    if can_start:
+        context.queue.enqueue(job.id, job.kind, job.device)
     return answer
 
 
 def plan_job(context: AppContext, request: schemas.JobCreate) -> schemas.JobPlan:
     """What ``create_job`` would start, with every default resolved; starts nothing."""
     with context.db.read() as session:
-        return _plan(context, session, request)[0]
+        inputs = gather(context, session, request)
+    return decide(request, inputs).job
+
+
+def store_split(storage: Storage, job_id: str, splits: SplitMap) -> None:
+    """Which picture is in which split, kept here and where other hosts find it."""
+    make_folder(storage.job(job_id))  # Absent on another host than the one that took the request.
+    write_json(storage.job_split(job_id), splits)
+    storage.remote.upload(storage.job_split(job_id))
 
 
 def get_job(context: AppContext, job_id: str) -> schemas.Job:
@@ -134,7 +143,7 @@ def to_schema(session: Session, job: Job) -> schemas.Job:
         hyperparameters=job.hyperparameters,
         split=job.split,
         seed=(job.hyperparameters or {}).get("seed"),
-        device=job.device if JOB_KINDS[job.kind].uses_device else "cpu",
+        device=job.device if job.kind in DEVICE_KINDS else "cpu",
         gpus=job.gpus,
         ran_on=schemas.RanOn(**job.ran_on) if job.ran_on else None,
         waits_for=waits_for(session, job),
@@ -150,64 +159,3 @@ def to_schema(session: Session, job: Job) -> schemas.Job:
         finished_at=job.finished_at,
         metadata=job.annotations,
     )
-
-
-def _plan(
-    context: AppContext, session: Session, request: schemas.JobCreate
-) -> tuple[schemas.JobPlan, dict[str, Split]]:
-    product = require_product(session, request.product)
-    dataset = _choose_dataset(session, product, request.dataset)
-    manifest = cached_manifest(fetch_dataset(context.storage, dataset.id))
-    network = job_defaults.choose_network(request.network, product, context.storage)
-    seed = request.split.seed if request.split.seed is not None else request.hyperparameters.seed
-    splits = dict(split_dataset(manifest, request.split, seed))
-    counts = Counter(splits.values())
-    resolved = job_defaults.resolve(
-        request.hyperparameters, network, product, manifest, counts["train"], session, context.storage
-    )
-    _check_gpus(request.gpus, counts["train"], resolved.batch_size)
-    plan = schemas.JobPlan(
-        product=product.id,
-        dataset=schemas.JobDataset(id=dataset.id, digest=dataset.digest),
-        network=network.name,
-        hyperparameters=resolved.model_dump(mode="json"),
-        split={
-            **request.split.model_dump(mode="json"),
-            "seed": seed,
-            "counts": {name: counts[name] for name in ("train", "valid", "test")},
-        },
-        gate_rules=request.gate.model_copy(update={"min_accuracy": resolved.min_accuracy}),
-        seed=resolved.seed,
-        device=request.device,
-        gpus=request.gpus,
-    )
-    return plan, splits
-
-
-def _check_gpus(gpus: int, items: int, batch_size: int) -> None:
-    smallest = items // count_steps(items, batch_size)
-    if gpus > smallest:
-        raise InvalidRequestError(
-            f"Batches of {smallest} pictures cannot be divided among {gpus} GPUs.",
-            hint="Ask for fewer gpus, or for a larger batch_size.",
-            errors=(FieldError("/gpus", f"at most {smallest}"),),
-        )
-
-
-def _choose_dataset(session: Session, product: Product, dataset_id: str | None) -> Dataset:
-    if dataset_id is not None:
-        dataset = require_dataset(session, dataset_id)
-        if dataset.product_id != product.id:
-            raise InvalidRequestError(
-                f"Dataset {dataset_id} belongs to product {dataset.product_id!r}, not to {product.id!r}.",
-                errors=(FieldError("/dataset", "belongs to another product"),),
-            )
-        return require_ready(dataset)
-    rows = select(Dataset).where(Dataset.product_id == product.id).order_by(Dataset.id.desc())
-    newest = session.scalar(rows.where(Dataset.status == "ready").limit(1)) or session.scalar(rows.limit(1))
-    if newest is None:
-        raise ConflictError(
-            f"Product {product.id!r} has no dataset to train on.",
-            hint=f"Import pictures first: `POST /products/{product.id}/datasets`.",
-        )
-    return require_ready(newest)

@@ -69,18 +69,16 @@ def predict(
 
 
 def _load(storage: Storage, cache: ModelCache, choice: ModelChoice) -> Predictor:
-    """Where the home folder is a cache, a model that is damaged there is fetched anew."""
+    """Where the home folder is a cache, a model that is damaged there is downloaded again."""
     folder = storage.absolute(choice.folder)
-    if storage.is_shared and choice.id not in cache.loaded():
-        storage.fetch(folder)
+    if choice.id not in cache.loaded():
+        storage.remote.download(folder)
     try:
         return cache.get(choice.id, folder, digest=choice.digest)
     except ArtifactError as error:
-        if not storage.is_shared:
+        if not storage.remote.download_again(folder):
             raise
-        logger.warning("model %s is damaged here and is fetched anew: %s", choice.id, error.detail)
-        storage.remove(folder)
-        storage.fetch(folder)
+        logger.warning("model %s was damaged here and was downloaded again: %s", choice.id, error.detail)
         return cache.get(choice.id, folder, digest=choice.digest)
 
 

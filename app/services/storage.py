@@ -10,14 +10,13 @@ from sqlalchemy import select
 from app.context import AppContext
 from app.models import Dataset, Evaluation, Job, TrainedModel
 from app.services.job_lifecycle import needs_upload
-from app.storage.dataset_packs import share_dataset
-from app.storage.job_logs import share_logs
+from app.storage.job_logs import upload_logs
 
 Step = tuple[str, Callable[[], None]]
 
 
 def list_pushes(context: AppContext) -> list[Step]:
-    """What is to be shared, each with its name. A step may be repeated; it raises FileNotFoundError or
+    """What is to be uploaded, each with its name. A step may be repeated; it raises FileNotFoundError or
     DatasetError when what the database tells of is not in this home folder, UnavailableError in an outage.
     """
     return list(_list_pushes(context))
@@ -30,20 +29,23 @@ def _list_pushes(context: AppContext) -> Iterator[Step]:
         jobs = session.scalars(select(Job)).all()
         folders = [*session.scalars(select(TrainedModel.folder)), *session.scalars(select(Evaluation.folder))]
     for dataset_id in datasets:
-        yield f"dataset {dataset_id}", partial(share_dataset, storage, dataset_id)
+        yield f"dataset {dataset_id}", partial(storage.remote.upload_dataset, dataset_id)
     for folder in folders:
-        yield folder, partial(storage.share, storage.absolute(folder))
+        yield folder, partial(storage.remote.upload, storage.absolute(folder))
     for job in jobs:
         if job.kind == "training":
-            yield f"split of {job.id}", partial(storage.share, storage.job_split(job.id))
+            yield f"split of {job.id}", partial(storage.remote.upload, storage.job_split(job.id))
         elif job.kind == "export" and job.status == "succeeded":
-            yield f"export {job.id}", partial(storage.share, storage.job_export(job.id))
+            yield f"export {job.id}", partial(storage.remote.upload, storage.job_export(job.id))
         elif job.payload.get("is_upload") and needs_upload(job):
-            yield f"upload of {job.id}", partial(storage.share, storage.absolute(job.payload["source"]))
+            yield (
+                f"upload of {job.id}",
+                partial(storage.remote.upload, storage.absolute(job.payload["source"])),
+            )
         for logs in sorted(storage.job_logs(job.id).glob("*")):
-            yield f"logs of {job.id}", partial(share_logs, storage, job.id, logs, {})
+            yield f"logs of {job.id}", partial(upload_logs, storage, job.id, logs, {})
         if job.status not in ("succeeded", "cancelled"):
             for checkpoint in sorted(storage.job_checkpoints(job.id).glob("*/checkpoint-*")):
-                yield f"checkpoint of {job.id}", partial(storage.share, checkpoint)
+                yield f"checkpoint of {job.id}", partial(storage.remote.upload, checkpoint)
     for weights in sorted(path for path in storage.weights.glob("[!.]*") if path.is_file()):
-        yield weights.name, partial(storage.share, weights)
+        yield weights.name, partial(storage.remote.upload, weights)

@@ -19,11 +19,11 @@ from app import __version__
 from app.context import AppContext
 from app.errors import ConflictError
 from app.job_queue import GPU_QUEUE, TRAINING_QUEUE
-from app.models import GpuLease, Job, Worker
+from app.models import Dataset, GpuLease, Job, Worker
 from app.models.base import db_now, new_id, utc_now
 from app.schemas import worker as schemas
 from app.schemas.common import Page
-from app.schemas.job_kinds import JOB_KINDS, KNOWN_TO_FIRST_RELEASE
+from app.schemas.job_kinds import DEVICE_KINDS, JOB_KINDS, KNOWN_TO_FIRST_RELEASE
 from app.services.pages import fetch_page
 
 LIVING_SECONDS = 60.0
@@ -129,8 +129,12 @@ def has_first_release_worker(session: Session, queues: Collection[str]) -> bool:
 
 
 def waits_for(session: Session, job: Job) -> str | None:
-    """What a queued training that asks for GPUs lacks; None where it is only a matter of its turn."""
-    if job.status != "queued" or not JOB_KINDS[job.kind].uses_device or job.device != "gpu":
+    """What a queued job lacks: its dataset, or GPUs. None where it is only a matter of its turn."""
+    if job.status != "queued" or job.kind not in DEVICE_KINDS:
+        return None
+    if not job.is_planned and session.get_one(Dataset, job.dataset).status == "importing":
+        return f"Dataset {job.dataset} is still importing."
+    if job.device != "gpu":
         return None
     living = session.scalars(
         select(Worker.devices).where(

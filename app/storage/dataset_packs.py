@@ -13,6 +13,7 @@ import logging
 import tarfile
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,9 +21,9 @@ from typing import Any, NamedTuple
 from app.child import write_json
 from app.datasets.manifest import Item, image_path, load_manifest
 from app.errors import DatasetError, StorageDamagedError
-from app.storage.home import Storage
+from app.host.files import describe
 from app.storage.object_store import ObjectStore
-from app.storage.remote import describe
+from app.storage.paths import HomeFolder
 
 logger = logging.getLogger(__name__)
 
@@ -43,74 +44,62 @@ class Place(NamedTuple):
     end: int
 
 
-def share_dataset(storage: Storage, dataset_id: str) -> None:
-    """Lets other hosts see an imported dataset; manifest and report come last. May be repeated."""
-    if storage.store is None:
-        return
-    folder = storage.dataset(dataset_id)
-    store, prefix = storage.store, _prefix(dataset_id)
+def upload_packs(home: HomeFolder, store: ObjectStore, dataset_id: str) -> None:
+    """Stores the pictures of an imported dataset, and writes into its folder where each one lies."""
+    folder, prefix = home.dataset(dataset_id), _prefix(dataset_id)
     there = store.list_keys(prefix)
 
-    def share_pack(items: list[Item]) -> dict[str, Any]:
-        with storage.scratch_folder("pack") as scratch:
-            places = _write_pack(scratch / "pack", items, storage.images)
+    def upload_pack(items: list[Item]) -> dict[str, Any]:
+        with home.scratch_folder("pack") as scratch:
+            places = _write_pack(scratch / "pack", items, home.images)
             described = describe(scratch / "pack")
-            key = f"{prefix}/{described['sha256']}.tar"
-            if there.get(key) != described["bytes"]:
+            key = f"{prefix}/{described.sha256}.tar"
+            if there.get(key) != described.bytes:
                 store.put_file(scratch / "pack", key)
-            return {**described, "pictures": places}
+            return {**asdict(described), "pictures": places}
 
     with ThreadPoolExecutor(TRANSFERS) as pool:
-        packs = list(pool.map(share_pack, _divide(load_manifest(folder).items)))
+        packs = list(pool.map(upload_pack, _divide(load_manifest(folder).items)))
     write_json(folder / PICTURES, {"format_version": FORMAT_VERSION, "packs": packs})
-    storage.share(folder)
 
 
-def fetch_dataset(storage: Storage, dataset_id: str) -> Path:
-    """The dataset's folder, without its pictures. As it is where there is no shared storage."""
-    return storage.fetch(storage.dataset(dataset_id))
+def download_missing(home: HomeFolder, store: ObjectStore, dataset_id: str) -> None:
+    """Brings the pictures that are not here whole of a dataset whose folder is here.
 
-
-def fetch_pictures(storage: Storage, dataset_id: str) -> None:
-    """Brings the pictures of a dataset that are not here whole. Raises StorageDamagedError, DatasetError."""
-    if storage.store is None:
-        return
-    folder = fetch_dataset(storage, dataset_id)
+    Raises StorageDamagedError, DatasetError.
+    """
+    folder = home.dataset(dataset_id)
     missing = {
         item.sha256
         for item in load_manifest(folder).items
-        if not _has_size(image_path(storage.images, item.sha256), item.bytes)
+        if not _has_size(image_path(home.images, item.sha256), item.bytes)
     }
     wanted: dict[str, dict[str, Place]] = {}
     for sha256 in missing:
         place = _find_place(folder, sha256)
         wanted.setdefault(place.pack, {})[sha256] = place
-    store = storage.store
 
-    def fetch_pack(pack: str) -> None:
-        with storage.scratch_folder("pack") as scratch:
+    def download_pack(pack: str) -> None:
+        with home.scratch_folder("pack") as scratch:
             _get_pack(store, f"{_prefix(dataset_id)}/{pack}.tar", pack, scratch / "pack")
             with (scratch / "pack").open("rb") as file:
                 for sha256, place in wanted[pack].items():
                     file.seek(place.start)
-                    _keep(storage, sha256, file.read(place.end - place.start))
+                    _keep(home, sha256, file.read(place.end - place.start))
 
     with ThreadPoolExecutor(TRANSFERS) as pool:
-        list(pool.map(fetch_pack, sorted(wanted)))
+        list(pool.map(download_pack, sorted(wanted)))
 
 
-def fetch_picture(storage: Storage, dataset_id: str, sha256: str) -> Path:
-    """The file of one picture, read out of its pack if it is not here. Raises StorageDamagedError."""
-    path = image_path(storage.images, sha256)
-    if storage.store is None or path.exists():
-        return path
-    place = _find_place(fetch_dataset(storage, dataset_id), sha256)
+def download_one(home: HomeFolder, store: ObjectStore, dataset_id: str, sha256: str) -> None:
+    """Brings one picture out of its pack. Raises StorageDamagedError, DatasetError."""
+    place = _find_place(home.dataset(dataset_id), sha256)
     key = f"{_prefix(dataset_id)}/{place.pack}.tar"
     for _ in range(2):
-        data = storage.store.read(key, place.start, place.end)
+        data = store.read(key, place.start, place.end)
         if data is not None and hashlib.sha256(data).hexdigest() == sha256:
-            _keep(storage, sha256, data)
-            return path
+            _keep(home, sha256, data)
+            return
     raise StorageDamagedError(f"{key} is missing or damaged in the storage.", hint=_DAMAGED_HINT)
 
 
@@ -153,7 +142,7 @@ def _write_pack(path: Path, items: list[Item], images: Path) -> dict[str, list[i
 
 def _get_pack(store: ObjectStore, key: str, sha256: str, target: Path) -> None:
     for _ in range(2):
-        if store.get_file(key, target) and describe(target)["sha256"] == sha256:
+        if store.get_file(key, target) and describe(target).sha256 == sha256:
             return
         logger.warning("storage: %s is missing or not what was stored", key)
     raise StorageDamagedError(f"{key} is missing or damaged in the storage.", hint=_DAMAGED_HINT)
@@ -182,10 +171,10 @@ def _read_places(folder: Path) -> dict[str, Place]:
     }
 
 
-def _keep(storage: Storage, sha256: str, data: bytes) -> None:
+def _keep(home: HomeFolder, sha256: str, data: bytes) -> None:
     """Puts a picture into the store of this host, whole; harmless when several do so."""
-    target = image_path(storage.images, sha256)
-    with storage.scratch_folder("picture") as scratch:
+    target = image_path(home.images, sha256)
+    with home.scratch_folder("picture") as scratch:
         (scratch / sha256).write_bytes(data)
         target.parent.mkdir(parents=True, exist_ok=True)
         (scratch / sha256).replace(target)

@@ -63,6 +63,7 @@ class ObjectStore:
         self._is_folder = url.scheme == "file"
         self._root = url.path.rstrip("/") if self._is_folder else f"{url.netloc}{url.path}".rstrip("/")
         self._paused_until = 0.0
+        self._answering_since = time.monotonic()
         self._lock = threading.Lock()
         self._fs: Any = _local_files() if self._is_folder else _s3_files(settings)
 
@@ -111,11 +112,11 @@ class ObjectStore:
             found = self._fs.find(self._path(prefix), detail=True)
             return {self._key(path): int(entry["size"]) for path, entry in found.items()}
 
-    def list_folders(self, prefix: str) -> list[str]:
-        """The names of the folders right below ``prefix``."""
+    def list_names(self, prefix: str) -> list[str]:
+        """The names of the objects and folders right below ``prefix``."""
         with contextlib.suppress(FileNotFoundError), self._answering():
             entries = self._fs.ls(self._path(prefix), detail=True)
-            return sorted(PurePosixPath(e["name"]).name for e in entries if e["type"] == "directory")
+            return sorted(PurePosixPath(entry["name"]).name for entry in entries)
         return []
 
     def delete(self, keys: Sequence[str]) -> None:
@@ -131,6 +132,10 @@ class ObjectStore:
         """Reads or writes the marker. Raises StorageUnavailableError, or StorageRefusedError with a hint."""
         if self.read(MARKER) is None:
             self.write(MARKER, b'{"format_version": 1}\n')
+
+    def answering_seconds(self) -> float:
+        """How long it has answered whenever it was asked."""
+        return time.monotonic() - self._answering_since
 
     def _path(self, key: str) -> str:
         return f"{self._root}/{key}" if key else self._root
@@ -173,6 +178,7 @@ class ObjectStore:
     def _failed(self, error: LoupeError, cause: Exception | None = None) -> LoupeError:
         with self._lock:
             self.failures += 1
+            self._answering_since = time.monotonic()
             if not isinstance(error, StorageRefusedError):
                 self._paused_until = time.monotonic() + PAUSE_SECONDS
         logger.warning("storage %s: %s %s", self.url, error.detail, cause or "")

@@ -1,129 +1,162 @@
-"""Whole things in the shared storage: a finished file or folder, its inventory written last.
+"""What a host shows to others and gets from them, and the object that stands in where there are no others.
 
-A bundle lies under its path relative to the home folder: a file as one object, a folder as one object a
-file. Beside it lies an inventory with the size and SHA-256 of each. Without the inventory there is no bundle,
-so what can be seen is whole. A bundle never changes.
+Everything is named by its path in the home folder. A *whole thing* is a finished file or folder: it is seen
+by other hosts all of it or not at all, and it never changes.
 """
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import json
-import logging
-from concurrent.futures import ThreadPoolExecutor
+from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any
-
-from app.errors import StorageDamagedError
-from app.host import failpoints
-from app.storage.object_store import ObjectStore
-
-logger = logging.getLogger(__name__)
-
-INVENTORY = ".inventory.json"
-FORMAT_VERSION = 1
-TRANSFERS = 4
-_WHOLE_FILE = ""
 
 
-class Bundles:
-    """Puts and fetches bundles. Both may be repeated after an outage, and done by several hosts at once."""
+class Remote(ABC):
+    """The storage that several hosts share. Every verb may be repeated, and done by several at once.
 
-    def __init__(self, store: ObjectStore) -> None:
-        self.store = store
+    Unless it says otherwise it raises StorageUnavailableError while the storage does not answer.
+    """
 
-    def put(self, source: Path, key: str) -> None:
-        """Uploads a finished file or folder, unless the same is there already."""
-        files = _describe_all(source)
-        with contextlib.suppress(StorageDamagedError):
-            if self._read_inventory(key) == files:
-                return
-        with ThreadPoolExecutor(TRANSFERS) as pool:
-            tasks = [
-                pool.submit(self.store.put_file, _at(source, name), _at_key(key, name)) for name in files
-            ]
-            for task in tasks:
-                task.result()
-        failpoints.pass_by("storage.files_put")
-        inventory = {"format_version": FORMAT_VERSION, "files": files}
-        self.store.write(key + INVENTORY, json.dumps(inventory, indent=1).encode())
+    @property
+    @abstractmethod
+    def failures(self) -> int:
+        """How often the storage did not answer or refused, since the start of this process."""
 
-    def fetch(self, key: str, target: Path) -> bool:
-        """Downloads a bundle to the free path ``target``, checked; False if there is none.
+    @abstractmethod
+    def answering_seconds(self) -> float:
+        """How long the storage has answered whenever this process asked it."""
 
-        Raises StorageDamagedError when it is not what its inventory says, also when it is fetched again.
+    @abstractmethod
+    def check(self) -> None:
+        """Returns if the storage can be used. Raises StorageRefusedError with a hint when it refuses."""
+
+    @abstractmethod
+    def checks(self) -> dict[str, str]:
+        """What ``/readyz`` says of it: each check with "ok" or what is wrong. Raises nothing."""
+
+    @abstractmethod
+    def address(self, path: Path) -> str:
+        """How a row names a file of this home folder so that the worker that reads the row finds it."""
+
+    @abstractmethod
+    def upload(self, path: Path, source: Path | None = None) -> None:
+        """Shows a whole thing to the other hosts; it lies at ``source`` if not at ``path``.
+
+        It is there once this returns. Raises FileNotFoundError when it is not here.
         """
-        for is_last in (False, True):
-            files = self._read_inventory(key)
-            if files is None:
-                return False
-            damage = self._download(key, target, files)
-            if damage is None:
-                return True
-            logger.warning("storage: %s: %s%s", key, damage, "" if is_last else "; it is fetched again")
-        raise StorageDamagedError(
-            f"{key} is damaged in the storage: {damage}.", hint="Restore it from a backup of the storage."
-        )
 
-    def list_keys(self, prefix: str) -> list[str]:
-        """The keys of the whole bundles below the folder ``prefix``, in order."""
-        keys = self.store.list_keys(prefix)
-        return sorted(key.removesuffix(INVENTORY) for key in keys if key.endswith(INVENTORY))
+    @abstractmethod
+    def download(self, path: Path) -> Path:
+        """``path``, brought here if it is in the storage and not here yet. Raises StorageDamagedError."""
 
-    def remove(self, key: str) -> None:
-        """Deletes the bundle ``key`` and everything below it: the inventories first."""
-        below = list(self.store.list_keys(key))
-        self.store.delete([key + INVENTORY, *(one for one in below if one.endswith(INVENTORY))])
-        self.store.delete([key, *(one for one in below if not one.endswith(INVENTORY))])
+    @abstractmethod
+    def download_again(self, path: Path) -> bool:
+        """Puts the storage's copy in place of a damaged one here; False if no other host can have one."""
 
-    def _read_inventory(self, key: str) -> dict[str, Any] | None:
-        data = self.store.read(key + INVENTORY)
-        if data is None:
-            return None
-        try:
-            files: dict[str, Any] = json.loads(data)["files"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise StorageDamagedError(
-                f"The inventory of {key} is damaged.", hint="Restore it from a backup of the storage."
-            ) from error
-        return files
+    @abstractmethod
+    def has(self, path: Path) -> bool:
+        """Whether the storage has the whole thing ``path``."""
 
-    def _download(self, key: str, target: Path, files: dict[str, Any]) -> str | None:
-        """What is wrong with what came, or None."""
-        if _WHOLE_FILE not in files:
-            target.mkdir(parents=True, exist_ok=True)
-        with ThreadPoolExecutor(TRANSFERS) as pool:
-            names = list(files)
-            came = list(
-                pool.map(lambda name: self.store.get_file(_at_key(key, name), _at(target, name)), names)
-            )
-        for name, is_there in zip(names, came, strict=True):
-            if not is_there:
-                return f"{name or 'it'} is missing"
-            if describe(_at(target, name)) != files[name]:
-                return f"{name or 'it'} is not what was stored"
-        return None
+    @abstractmethod
+    def may_get(self, path: Path) -> bool:
+        """Whether another host may have ``path``, or get it there later. Asks nobody, raises nothing."""
 
+    @abstractmethod
+    def remove(self, path: Path) -> None:
+        """Deletes ``path`` from the storage with everything below it, whole or not."""
 
-def describe(path: Path) -> dict[str, Any]:
-    """Size and SHA-256 of a file."""
-    with path.open("rb") as file:
-        return {"sha256": hashlib.file_digest(file, "sha256").hexdigest(), "bytes": file.tell()}
+    @abstractmethod
+    def list_whole(self, folder: Path) -> list[Path]:
+        """The whole things anywhere below ``folder``, in order."""
+
+    @abstractmethod
+    def list_names(self, folder: Path) -> list[str]:
+        """The names of what lies right below ``folder``, whole or not."""
+
+    @abstractmethod
+    def upload_dataset(self, dataset_id: str) -> None:
+        """Shows an imported dataset; its pictures go first."""
+
+    @abstractmethod
+    def download_pictures(self, dataset_id: str) -> None:
+        """Brings the dataset and those of its pictures that are not here whole.
+
+        Raises StorageDamagedError, DatasetError.
+        """
+
+    @abstractmethod
+    def download_picture(self, dataset_id: str, sha256: str) -> None:
+        """Brings one picture without the others, if it is not here.
+
+        Raises StorageDamagedError, DatasetError.
+        """
+
+    @abstractmethod
+    def upload_growing(self, path: Path) -> None:
+        """Stores a file that still grows as it is now, in place of what was stored of it before."""
+
+    @abstractmethod
+    def download_grown(self, folder: Path) -> None:
+        """Brings the growing files below ``folder`` that are longer in the storage than here."""
 
 
-def _describe_all(source: Path) -> dict[str, Any]:
-    if source.is_file():
-        return {_WHOLE_FILE: describe(source)}
-    paths = sorted(path for path in source.rglob("*") if path.is_file())
-    if not paths:
-        raise FileNotFoundError(source)
-    return {path.relative_to(source).as_posix(): describe(path) for path in paths}
+class NoRemote(Remote):
+    """Nothing is shared: there is one home folder, and what is not in it is nowhere. Touches no file."""
+
+    @property
+    def failures(self) -> int:
+        return 0
+
+    def answering_seconds(self) -> float:
+        return 0.0
+
+    def check(self) -> None:
+        pass
+
+    def checks(self) -> dict[str, str]:
+        return {}
+
+    def address(self, path: Path) -> str:
+        # The whole path, as workers of the first release read it.
+        return str(path)
+
+    def upload(self, path: Path, source: Path | None = None) -> None:
+        pass
+
+    def download(self, path: Path) -> Path:
+        return path
+
+    def download_again(self, _path: Path) -> bool:
+        return False
+
+    def has(self, _path: Path) -> bool:
+        return False
+
+    def may_get(self, _path: Path) -> bool:
+        return False
+
+    def remove(self, path: Path) -> None:
+        pass
+
+    def list_whole(self, _folder: Path) -> list[Path]:
+        return []
+
+    def list_names(self, _folder: Path) -> list[str]:
+        return []
+
+    def upload_dataset(self, dataset_id: str) -> None:
+        pass
+
+    def download_pictures(self, dataset_id: str) -> None:
+        pass
+
+    def download_picture(self, dataset_id: str, sha256: str) -> None:
+        pass
+
+    def upload_growing(self, path: Path) -> None:
+        pass
+
+    def download_grown(self, folder: Path) -> None:
+        pass
 
 
-def _at(root: Path, name: str) -> Path:
-    return root / name if name else root
-
-
-def _at_key(key: str, name: str) -> str:
-    return f"{key}/{name}" if name else key
+NO_REMOTE = NoRemote()

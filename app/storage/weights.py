@@ -9,18 +9,18 @@ from app.networks.pretrained.sources import get_published
 from app.storage.home import Storage
 
 
-def share_weights(storage: Storage, path: Path) -> None:
+def upload_weights(storage: Storage, path: Path) -> None:
     """Lets the other hosts find a file of published weights, with the note of its digest."""
     note = digest_note(path)
     if note.is_file():
-        storage.share(note)
-    storage.share(path)
+        storage.remote.upload(note)
+    storage.remote.upload(path)
 
 
-def fetch_weights(storage: Storage, network: str) -> None:
+def download_weights(storage: Storage, network: str) -> None:
     """Brings the network's published weights here if they are in the shared storage and not here."""
     weights = get_published(network)
-    if storage.is_shared and weights is not None and weights.locate(storage.weights) is None:
+    if weights is not None and weights.locate(storage.weights) is None:
         path = storage.weights / weights.file_name
-        storage.fetch(digest_note(path))
-        storage.fetch(path)
+        storage.remote.download(digest_note(path))
+        storage.remote.download(path)

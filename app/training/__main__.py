@@ -1,6 +1,7 @@
 """Runs one training by itself.
 
-FOLDER holds spec.json (its fields: app/training/spec.py, TrainingSpec). Into it go progress.jsonl, a JSON
+FOLDER holds spec.json (its fields: app/training/spec.py, TrainingSpec), with every setting unless --resolve
+is given. Into it go progress.jsonl, a JSON
 object a line; result.json when the training succeeds, error.json when it fails; and verification/, the replay
 of the test split through the packaged model. SIGTERM checkpoints and leaves with exit status 75, to be
 continued by a run whose spec names the checkpoint in resume_from. SIGUSR1 ends early and keeps the best
@@ -18,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from app.child import Reporter, StopSignal, run_child
+from app.training.result import TrainingResult
+from app.training.spec import TrainingSpec, parse_spec
 
 
 def main() -> int:
@@ -27,10 +30,24 @@ def main() -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("folder", metavar="FOLDER", type=Path)
-    return run_child(_work, parser.parse_args().folder)
+    parser.add_argument(
+        "--resolve", action="store_true", help="Give each setting that spec.json leaves out its default."
+    )
+    given = parser.parse_args()
+    if given.resolve:
+        return run_child(_work_on_handwritten, dict[str, Any], given.folder)
+    return run_child(_work, TrainingSpec, given.folder)
 
 
-def _work(spec: dict[str, Any], folder: Path, reporter: Reporter, stop: StopSignal) -> dict[str, Any]:
+def _work_on_handwritten(
+    spec: dict[str, Any], folder: Path, reporter: Reporter, stop: StopSignal
+) -> TrainingResult:
+    from app.training.handwritten import resolve_spec
+
+    return _work(parse_spec(resolve_spec(spec)), folder, reporter, stop)
+
+
+def _work(spec: TrainingSpec, folder: Path, reporter: Reporter, stop: StopSignal) -> TrainingResult:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ["KERAS_BACKEND"] = "tensorflow"
     # TensorFlow takes seconds to load: imported here, a signal that comes meanwhile is already answered.

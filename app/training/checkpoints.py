@@ -8,20 +8,20 @@ import json
 import shutil
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from app.host import failpoints
-from app.host.files import make_folder, move, sync
+from app.host.files import describe, folder_aside, make_folder
 
 Array = np.ndarray[Any, Any]
 
 FORMAT_VERSION = 1
 MANIFEST, STATE = "manifest.json", "state.json"
-_PREFIX, _ASIDE, _DOOMED = "checkpoint-", ".writing-", ".deleting-"
+_PREFIX, _DOOMED = "checkpoint-", ".deleting-"
 
 
 class CheckpointError(Exception):
@@ -52,27 +52,18 @@ class CheckpointStore:
         nothing of it is left and earlier checkpoints are as they were.
         """
         self.sequence += 1
-        aside = self.root / f"{_ASIDE}{self.sequence:06d}"
         folder = self.root / f"{_PREFIX}{self.sequence:06d}"
-        shutil.rmtree(aside, ignore_errors=True)
-        try:
-            aside.mkdir()
+        with folder_aside(folder) as aside:
             failpoints.pass_by("checkpoint.writing")
             for name, values in arrays.items():
                 with (aside / f"{name}.npz").open("wb") as file:
                     np.savez(file, *values)
             content = {**state, "sequence": self.sequence}
             (aside / STATE).write_text(json.dumps(content, allow_nan=False), encoding="utf-8")
-            files = {path.name: _describe(path) for path in sorted(aside.iterdir())}
+            files = {path.name: asdict(describe(path)) for path in sorted(aside.iterdir())}
             manifest = json.dumps({"format_version": FORMAT_VERSION, "files": files}, indent=1).encode()
             (aside / MANIFEST).write_bytes(manifest)
-            sync(aside / MANIFEST)
-            sync(aside)
             failpoints.pass_by("checkpoint.written")
-            move(aside, folder)
-        except BaseException:
-            shutil.rmtree(aside, ignore_errors=True)
-            raise
         failpoints.pass_by("checkpoint.renamed")
         return folder, hashlib.sha256(manifest).hexdigest()
 
@@ -114,13 +105,6 @@ def read_checkpoint(folder: Path) -> Checkpoint:
 
 def _newest_first(root: Path) -> list[Path]:
     return sorted(root.glob(f"{_PREFIX}*"), reverse=True) if root.is_dir() else []
-
-
-def _describe(path: Path) -> dict[str, Any]:
-    """Size and SHA-256 of a file that is on disk for good."""
-    sync(path)
-    with path.open("rb") as file:
-        return {"sha256": hashlib.file_digest(file, "sha256").hexdigest(), "bytes": file.tell()}
 
 
 def _read_verified(path: Path, entry: Mapping[str, Any]) -> bytes:

@@ -15,6 +15,7 @@ from app.child import Released, Reporter, StopSignal
 from app.errors import NotFiniteError
 from app.host import failpoints
 from app.schemas.hyperparameters import ResolvedHyperparameters
+from app.schemas.progress_lines import CheckpointLine, EpochLine, StepLine
 from app.training.checkpoints import Checkpoint, CheckpointStore
 from app.training.data_order import count_steps
 from app.training.logs import StepRecord, TrainingLogs
@@ -138,10 +139,10 @@ class Fit:
         """Reports steps and epochs anew that an earlier attempt made and nobody may have read."""
         for record in self.past_steps:
             if record.step > after_step:
-                self._reporter.emit("step", **asdict(record))
+                self._reporter.emit(StepLine(**asdict(record)))
         for epoch in self.position.epochs:
             if epoch["step"] > after_step:
-                self._reporter.emit("epoch", **epoch)
+                self._reporter.emit(EpochLine(**epoch))
 
     def _variables(self) -> dict[str, Sequence[Any]]:
         # model.variables and not model.weights: the states of dropout's random generators belong to it.
@@ -160,8 +161,8 @@ class Fit:
         if self.best_weights is not None:
             arrays["best"] = self.best_weights
         folder, digest = self._store.write(state, arrays)
-        where = {"step": self.position.step, "epoch": self.position.epoch}
-        self._reporter.emit("checkpoint", **where, folder=str(folder), digest=digest)
+        at = self.position
+        self._reporter.emit(CheckpointLine(step=at.step, epoch=at.epoch, folder=str(folder), digest=digest))
         self._store.prune()
         self._clock = self._checkpointed = time.monotonic()
 
@@ -214,7 +215,7 @@ class Fit:
             record.learning_rate,
             record.images_per_second,
         )
-        self._reporter.emit("step", **asdict(record))
+        self._reporter.emit(StepLine(**asdict(record)))
         logs.add_step(record)
 
     def _close_epoch(self, logs: TrainingLogs) -> None:
@@ -241,7 +242,7 @@ class Fit:
             "learning_rate": self.rate_at(at.step),
         }
         at.epochs.append(record)
-        self._reporter.emit("epoch", **record)
+        self._reporter.emit(EpochLine(**record))
         logs.add_epoch(record)
         if at.epoch == settings.epochs and at.step_in_epoch == self.steps_per_epoch:
             at.stop_reason = "completed"

@@ -15,15 +15,13 @@ from app.errors import WeightsError
 from app.networks import get_network
 from app.networks.pretrained.published import load_file, require_published, verify
 from app.networks.pretrained.transplant import HEAD
-from app.training.defaults import default_start
 from app.training.spec import TrainingSpec
 
 
 @dataclass(frozen=True)
 class InitialWeights:
-    """``start``: the value of ``pretrained``. ``digest``: the SHA-256 of what is loaded, from ``path``."""
+    """``digest``: the SHA-256 of what is loaded, from ``path``."""
 
-    start: str
     digest: str | None = None
     path: Path | None = None
     keeps_head: bool = False
@@ -40,12 +38,12 @@ class InitialWeights:
 
 def find_initial_weights(spec: TrainingSpec, classes: Sequence[str]) -> InitialWeights:
     """What the settings name, verified. Raises WeightsError, ArtifactError."""
-    start = spec.hyperparameters.pretrained or default_start(spec.network, spec.weights_root)
+    start = spec.hyperparameters.pretrained
     if start == "none":
-        return InitialWeights(start)
+        return InitialWeights()
     if start == "imagenet":
         weights, path = require_published(spec.network, spec.weights_root)
-        return InitialWeights(start, verify(weights, path), path)
+        return InitialWeights(verify(weights, path), path)
     if spec.initial_model is None:
         raise WeightsError(f"The model {start} is gone, whose weights training should start from.")
     artifact = open_artifact(spec.initial_model)
@@ -53,7 +51,7 @@ def find_initial_weights(spec: TrainingSpec, classes: Sequence[str]) -> InitialW
     if get_network(manifest.network) != get_network(spec.network):
         raise WeightsError(f"The model {start} is a {manifest.network}, not a {spec.network}.")
     keeps_head = tuple(manifest.labels) == tuple(classes)
-    return InitialWeights(start, manifest.weights_sha256, artifact.path(KERAS_MODEL), keeps_head)
+    return InitialWeights(manifest.weights_sha256, artifact.path(KERAS_MODEL), keeps_head)
 
 
 def _load_model(model: keras.Model, path: Path, *, with_head: bool) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,26 +15,38 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from app.artifacts import KERAS_MODEL, LITERT_MODEL, Manifest, Serving, weights_sha256, write_artifact
+from app.artifacts import (
+    KERAS_MODEL,
+    LITERT_MODEL,
+    Input,
+    Manifest,
+    Output,
+    Runtime,
+    Serving,
+    weights_sha256,
+    write_artifact,
+)
 from app.child import Released, Reporter, StopSignal
 from app.datasets.manifest import DatasetManifest, load_manifest
 from app.datasets.tfrecord import RecordReader, ensure_records
 from app.errors import OutOfMemoryError
 from app.host import failpoints
+from app.host.files import folder_aside
 from app.images import RESIZE_RULE
 from app.networks import get_network
 from app.networks.create import create_network
 from app.schemas.hyperparameters import ResolvedHyperparameters
+from app.schemas.progress_lines import DeviceLine, PlanLine, ProgressLine, WarningLine
 from app.training.checkpoints import CheckpointStore
-from app.training.defaults import resolve_hyperparameters
 from app.training.device import Device, library_versions, set_up_device
 from app.training.export import build_inference_model, predict_subset, save_model
 from app.training.fit import Fit, read_values
 from app.training.initial_weights import InitialWeights, find_initial_weights
 from app.training.logs import TEST_LOG, TrainingLogs
 from app.training.replicas import Replicas
+from app.training.result import Best, TrainingResult
 from app.training.resume import resume
-from app.training.spec import Identity, TrainingSpec, load_split, parse_spec
+from app.training.spec import Identity, TrainingSpec, load_split
 from app.training.subsets import Subset, TrainingSubset, weigh_classes
 from app.training.verify import compare_probabilities, replay_test_split
 
@@ -46,7 +58,6 @@ class Run:
     """What the stages share. ``split``: positions of each split's items in manifest and records."""
 
     spec: TrainingSpec
-    settings: ResolvedHyperparameters
     initial_weights: InitialWeights
     folder: Path
     reporter: Reporter
@@ -57,25 +68,26 @@ class Run:
     reader: RecordReader
     identity: Identity
 
+    @property
+    def settings(self) -> ResolvedHyperparameters:
+        return self.spec.hyperparameters
+
     def subset(self, name: str) -> Subset:
         return Subset(self.reader, np.array(self.split[name]))
 
 
-def run_training(
-    spec_json: Mapping[str, Any], folder: Path, reporter: Reporter, stop: StopSignal
-) -> dict[str, Any]:
-    """Trains, proves and packages one model; what it returns becomes result.json.
+def run_training(spec: TrainingSpec, folder: Path, reporter: Reporter, stop: StopSignal) -> TrainingResult:
+    """Trains, proves and packages one model.
 
     Raises Released after a checkpoint when asked to leave, and the errors of app.errors with their hints.
     """
-    spec = parse_spec(spec_json)
     with naming_lack_of_memory(spec):
         run = _prepare(spec, folder, reporter, stop)
         fit = _train(run)
         _leave_if_asked(stop)
         model, expected = _evaluate(run, fit)
         _leave_if_asked(stop)
-        with _folder_aside(spec.out) as aside:
+        with folder_aside(spec.out) as aside:
             described = _export(run, fit, model, aside)
             _leave_if_asked(stop)
             return _verify(run, fit, aside, described, expected)
@@ -84,34 +96,28 @@ def run_training(
 def _prepare(spec: TrainingSpec, folder: Path, reporter: Reporter, stop: StopSignal) -> Run:
     reporter.stage("preparing")
     device = set_up_device(spec.hyperparameters, spec.devices)
-    reporter.emit("device", device=device.kind, name=device.names[0], names=device.names)
+    reporter.emit(DeviceLine(device=device.kind, name=device.names[0], names=list(device.names)))
     if spec.devices is not None and device.kind != spec.devices.kind:
         reporter.emit(
-            "warning",
-            message="The worker has a GPU and TensorFlow does not see it: training runs on the processor. "
-            "CUDA's libraries come with loupe[gpu]; LOUPE_GPUS=none says that there is none.",
+            WarningLine(
+                message="The worker has a GPU and TensorFlow does not see it: training runs on the "
+                "processor. CUDA's libraries come with loupe[gpu]; LOUPE_GPUS=none says that there is none."
+            )
         )
     manifest = load_manifest(spec.dataset)
     split = load_split(spec.split, manifest)
     initial = find_initial_weights(spec, manifest.classes)
-    settings = resolve_hyperparameters(
-        spec.hyperparameters,
-        get_network(spec.network),
-        pretrained=initial.start,
-        train_items=len(split["train"]),
-        keeps_head=initial.keeps_head,
-    )
 
     def report(done: int, total: int) -> None:
         _leave_if_asked(stop)
         throttled(done, total)
 
-    throttled = _throttle(lambda done, total: reporter.emit("progress", done=done, total=total))
+    throttled = _throttle(lambda done, total: reporter.emit(ProgressLine(done=done, total=total)))
     failpoints.pass_by("records.writing")
     records = ensure_records(manifest, spec.image_root, spec.image_size, spec.records_root, progress=report)
-    identity = Identity.of(spec, settings, manifest, split, initial.digest)
+    identity = Identity.of(spec, manifest, split, initial.digest)
     reader = RecordReader(records)
-    return Run(spec, settings, initial, folder, reporter, stop, device, manifest, split, reader, identity)
+    return Run(spec, initial, folder, reporter, stop, device, manifest, split, reader, identity)
 
 
 def _train(run: Run) -> Fit:
@@ -141,11 +147,12 @@ def _train(run: Run) -> Fit:
     resume(fit, spec, run.identity, run.device, reporter)
     failpoints.pass_by("resume.restored")
     reporter.emit(
-        "plan",
-        epochs=settings.epochs,
-        steps_per_epoch=fit.steps_per_epoch,
-        steps=settings.epochs * fit.steps_per_epoch,
-        step=fit.position.step,
+        PlanLine(
+            epochs=settings.epochs,
+            steps_per_epoch=fit.steps_per_epoch,
+            steps=settings.epochs * fit.steps_per_epoch,
+            step=fit.position.step,
+        )
     )
     if spec.reported_step is not None:
         fit.report_again(spec.reported_step)
@@ -192,13 +199,16 @@ def _export(run: Run, fit: Fit, model: keras.Model, folder: Path) -> Manifest:
         metrics={},
         weights_sha256=weights_sha256(read_values(model.weights)),
         serving=Serving(runtime="litert", precision="float32", bytes=files[1].stat().st_size),
+        input=Input(resize_rule=RESIZE_RULE),
+        runtimes=(Runtime("litert", "float32", LITERT_MODEL),),
+        outputs=(Output("probabilities", len(run.manifest.classes)),),
         versions=library_versions(),
         created_at=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
     )
     return write_artifact(folder, manifest, files).manifest
 
 
-def _verify(run: Run, fit: Fit, aside: Path, described: Manifest, expected: Array) -> dict[str, Any]:
+def _verify(run: Run, fit: Fit, aside: Path, described: Manifest, expected: Array) -> TrainingResult:
     """Replays the test split through the artifact, adds what it measured, and publishes it.
 
     Whether that is good enough is decided elsewhere: a model that is not can still be looked at.
@@ -209,41 +219,36 @@ def _verify(run: Run, fit: Fit, aside: Path, described: Manifest, expected: Arra
     replay = replay_test_split(aside, run.spec, folder, run.reporter, run.stop)
     parity = compare_probabilities(replay, [run.manifest.items[p].id for p in run.split["test"]], expected)
     shutil.copyfile(folder / TEST_LOG, run.spec.logs / TEST_LOG)
+    figures = parity.model_dump()
+    (runtime,) = described.runtimes or ()
     measured = replace(
-        described, serving=replace(described.serving, parity=parity), metrics=replay.evaluation["metrics"]
+        described,
+        serving=replace(described.serving, parity=figures),
+        runtimes=(replace(runtime, parity=figures),),
+        metrics=asdict(replay.evaluation.metrics),
     )
     # The manifest changes, and with it the digest; the files that were replayed stay as they are.
     artifact = write_artifact(aside, measured, [aside / name for name in described.files])
-    aside.rename(run.spec.out)
-    return {
-        "artifact": str(run.spec.out),
-        "weights_sha256": described.weights_sha256,
-        "best": {"epoch": fit.best.epoch, "metric": fit.best.monitor, "value": fit.best.value},
-        "stop_reason": fit.position.stop_reason,
-        "evaluation": {**replay.evaluation, "artifact_digest": artifact.digest},
-        "verification": str(folder),
-        "parity": parity,
-        "epochs_run": len(fit.position.epochs),
-        "is_exact": fit.is_exact,
-    }
+    assert fit.best.epoch is not None
+    assert fit.best.value is not None
+    assert fit.position.stop_reason is not None
+    return TrainingResult(
+        artifact=run.spec.out,
+        weights_sha256=described.weights_sha256,
+        best=Best(epoch=fit.best.epoch, metric=fit.best.monitor, value=fit.best.value),
+        stop_reason=fit.position.stop_reason,
+        evaluation=replay.evaluation.model_copy(update={"artifact_digest": artifact.digest}),
+        verification=folder,
+        parity=parity,
+        epochs_run=len(fit.position.epochs),
+        is_exact=fit.is_exact,
+    )
 
 
 def _leave_if_asked(stop: StopSignal) -> None:
     """Between stages and while preparing there is nothing to save that a checkpoint does not hold already."""
     if stop.release:
         raise Released
-
-
-@contextmanager
-def _folder_aside(out: Path) -> Iterator[Path]:
-    """An empty folder beside ``out``, to be renamed to it; gone in any other case."""
-    aside = out.with_name(f".{out.name}.part")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
-    try:
-        yield aside
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 @contextmanager

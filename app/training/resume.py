@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from app.child import Reporter
+from app.schemas.progress_lines import ResumedLine, WarningLine
 from app.training.checkpoints import Checkpoint, CheckpointError, find_checkpoints, read_checkpoint
 from app.training.device import Device
 from app.training.fit import Fit
@@ -19,21 +20,20 @@ def resume(fit: Fit, spec: TrainingSpec, identity: Identity, device: Device, rep
             _check_identity(checkpoint, identity)
             fit.restore(checkpoint)
         except (CheckpointError, KeyError, TypeError, ValueError) as error:
-            reporter.emit("warning", message=f"The checkpoint {folder.name} is not used: {error}.")
+            reporter.emit(WarningLine(message=f"The checkpoint {folder.name} is not used: {error}."))
             continue
         changes = _compare_environments(checkpoint.state["environment"], device.environment())
         is_repeatable = device.kind == "cpu" and device.is_deterministic and len(device.replicas) == 1
         fit.is_exact = fit.is_exact and is_repeatable and not changes
         at = fit.position
-        reporter.emit("resumed", step=at.step, epoch=at.epoch, **{"from": str(folder)}, exact=fit.is_exact)
+        reporter.emit(ResumedLine(step=at.step, epoch=at.epoch, exact=fit.is_exact, **{"from": str(folder)}))
         if changes or not is_repeatable:
             reason = "; ".join(changes) or "determinism is off, or the device is no single processor"
-            reporter.emit(
-                "warning", message=f"The resume is statistical, the weights will not be bit-equal: {reason}."
-            )
+            message = f"The resume is statistical, the weights will not be bit-equal: {reason}."
+            reporter.emit(WarningLine(message=message))
         return
     if spec.resume_from:
-        reporter.emit("warning", message="No checkpoint could be used; training starts from step 0.")
+        reporter.emit(WarningLine(message="No checkpoint could be used; training starts from step 0."))
 
 
 def _check_identity(checkpoint: Checkpoint, identity: Identity) -> None:

@@ -15,7 +15,10 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 from app.datasets.manifest import DatasetManifest
 from app.errors import DatasetError, InvalidRequestError
 from app.networks import get_network
-from app.schemas.hyperparameters import Hyperparameters, ResolvedHyperparameters
+from app.schemas.hyperparameters import ResolvedHyperparameters
+
+WEIGHTS_ROOT = Path("weights")
+"""Of a spec that names none."""
 
 
 @checked_dataclass(frozen=True)
@@ -32,7 +35,7 @@ class Devices:
 
 @checked_dataclass(frozen=True, config=ConfigDict(extra="ignore"))
 class TrainingSpec:
-    """The content of spec.json.
+    """The content of spec.json. Its settings are resolved; see ``handwritten.resolve_spec`` for others.
 
     ``dataset``: folder with manifest.json. ``split``: JSON file, item id to train, valid or test.
     ``records_root``: where records are cached. ``checkpoint_root``: a folder of this attempt alone.
@@ -46,7 +49,7 @@ class TrainingSpec:
     job_id: str
     product: str
     network: str
-    hyperparameters: Hyperparameters
+    hyperparameters: ResolvedHyperparameters
     dataset: Path
     image_root: Path
     split: Path
@@ -54,7 +57,7 @@ class TrainingSpec:
     checkpoint_root: Path
     logs: Path
     out: Path
-    weights_root: Path = Path("weights")
+    weights_root: Path = WEIGHTS_ROOT
     initial_model: Path | None = None
     devices: Devices | None = None
     resume_from: tuple[Path, ...] = ()
@@ -63,9 +66,8 @@ class TrainingSpec:
 
     @property
     def image_size(self) -> tuple[int, int]:
-        """(height, width) in pixels: the one asked for, or the network's own."""
-        own = get_network(self.network).image_size
-        return self.hyperparameters.image_sides or (own, own)
+        """(height, width) in pixels."""
+        return self.hyperparameters.image_sides
 
 
 _ADAPTER = TypeAdapter(TrainingSpec)
@@ -109,7 +111,6 @@ class Identity:
     def of(
         cls,
         spec: TrainingSpec,
-        settings: ResolvedHyperparameters,
         manifest: DatasetManifest,
         split: Mapping[str, list[int]],
         initial_weights: str | None,
@@ -119,7 +120,7 @@ class Identity:
             "network": get_network(spec.network).name,
             "image_size": spec.image_size,
             # No part of the training itself; a retry may judge the same weights by another gate.
-            "hyperparameters": settings.model_dump(mode="json", exclude={"min_accuracy"}),
+            "hyperparameters": spec.hyperparameters.model_dump(mode="json", exclude={"min_accuracy"}),
             "initial_weights": initial_weights,
         }
         membership = {name: [manifest.items[p].id for p in members] for name, members in split.items()}

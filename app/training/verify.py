@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import subprocess
 import sys
 import time
@@ -14,8 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from app.child import ERROR, PROGRESS, RESULT, SPEC, Released, Reporter, StopSignal, write_json
+from app.child import PROGRESS, RESULT, SPEC, Released, Reporter, StopSignal, read_error, write_message
 from app.errors import CrashedError, ParityError, TrainingError
+from app.evaluation.spec import EvaluationContent, EvaluationResult, EvaluationSpec
+from app.schemas.message import parse_message
+from app.schemas.progress_lines import AnyLine, ProgressLine, parse_line
+from app.training.result import Parity
 from app.training.spec import TrainingSpec
 
 Array = np.ndarray[Any, Any]
@@ -29,7 +32,7 @@ class Replay:
     """What the packaged model measures. ``items`` and ``probabilities`` (n, classes) are in one order."""
 
     folder: Path
-    evaluation: dict[str, Any]
+    evaluation: EvaluationContent
     items: tuple[str, ...]
     probabilities: Array
 
@@ -43,32 +46,33 @@ def replay_test_split(
     TrainingError with the replay's own reason when it fails.
     """
     folder.mkdir(parents=True)
-    request = {
-        "artifact": str(artifact.resolve()),
-        "image_root": str(spec.image_root.resolve()),
-        "dataset": str(spec.dataset.resolve()),
-        "split": str(spec.split.resolve()),
-        "subset": "test",
-    }
-    write_json(folder / SPEC, request)
+    request = EvaluationSpec(
+        artifact=artifact.resolve(),
+        image_root=spec.image_root.resolve(),
+        dataset=spec.dataset.resolve(),
+        split=spec.split.resolve(),
+        subset="test",
+    )
+    write_message(folder / SPEC, request)
     # The open pipe is the child's sign that this process lives.
     process = subprocess.Popen([sys.executable, "-m", "app.evaluation", str(folder)], stdin=subprocess.PIPE)
     try:
         for line in _follow(process, folder / PROGRESS, stop):
-            if line["kind"] == "progress":
-                reporter.emit("progress", done=line["done"], total=line["total"])
+            if isinstance(line, ProgressLine):
+                # The share of the whole training that it is, is not known here.
+                reporter.emit(line.model_copy(update={"fraction": None}))
     finally:
         process.kill()
         process.communicate()
     if process.returncode != 0:
-        raise _failure(process.returncode, folder / ERROR)
-    result = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+        raise _failure(process.returncode, read_error(folder))
+    result = parse_message(EvaluationResult, (folder / RESULT).read_bytes(), RESULT)
     with (folder / "predictions.csv").open(newline="", encoding="utf-8") as file:
         items = tuple(row["item"] for row in csv.DictReader(file))
-    return Replay(folder, result["evaluation"], items, np.load(folder / "probabilities.npy"))
+    return Replay(folder, result.evaluation, items, np.load(folder / "probabilities.npy"))
 
 
-def compare_probabilities(replay: Replay, items: Sequence[str], expected: Array) -> dict[str, Any]:
+def compare_probabilities(replay: Replay, items: Sequence[str], expected: Array) -> Parity:
     """How far the replay is from ``expected`` (n, classes), Keras's answers to ``items``. Raises ParityError.
 
     Labels must agree except where Keras itself has two classes within ``TIE``.
@@ -90,14 +94,14 @@ def compare_probabilities(replay: Replay, items: Sequence[str], expected: Array)
             f"{replay.items[bad[0]]} first; probabilities differ by up to {difference.max():.2g}.",
             hint="The model was not saved. This is a fault of Loupe or of a library: please report it.",
         )
-    return {
-        "items": len(rows),
-        "labels_equal": int(len(rows) - np.count_nonzero(has_other_label)),
-        "max_probability_difference": float(difference.max()),
-    }
+    return Parity(
+        items=len(rows),
+        labels_equal=int(len(rows) - np.count_nonzero(has_other_label)),
+        max_probability_difference=float(difference.max()),
+    )
 
 
-def _follow(process: subprocess.Popen[bytes], path: Path, stop: StopSignal) -> Iterator[dict[str, Any]]:
+def _follow(process: subprocess.Popen[bytes], path: Path, stop: StopSignal) -> Iterator[AnyLine]:
     """Whole lines of a child's progress file, until it ends."""
     position = 0
     while True:
@@ -107,7 +111,7 @@ def _follow(process: subprocess.Popen[bytes], path: Path, stop: StopSignal) -> I
                 file.seek(position)
                 whole, _, _ = file.read().rpartition(b"\n")
             position += len(whole) + 1 if whole else 0
-            yield from map(json.loads, whole.splitlines())
+            yield from map(parse_line, whole.splitlines())
         if has_ended:
             return
         if stop.release:
@@ -115,8 +119,7 @@ def _follow(process: subprocess.Popen[bytes], path: Path, stop: StopSignal) -> I
         time.sleep(0.1)
 
 
-def _failure(exit_code: int, error: Path) -> TrainingError:
-    if not error.is_file():
+def _failure(exit_code: int, reason: dict[str, Any] | None) -> TrainingError:
+    if reason is None:
         return CrashedError(f"The replay of the test split ended with exit status {exit_code}.")
-    reason = json.loads(error.read_text(encoding="utf-8"))
     return TrainingError(f"The packaged model could not be verified: {reason['detail']}", hint=reason["hint"])

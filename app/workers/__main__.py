@@ -20,6 +20,7 @@ from app.job_queue import CPU_QUEUE, GPU_QUEUE, QUEUES, TASK_QUEUE, TRAINING_QUE
 from app.jobs.gpu_leases import Offer
 from app.logs import configure_logging
 from app.workers.beat_thread import BeatThread
+from app.workers.home_thread import HomeThread
 from app.workers.metrics import serve_metrics
 from app.workers.poll_thread import PollThread
 from app.workers.reaper_thread import ReaperThread
@@ -55,6 +56,8 @@ def main() -> None:
     celery = create_celery(settings)
     register_tasks(celery, runner)
     ReaperThread(context, shutdown).start()
+    if settings.storage_url is not None:
+        HomeThread(context, shutdown).start()
     PollThread(runner, queues).start()
     serve_metrics(settings, runner.metrics)
     beat = BeatThread(context, queue, concurrency, offer.gpus)

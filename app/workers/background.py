@@ -27,9 +27,12 @@ def run_in_background(work: Callable[[], T], meanwhile: Callable[[], object]) ->
 
     thread = threading.Thread(target=run, name="apart", daemon=True)
     thread.start()
-    while thread.is_alive():
+    while True:
+        # Also where the work is soon done: who repeats it for an hour must be asked to leave at some time.
         meanwhile()
         thread.join(POLL_REQUESTS_SECONDS)
+        if not thread.is_alive():
+            break
     if errors:
         raise errors[0]
     return results[0]

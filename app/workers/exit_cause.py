@@ -36,7 +36,7 @@ class MemoryWatch:
         return _oom_kills() > self._kills_before or self.peak_bytes > 0.8 * psutil.virtual_memory().total
 
 
-def cause_of_death(code: int, memory: MemoryWatch, log: str) -> LoupeError:
+def explain_exit(code: int, memory: MemoryWatch, log: str) -> LoupeError:
     """The error of a process that left none; ``code`` is its exit status or, negative, the signal."""
     seen = f"{memory.peak_bytes / 2**20:.0f} MiB"
     if code == child.ExitCode.DISK_FULL:

@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any
 from wsgiref.simple_server import WSGIServer
 
 import psutil
@@ -25,6 +24,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from app.config import Settings
 from app.host.gpus import read_gpu_loads
+from app.schemas.progress_lines import AnyLine, StepLine
 from app.storage.home import STORAGE_ERRORS, Storage
 
 logger = logging.getLogger(__name__)
@@ -67,12 +67,12 @@ class WorkerMetrics:
     def met(self, code: str) -> None:
         self._errors.labels(code).inc()
 
-    def reported(self, job: RunningJob, lines: Sequence[dict[str, Any]]) -> None:
+    def reported(self, job: RunningJob, lines: Sequence[AnyLine]) -> None:
         """Progress lines of a child, once they are stored."""
-        steps = [line for line in lines if line["kind"] == "step"]
+        steps = [line for line in lines if isinstance(line, StepLine)]
         if steps:
             self._steps.inc(len(steps))
-            job.images_per_second = steps[-1].get("images_per_second")
+            job.images_per_second = steps[-1].images_per_second
 
     def ended(self, kind: str, outcome: str) -> None:
         self._attempts.labels(kind, outcome).inc()
@@ -114,7 +114,7 @@ class _Now:
             beats.add_metric([kind], time.monotonic() - min(job.beaten_at for job in of_kind))
         speed.add_metric([], sum(job.images_per_second or 0.0 for job in jobs))
         errors = CounterMetricFamily("loupe_storage_errors", STORAGE_ERRORS)
-        errors.add_metric([], self._storage.failures if self._storage else 0)
+        errors.add_metric([], self._storage.remote.failures if self._storage else 0)
         yield from (running, memory, beats, speed, errors)
         yield from _gpu_metrics()
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from pathlib import Path
-from typing import Any
+
+from app.schemas.progress_lines import AnyLine, parse_line
 
 logger = logging.getLogger(__name__)
 
@@ -21,7 +21,7 @@ class ProgressFile:
         self._offset = 0
         self._pending = 0
 
-    def read(self) -> list[dict[str, Any]]:
+    def read(self) -> list[AnyLine]:
         """The lines since the last ``confirm``, the unfinished last one left for later."""
         try:
             with self._path.open("rb") as file:
@@ -34,9 +34,9 @@ class ProgressFile:
         lines = []
         for line in data[:end].splitlines():
             try:
-                lines.append(json.loads(line))
-            except ValueError:  # cut short by a full disk
-                logger.warning("%s has a damaged line", self._path)
+                lines.append(parse_line(line))
+            except ValueError:  # cut short by a full disk, or of a kind that only a newer version knows
+                logger.warning("%s has a line that is left out: %s", self._path, line[:200])
         return lines
 
     def size(self) -> int:

@@ -30,7 +30,7 @@ class ReaperThread(threading.Thread):
         self._owner = f"{process_owner()}|reaper"
         self._seen_well_since = time.monotonic()
         self._last_round = time.time()
-        self._clean_next = self._clean_home_next = time.monotonic()
+        self._clean_next = time.monotonic()
         self._sweep_next = time.monotonic() + SWEEP_SECONDS
 
     def run(self) -> None:
@@ -49,7 +49,6 @@ class ReaperThread(threading.Thread):
             # Leases ran out while nobody could beat: the living get the time to do so.
             self._seen_well_since = time.monotonic()
         self._last_round = time.time()
-        self._clean_home()
         if not reaper.take_reaper_lease(self._context, self._owner, is_gone=is_gone):
             return
         well_for = time.monotonic() - self._seen_well_since
@@ -79,10 +78,3 @@ class ReaperThread(threading.Thread):
             logger.warning("sweep: %s The next is in an hour.", error.detail)
         except Exception:
             logger.exception("sweep: it failed, the next is in an hour")
-
-    def _clean_home(self) -> None:
-        """In a home folder of this host's own, whoever is the reaper, its workers clean up."""
-        if self._context.storage.is_shared and time.monotonic() >= self._clean_home_next:
-            self._clean_home_next = time.monotonic() + CLEAN_SECONDS
-            reaper.clean_up_ended_jobs(self._context)
-            garbage.sweep_home(self._context)

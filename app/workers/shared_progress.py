@@ -1,29 +1,25 @@
-"""What a running job shows to other hosts: its checkpoints and logs while it runs, its results at the end.
+"""What a running job shows to other hosts while it runs: its checkpoints and logs.
 
-Nothing of this happens without a shared storage; the supervisor then passes on progress as it comes.
+Nothing of this happens without a shared storage: ``LocalProgress`` then passes on progress as it comes.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
 import shutil
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from app.context import AppContext
-from app.errors import UnavailableError, is_disk_full
-from app.evaluation.files import FILES as EVALUATION_FILES
+from app.errors import UnavailableError
+from app.host.files import link_or_copy
 from app.jobs.claims import Claim
-from app.jobs.kinds.training import new_evaluation_folder, new_model_folder
-from app.models import Job
-from app.storage.dataset_packs import share_dataset
+from app.schemas.progress_lines import AnyLine, CheckpointLine
 from app.storage.home import Storage
-from app.storage.job_logs import Seen, share_logs
+from app.storage.job_logs import Seen, upload_logs
+from app.workers.background import run_in_background
 from app.workers.progress_file import ProgressFile
 
 logger = logging.getLogger(__name__)
@@ -31,6 +27,29 @@ logger = logging.getLogger(__name__)
 LOG_SECONDS = 5.0
 WAIT_SECONDS = 1.0
 CHECKPOINTS_KEPT = 2
+
+
+def open_progress(context: AppContext, claim: Claim, file: Path) -> LocalProgress | SharedProgress:
+    """The progress of the job whose child writes ``file``, in the form that this Loupe needs."""
+    if context.settings.storage_url is None:
+        return LocalProgress(file)
+    return SharedProgress(context, claim, ProgressFile(file))
+
+
+class LocalProgress(ProgressFile):
+    """A child's progress lines as they come. Nothing is exchanged with other hosts, for there are none."""
+
+    def exchange(self, work: Callable[[], object], meanwhile: Callable[[], object]) -> None:
+        pass
+
+    def wait_until_uploaded(self, is_late: Callable[[], bool]) -> None:
+        pass
+
+    def upload_logs(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
 
 
 class SharedProgress(threading.Thread):
@@ -41,53 +60,55 @@ class SharedProgress(threading.Thread):
     """
 
     def __init__(self, context: AppContext, claim: Claim, file: ProgressFile) -> None:
-        super().__init__(name=f"share-{claim.job_id}", daemon=True)
+        super().__init__(name=f"upload-{claim.job_id}", daemon=True)
         self._storage, self._claim, self._file = context.storage, claim, file
         self._changed = threading.Condition()
         self._known: set[str] = set()
-        self._waiting: list[dict[str, Any]] = []
-        self._shared: list[dict[str, Any]] = []
+        self._waiting: list[CheckpointLine] = []
+        self._uploaded: list[CheckpointLine] = []
         self._offered = 0
         self._is_closed = False
         self._logs_seen: Seen = {}
-        if self._storage.is_shared:
-            self.start()
+        self.start()
 
-    def read(self) -> list[dict[str, Any]]:
+    def read(self) -> list[AnyLine]:
         """The lines since the last ``confirm`` that may be stored."""
         lines = self._file.read()
-        if not self._storage.is_shared:
-            return lines
         with self._changed:
             for line in lines:
-                if line["kind"] == "checkpoint" and line["folder"] not in self._known:
-                    self._known.add(line["folder"])
+                if isinstance(line, CheckpointLine) and line.folder not in self._known:
+                    self._known.add(line.folder)
                     self._waiting.append(line)
                     self._changed.notify_all()
-            self._offered = len(self._shared)
-            return [line for line in lines if line["kind"] != "checkpoint"] + self._shared
+            self._offered = len(self._uploaded)
+            others = [line for line in lines if not isinstance(line, CheckpointLine)]
+            return others + self._uploaded
 
     def confirm(self) -> None:
         """The lines of the last ``read`` are stored."""
         self._file.confirm()
         with self._changed:
-            del self._shared[: self._offered]
+            del self._uploaded[: self._offered]
             self._offered = 0
 
     def size(self) -> int:
         """Bytes written so far, read or not."""
         return self._file.size()
 
-    def wait_until_shared(self, is_late: Callable[[], bool]) -> None:
-        """Returns when no checkpoint waits to be shared, or when it is too late to wait for one."""
+    def exchange(self, work: Callable[[], object], meanwhile: Callable[[], object]) -> None:
+        """Does ``work``, which moves files between hosts, and calls ``meanwhile`` again and again."""
+        run_in_background(work, meanwhile)
+
+    def wait_until_uploaded(self, is_late: Callable[[], bool]) -> None:
+        """Returns when no checkpoint waits to be uploaded, or when it is too late to wait for one."""
         self.read()
         with self._changed:
             while self._waiting and not self._is_closed and not is_late():
                 self._changed.wait(WAIT_SECONDS)
 
-    def share_logs(self) -> None:
+    def upload_logs(self) -> None:
         """Uploads what the logs have got since the last time."""
-        share_logs(self._storage, self._claim.job_id, self._log_folder, self._logs_seen)
+        upload_logs(self._storage, self._claim.job_id, self._log_folder, self._logs_seen)
 
     def close(self) -> None:
         """Ends the thread; what waits is given up."""
@@ -110,99 +131,49 @@ class SharedProgress(threading.Thread):
                 newest = self._waiting[-1] if self._waiting else None
             try:
                 if newest is not None:
-                    self._share_checkpoint(newest)
+                    self._upload_checkpoint(newest)
                 if time.monotonic() >= logs_next:
                     began = time.monotonic()
-                    self.share_logs()
+                    self.upload_logs()
                     # A long log takes long to upload again; it may take a tenth of the time.
                     logs_next = time.monotonic() + LOG_SECONDS + 10 * (time.monotonic() - began)
             except UnavailableError as error:
                 logger.warning("job %s: %s The work goes on.", self._claim.job_id, error.detail)
                 time.sleep(WAIT_SECONDS)
             except Exception:
-                logger.exception("job %s: sharing failed, it is tried again", self._claim.job_id)
+                logger.exception("job %s: an upload failed, it is tried again", self._claim.job_id)
                 time.sleep(WAIT_SECONDS)
 
-    def _share_checkpoint(self, line: dict[str, Any]) -> None:
-        folder = Path(line["folder"])
-        is_shared = share_checkpoint(self._storage, folder)
+    def _upload_checkpoint(self, line: CheckpointLine) -> None:
+        folder = Path(line.folder)
+        is_uploaded = upload_checkpoint(self._storage, folder)
         with self._changed:
             del self._waiting[: self._waiting.index(line) + 1]
-            if is_shared:
-                self._shared.append(line)
+            if is_uploaded:
+                self._uploaded.append(line)
             self._changed.notify_all()
-        if is_shared:
+        if is_uploaded:
             forget_old_checkpoints(self._storage, folder)
 
 
-def share_checkpoint(storage: Storage, folder: Path) -> bool:
+def upload_checkpoint(storage: Storage, folder: Path) -> bool:
     """Uploads a checkpoint; False when its child has deleted it already, in favour of newer ones."""
     with storage.scratch_folder("checkpoint") as scratch:
         copy = scratch / folder.name
         try:
             # The child deletes all but its newest two while this one is uploaded.
-            shutil.copytree(folder, copy, copy_function=_link_or_copy)
+            shutil.copytree(folder, copy, copy_function=link_or_copy)
         except (FileNotFoundError, shutil.Error):
             return False
-        storage.share(folder, copy)
+        storage.remote.upload(folder, copy)
     return True
 
 
 def forget_old_checkpoints(storage: Storage, newest: Path) -> None:
     """Of this attempt the last two are kept in the storage, of earlier ones those of the last attempt."""
-    assert storage.bundles is not None
-    keys = storage.bundles.list_keys(storage.relative(newest.parent.parent))
-    own = [key for key in keys if storage.absolute(key).parent == newest.parent]
-    others = [key for key in keys if key not in own]
-    last = storage.absolute(others[-1]).parent if others else None
-    for key in own[:-CHECKPOINTS_KEPT] + [key for key in others if storage.absolute(key).parent != last]:
-        storage.bundles.remove(key)
-
-
-def share_results(context: AppContext, claim: Claim, result: dict[str, Any], folder: Path) -> None:
-    """Lets other hosts see what a job has made, before the row that tells of it. May be repeated."""
-    storage = context.storage
-    match claim.kind:
-        case "training":
-            final = new_evaluation_folder(storage, claim, claim.job_id)
-            _share_evaluation(storage, Path(result["verification"]), final)
-            if result["artifact"] is not None:
-                _share_from(storage, Path(result["artifact"]), new_model_folder(storage, claim))
-        case "import":
-            with context.db.read() as session:
-                dataset_id = session.get_one(Job, claim.job_id).dataset
-            share_dataset(storage, dataset_id)
-        case "export":
-            storage.share(storage.job_export(claim.job_id))
-        case _:
-            with context.db.read() as session:
-                trained = session.get_one(Job, claim.job_id).payload["job"]
-            _share_evaluation(storage, folder, new_evaluation_folder(storage, claim, trained))
-
-
-def _share_evaluation(storage: Storage, source: Path, target: Path) -> None:
-    if target.exists():
-        storage.share(target)
-        return
-    with storage.scratch_folder("evaluation") as scratch:
-        for name in EVALUATION_FILES:
-            _link_or_copy(str(source / name), str(scratch / name))
-        storage.share(target, scratch)
-
-
-def _share_from(storage: Storage, source: Path, target: Path) -> None:
-    """``source`` until it is published as ``target``."""
-    storage.share(target, target if target.exists() else source)
-
-
-def _link_or_copy(source: str, target: str) -> None:
-    """A second name for the same bytes, where the file system can: files are never changed in place."""
-    with contextlib.suppress(FileExistsError):
-        try:
-            os.link(source, target)
-        except FileNotFoundError:
-            raise
-        except OSError as error:
-            if is_disk_full(error):
-                raise
-            shutil.copyfile(source, target)
+    stored = storage.remote.list_whole(newest.parent.parent)
+    own = [folder for folder in stored if folder.parent == newest.parent]
+    others = [folder for folder in stored if folder not in own]
+    last = others[-1].parent if others else None
+    for folder in own[:-CHECKPOINTS_KEPT] + [folder for folder in others if folder.parent != last]:
+        storage.remote.remove(folder)

@@ -1,15 +1,10 @@
-"""Runs one claimed job in a child process: beats its lease, passes on progress and requests, ends it."""
+"""Runs one claimed job: beats its lease, stores its progress, passes on requests, settles its end."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
-import os
-import signal
 import statistics
-import subprocess
-import sys
 import threading
 import time
 from collections import deque
@@ -20,32 +15,30 @@ from typing import Any, TypeVar
 
 from app import child
 from app.context import AppContext
-from app.errors import StalledError, StorageFullError, UnavailableError
+from app.errors import LoupeError, StalledError, StorageFullError, UnavailableError, UploadMissingError
 from app.host import failpoints
 from app.jobs import claims, progress
 from app.jobs.claims import Claim, ClaimLostError, Requests
-from app.jobs.kinds import dataset_export, dataset_import, training
+from app.jobs.kinds.registry import KINDS
+from app.schemas.progress_lines import AnyLine, CheckpointLine, StepLine
 from app.services import job_lifecycle
-from app.workers.background import run_in_background
-from app.workers.exit_cause import MemoryWatch, as_loupe_error, cause_of_death
-from app.workers.inputs import fetch_inputs
+from app.workers.child_process import ChildProcess
+from app.workers.exit_cause import as_loupe_error
 from app.workers.metrics import RunningJob, WorkerMetrics
-from app.workers.progress_file import ProgressFile
-from app.workers.shared_progress import SharedProgress, share_results
-from app.workers.specs import MODULES, build_spec
+from app.workers.shared_progress import open_progress
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-POLL_SECONDS = 0.2
+ROUND_SECONDS = 0.2
 REPORT_SECONDS = 0.5
-POLL_REQUESTS_SECONDS = 1.0
+POLL_SECONDS = 1.0
 STALL_STEPS = 20
-# SIGTERM to exit must fit in 30 s; what is left is for giving the job back.
-RELEASE_SECONDS = 25.0
 # The database does not answer, or its disk is full: either way the training can go on meanwhile.
 OUTAGES = (UnavailableError, StorageFullError)
+# Another attempt meets the same until a person makes room, or starts the host that has the upload.
+WAIT_FOR_A_PERSON = (StorageFullError.code, UploadMissingError.code)
 
 
 class _AskedToLeaveError(Exception):
@@ -64,17 +57,16 @@ class Supervisor:
     ) -> None:
         self._context = context
         self._claim = claim
+        self._kind = KINDS[claim.kind]
         self._shutdown = shutdown
         self._folder = context.storage.attempt(claim.job_id, claim.fence)
-        self._progress = SharedProgress(context, claim, ProgressFile(self._folder / child.PROGRESS))
-        self._process: subprocess.Popen[bytes] | None = None
-        self._memory = MemoryWatch()
+        self._child = ChildProcess(self._folder)
+        self._progress = open_progress(context, claim, self._folder / child.PROGRESS)
         self._last_progress = self._last_report = self._last_poll = time.monotonic()
         self._progress_bytes = 0
         self._step_times: deque[float] = deque(maxlen=101)
         self._finish_sent = False
         self._has_checkpoint = False
-        self._release_deadline: float | None = None
         self._metrics = metrics or WorkerMetrics()
         self._job = RunningJob(claim.kind)
         self._outcome = "lost"
@@ -84,19 +76,21 @@ class Supervisor:
         """Supervises to the end. Returns quietly when the claim is lost: another worker has the job."""
         try:
             with self._metrics.running(self._claim.job_id, self._job):
-                if self._fetch_inputs():
+                if self._download_inputs():
                     self._start()
                     self._watch()
         except ClaimLostError:
             self._outcome = "lost"
             logger.warning("job %s: the claim is lost, its child is ended", self._claim.job_id)
         except Exception as error:
-            logger.exception("job %s: the supervisor failed", self._claim.job_id)
-            self._kill()
+            # An error of Loupe's own says what is wrong; of any other one wants to see where.
+            trace = not isinstance(error, LoupeError)
+            logger.error("job %s: %s", self._claim.job_id, error, exc_info=trace)
+            self._child.kill()
             with contextlib.suppress(ClaimLostError):
                 self._fail(as_loupe_error(error).as_dict())
         finally:
-            self._kill()
+            self._child.kill()
             self._metrics.ended(self._claim.kind, self._outcome)
             logger.info("%s: attempt %d ended: %s", self._name, self._claim.attempt, self._outcome)
             self._progress.close()
@@ -104,13 +98,13 @@ class Supervisor:
             with contextlib.suppress(*OUTAGES):
                 job_lifecycle.clean_up(self._context, self._claim.job_id)
 
-    def _fetch_inputs(self) -> bool:
+    # --- The start ---------------------------------------------------------------------------------------
+
+    def _download_inputs(self) -> bool:
         """False when the job was given back instead: what it needs may be long in coming."""
-        if not self._context.storage.is_shared:
-            return True
         try:
-            fetch = partial(fetch_inputs, self._context, self._claim)
-            self._persist(lambda: run_in_background(fetch, self._beat_or_leave))
+            download = partial(self._kind.download_inputs, self._context, self._claim)
+            self._persist(lambda: self._progress.exchange(download, self._beat_or_leave))
         except _AskedToLeaveError:
             self._release()
             return False
@@ -121,32 +115,16 @@ class Supervisor:
         if self._shutdown.is_set() or (requests is not None and (requests.cancel or requests.pause)):
             raise _AskedToLeaveError
 
-    def _beat(self) -> Requests | None:
-        """Extends the lease when it is time, while no child reports."""
-        return self._exchange_lines([], time.monotonic())
-
     def _start(self) -> None:
-        spec = self._persist(lambda: build_spec(self._context, self._claim))
-        self._folder.mkdir(parents=True)
-        child.write_json(self._folder / child.SPEC, spec)
-        log = self._context.storage.job(self._claim.job_id) / f"process-{self._claim.attempt:04d}.log"
-        with log.open("wb") as output:
-            # The pipe stays open as long as this process lives: its end is how the child learns of ours.
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", MODULES[self._claim.kind], str(self._folder)],
-                stdin=subprocess.PIPE,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                env={
-                    **os.environ,
-                    "PYTHONUNBUFFERED": "1",
-                    **self._log_environment(),
-                    **_devices(self._claim),
-                },
-            )
-        self._job.pid = self._process.pid
+        spec = self._persist(lambda: self._kind.build_spec(self._context, self._claim))
+        log = self._context.storage.job(self._claim.job_id) / self._log_name
+        environment = {**self._log_environment(), **_devices(self._claim)}
+        self._job.pid = self._child.start(self._kind.module, spec, log, environment)
         logger.info("%s: attempt %d runs as process %d", self._name, self._claim.attempt, self._job.pid)
+
+    @property
+    def _log_name(self) -> str:
+        return f"process-{self._claim.attempt:04d}.log"
 
     def _log_environment(self) -> dict[str, str]:
         """The child knows no settings; its log is to look like ours and to name the job."""
@@ -157,52 +135,59 @@ class Supervisor:
             child.JOB_ID: self._claim.job_id,
         }
 
+    # --- While it runs -----------------------------------------------------------------------------------
+
     def _watch(self) -> None:
-        assert self._process is not None
-        while self._process.poll() is None:
-            time.sleep(POLL_SECONDS)
+        while self._child.is_running:
+            time.sleep(ROUND_SECONDS)
             self._pass_on_shutdown()
             now = time.monotonic()
             if now - self._last_report < REPORT_SECONDS:
                 continue
             if self._progress.size() > self._progress_bytes:
                 self._progress_bytes, self._last_progress = self._progress.size(), now
-            requests = self._exchange(now)
+            requests = self._exchange_lines(self._progress.read(), now)
             if requests is not None and requests.cancel:
-                self._kill()
+                self._child.kill()
                 self._outcome = "cancelled"
                 self._persist(lambda: claims.cancelled(self._context, self._claim))
                 return
-            if requests is not None and requests.pause and self._release_deadline is None:
-                self._ask_to_leave()
+            if requests is not None and requests.pause:
+                self._child.ask_to_leave()
             if requests is not None and requests.stop and not self._finish_sent:
-                self._signal(signal.SIGUSR1)
+                self._child.finish_early()
                 self._finish_sent = True
             limit = self._stall_seconds()
             if now - self._last_progress > limit:
-                self._kill()
+                self._child.kill()
                 self._fail(StalledError(f"No progress for {limit:.0f} seconds.").as_dict())
                 return
         self._drain()
-        self._settle(self._process.returncode)
+        self._settle()
 
-    def _exchange(self, now: float) -> Requests | None:
-        """Passes on new lines, or beats the lease, or at least looks what the client requests.
+    def _pass_on_shutdown(self) -> None:
+        if self._shutdown.is_set():
+            self._child.ask_to_leave()
+        if self._child.is_late:
+            self._child.kill()
 
-        None while the database does not answer: the child goes on and the lines stay in their file.
+    def _beat(self) -> Requests | None:
+        """Extends the lease when it is time, while no child reports."""
+        return self._exchange_lines([], time.monotonic())
+
+    def _exchange_lines(self, lines: list[AnyLine], now: float) -> Requests | None:
+        """Passes on new lines, or beats the lease, or at least reads what the client asks.
+
+        None while the database does not answer: the child works on and the lines stay in their file.
         """
-        return self._exchange_lines(self._progress.read(), now)
-
-    def _exchange_lines(self, lines: list[dict[str, Any]], now: float) -> Requests | None:
         try:
             if lines or now - self._last_report >= self._context.settings.heartbeat_seconds:
-                if self._process is not None:
-                    self._memory.sample(self._process.pid)
+                self._child.sample_memory()
                 self._last_report = self._last_poll = time.monotonic()
                 requests = self._report(lines)
-                self._step_times += [line["time"] for line in lines if line["kind"] == "step"]
+                self._step_times += [line.time for line in lines if isinstance(line, StepLine)]
                 return requests
-            if now - self._last_poll >= POLL_REQUESTS_SECONDS:
+            if now - self._last_poll >= POLL_SECONDS:
                 self._last_poll = time.monotonic()
                 return claims.poll(self._context, self._claim)
         except OUTAGES as error:
@@ -210,8 +195,8 @@ class Supervisor:
             logger.warning("job %s: %s The work goes on.", self._claim.job_id, error.detail)
         return None
 
-    def _report(self, lines: list[dict[str, Any]]) -> Requests:
-        has_checkpoint = any(line["kind"] == "checkpoint" for line in lines)
+    def _report(self, lines: list[AnyLine]) -> Requests:
+        has_checkpoint = any(isinstance(line, CheckpointLine) for line in lines)
         if has_checkpoint:
             failpoints.pass_by("report.before")
         requests = progress.report(self._context, self._claim, lines)
@@ -240,50 +225,46 @@ class Supervisor:
         usual = statistics.median(steps) if steps else 0.0
         return max(self._context.settings.stall_seconds, STALL_STEPS * usual)
 
+    # --- The end -----------------------------------------------------------------------------------------
+
     def _drain(self) -> None:
         """Stores the last lines, however long the database takes to come back."""
         while lines := self._progress.read():
-            self._persist(lambda lines=lines: self._report(lines))  # type: ignore[misc]
+            self._persist(partial(self._report, lines))
 
-    def _settle(self, code: int) -> None:
+    def _settle(self) -> None:
         """The child has ended by itself, or on our request to leave."""
-        self._share_the_rest(code)
+        code = self._child.exit_code
+        self._upload_the_rest(code)
         if code == child.ExitCode.SUCCEEDED:
             self._outcome = "succeeded"
-            result = json.loads((self._folder / child.RESULT).read_text(encoding="utf-8"))
-            if self._context.storage.is_shared:
-                share = partial(share_results, self._context, self._claim, result, self._folder)
-                self._persist(lambda: run_in_background(share, self._beat))
-            self._persist(lambda: self._finish(result))
-        elif code == child.ExitCode.FAILED and (self._folder / child.ERROR).exists():
-            self._fail(json.loads((self._folder / child.ERROR).read_text(encoding="utf-8")))
-        elif code == child.ExitCode.RELEASED or self._release_deadline is not None:
+            self._finish(self._child.read_result(self._kind.result_type))
+        elif code == child.ExitCode.FAILED and (error := self._child.read_error()) is not None:
+            self._fail(error)
+        elif code == child.ExitCode.RELEASED or self._child.was_asked_to_leave:
             self._release()
         else:
-            log = f"jobs/{self._claim.job_id}/process-{self._claim.attempt:04d}.log"
-            is_from_outside = code == -signal.SIGKILL and not self._memory.has_lacked()
-            self._fail(cause_of_death(code, self._memory, log).as_dict(), is_from_outside=is_from_outside)
+            cause = self._child.explain_exit(f"jobs/{self._claim.job_id}/{self._log_name}")
+            self._fail(cause.as_dict(), is_from_outside=self._child.was_killed_from_outside)
 
-    def _share_the_rest(self, code: int) -> None:
+    def _upload_the_rest(self, code: int) -> None:
         """Before the job's end, or before others take it up, they see its logs and its last checkpoint."""
-        if not self._context.storage.is_shared:
-            return
+        exchange, upload_logs = self._progress.exchange, self._progress.upload_logs
         if code == child.ExitCode.SUCCEEDED:
-            self._persist(lambda: run_in_background(self._progress.share_logs, self._beat))
+            self._persist(lambda: exchange(upload_logs, self._beat))
             return
-        run_in_background(lambda: self._progress.wait_until_shared(self._is_late), self._beat_to_the_deadline)
+        exchange(lambda: self._progress.wait_until_uploaded(self._is_late), self._beat_to_the_deadline)
         self._drain()
         with contextlib.suppress(*OUTAGES):
-            run_in_background(self._progress.share_logs, self._beat)
+            exchange(upload_logs, self._beat)
 
     def _beat_to_the_deadline(self) -> None:
         self._beat()
         self._pass_on_shutdown()
 
     def _is_late(self) -> bool:
-        """Whether this process has to end now, shared or not."""
-        deadline = self._release_deadline
-        return self._shutdown.is_set() and deadline is not None and time.monotonic() > deadline
+        """Whether this process has to end now, uploaded or not."""
+        return self._shutdown.is_set() and self._child.is_late
 
     def _release(self) -> None:
         """Gives the job back; the attempt is not held against it."""
@@ -291,23 +272,18 @@ class Supervisor:
         self._persist(lambda: claims.release(self._context, self._claim))
 
     def _fail(self, error: dict[str, Any], *, is_from_outside: bool = False) -> None:
-        """Another attempt may end differently after a crash; a full disk waits for a person to make room."""
+        """Another attempt may end differently after a crash."""
         self._outcome = error["code"]
         end: Callable[[AppContext, Claim, dict[str, Any]], object] = claims.fail
-        if error["retryable"] and error["code"] != StorageFullError.code:
+        if error["retryable"] and error["code"] not in WAIT_FOR_A_PERSON:
             end = partial(claims.retry_or_fail, is_from_outside=is_from_outside)
         self._persist(lambda: end(self._context, self._claim, error))
 
-    def _finish(self, result: dict[str, Any]) -> None:
-        match self._claim.kind:
-            case "training":
-                training.finish_training(self._context, self._claim, result)
-            case "import":
-                dataset_import.finish_import(self._context, self._claim, result)
-            case "export":
-                dataset_export.finish_export(self._context, self._claim, result)
-            case _:
-                training.finish_evaluation(self._context, self._claim, result, self._folder)
+    def _finish(self, result: Any) -> None:
+        ends = (self._context, self._claim, result)
+        upload = partial(self._kind.upload_results, *ends)
+        self._persist(lambda: self._progress.exchange(upload, self._beat))
+        self._persist(lambda: self._kind.finish(*ends))
         failpoints.pass_by("finish.committed")
 
     def _persist(self, write: Callable[[], T]) -> T:
@@ -320,32 +296,6 @@ class Supervisor:
                 if self._is_late():
                     raise ClaimLostError(self._claim.job_id) from error
                 time.sleep(1)
-
-    def _pass_on_shutdown(self) -> None:
-        if self._shutdown.is_set() and self._release_deadline is None:
-            self._ask_to_leave()
-        elif self._release_deadline is not None and time.monotonic() > self._release_deadline:
-            self._kill()
-
-    def _ask_to_leave(self) -> None:
-        """The child checkpoints and ends; past the deadline it is ended, and its last checkpoint counts."""
-        self._release_deadline = time.monotonic() + RELEASE_SECONDS
-        self._signal(signal.SIGTERM)
-
-    def _signal(self, number: signal.Signals) -> None:
-        if self._process is not None and self._process.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.send_signal(number)
-
-    def _kill(self) -> None:
-        """Ends the child and all that it started; they share a process group."""
-        if self._process is None:
-            return
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-        if self._process.stdin is not None:
-            self._process.stdin.close()
 
 
 def _devices(claim: Claim) -> dict[str, str]:

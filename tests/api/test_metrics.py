@@ -181,9 +181,8 @@ def test_a_shared_storage_that_fails_is_counted_by_api_and_worker(settings: Sett
         assert client.get("/readyz").status_code == 503
         assert value(scrape(client), "loupe_storage_errors_total") == 1
     context = AppContext.open(missing)
-    assert context.storage.store is not None
     with pytest.raises(LoupeError):
-        context.storage.store.check()
+        context.storage.remote.check()
     told = generate_latest(JobRunner(context, threading.Event(), slots=1).metrics.registry).decode()
     assert value(parse(told), "loupe_storage_errors_total") == 1
     context.close()

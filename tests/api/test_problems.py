@@ -42,8 +42,9 @@ def _routes_with_ids() -> Iterator[tuple[str, str]]:
 @pytest.mark.parametrize(("method", "path"), sorted(_routes_with_ids()))
 def test_an_id_that_is_not_there_is_a_404_that_names_it(client: TestClient, method: str, path: str) -> None:
     url = re.sub(r"\{\w+\}", "nothing-here", path)
-    # An export has one field that it cannot do without.
-    content = {"format": "folders"} if path.endswith("/exports") else {}
+    # Two bodies have a field that they cannot do without.
+    required = {"exports": {"format": "folders"}, "{name}": {"model": "nothing-here"}}
+    content = required.get(path.rpartition("/")[2], {})
     body = {"json": content} if method in ("POST", "PATCH", "PUT") else {}
     problem = assert_problem(client.request(method, url, **body), 404)
     assert "nothing-here" in problem["detail"]
@@ -111,11 +112,11 @@ def test_a_job_that_cannot_be_is_refused_with_what_is_valid(
     assert expected in answer.text
 
 
-def test_a_job_needs_a_dataset_that_is_ready(client: TestClient) -> None:
+def test_a_job_needs_a_dataset_and_an_export_one_that_is_ready(client: TestClient) -> None:
     client.post("/products", json={"id": "screws"})
     assert_problem(client.post("/jobs", json={"product": "screws"}), 409)
     dataset = client.post("/products/screws/datasets", files={"file": ("x.zip", b"PK")}).json()["id"]
-    problem = assert_problem(client.post("/jobs", json={"product": "screws", "dataset": dataset}), 409)
+    problem = assert_problem(client.post(f"/datasets/{dataset}/exports", json={"format": "folders"}), 409)
     assert "importing" in problem["detail"]
 
 

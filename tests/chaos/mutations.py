@@ -203,7 +203,7 @@ MUTATIONS = (
     _one(
         "a full disk tried again at once",
         "app/workers/supervisor.py",
-        '        if error["retryable"] and error["code"] != StorageFullError.code:\n',
+        '        if error["retryable"] and error["code"] not in WAIT_FOR_A_PERSON:\n',
         '        if error["retryable"]:\n',
         f"{FAILURES}::test_a_full_disk_is_named_and_the_job_goes_on_once_there_is_space",
         "--chaos-n=5",
@@ -238,10 +238,10 @@ MUTATIONS = (
     ),
     _one(
         "files of a checkpoint not synced",
-        "app/training/checkpoints.py",
-        "    sync(path)\n    with path.open",
-        "    with path.open",
-        POWER,
+        "app/durable.py",
+        "        sync_tree(aside)\n",
+        "        sync(aside)\n",
+        "tests/training/test_checkpoints.py",
     ),
     _one(
         "logs not synced",

@@ -85,7 +85,7 @@ class Importer:
         self.progress: list[tuple[int, float]] = []
 
     def __call__(self, source: Path, out: str = "dataset", **limits: Any) -> dict[str, Any]:
-        return import_dataset(
+        result = import_dataset(
             source,
             self.images,
             self.root / out,
@@ -93,6 +93,7 @@ class Importer:
             Limits(**limits),
             lambda done, fraction: self.progress.append((done, fraction)),
         )
+        return result.model_dump(mode="json")
 
     @property
     def left_behind(self) -> list[str]:

@@ -82,7 +82,7 @@ def test_records_are_exported_by_split_with_their_labels(
         *(f"{name}/records-00000-of-00001{suffix}" for name in ("train", "valid", "test")),
     ]
     assert exported["labels.txt"] == b"cat\ndog\n"
-    assert result["items"] == 8
+    assert result.items == 8
     assert not (tmp_path / "scratch").exists()
 
 

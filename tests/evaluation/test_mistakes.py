@@ -12,7 +12,9 @@ def test_wrong_pictures_come_by_falling_confidence_then_in_the_order_given() -> 
     items = [(f"i{index}", f"{index}.png") for index in range(5)]
     mistakes = list_mistakes(items, np.array([1, 0, 0, 0, 1]), probabilities, ("cat", "dog"))
     assert [mistake.item for mistake in mistakes] == ["i2", "i0", "i3"]
-    assert mistakes[0] == Mistake("i2", "2.png", "cat", "dog", float(np.float32(0.8)))
+    assert mistakes[0] == Mistake(
+        item="i2", name="2.png", true="cat", predicted="dog", probability=float(np.float32(0.8))
+    )
 
 
 def test_no_wrong_picture_is_an_empty_list() -> None:

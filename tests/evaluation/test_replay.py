@@ -25,6 +25,7 @@ from app.datasets.manifest import Item, Split, create_manifest, image_path, item
 from app.errors import ArtifactError, DatasetError
 from app.evaluation.files import EVALUATION, PREDICTIONS, PROBABILITIES, REPORT
 from app.evaluation.replay import evaluate_artifact
+from app.evaluation.spec import EvaluationSpec
 from app.inference.predictor import Predictor
 
 
@@ -86,8 +87,8 @@ def evaluate(spec: dict[str, Any], folder: Path, *, release: bool = False) -> di
     stop = StopSignal()
     stop.release = release
     with closing(Reporter(folder / "progress.jsonl")) as reporter:
-        evaluation: dict[str, Any] = evaluate_artifact(spec, folder, reporter, stop)["evaluation"]
-    return evaluation
+        result = evaluate_artifact(EvaluationSpec.model_validate(spec), folder, reporter, stop)
+    return result.evaluation.model_dump(mode="json")
 
 
 def replayed(folder: Path) -> list[str]:

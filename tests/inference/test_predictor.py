@@ -15,9 +15,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from app.artifacts import Artifact
+from app.artifacts import Artifact, Input
+from app.artifacts.manifest import Calibration
 from app.errors import ArtifactError, ImageDecodeError
-from app.images import fit_to
+from app.images import RESIZE_RULE, fit_to
 from app.inference.predictor import Predictor
 
 MakeArtifact = Callable[..., Artifact]
@@ -30,7 +31,8 @@ def pictures(count: int, size: tuple[int, int] = (16, 24)) -> NDArray[np.uint8]:
 def test_answers_are_those_of_the_network_in_keras(artifact: Artifact, keras_model: Any) -> None:
     batch = pictures(20)
     expected = keras_model.predict_on_batch(batch.astype(np.float32))
-    answers = np.stack(list(Predictor(artifact).predict_many(batch)))
+    predictor = Predictor(artifact)
+    answers = np.stack([predictor.predict(picture) for picture in batch])
     assert answers.dtype == np.float32
     np.testing.assert_allclose(answers, expected, atol=1e-6)
     np.testing.assert_allclose(answers.sum(axis=1), 1, atol=1e-5)
@@ -63,7 +65,7 @@ def test_an_answer_is_not_overwritten_by_the_next_one(artifact: Artifact) -> Non
 def test_eight_threads_get_the_answers_that_one_thread_gets(artifact: Artifact, interpreters: int) -> None:
     predictor = Predictor(artifact, interpreters=interpreters)
     batch = pictures(400)
-    expected = np.stack(list(predictor.predict_many(batch)))
+    expected = np.stack([predictor.predict(picture) for picture in batch])
     with ThreadPoolExecutor(8) as pool:
         answers = np.stack(list(pool.map(predictor.predict, batch)))
     np.testing.assert_array_equal(answers, expected)
@@ -155,3 +157,18 @@ def test_serving_loads_neither_tensorflow_nor_scikit_learn() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        {"input": Input(RESIZE_RULE, pixel_range=(0, 4095))},
+        {"calibration": Calibration("temperature", {"temperature": 2.0}, "valid", 10)},
+    ],
+    ids=["pixel range", "calibration"],
+)
+def test_a_model_whose_answers_this_version_would_change_is_not_served(
+    make_artifact: Callable[..., Artifact], tmp_path: Path, section: dict[str, Any]
+) -> None:
+    with pytest.raises(ArtifactError, match="which this Loupe does not apply"):
+        Predictor(make_artifact(tmp_path / "artifact", **section))

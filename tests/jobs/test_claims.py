@@ -12,10 +12,12 @@ import pytest
 from sqlalchemy import func, select
 
 from app.context import AppContext
+from app.datasets.spec import ExportResult
 from app.errors import CrashedError, UnavailableError, WorkerLostError
 from app.jobs import claims, progress
 from app.jobs.claims import MAX_LOSSES, Claim, ClaimLostError
-from app.jobs.kinds import dataset_export, training
+from app.jobs.kinds.dataset_export import DatasetExport
+from app.jobs.kinds.training import Training
 from app.models import Alias, Evaluation, JobEpoch, JobStep, TrainedModel
 from app.models.base import db_now
 from app.services import job_lifecycle
@@ -23,6 +25,7 @@ from tests.services import rows
 from tests.services.rows import add_job, change_job, checkpoint, epoch, events, expire, plan, read_job, step
 
 CRASH = CrashedError("segfault").as_dict()
+EXPORTED = ExportResult(format="folders", items=1, bytes=1)
 KILL = CrashedError("killed").as_dict()
 
 
@@ -84,7 +87,7 @@ def test_an_expired_job_without_attempts_left_is_the_reapers_to_end(context: App
 def _all_verbs(folder: Path) -> dict[str, Callable[[AppContext, Claim], Any]]:
     def finish_training(context: AppContext, claim: Claim) -> None:
         result = rows.leave_result(folder / f"{claim.job_id}-{claim.fence}")
-        training.finish_training(context, claim, result)
+        Training().finish(context, claim, result)
 
     return {
         "report": lambda context, claim: progress.report(context, claim, [plan(0), step(9), checkpoint(9)]),
@@ -93,7 +96,7 @@ def _all_verbs(folder: Path) -> dict[str, Callable[[AppContext, Claim], Any]]:
         "retry_or_fail": lambda context, claim: claims.retry_or_fail(context, claim, CRASH),
         "fail": lambda context, claim: claims.fail(context, claim, CRASH),
         "cancelled": claims.cancelled,
-        "finish_export": lambda context, claim: dataset_export.finish_export(context, claim, {"bytes": 1}),
+        "finish_export": lambda context, claim: DatasetExport().finish(context, claim, EXPORTED),
         "finish_training": finish_training,
     }
 
@@ -130,9 +133,9 @@ def test_an_outage_in_the_middle_of_the_end_does_not_lose_the_model(
     write = context.db.write
     monkeypatch.setattr(context.db, "write", _refuse)
     with pytest.raises(UnavailableError):
-        training.finish_training(context, claim, result)
+        Training().finish(context, claim, result)
     monkeypatch.setattr(context.db, "write", write)
-    training.finish_training(context, claim, result)
+    Training().finish(context, claim, result)
     with context.db.read() as session:
         model = session.scalars(select(TrainedModel)).one()
         evaluation = session.scalars(select(Evaluation)).one()
@@ -150,8 +153,8 @@ def test_what_an_earlier_attempt_published_in_vain_is_removed(context: AppContex
     expire(context, claim.job_id)
     second = claimed(context, claim.job_id, "b")
     with pytest.raises(ClaimLostError):
-        training.finish_training(context, claim, result)
-    training.finish_training(context, second, rows.leave_result(tmp_path / "2"))
+        Training().finish(context, claim, result)
+    Training().finish(context, second, rows.leave_result(tmp_path / "2"))
     with context.db.read() as session:
         folder = context.storage.absolute(session.scalars(select(TrainedModel)).one().folder)
     assert list(folder.parent.iterdir()) == [folder]

@@ -28,7 +28,7 @@ from app.context import AppContext
 from app.errors import ConflictError, CrashedError
 from app.jobs import claims, progress, reaper
 from app.jobs.claims import Claim, ClaimLostError
-from app.jobs.kinds import training
+from app.jobs.kinds.training import Training
 from app.models import Job, TrainedModel
 from app.schemas.job import JobRetry
 from app.services import job_lifecycle
@@ -161,7 +161,7 @@ class JobMachine(RuleBasedStateMachine):
         match end:
             case "finish":
                 result = rows.leave_result(self.context.storage.attempt(claim.job_id, claim.fence))
-                training.finish_training(self.context, claim, result)
+                Training().finish(self.context, claim, result)
             case "crash":
                 claims.retry_or_fail(self.context, claim, CRASH)
             case "killed":

@@ -23,6 +23,7 @@ from app.models.base import new_id, utc_now
 from app.services import evaluations, jobs, trained_models
 from app.services.aliases import move_alias
 from tests.services.rows import add_job, add_product, change_job, events, train
+from tests.stores import store_of
 
 LONG_AGO = 2 * garbage.SCRATCH_SECONDS
 
@@ -44,13 +45,12 @@ def _put(context: AppContext, path: Path) -> Path:
     """A shared file, in a home where nobody needs it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("x")
-    context.storage.share(path)
+    context.storage.remote.upload(path)
     return path
 
 
 def _is_stored(context: AppContext, path: Path) -> bool:
-    assert context.storage.store is not None
-    return context.storage.store.read(context.storage.relative(path)) is not None
+    return store_of(context.storage).read(context.storage.relative(path)) is not None
 
 
 def test_what_belongs_to_no_job_goes_once_it_is_old(context: AppContext) -> None:
@@ -92,6 +92,19 @@ def test_an_upload_that_no_import_waits_for_goes(context: AppContext) -> None:
     garbage.sweep_storage(context)
     stored = [_is_stored(context, path) for path in (lost, young, needed, bad, good)]
     assert stored == [False, True, True, False, True]
+
+
+def test_an_upload_that_has_waited_for_the_storage_for_days_stays_here(context: AppContext) -> None:
+    waiting, stored = (context.storage.upload() for _ in range(2))
+    for upload in (waiting, stored):
+        upload.write_text("x")
+        os.utime(upload, (time.time() - LONG_AGO,) * 2)
+        add_job(
+            context, kind="import", payload={"source": context.storage.relative(upload), "is_upload": True}
+        )
+    context.storage.remote.upload(stored)
+    garbage.sweep_home(context)
+    assert [waiting.exists(), stored.exists()] == [True, False]
 
 
 def test_what_lay_in_scratch_for_days_goes(context: AppContext) -> None:

@@ -7,27 +7,36 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from sqlalchemy import select, text
 
 from app.artifacts import write_artifact
 from app.context import AppContext
 from app.evaluation.files import FILES
+from app.evaluation.metrics import evaluate_predictions
+from app.evaluation.spec import EvaluationContent
 from app.jobs import claims
-from app.jobs.kinds import training
+from app.jobs.kinds.training import Training
 from app.models import Dataset, Job, JobEvent, Product
 from app.models.base import db_now, new_id
+from app.schemas.progress_lines import CheckpointLine, EpochLine, PlanLine, Scores, StepLine
 from app.services.job_states import append_event
+from app.training.result import Best, Parity, TrainingResult
 from tests.test_artifacts import MANIFEST_WITHOUT_FILES
 
 HYPERPARAMETERS = {"monitor": "valid_loss", "batch_size": 8, "min_accuracy": 0.0}
-EVALUATION = {
-    "items": 4,
-    "metrics": {"accuracy": {"value": 0.5, "low": 0.1, "high": 0.9}},
-    "confusion_matrix": {
-        "labels": list(MANIFEST_WITHOUT_FILES.labels),
-        "counts": [[1, 1, 0], [1, 1, 0], [0, 0, 0]],
-    },
-}
+EVALUATION = EvaluationContent(
+    artifact_digest="a" * 64,
+    dataset_digest="d" * 64,
+    subset="test",
+    **vars(
+        evaluate_predictions(
+            np.array([0, 1]), np.eye(3, dtype=np.float32)[[0, 0]], MANIFEST_WITHOUT_FILES.labels
+        )
+    ),
+    mistakes=(),
+)
+"""Of two pictures one was answered right."""
 _numbers = itertools.count()
 
 
@@ -60,8 +69,8 @@ def train(context: AppContext, folder: Path, *, leaves_artifact: bool = True, **
     assert claim is not None
     result = leave_result(folder / claim.job_id)
     if not leaves_artifact:
-        result["artifact"] = None
-    training.finish_training(context, claim, result)
+        result = result.model_copy(update={"artifact": None})
+    Training().finish(context, claim, result)
     return read_job(context, claim.job_id)
 
 
@@ -104,7 +113,7 @@ def dump(context: AppContext) -> dict[str, list[tuple[Any, ...]]]:
         }
 
 
-def leave_result(folder: Path, weights: str = "w" * 64) -> dict[str, Any]:
+def leave_result(folder: Path, weights: str = "w" * 64) -> TrainingResult:
     """The files and the result of a finished training child, in ``folder``."""
     sources = folder / "sources"
     verification = folder / "verification"
@@ -116,41 +125,36 @@ def leave_result(folder: Path, weights: str = "w" * 64) -> dict[str, Any]:
     write_artifact(folder / "artifact", replace(MANIFEST_WITHOUT_FILES, weights_sha256=weights), files)
     for name in FILES:
         (verification / name).write_bytes(b"x")
-    return {
-        "artifact": str(folder / "artifact"),
-        "verification": str(verification),
-        "weights_sha256": weights,
-        "stop_reason": "completed",
-        "best": {"epoch": 2, "metric": "valid_loss", "value": 0.25},
-        "epochs_run": 3,
-        "is_exact": True,
-        "parity": {"items": 3},
-        "evaluation": EVALUATION,
-    }
+    return TrainingResult(
+        artifact=folder / "artifact",
+        verification=verification,
+        weights_sha256=weights,
+        stop_reason="completed",
+        best=Best(epoch=2, metric="valid_loss", value=0.25),
+        epochs_run=3,
+        is_exact=True,
+        parity=Parity(items=3, labels_equal=3, max_probability_difference=0.0),
+        evaluation=EVALUATION,
+    )
 
 
-def step(number: int, epoch: int = 1) -> dict[str, Any]:
-    return {
-        "kind": "step", "time": float(number), "step": number, "epoch": epoch, "loss": 1 / number,
-        "accuracy": 0.5, "learning_rate": 0.01, "images_per_second": 10.0,
-    }  # fmt: skip
+def step(number: int, epoch: int = 1) -> StepLine:
+    return StepLine(
+        time=float(number), step=number, epoch=epoch, loss=1 / number,
+        accuracy=0.5, learning_rate=0.01, images_per_second=10.0,
+    )  # fmt: skip
 
 
-def epoch(number: int, at_step: int, *, best: bool = True) -> dict[str, Any]:
-    return {
-        "kind": "epoch", "time": 0.0, "epoch": number, "step": at_step,
-        "train": {"loss": 0.5, "accuracy": 0.5}, "valid": {"loss": 1 / number, "accuracy": 0.5},
-        "best": best, "seconds": 1.0, "learning_rate": 0.01,
-    }  # fmt: skip
+def epoch(number: int, at_step: int, *, best: bool = True) -> EpochLine:
+    return EpochLine(
+        epoch=number, step=at_step, train=Scores(loss=0.5, accuracy=0.5),
+        valid=Scores(loss=1 / number, accuracy=0.5), best=best, seconds=1.0, learning_rate=0.01,
+    )  # fmt: skip
 
 
-def plan(at_step: int) -> dict[str, Any]:
-    return {
-        "kind": "plan", "time": 0.0, "epochs": 8, "steps_per_epoch": 10, "steps": 80, "step": at_step,
-    }  # fmt: skip
+def plan(at_step: int) -> PlanLine:
+    return PlanLine(epochs=8, steps_per_epoch=10, steps=80, step=at_step)
 
 
-def checkpoint(at_step: int, folder: str = "/nowhere") -> dict[str, Any]:
-    return {
-        "kind": "checkpoint", "time": 0.0, "step": at_step, "epoch": 1, "folder": folder, "digest": "d",
-    }  # fmt: skip
+def checkpoint(at_step: int, folder: str = "/nowhere") -> CheckpointLine:
+    return CheckpointLine(step=at_step, epoch=1, folder=folder, digest="d")

@@ -14,6 +14,7 @@ from app.errors import StorageDamagedError
 from app.storage import dataset_packs
 from app.storage.home import Storage, open_storage
 from tests.pictures import make_files, make_zip
+from tests.stores import store_of
 
 DATASET = "dst_01"
 
@@ -33,7 +34,7 @@ def here(shared_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         Limits(),
         lambda *_: None,
     )
-    dataset_packs.share_dataset(storage, DATASET)
+    storage.remote.upload_dataset(DATASET)
     return storage
 
 
@@ -45,55 +46,54 @@ def there(shared_settings: Settings, tmp_path: Path) -> Storage:
 
 
 def test_all_pictures_come_to_another_home(here: Storage, there: Storage) -> None:
-    dataset_packs.fetch_pictures(there, DATASET)
+    there.remote.download_pictures(DATASET)
     manifest = load_manifest(there.dataset(DATASET))
     assert manifest == load_manifest(here.dataset(DATASET))
     for item in manifest.items:
         assert read_image(there.images, item) == read_image(here.images, item)
-    assert here.store is not None
-    assert len(here.store.list_keys(f"pictures/{DATASET}")) > 2
+    assert len(store_of(here).list_keys(f"pictures/{DATASET}")) > 2
     assert (there.dataset(DATASET) / "report.json").exists()
     assert not list(there.scratch.iterdir())
 
 
 def test_one_picture_is_read_out_of_its_pack(here: Storage, there: Storage) -> None:
     first, *others = load_manifest(here.dataset(DATASET)).items
-    path = dataset_packs.fetch_picture(there, DATASET, first.sha256)
-    assert path.read_bytes() == image_path(here.images, first.sha256).read_bytes()
+    there.remote.download_picture(DATASET, first.sha256)
+    assert (
+        image_path(there.images, first.sha256).read_bytes()
+        == image_path(here.images, first.sha256).read_bytes()
+    )
     assert not any(image_path(there.images, item.sha256).exists() for item in others)
 
 
 def test_only_what_is_missing_is_fetched(here: Storage, there: Storage) -> None:
-    dataset_packs.fetch_pictures(there, DATASET)
-    assert here.store is not None
-    here.store.delete(list(here.store.list_keys(f"pictures/{DATASET}")))
-    dataset_packs.fetch_pictures(there, DATASET)
+    there.remote.download_pictures(DATASET)
+    store_of(here).delete(list(store_of(here).list_keys(f"pictures/{DATASET}")))
+    there.remote.download_pictures(DATASET)
 
 
 def test_what_a_loss_of_power_cut_off_is_fetched_again(here: Storage, there: Storage) -> None:
-    dataset_packs.fetch_pictures(there, DATASET)
+    there.remote.download_pictures(DATASET)
     item = load_manifest(there.dataset(DATASET)).items[0]
     image_path(there.images, item.sha256).write_bytes(b"")
-    dataset_packs.fetch_pictures(there, DATASET)
+    there.remote.download_pictures(DATASET)
     assert read_image(there.images, item) == read_image(here.images, item)
 
 
 def test_a_damaged_pack_is_told(here: Storage, there: Storage) -> None:
-    assert here.store is not None
-    for key, size in here.store.list_keys(f"pictures/{DATASET}").items():
-        here.store.write(key, b"x" * size)
+    for key, size in store_of(here).list_keys(f"pictures/{DATASET}").items():
+        store_of(here).write(key, b"x" * size)
     with pytest.raises(StorageDamagedError, match=r"\.tar is missing or damaged"):
-        dataset_packs.fetch_pictures(there, DATASET)
+        there.remote.download_pictures(DATASET)
     sha256 = load_manifest(here.dataset(DATASET)).items[0].sha256
     with pytest.raises(StorageDamagedError):
-        dataset_packs.fetch_picture(there, DATASET, sha256)
+        there.remote.download_picture(DATASET, sha256)
     assert not list(there.images.rglob("*/*"))
 
 
 def test_sharing_again_sends_no_pack_again(here: Storage) -> None:
-    assert here.store is not None
-    put = here.store.put_file
+    put = store_of(here).put_file
     sent: list[str] = []
-    here.store.put_file = lambda source, key: (sent.append(key), put(source, key))[1]  # type: ignore[method-assign]
-    dataset_packs.share_dataset(here, DATASET)
+    store_of(here).put_file = lambda source, key: (sent.append(key), put(source, key))[1]  # type: ignore[method-assign]
+    here.remote.upload_dataset(DATASET)
     assert sent == []

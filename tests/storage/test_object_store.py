@@ -27,7 +27,7 @@ def test_objects_are_kept_listed_and_deleted(shared_settings: Settings, tmp_path
     assert store.read("a/b2") == b"beside"
     assert store.read("a/b/big", 255, 258) == b"\xff\x00\x01"
     assert store.list_keys("a/b") == {"a/b/big": 25600}
-    assert store.list_folders("a") == ["b"]
+    assert store.list_names("a") == ["b", "b2"]
     assert store.get_file("a/b/big", tmp_path / "new" / "back")
     assert (tmp_path / "new" / "back").read_bytes() == (tmp_path / "big").read_bytes()
 
@@ -35,7 +35,7 @@ def test_objects_are_kept_listed_and_deleted(shared_settings: Settings, tmp_path
     assert store.read("a/b/big") is None
     assert not store.get_file("a/b/big", tmp_path / "gone")
     assert store.list_keys("a/b") == {}
-    assert store.list_folders("nothing") == []
+    assert store.list_names("nothing") == []
     assert store.failures == 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from inspect import signature
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,11 @@ import pytest
 from app.config import Settings
 from app.errors import StorageDamagedError, UnavailableError
 from app.storage.home import Storage, open_storage
-from app.storage.remote import INVENTORY
+from app.storage.remote import Remote
+from app.storage.shared_remote import INVENTORY
 from tests.conftest import on_s3
 from tests.s3_server import Gate, S3Server
+from tests.stores import store_of
 
 
 def _home(settings: Settings, path: Path) -> Storage:
@@ -43,69 +46,66 @@ def test_a_folder_and_a_file_come_whole_to_another_home(here: Storage, there: St
     folder, file = _fill(here.models / "m" / "0001"), here.job("j") / "split.json"
     file.parent.mkdir()
     file.write_text('{"x": "train"}')
-    here.share(folder)
-    here.share(file)
+    here.remote.upload(folder)
+    here.remote.upload(file)
 
-    came = there.fetch(there.models / "m" / "0001")
+    came = there.remote.download(there.models / "m" / "0001")
     assert sorted(path.relative_to(came).as_posix() for path in came.rglob("*") if path.is_file()) == [
         "a.bin",
         "deep/b.json",
         "empty",
     ]
     assert (came / "a.bin").read_bytes() == b"a" * 1000
-    assert there.fetch(there.job("j") / "split.json").read_text() == '{"x": "train"}'
+    assert there.remote.download(there.job("j") / "split.json").read_text() == '{"x": "train"}'
     assert not list(there.scratch.iterdir())
 
 
 def test_what_nobody_shared_is_no_error_and_not_there(there: Storage) -> None:
-    assert not there.fetch(there.models / "m" / "0001").exists()
+    assert not there.remote.download(there.models / "m" / "0001").exists()
     with pytest.raises(FileNotFoundError):
-        there.share(there.models / "m" / "0001")
+        there.remote.upload(there.models / "m" / "0001")
 
 
 def test_without_its_inventory_nothing_is_seen(here: Storage, there: Storage) -> None:
     """An upload that was cut off before its end must look as if it had not begun."""
-    assert here.store is not None
     written: list[str] = []
-    put_file, write = here.store.put_file, here.store.write
-    here.store.put_file = lambda source, key: (written.append(key), put_file(source, key))[1]  # type: ignore[method-assign]
-    here.store.write = lambda key, data: (written.append(key), write(key, data))[1]  # type: ignore[method-assign]
+    put_file, write = store_of(here).put_file, store_of(here).write
+    store_of(here).put_file = lambda source, key: (written.append(key), put_file(source, key))[1]  # type: ignore[method-assign]
+    store_of(here).write = lambda key, data: (written.append(key), write(key, data))[1]  # type: ignore[method-assign]
     folder = _fill(here.models / "m" / "0001")
-    here.share(folder)
+    here.remote.upload(folder)
     assert written[-1] == f"models/m/0001{INVENTORY}"
     assert set(written[:-1]) == {f"models/m/0001/{name}" for name in ("a.bin", "deep/b.json", "empty")}
 
-    here.store.delete([f"models/m/0001{INVENTORY}"])
-    assert not there.fetch(there.models / "m" / "0001").exists()
+    store_of(here).delete([f"models/m/0001{INVENTORY}"])
+    assert not there.remote.download(there.models / "m" / "0001").exists()
 
 
 def test_a_damaged_object_is_fetched_again_and_then_told(here: Storage, there: Storage) -> None:
-    assert here.store is not None
-    assert there.store is not None
-    here.share(_fill(here.models / "m" / "0001"))
-    here.store.write("models/m/0001/a.bin", b"b" * 1000)
+    here.remote.upload(_fill(here.models / "m" / "0001"))
+    store_of(here).write("models/m/0001/a.bin", b"b" * 1000)
     asked: list[str] = []
-    get_file = there.store.get_file
-    there.store.get_file = lambda key, target: (asked.append(key), get_file(key, target))[1]  # type: ignore[method-assign]
+    get_file = store_of(there).get_file
+    store_of(there).get_file = lambda key, target: (asked.append(key), get_file(key, target))[1]  # type: ignore[method-assign]
     with pytest.raises(StorageDamagedError, match=r"models/m/0001 is damaged in the storage: a\.bin"):
-        there.fetch(there.models / "m" / "0001")
+        there.remote.download(there.models / "m" / "0001")
     assert asked.count("models/m/0001/a.bin") == 2
     assert not (there.models / "m" / "0001").exists()
 
-    here.store.delete(["models/m/0001/a.bin"])
+    store_of(here).delete(["models/m/0001/a.bin"])
     with pytest.raises(StorageDamagedError, match="missing"):
-        there.fetch(there.models / "m" / "0001")
+        there.remote.download(there.models / "m" / "0001")
 
 
 def test_many_fetch_the_same_at_once(here: Storage, there: Storage) -> None:
-    here.share(_fill(here.models / "m" / "0001"))
-    here.share(_fill(here.job("j")) / "a.bin")
+    here.remote.upload(_fill(here.models / "m" / "0001"))
+    here.remote.upload(_fill(here.job("j")) / "a.bin")
     errors: list[Exception] = []
 
     def fetch() -> None:
         try:
-            assert (there.fetch(there.models / "m" / "0001") / "a.bin").read_bytes() == b"a" * 1000
-            assert there.fetch(there.job("j") / "a.bin").read_bytes() == b"a" * 1000
+            assert (there.remote.download(there.models / "m" / "0001") / "a.bin").read_bytes() == b"a" * 1000
+            assert there.remote.download(there.job("j") / "a.bin").read_bytes() == b"a" * 1000
         except Exception as error:
             errors.append(error)
 
@@ -119,16 +119,15 @@ def test_many_fetch_the_same_at_once(here: Storage, there: Storage) -> None:
 
 
 def test_what_is_discarded_is_gone_for_all(here: Storage, there: Storage) -> None:
-    assert here.store is not None
-    here.share(_fill(here.models / "m" / "0001"))
-    here.share(_fill(here.models / "m" / "0002"))
-    here.share(_fill(here.models / "other" / "0001"))
+    here.remote.upload(_fill(here.models / "m" / "0001"))
+    here.remote.upload(_fill(here.models / "m" / "0002"))
+    here.remote.upload(_fill(here.models / "other" / "0001"))
     assert there.siblings(there.models / "m" / "0002") == [there.models / "m" / "0001"]
     there.discard(there.models / "m" / "0001")
     assert there.siblings(there.models / "m" / "0002") == []
     there.discard(there.models / "m")
-    assert here.store.list_keys("models/m") == {}
-    assert (there.fetch(there.models / "other" / "0001") / "a.bin").exists()
+    assert store_of(here).list_keys("models/m") == {}
+    assert (there.remote.download(there.models / "other" / "0001") / "a.bin").exists()
 
 
 def test_sharing_again_after_an_outage_sends_only_what_is_missing(
@@ -140,22 +139,46 @@ def test_sharing_again_after_an_outage_sends_only_what_is_missing(
     folder = _fill(here.models / "m" / "0001")
     gate.shut()
     with pytest.raises(UnavailableError):
-        here.share(folder)
+        here.remote.upload(folder)
     here.discard(here.models / "elsewhere")  # an outage does not keep us from going on
     gate.open()
     here = _home(shared, tmp_path / "here")
-    here.share(folder)
-    assert here.store is not None
-    here.store.put_file = None  # type: ignore[method-assign, assignment]
-    here.share(folder)
+    here.remote.upload(folder)
+    store_of(here).put_file = None  # type: ignore[method-assign, assignment]
+    here.remote.upload(folder)
     gate.shut()
 
 
-def test_without_a_shared_storage_sharing_is_free(settings: Settings) -> None:
-    storage = open_storage(settings)
-    storage.create()
-    folder = _fill(storage.models / "m" / "0001")
-    storage.share(folder)
-    assert storage.fetch(folder) == folder
-    assert storage.fetch(storage.models / "none") == storage.models / "none"
-    assert not storage.is_shared
+def test_a_thing_that_is_there_is_known_and_downloaded_again_when_it_is_damaged_here(
+    here: Storage, there: Storage
+) -> None:
+    folder = there.models / "m" / "0001"
+    assert not there.remote.has(folder)
+    here.remote.upload(_fill(here.models / "m" / "0001"))
+    assert there.remote.has(folder)
+    (there.remote.download(folder) / "a.bin").write_bytes(b"damaged")
+    assert there.remote.download_again(folder)
+    assert (folder / "a.bin").read_bytes() == b"a" * 1000
+
+
+def test_every_verb_without_a_shared_storage_touches_no_file_and_finds_nothing(settings: Settings) -> None:
+    storage = open_storage(settings)  # its home folder is not made: a verb that looked there would fail
+    folder = storage.models / "m" / "0001"
+    answers = {
+        "failures": 0,
+        "answering_seconds": 0.0,
+        "checks": {},
+        "address": str(folder),
+        "download": folder,
+        "download_again": False,
+        "has": False,
+        "may_get": False,
+        "list_whole": [],
+        "list_names": [],
+    }
+    for name in sorted(Remote.__abstractmethods__):
+        verb = getattr(storage.remote, name)
+        answer = verb(*(folder for _ in signature(verb).parameters)) if callable(verb) else verb
+        assert answer == answers.get(name), name
+    storage.discard(folder)
+    assert not settings.home.exists()

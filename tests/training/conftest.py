@@ -26,7 +26,8 @@ from app.datasets.manifest import (
 )
 from app.datasets.split import split_dataset
 from app.datasets.tfrecord import RecordReader, ensure_records
-from app.schemas.hyperparameters import Hyperparameters, SplitSettings
+from app.schemas.hyperparameters import SplitSettings
+from app.training.handwritten import resolve_spec
 
 SIDE = 16
 CLASSES = ("blue", "green", "red")
@@ -94,12 +95,11 @@ def _make_spec(
     hyperparameters: dict[str, Any],
     **fields: Any,
 ) -> dict[str, Any]:
-    settings = Hyperparameters(**{"image_size": SIDE, "batch_size": 16, **hyperparameters})
-    return {
+    spec = {
         "job_id": "job_1",
         "product": "colours",
         "network": "tiny_cnn",
-        "hyperparameters": settings.model_dump(mode="json"),
+        "hyperparameters": {"image_size": SIDE, "batch_size": 16, **hyperparameters},
         "dataset": str(pictures.root / "dataset"),
         "image_root": str(pictures.root / "images"),
         "split": str(pictures.root / "split.json"),
@@ -111,6 +111,7 @@ def _make_spec(
         "checkpoint_seconds": 60,
         **fields,
     }
+    return resolve_spec(spec)
 
 
 def _store(image_root: Path, name: str, label: str, pixels: np.ndarray) -> Item:

@@ -101,7 +101,7 @@ def test_everything_is_on_disk_before_the_name_appears_and_the_name_before_it_is
 def test_what_a_killed_writer_left_is_no_checkpoint(tmp_path: Path) -> None:
     store = CheckpointStore(tmp_path)
     first = write(store)
-    shutil.copytree(first, tmp_path / ".writing-000002")
+    shutil.copytree(first, tmp_path / ".checkpoint-000002.part")
     assert list(find_checkpoints([first])) == [first]
     assert write(store).name == "checkpoint-000002"
 

@@ -18,11 +18,11 @@ Spec = dict[str, Any]
 SETTINGS = {"epochs": 5, "batch_size": 8, "dropout": 0.4, "augmentation": "strong", "learning_rate": 0.01}
 
 
-def start(spec: Spec, folder: Path) -> subprocess.Popen[bytes]:
+def start(spec: Spec, folder: Path, *options: str) -> subprocess.Popen[bytes]:
     folder.mkdir()
     write_json(folder / "spec.json", spec)
     with (folder / "process.log").open("wb") as log:
-        command = [sys.executable, "-m", "app.training", str(folder)]
+        command = [sys.executable, "-m", "app.training", *options, str(folder)]
         return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log)
 
 

@@ -171,9 +171,7 @@ def test_a_resume_knows_the_weights_it_started_from(make_spec: Callable[..., Spe
     spec = parse_spec(make_spec(hyperparameters={}))
     manifest = pictures.manifest
     split = load_split(spec.split, manifest)
-    identities = [
-        Identity.of(spec, make_settings("imagenet"), manifest, split, digest) for digest in ("a", "a", "b")
-    ]
+    identities = [Identity.of(spec, manifest, split, digest) for digest in ("a", "a", "b")]
     assert identities[0].differences(identities[1].to_json()) == []
     assert identities[0].differences(identities[2].to_json()) == ["configuration"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from app.inference.predictor import Predictor
 from app.training.pipeline import naming_lack_of_memory, run_training
 from app.training.spec import parse_spec
 from app.training.verify import Replay, compare_probabilities, replay_test_split
+from tests.services import rows
 
 Spec = dict[str, Any]
 
@@ -33,7 +35,8 @@ def run(spec: Spec, folder: Path, stop: StopSignal | None = None) -> Spec:
     folder.mkdir(exist_ok=True)
     reporter = Reporter(folder / "progress.jsonl")
     try:
-        return run_training(spec, folder, reporter, stop or StopSignal())
+        result = run_training(parse_spec(spec), folder, reporter, stop or StopSignal())
+        return result.model_dump(mode="json")
     finally:
         reporter.close()
 
@@ -73,7 +76,7 @@ def test_the_numbers_reported_are_those_of_the_packaged_model(trained: Any) -> N
     assert result["parity"]["labels_equal"] == result["parity"]["items"] == result["evaluation"]["items"]
     assert result["parity"]["max_probability_difference"] < 1e-4
     again = replay_test_split_of(spec, artifact.folder, folder / "again")
-    assert again.evaluation["metrics"] == result["evaluation"]["metrics"]
+    assert asdict(again.evaluation.metrics) == result["evaluation"]["metrics"]
 
 
 def replay_test_split_of(spec: Spec, artifact: Path, folder: Path) -> Any:
@@ -219,13 +222,13 @@ EXPECTED = np.array([[0.7, 0.3], [0.50004, 0.49996], [0.1, 0.9]], np.float32)
 
 
 def make_replay(probabilities: np.ndarray) -> Replay:
-    return Replay(Path(), {}, ("c", "b", "a"), probabilities[::-1])
+    return Replay(Path(), rows.EVALUATION, ("c", "b", "a"), probabilities[::-1])
 
 
 def test_parity_compares_picture_by_picture_and_lets_ties_fall_either_way() -> None:
     served = EXPECTED.copy()
     served[1] = served[1, ::-1]
-    assert compare_probabilities(make_replay(served), ["a", "b", "c"], EXPECTED) == {
+    assert compare_probabilities(make_replay(served), ["a", "b", "c"], EXPECTED).model_dump() == {
         "items": 3,
         "labels_equal": 2,
         "max_probability_difference": pytest.approx(8e-5, rel=1e-2),

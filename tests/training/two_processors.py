@@ -21,6 +21,7 @@ from app.child import Released, Reporter, StopSignal
 from app.datasets.tfrecord import RecordReader
 from app.networks.create import create_network
 from app.schemas.hyperparameters import Hyperparameters
+from app.schemas.progress_lines import AnyLine, StepLine
 from app.training.augmentation import PARAMETERS
 from app.training.checkpoints import CheckpointStore, find_checkpoints, read_checkpoint
 from app.training.device import VIRTUAL_DEVICES, set_up_device
@@ -77,9 +78,9 @@ class Trainings:
         first, run = self.fit(f"{name}-first", replicas, **settings)
         count, report = [0], first._reporter.emit
 
-        def emit(kind: str, **fields: Any) -> None:
-            report(kind, **fields)
-            count[0] += kind == "step"
+        def emit(line: AnyLine) -> None:
+            report(line)
+            count[0] += isinstance(line, StepLine)
             first._stop.release = count[0] == 5
 
         first._reporter.emit = emit  # type: ignore[method-assign]

@@ -21,7 +21,7 @@ from app.config import Settings
 from app.context import AppContext
 from app.jobs import reaper
 from app.main import create_app
-from app.migrations import SCRIPTS, alembic_config, is_current, move_to, upgrade
+from app.migrations import SCRIPTS, alembic_config, is_behind, move_to, upgrade
 
 HERE = Path(__file__).parent
 FIRST = "5c3fae945b15"
@@ -83,11 +83,11 @@ def test_the_rows_are_of_every_table_and_state(old: AppContext) -> None:
 def test_what_was_written_before_is_there_after_the_way_up_and_down(old: AppContext) -> None:
     before = rows(old)
     upgrade(old.db)
-    assert is_current(old.db)
+    assert not is_behind(old.db)
     assert rows(old) == before
     move_to(old.db, FIRST)
     assert rows(old) == before
-    assert not is_current(old.db)
+    assert is_behind(old.db)
     upgrade(old.db)
     assert rows(old) == before
 
@@ -189,4 +189,4 @@ def schema(context: AppContext) -> dict[str, dict[str, tuple[str, bool, Any]]]:
 def test_a_revision_that_does_not_exist_is_refused(context: AppContext) -> None:
     with pytest.raises(migrations.SchemaError, match="f00dfeed"):
         move_to(context.db, "f00dfeed")
-    assert is_current(context.db)
+    assert not is_behind(context.db)

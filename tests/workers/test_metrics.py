@@ -51,7 +51,7 @@ def test_steps_memory_and_beats_of_running_jobs_are_told() -> None:
             resident = psutil.Process(child.pid).memory_info().rss
         child.kill()
     assert value(found, "loupe_worker_training_steps_total") == 2
-    assert value(found, "loupe_worker_training_images_per_second") == step(2)["images_per_second"]
+    assert value(found, "loupe_worker_training_images_per_second") == step(2).images_per_second
     assert value(found, "loupe_worker_running_jobs", kind="training") == 1
     assert value(found, "loupe_worker_children_resident_bytes", kind="training") == resident > 0
     assert 30 <= value(found, "loupe_worker_heartbeat_age_seconds", kind="training") < 60

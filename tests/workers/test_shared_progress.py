@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-import json
 import shutil
+import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from app import child
+from app.child import Reporter
 from app.config import Settings
 from app.context import AppContext
 from app.jobs.claims import Claim
+from app.schemas.progress_lines import AnyLine
 from app.storage.home import Storage, open_storage
-from app.storage.job_logs import fetch_logs
+from app.storage.job_logs import download_logs
 from app.workers.progress_file import ProgressFile
-from app.workers.shared_progress import SharedProgress, forget_old_checkpoints, share_checkpoint
+from app.workers.shared_progress import (
+    LocalProgress,
+    SharedProgress,
+    forget_old_checkpoints,
+    open_progress,
+    upload_checkpoint,
+)
+from tests.services.rows import checkpoint, step
 
 JOB = "job_1"
 
@@ -49,18 +59,18 @@ def _checkpoint(storage: Storage, sequence: int, fence: int = 2) -> Path:
     return folder
 
 
-def _tell(tmp_path: Path, kind: str, **fields: object) -> None:
-    with (tmp_path / child.PROGRESS).open("a") as file:
-        file.write(json.dumps({"kind": kind, **fields}) + "\n")
+def _report(tmp_path: Path, line: AnyLine) -> None:
+    with closing(Reporter(tmp_path / child.PROGRESS)) as reporter:
+        reporter.emit(line)
 
 
-def _kinds(progress: SharedProgress) -> list[str]:
-    return [line["kind"] for line in progress.read()]
+def _kinds(progress: LocalProgress | SharedProgress) -> list[str]:
+    return [line.kind for line in progress.read()]
 
 
 def _stored(storage: Storage) -> list[str]:
-    assert storage.bundles is not None
-    return [key.partition("checkpoints/")[2] for key in storage.bundles.list_keys(f"jobs/{JOB}/checkpoints")]
+    root = storage.job_checkpoints(JOB)
+    return [folder.relative_to(root).as_posix() for folder in storage.remote.list_whole(root)]
 
 
 def test_a_checkpoint_is_told_of_once_it_is_shared(
@@ -69,17 +79,17 @@ def test_a_checkpoint_is_told_of_once_it_is_shared(
     (tmp_path / "shared").rename(tmp_path / "away")
     for sequence in (1, 2):
         folder = _checkpoint(context.storage, sequence)
-        _tell(tmp_path, "step", step=sequence)
-        _tell(tmp_path, "checkpoint", step=sequence, folder=str(folder))
+        _report(tmp_path, step(sequence))
+        _report(tmp_path, checkpoint(sequence, str(folder)))
     assert _kinds(progress) == ["step", "step"], "steps do not wait for the storage"
     progress.confirm()
     for _ in range(3):
         assert _kinds(progress) == []
 
     (tmp_path / "away").rename(tmp_path / "shared")
-    progress.wait_until_shared(lambda: False)
+    progress.wait_until_uploaded(lambda: False)
     (line,) = progress.read()
-    assert (line["kind"], line["step"]) == ("checkpoint", 2), "of several that wait the newest is enough"
+    assert (line.kind, line.step) == ("checkpoint", 2), "of several that wait the newest is enough"
     assert _stored(context.storage) == ["0002/checkpoint-000002"]
     (again,) = progress.read()
     assert again == line, "what was not confirmed comes again"
@@ -90,21 +100,21 @@ def test_a_checkpoint_is_told_of_once_it_is_shared(
 def test_one_that_its_child_has_deleted_is_passed_over(
     progress: SharedProgress, context: AppContext, tmp_path: Path
 ) -> None:
-    _tell(tmp_path, "checkpoint", step=1, folder=str(context.storage.job_checkpoints(JOB) / "0002" / "gone"))
+    _report(tmp_path, checkpoint(1, str(context.storage.job_checkpoints(JOB) / "0002" / "gone")))
     progress.read()
-    progress.wait_until_shared(lambda: False)
+    progress.wait_until_uploaded(lambda: False)
     assert progress.read() == []
     folder = _checkpoint(context.storage, 2)
-    _tell(tmp_path, "checkpoint", step=2, folder=str(folder))
+    _report(tmp_path, checkpoint(2, str(folder)))
     progress.read()
-    progress.wait_until_shared(lambda: False)
+    progress.wait_until_uploaded(lambda: False)
     assert _kinds(progress) == ["checkpoint"]
 
 
 def test_when_it_is_late_nobody_waits(progress: SharedProgress, context: AppContext, tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "shared")
-    _tell(tmp_path, "checkpoint", step=1, folder=str(_checkpoint(context.storage, 1)))
-    progress.wait_until_shared(lambda: True)
+    _report(tmp_path, checkpoint(1, str(_checkpoint(context.storage, 1))))
+    progress.wait_until_uploaded(lambda: True)
     assert progress.read() == []
 
 
@@ -112,7 +122,7 @@ def test_the_last_two_are_kept_and_those_of_the_attempt_before(context: AppConte
     storage = context.storage
     for fence, sequence in ((1, 1), (2, 2), (2, 3), (3, 4), (3, 5), (3, 6)):
         newest = _checkpoint(storage, sequence, fence)
-        assert share_checkpoint(storage, newest)
+        assert upload_checkpoint(storage, newest)
     forget_old_checkpoints(storage, newest)
     assert _stored(storage) == [
         "0002/checkpoint-000002",
@@ -132,18 +142,31 @@ def test_logs_are_seen_elsewhere_as_they_grow(
     seen = there.job_logs(JOB) / "0002" / log.name
     for text in ("one\n", "one\ntwo\n"):
         log.write_text(text)
-        progress.share_logs()
-        fetch_logs(there, JOB)
+        progress.upload_logs()
+        download_logs(there, JOB)
         assert seen.read_text() == text
     seen.write_text("one\ntwo\nthree\n")
-    fetch_logs(there, JOB)
+    download_logs(there, JOB)
     assert seen.read_text() == "one\ntwo\nthree\n", "a longer one, written here, is the newer one"
 
 
-def test_without_a_shared_storage_every_line_passes(settings: Settings, tmp_path: Path) -> None:
-    context = AppContext.open(settings)
-    progress = SharedProgress(context, Claim(JOB, "training", 1, 1), ProgressFile(tmp_path / child.PROGRESS))
-    _tell(tmp_path, "checkpoint", step=1, folder="anywhere")
+def test_without_a_shared_storage_every_line_passes_and_nothing_else_happens(
+    context: AppContext, settings: Settings, tmp_path: Path
+) -> None:
+    alone = AppContext.open(settings)
+    claim, file = Claim(JOB, "training", 1, 1), tmp_path / child.PROGRESS
+    shared = open_progress(context, claim, file)
+    assert isinstance(shared, SharedProgress)
+    shared.close()
+    shared.join(10)
+    threads = threading.active_count()
+    progress = open_progress(alone, claim, file)
+    assert isinstance(progress, LocalProgress)
+    _report(tmp_path, checkpoint(1, "anywhere"))
     assert _kinds(progress) == ["checkpoint"]
-    assert not progress.is_alive()
-    context.close()
+    progress.exchange(lambda: pytest.fail("there is nobody to exchange with"), lambda: None)
+    progress.wait_until_uploaded(lambda: False)
+    progress.upload_logs()
+    progress.close()
+    assert threading.active_count() == threads
+    alone.close()

@@ -29,6 +29,7 @@ from tests.conftest import Trained, on_s3
 from tests.pictures import make_files, make_zip
 from tests.running import TINY, all_events, run_queued
 from tests.s3_server import KEYS, Gate, S3Server
+from tests.stores import store_of
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]
 
@@ -126,7 +127,6 @@ def hosts(tmp_path_factory: pytest.TempPathFactory, s3: S3Server) -> Iterator[Ho
         answer = client.post("/products/squares/datasets", files={"file": ("p.zip", archive)})
         assert answer.status_code == 202, answer.text
         hosts.dataset = answer.json()["id"]
-        assert not list((root / "api" / "scratch").iterdir()), "the upload is in the storage"
         run_queued(hosts.host("tasks"))
 
         hosts.arm("train.step", "*sleep 0.3")
@@ -234,8 +234,7 @@ def test_a_model_damaged_in_a_home_folder_is_fetched_anew(hosts: Hosts) -> None:
     picture, headers = next(iter(make_files(1).values())), {"content-type": "image/png"}
     settings = hosts.settings.model_copy(update={"home": hosts.root / "damaged"})
     with TestClient(create_app(settings), raise_server_exceptions=False) as client:
-        assert hosts.api.storage.store is not None
-        (folder,) = hosts.api.storage.store.list_folders(f"models/{hosts.model()['id']}")
+        (folder,) = hosts.api.storage.remote.list_names(hosts.api.storage.models / hosts.model()["id"])
         copy = settings.home / "models" / hosts.model()["id"] / folder
         copy.mkdir(parents=True)
         (copy / "manifest.json").write_text("{}")
@@ -245,11 +244,11 @@ def test_a_model_damaged_in_a_home_folder_is_fetched_anew(hosts: Hosts) -> None:
 
 
 def test_what_a_job_needs_no_more_is_in_the_storage_no_more(hosts: Hosts) -> None:
-    store = hosts.api.storage.store
-    assert store is not None
+    store = store_of(hosts.api.storage)
     assert store.list_keys("scratch") == {}
     assert store.list_keys(f"jobs/{hosts.job}/checkpoints") == {}
-    assert len(store.list_folders(f"models/{hosts.model()['id']}")) == 1
+    models = hosts.api.storage.models / hosts.model()["id"]
+    assert len(hosts.api.storage.remote.list_names(models)) == 1
 
 
 def test_a_host_that_has_nothing_evaluates_and_exports(hosts: Hosts) -> None:

@@ -1,27 +1,57 @@
-"""Imports of a dataset."""
+"""Imports: an upload or a folder becomes a dataset."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from app.context import AppContext
-from app.jobs.claims import Claim, complete, hold_to_finish
+from app.datasets.sources import Limits
+from app.datasets.spec import ImportResult, ImportSpec
+from app.jobs.claims import Claim, complete, hold_to_finish, read_claimed
+from app.jobs.kinds.base import Kind
+from app.jobs.uploads import download_upload
+from app.jobs.waiting import find_ready
 from app.models import Dataset
 from app.models.base import utc_now
 
 
-def finish_import(context: AppContext, claim: Claim, result: dict[str, Any]) -> None:
-    """The dataset is ready; its folder was published by the import itself, under the dataset's id."""
-    with context.db.write() as session:
-        if (job := hold_to_finish(session, claim)) is None:
-            return
-        dataset = session.get_one(Dataset, job.dataset_id)
-        dataset.status = "ready"
-        dataset.digest = result["digest"]
-        dataset.classes = result["classes"]
-        dataset.counts = result["counts"]
-        dataset.items = result["items"]
-        dataset.skipped = result["skipped"]
-        dataset.ready_at = utc_now()
-        job.result = result
-        complete(session, job)
+class DatasetImport(Kind[ImportSpec, ImportResult]):
+    name = "import"
+    module = "app.datasets"
+    result_type = ImportResult
+
+    def download_inputs(self, context: AppContext, claim: Claim) -> None:
+        if read_claimed(context, claim).payload["is_upload"]:
+            download_upload(context, claim)
+
+    def build_spec(self, context: AppContext, claim: Claim) -> ImportSpec:
+        job, settings, storage = read_claimed(context, claim), context.settings, context.storage
+        return ImportSpec(
+            source=storage.absolute(job.payload["source"]),
+            image_root=storage.images,
+            out=storage.dataset(job.dataset),
+            limits=Limits(
+                max_entries=settings.max_dataset_items, max_total_bytes=settings.max_unpacked_bytes
+            ),
+        )
+
+    def upload_results(self, context: AppContext, claim: Claim, result: ImportResult) -> None:
+        context.storage.remote.upload_dataset(read_claimed(context, claim).dataset)
+
+    def finish(self, context: AppContext, claim: Claim, result: ImportResult) -> None:
+        """The dataset is ready; its folder was published by the import itself, under the dataset's id.
+
+        Jobs that waited for it are announced.
+        """
+        with context.db.write() as session:
+            if (job := hold_to_finish(session, claim)) is None:
+                return
+            described = result.model_dump(mode="json")
+            dataset = session.get_one(Dataset, job.dataset)
+            dataset.status = "ready"
+            dataset.ready_at = utc_now()
+            for name in ("digest", "classes", "counts", "items", "skipped"):
+                setattr(dataset, name, described[name])
+            job.result = described
+            complete(session, job)
+            waiting = find_ready(session, dataset)
+        for message in waiting:
+            context.queue.enqueue(*message)

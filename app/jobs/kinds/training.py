@@ -1,44 +1,120 @@
-"""The good end of a training or an evaluation: publish files, register the model, decide the champion."""
+"""Trainings: a network is trained, packaged and measured; its model is registered and may become champion."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.artifacts import open_artifact
 from app.context import AppContext
-from app.evaluation.files import FILES as EVALUATION_FILES
 from app.host import failpoints
+from app.jobs.checkpoints import count_unsaved_attempts, download_newest_checkpoint, recorded_attempts
 from app.jobs.claims import Claim, complete, hold_to_finish
-from app.models import Evaluation, Job, TrainedModel
+from app.jobs.kinds.base import Kind
+from app.jobs.kinds.evaluation import new_evaluation_folder, publish_evaluation, upload_evaluation
+from app.jobs.waiting import resolve_waiting
+from app.models import Evaluation, Job, JobEpoch, TrainedModel
 from app.models.base import new_id
+from app.schemas.hyperparameters import ResolvedHyperparameters
 from app.services import promotion
 from app.services.job_states import append_event
 from app.storage.home import Storage
+from app.storage.weights import download_weights
+from app.training.result import TrainingResult
+from app.training.spec import Devices, TrainingSpec
 
 
-def finish_training(context: AppContext, claim: Claim, result: dict[str, Any]) -> None:
-    """Publishes the artifact and the evaluation that the child left, then ends the job.
+class Training(Kind[TrainingSpec, TrainingResult]):
+    name = "training"
+    module = "app.training"
+    result_type = TrainingResult
 
-    Files first, under a name that holds the fence; the row that makes them visible is written only while the
-    claim still stands, so a stale worker leaves files that nobody sees. May be called again after an outage.
-    """
-    model_folder = new_model_folder(context.storage, claim)
-    model_id = model_folder.parent.name
-    evaluation_folder = new_evaluation_folder(context.storage, claim, claim.job_id)
-    failpoints.pass_by("finish.publishing")
-    _publish_evaluation(context, Path(result["verification"]), evaluation_folder)
-    if result["artifact"] is not None and not model_folder.exists():
-        context.storage.publish(Path(result["artifact"]), model_folder)
-    failpoints.pass_by("finish.published")
-    if _register_training(context, claim, result, model_id, model_folder, evaluation_folder):
-        _remove_siblings(context, model_folder)
-    else:
-        context.storage.discard(model_folder.parent)
+    def download_inputs(self, context: AppContext, claim: Claim) -> None:
+        storage = context.storage
+        with context.db.read() as session:
+            job = session.get_one(Job, claim.job_id)
+            attempts = recorded_attempts(storage, session, job)
+            model = _find_initial_model(session, job)
+        storage.remote.download_pictures(job.dataset)
+        storage.remote.download(storage.job_split(job.id))
+        download_newest_checkpoint(storage, attempts)
+        if _start(job) == "imagenet":
+            download_weights(storage, job.network or "")
+        if model is not None:
+            storage.remote.download(storage.absolute(model.folder))
+
+    def build_spec(self, context: AppContext, claim: Claim) -> TrainingSpec:
+        resolve_waiting(context, claim)
+        storage = context.storage
+        with context.db.read() as session:
+            job = session.get_one(Job, claim.job_id)
+            model = _find_initial_model(session, job)
+            newest = select(func.max(JobEpoch.step)).where(JobEpoch.job_id == job.id)
+            return TrainingSpec(
+                job_id=job.id,
+                product=job.product_id,
+                network=job.network or "",
+                hyperparameters=ResolvedHyperparameters.model_validate(job.hyperparameters),
+                dataset=storage.dataset(job.dataset),
+                image_root=storage.images,
+                split=storage.job_split(job.id),
+                records_root=storage.records,
+                checkpoint_root=storage.job_checkpoints(job.id) / f"{claim.fence:04d}",
+                resume_from=tuple(root for root in recorded_attempts(storage, session, job) if root.is_dir()),
+                logs=storage.job_logs(job.id) / f"{claim.fence:04d}",
+                out=storage.attempt(job.id, claim.fence) / "artifact",
+                devices=Devices(
+                    kind="gpu" if claim.gpus else "cpu",
+                    count=max(1, len(claim.gpus)),
+                    is_required=claim.device == "gpu",
+                ),
+                weights_root=storage.weights,
+                initial_model=storage.absolute(model.folder) if model else None,
+                # Since the last epoch that is stored, not the last step: a worker may be lost between a
+                # step's line and its epoch's. A step that is reported again overwrites itself.
+                reported_step=session.scalar(newest) or 0,
+                # A training that is killed again and again gets further if it saves sooner each time.
+                checkpoint_seconds=context.settings.checkpoint_seconds
+                / 4 ** min(3, count_unsaved_attempts(session, job)),
+            )
+
+    def upload_results(self, context: AppContext, claim: Claim, result: TrainingResult) -> None:
+        storage = context.storage
+        upload_evaluation(storage, result.verification, new_evaluation_folder(storage, claim, claim.job_id))
+        if result.artifact is not None:
+            target = new_model_folder(storage, claim)
+            storage.remote.upload(target, target if target.exists() else result.artifact)
+
+    def finish(self, context: AppContext, claim: Claim, result: TrainingResult) -> None:
+        """Publishes the artifact and the evaluation that the child left, then ends the job.
+
+        Files first, under a name that holds the fence; the row that makes them visible is written only while
+        the claim still stands, so a stale worker leaves files that nobody sees. May be called again.
+        """
+        model_folder = new_model_folder(context.storage, claim)
+        evaluation_folder = new_evaluation_folder(context.storage, claim, claim.job_id)
+        failpoints.pass_by("finish.publishing")
+        publish_evaluation(context.storage, result.verification, evaluation_folder)
+        if result.artifact is not None and not model_folder.exists():
+            context.storage.publish(result.artifact, model_folder)
+        failpoints.pass_by("finish.published")
+        if _register_training(context, claim, result, model_folder, evaluation_folder):
+            _remove_siblings(context, model_folder)
+        else:
+            context.storage.discard(model_folder.parent)
+
+
+def _start(job: Job) -> str:
+    """What the training starts from: none, imagenet, or a model's id."""
+    return str((job.hyperparameters or {}).get("pretrained", ""))
+
+
+def _find_initial_model(session: Session, job: Job) -> TrainedModel | None:
+    """The model whose weights the training starts from, if it names one that exists."""
+    return session.get(TrainedModel, _start(job))
 
 
 def new_model_folder(storage: Storage, claim: Claim) -> Path:
@@ -46,17 +122,10 @@ def new_model_folder(storage: Storage, claim: Claim) -> Path:
     return storage.models / claim.job_id.replace("job_", "mdl_", 1) / f"{claim.fence:04d}"
 
 
-def new_evaluation_folder(storage: Storage, claim: Claim, trained_job: str) -> Path:
-    """Where an evaluation goes: the final one of a training, or one that was asked for later."""
-    name = "final" if claim.job_id == trained_job else claim.job_id.replace("job_", "evl_", 1)
-    return storage.job(trained_job) / "evaluations" / f"{name}-{claim.fence:04d}"
-
-
 def _register_training(
     context: AppContext,
     claim: Claim,
-    result: dict[str, Any],
-    model_id: str,
+    result: TrainingResult,
     model_folder: Path,
     evaluation_folder: Path,
 ) -> bool:
@@ -65,24 +134,23 @@ def _register_training(
         job = hold_to_finish(session, claim)
         if job is None:
             return False
-        job.stop_reason = result["stop_reason"]
-        job.best = result["best"]
-        job.result = {name: result[name] for name in ("weights_sha256", "epochs_run", "is_exact", "parity")}
-        has_artifact = result["artifact"] is not None
-        decision = promotion.judge(session, job, result["evaluation"], has_artifact=has_artifact)
-        model = None
-        if decision.keep:
-            model = _register(context, session, job, model_id, model_folder, result)
+        kept = {"weights_sha256", "epochs_run", "is_exact", "parity"}
+        job.stop_reason = result.stop_reason
+        job.best = result.best.model_dump()
+        job.result = result.model_dump(mode="json", include=kept)
+        has_artifact = result.artifact is not None
+        decision = promotion.judge(session, job, result.evaluation, has_artifact=has_artifact)
+        model = _register(context, session, job, model_folder, result) if decision.keep else None
         promotion.carry_out(session, job, decision, model)
         session.add(
             Evaluation(
                 id=new_id("evl"),
                 job_id=job.id,
                 model_id=model.id if model else None,
-                dataset_id=job.dataset_id,
+                dataset_id=job.dataset,
                 is_final_test=True,
                 folder=context.storage.relative(evaluation_folder),
-                report=result["evaluation"],
+                report=result.evaluation.model_dump(mode="json"),
             )
         )
         complete(session, job, model=model.id if model else None, gate=job.gate)
@@ -95,42 +163,8 @@ def _remove_siblings(context: AppContext, folder: Path) -> None:
         context.storage.discard(other)
 
 
-def finish_evaluation(context: AppContext, claim: Claim, result: dict[str, Any], folder: Path) -> None:
-    """Stores an evaluation that was asked for after the training."""
-    with context.db.read() as session:
-        payload = session.get_one(Job, claim.job_id).payload
-    evaluation_id = claim.job_id.replace("job_", "evl_", 1)
-    target = new_evaluation_folder(context.storage, claim, payload["job"])
-    _publish_evaluation(context, folder, target)
-    with context.db.write() as session:
-        if (job := hold_to_finish(session, claim)) is None:
-            return
-        session.add(
-            Evaluation(
-                id=evaluation_id,
-                job_id=payload["job"],
-                model_id=payload["model"],
-                dataset_id=job.dataset_id,
-                is_final_test=payload["subset"] == "test",
-                folder=context.storage.relative(target),
-                report=result["evaluation"],
-            )
-        )
-        complete(session, job, evaluation=evaluation_id)
-
-
-def _publish_evaluation(context: AppContext, source: Path, target: Path) -> None:
-    """Moves the files of an evaluation out of its working folder, unless that was done before."""
-    if target.exists():
-        return
-    with context.storage.scratch_folder("evaluation") as aside:
-        for name in EVALUATION_FILES:
-            (source / name).rename(aside / name)
-        context.storage.publish(aside, target)
-
-
 def _register(
-    context: AppContext, session: Session, job: Job, model_id: str, folder: Path, result: dict[str, Any]
+    context: AppContext, session: Session, job: Job, folder: Path, result: TrainingResult
 ) -> TrainedModel:
     artifact = open_artifact(folder, verify=False)
     newest = session.scalar(
@@ -138,19 +172,19 @@ def _register(
     )
     manifest = artifact.manifest
     model = TrainedModel(
-        id=model_id,
+        id=folder.parent.name,
         product_id=job.product_id,
         job_id=job.id,
-        dataset_id=job.dataset_id,
+        dataset_id=job.dataset,
         version=(newest or 0) + 1,
         network=manifest.network,
         folder=context.storage.relative(folder),
         digest=artifact.digest,
-        weights_sha256=result["weights_sha256"],
+        weights_sha256=result.weights_sha256,
         bytes=sum(file.stat().st_size for file in folder.iterdir()),
         labels=list(manifest.labels),
-        metrics=result["evaluation"]["metrics"],
-        serving={**asdict(manifest.serving), "parity": result["parity"]},
+        metrics=asdict(result.evaluation.metrics),
+        serving={**asdict(manifest.serving), "parity": result.parity.model_dump()},
     )
     session.add(model)
     session.flush()

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import http.client
-import tempfile
-import urllib.error
-import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from app.errors import WeightsError
-from app.host.files import move, sync
+from app.host.files import describe, write_aside
 from app.networks.pretrained.keras_file import is_keras_file, read_keras_layers, transplant_keras
 from app.networks.pretrained.sources import PublishedWeights, get_published
 from app.networks.pretrained.state_dict import read_state_dict
@@ -23,12 +19,6 @@ if TYPE_CHECKING:
     import keras
 
 _BLOCK_BYTES = 2**18
-
-
-class SupportsRead(Protocol):
-    """A file, or an answer over HTTP."""
-
-    def read(self, size: int, /) -> bytes: ...
 
 
 def require_published(name: str, folder: Path) -> tuple[PublishedWeights, Path]:
@@ -65,8 +55,7 @@ def verify(weights: PublishedWeights, path: Path) -> str:
 
     Where the publisher tells no digest, the one written down when the file came counts.
     """
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = describe(path).sha256
     note = digest_note(path)
     expected = weights.sha256 or (note.read_text(encoding="utf-8").split()[0] if note.is_file() else "")
     if not digest.startswith(expected):
@@ -97,13 +86,20 @@ def download(
     if path is not None:
         verify(weights, path)
         return path
+    # Here and not above: API and trainings, which never download, need not wait for it.
+    import httpx2 as httpx
+
     try:
-        with urllib.request.urlopen(weights.location, timeout=timeout_seconds) as answer:
-            total = int(answer.headers["Content-Length"]) if answer.headers["Content-Length"] else None
-            return _keep(weights, folder, answer, total, progress)
-    except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
-        if isinstance(error, urllib.error.HTTPError):
-            error.close()
+        # The bytes as they are stored: those that were compressed on the way would not be the file's.
+        headers = {"Accept-Encoding": "identity"}
+        with httpx.stream(
+            "GET", weights.location, headers=headers, timeout=timeout_seconds, follow_redirects=True
+        ) as answer:
+            answer.raise_for_status()
+            length = answer.headers.get("Content-Length")
+            total = None if length is None else int(length)
+            return _keep(weights, folder, answer.iter_raw(_BLOCK_BYTES), total, progress)
+    except (httpx.HTTPError, httpx.InvalidURL, ConnectionError) as error:
         raise WeightsError(
             f"{weights.location} cannot be reached: {error}",
             hint=f"Download it on another machine and put it at {folder / weights.file_name}.",
@@ -117,35 +113,28 @@ def install(weights: PublishedWeights, source: Path, folder: Path) -> Path:
     """
     verify(weights, source)
     with source.open("rb") as file:
-        return _keep(weights, folder, file, source.stat().st_size)
+        return _keep(weights, folder, iter(partial(file.read, _BLOCK_BYTES), b""), source.stat().st_size)
 
 
 def _keep(
     weights: PublishedWeights,
     folder: Path,
-    source: SupportsRead,
+    blocks: Iterable[bytes],
     total: int | None,
     progress: Callable[[int, int | None], None] | None = None,
 ) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / weights.file_name
-    with tempfile.NamedTemporaryFile(dir=folder, prefix=".download-", delete=False) as file:
-        aside = Path(file.name)
-        try:
-            while block := source.read(_BLOCK_BYTES):
+    with write_aside(target, is_shared=True) as aside:
+        with aside.open("wb") as file:
+            for block in blocks:
                 file.write(block)
                 if progress is not None:
                     progress(file.tell(), total)
             if total is not None and file.tell() != total:
                 raise ConnectionError(f"it ended after {file.tell():,} of {total:,} bytes")
-            file.flush()
-            sync(aside)
-            aside.chmod(0o644)
-            digest = verify(weights, aside)
-            digest_note(target).write_text(f"{digest}  {target.name}\n", encoding="utf-8")
-            move(aside, target)
-        finally:
-            aside.unlink(missing_ok=True)
+        digest = verify(weights, aside)
+        digest_note(target).write_text(f"{digest}  {target.name}\n", encoding="utf-8")
     return target
 
 

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import keras
@@ -132,4 +132,29 @@ def test_an_address_that_cannot_be_reached_says_what_to_bring_and_where(
         download(weights, tmp_path)
     assert caught.value.hint is not None
     assert str(tmp_path / "weights.pth") in caught.value.hint
-    assert not list(tmp_path.glob(".download-*"))
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_a_download_that_breaks_off_leaves_nothing_and_one_that_moved_is_followed(tmp_path: Path) -> None:
+    class Moved(BaseHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+        def do_GET(self) -> None:
+            moved = self.path == "/weights.pth"
+            self.send_response(302 if moved else 200)
+            self.send_header("Location", "/there") if moved else None
+            self.send_header("Content-Length", "0" if moved else "7")
+            self.end_headers()
+            if not moved:
+                self.wfile.write(b"tens")
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Moved) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        address = f"http://127.0.0.1:{server.server_port}/weights.pth"
+        with pytest.raises(WeightsError, match=r"cannot be reached: .* 4 bytes"):
+            download(PublishedWeights("resnet18", "test", address, "", "MIT", 1.0), tmp_path / "weights")
+        server.shutdown()
+        thread.join()
+    assert list((tmp_path / "weights").iterdir()) == []

@@ -130,16 +130,22 @@ def test_a_transposed_tensor_is_read_through_its_strides(tmp_path: Path) -> None
     np.testing.assert_array_equal(state["fc.weight"], matrix.T)
 
 
-def test_safetensors_give_their_tensors_and_bfloat16_becomes_float32(tmp_path: Path) -> None:
+def test_safetensors_give_their_tensors_and_halves_become_float32(tmp_path: Path) -> None:
     header = {
         "__metadata__": {"format": "pt"},
         "a": {"dtype": "F32", "shape": [2, 3, 2, 2], "data_offsets": [0, 96]},
         "b": {"dtype": "BF16", "shape": [2], "data_offsets": [96, 100]},
+        "c": {"dtype": "F16", "shape": [2], "data_offsets": [100, 104]},
+        "d": {"dtype": "I64", "shape": [], "data_offsets": [104, 112]},
     }
-    halves = np.array([1.5, -2.0], "<f4").view("<u2")[1::2].tobytes()
-    state = read_state_dict(write_safetensors(tmp_path / "w.safetensors", header, KERNEL.tobytes() + halves))
+    upper = np.array([1.5, -2.0], "<f4").view("<u2")[1::2].tobytes()
+    data = KERNEL.tobytes() + upper + np.array([0.5, -4.0], "<f2").tobytes() + STEPS.tobytes()
+    state = read_state_dict(write_safetensors(tmp_path / "w.safetensors", header, data))
     np.testing.assert_array_equal(state["a"], KERNEL)
     np.testing.assert_array_equal(state["b"], np.float32([1.5, -2.0]))
+    np.testing.assert_array_equal(state["c"], np.float32([0.5, -4.0]))
+    assert [state[name].dtype for name in "abc"] == [np.float32] * 3
+    assert (state["d"], state["d"].shape) == (7, ())
 
 
 @pytest.mark.parametrize("write", [write_zip, write_legacy])
@@ -196,11 +202,32 @@ def test_a_file_cut_anywhere_is_refused(write: Writer, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "entry", [{"data_offsets": [0, 92]}, {"data_offsets": [96, 192]}, {"shape": [-2, -12]}]
+    "entry",
+    [
+        {"data_offsets": [0, 92]},
+        {"data_offsets": [96, 192]},
+        {"shape": [-2, -12]},
+        {"shape": [2**62, 4, 2, 2]},
+    ],
 )
 def test_safetensors_that_lie_about_a_size_are_refused(entry: dict[str, Any], tmp_path: Path) -> None:
     header = {"a": {"dtype": "F32", "shape": [2, 3, 2, 2], "data_offsets": [0, 96]} | entry}
-    with pytest.raises(WeightsError):
+    with pytest.raises(WeightsError, match=r"w\.safetensors: not a whole safetensors file: "):
+        read_state_dict(write_safetensors(tmp_path / "w.safetensors", header, KERNEL.tobytes()))
+
+
+def test_safetensors_cut_anywhere_are_refused(tmp_path: Path) -> None:
+    header = {"a": {"dtype": "F32", "shape": [2, 3, 2, 2], "data_offsets": [0, 96]}}
+    whole = write_safetensors(tmp_path / "w.safetensors", header, KERNEL.tobytes()).read_bytes()
+    for length in range(len(whole)):
+        (tmp_path / "cut.safetensors").write_bytes(whole[:length])
+        with pytest.raises(WeightsError, match=r"cut\.safetensors"):
+            read_state_dict(tmp_path / "cut.safetensors")
+
+
+def test_safetensors_of_a_type_that_no_weights_have_are_refused(tmp_path: Path) -> None:
+    header = {"a": {"dtype": "F8_E4M3", "shape": [96], "data_offsets": [0, 96]}}
+    with pytest.raises(WeightsError, match="'a' has the type F8_E4M3, which is not read"):
         read_state_dict(write_safetensors(tmp_path / "w.safetensors", header, KERNEL.tobytes()))
 
 

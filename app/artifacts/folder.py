@@ -1,107 +1,24 @@
-"""One trained model on disk: files and the manifest that describes them. The only owner of the format."""
+"""The folder of an artifact: written whole, read and checked by its digests."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-from pydantic import TypeAdapter, ValidationError
 
+from app.artifacts.manifest import MANIFEST, Manifest
 from app.errors import ArtifactError
-from app.host.files import move, sync
+from app.host.files import FileDigest, describe, sync, write_aside
 
-FORMAT_VERSION = 1
-MANIFEST, KERAS_MODEL, LITERT_MODEL = "manifest.json", "model.keras", "model.tflite"
+KERAS_MODEL, LITERT_MODEL = "model.keras", "model.tflite"
 REQUIRED_FILES = (KERAS_MODEL, LITERT_MODEL)
 
 _HINT = "Restore the folder from a backup, or train the model again."
-
-
-@dataclass(frozen=True)
-class FileDigest:
-    """Size in bytes and SHA-256 (hex) of one file."""
-
-    bytes: int
-    sha256: str
-
-
-@dataclass(frozen=True)
-class Serving:
-    """What answers predictions: the runtime, its number format, the model's size in bytes.
-
-    ``parity`` says how far its answers are from the trained network's, or is None until it was measured.
-    """
-
-    runtime: Literal["litert"]
-    precision: str
-    bytes: int
-    parity: Mapping[str, Any] | None = None
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """What one needs to know to use a model, and where it comes from.
-
-    ``image_size`` is (height, width) in pixels; ``labels`` are in the order of the model's outputs;
-    ``resize_rule`` is ``app.images.RESIZE_RULE`` of the code that made the training pictures.
-    ``files`` maps a path relative to the folder to its digest and is filled in by ``write_artifact``.
-    """
-
-    network: str
-    image_size: tuple[int, int]
-    labels: tuple[str, ...]
-    resize_rule: str
-    dataset_digest: str
-    split_digest: str | None
-    hyperparameters: Mapping[str, Any]
-    seed: int
-    best_epoch: int
-    metrics: Mapping[str, Any]
-    weights_sha256: str
-    serving: Serving
-    versions: Mapping[str, str]
-    created_at: str
-    files: Mapping[str, FileDigest] = field(default_factory=dict)
-    format_version: int = FORMAT_VERSION
-
-    def to_json(self) -> bytes:
-        """UTF-8 JSON, the content of ``manifest.json``. Raises ValueError for NaN and infinities."""
-        value = {"format_version": self.format_version, **asdict(self)}
-        return (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
-
-    @classmethod
-    def from_json(cls, data: bytes) -> Manifest:
-        """Parses and checks a manifest. Keys it does not know are ignored. Raises ArtifactError."""
-        try:
-            manifest = _ADAPTER.validate_json(data)
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = "/".join(str(part) for part in first["loc"]) or "the whole text"
-            raise ArtifactError(f"{MANIFEST} is not valid at {where}: {first['msg']}", hint=_HINT) from None
-        manifest._check()
-        return manifest
-
-    def _check(self) -> None:
-        if self.format_version != FORMAT_VERSION:
-            raise ArtifactError(
-                f"The artifact has format version {self.format_version}; this Loupe reads {FORMAT_VERSION}.",
-                hint="Use the version of Loupe that wrote the model, or train it again.",
-            )
-        if not self.labels or len(set(self.labels)) != len(self.labels):
-            raise ArtifactError(f"{MANIFEST} must name every label once, and at least one.", hint=_HINT)
-        if min(self.image_size) < 1:
-            raise ArtifactError(f"{MANIFEST} has the image size {self.image_size}.", hint=_HINT)
-        for name in self.files:
-            _check_name(name)
-
-
-_ADAPTER = TypeAdapter(Manifest)
 
 
 @dataclass(frozen=True)
@@ -157,10 +74,8 @@ def write_artifact(folder: Path, manifest: Manifest, files: Iterable[Path]) -> A
         raise ArtifactError(f"An artifact needs {' and '.join(missing)}.")
     data = replace(manifest, files=digests).to_json()
     checked = Manifest.from_json(data)
-    aside = folder / (MANIFEST + ".part")
-    aside.write_bytes(data)
-    sync(aside)
-    move(aside, folder / MANIFEST)
+    with write_aside(folder / MANIFEST) as aside:
+        aside.write_bytes(data)
     return Artifact(folder, checked, hashlib.sha256(data).hexdigest())
 
 
@@ -195,9 +110,7 @@ def weights_sha256(arrays: Iterable[np.ndarray[Any, Any]]) -> str:
 
 def _digest(path: Path, name: str) -> FileDigest:
     try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-            return FileDigest(file.tell(), digest)
+        return describe(path)
     except OSError as error:
         raise _unreadable(name, error) from error
 
@@ -207,15 +120,6 @@ def _compare(name: str, found: FileDigest, expected: FileDigest) -> None:
         raise ArtifactError(f"{name} has {found.bytes} bytes instead of {expected.bytes}.", hint=_HINT)
     if found.sha256 != expected.sha256:
         raise ArtifactError(f"{name} has changed: its SHA-256 is not the manifest's.", hint=_HINT)
-
-
-def _check_name(name: str) -> None:
-    path = PurePosixPath(name)
-    leads_out = path.is_absolute() or ".." in path.parts or any(mark in name for mark in "\\\0")
-    if name in ("", MANIFEST) or leads_out:
-        raise ArtifactError(
-            f"{MANIFEST} lists the file {name!r}, which may not be part of an artifact.", hint=_HINT
-        )
 
 
 def _check_place(folder: Path, name: str) -> None:

@@ -1,7 +1,8 @@
-"""What a job is resolved to: the start, the network, and every setting that depends on them."""
+"""What a job is planned from on this machine: its weights, its models; and the defaults that follow."""
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import sys
 from typing import Any
@@ -13,7 +14,7 @@ from app.context import AppContext
 from app.networks.pretrained.sources import get_published
 from app.networks.registry import get_network
 from app.schemas.hyperparameters import Hyperparameters, ResolvedHyperparameters
-from app.training.defaults import resolve_hyperparameters
+from app.training.defaults import resolve_before_pictures, resolve_hyperparameters
 from tests.conftest import Trained
 from tests.running import TINY, import_pictures, run_queued
 
@@ -157,3 +158,18 @@ def test_a_model_of_ones_own_is_trained_on_and_one_of_another_product_is_not(
     answer = client.post("/jobs", json=body)
     assert answer.status_code == 422
     assert "no model" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("start", ["none", "imagenet"])
+@pytest.mark.parametrize("given", [{}, {"epochs": 1}, {"image_size": (64, 64), "learning_rate": 0.5}])
+def test_what_is_settled_before_the_pictures_are_known_changes_nothing_of_the_rest(
+    start: str, given: dict[str, Any]
+) -> None:
+    settings, network = Hyperparameters(**given), get_network("mobilenet_v2")
+    early = resolve_before_pictures(settings, network, pretrained=start)
+    assert (early.pretrained, early.image_size) == (start, 64 if "image_size" in given else 224)
+    for items, keeps_head in itertools.product((1, 499, 500, 100_000), (False, True)):
+        facts: dict[str, Any] = {"pretrained": start, "train_items": items, "keeps_head": keeps_head}
+        assert resolve_hyperparameters(early, network, **facts) == resolve_hyperparameters(
+            settings, network, **facts
+        )

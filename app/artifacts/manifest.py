@@ -1,0 +1,176 @@
+"""The manifest of an artifact: what the model is, where it comes from, how it is served."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import PurePosixPath
+from typing import Any, Literal
+
+from pydantic import TypeAdapter, ValidationError
+
+from app.errors import ArtifactError
+from app.host.files import FileDigest
+
+FORMAT_VERSION = 1
+MANIFEST = "manifest.json"
+SECTIONS = ("input", "runtimes", "outputs", "calibration", "decision", "reference_features")
+"""What a manifest may lack."""
+
+_HINT = "Restore the folder from a backup, or train the model again."
+
+
+@dataclass(frozen=True)
+class Serving:
+    """What answers predictions: the runtime, its number format, the model's size in bytes.
+
+    ``parity`` says how far its answers are from the trained network's, or is None until it was measured.
+    """
+
+    runtime: Literal["litert"]
+    precision: str
+    bytes: int
+    parity: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Input:
+    """From a file to the model's input. ``resize_rule``: name and version, see ``app.images``.
+
+    ``pixel_range``: the 16-bit grey values that become 0 and 255; None: 0 and 65,535.
+    """
+
+    resize_rule: str
+    pixel_range: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """One way to run the model: with what, in which number format, from which file.
+
+    ``parity``: how far its answers to the test split are from the trained network's.
+    """
+
+    runtime: str
+    precision: str
+    file: str
+    parity: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Output:
+    """One output of the model, in the order of its tensors; ``size`` is its length for one picture."""
+
+    kind: Literal["probabilities", "features"]
+    size: int
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How raw probabilities become served ones, fitted on ``items`` pictures of ``split``."""
+
+    method: str
+    parameters: Mapping[str, float]
+    split: str
+    items: int
+
+
+@dataclass(frozen=True)
+class Decision:
+    """When an answer is accepted: least values of the scores, and what they promise."""
+
+    thresholds: Mapping[str, float]
+    promise: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class ReferenceFeatures:
+    """Features of training pictures, to measure how strange one is: ``items`` rows of ``dimensions``."""
+
+    file: str
+    items: int
+    dimensions: int
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What one needs to know to use a model, and where it comes from.
+
+    ``image_size`` is (height, width) in pixels; ``labels`` are in the order of the model's outputs;
+    ``resize_rule`` is ``app.images.RESIZE_RULE`` of the code that made the training pictures.
+    The sections from ``input`` to ``reference_features`` may be absent: then they were not measured, and
+    what ``resize_rule`` and ``serving`` say holds. Artifacts of the first release have none of them.
+    ``files`` maps a path relative to the folder to its digest and is filled in by ``write_artifact``.
+    """
+
+    network: str
+    image_size: tuple[int, int]
+    labels: tuple[str, ...]
+    resize_rule: str
+    dataset_digest: str
+    split_digest: str | None
+    hyperparameters: Mapping[str, Any]
+    seed: int
+    best_epoch: int
+    metrics: Mapping[str, Any]
+    weights_sha256: str
+    serving: Serving
+    versions: Mapping[str, str]
+    created_at: str
+    input: Input | None = None
+    runtimes: tuple[Runtime, ...] | None = None
+    outputs: tuple[Output, ...] | None = None
+    calibration: Calibration | None = None
+    decision: Decision | None = None
+    reference_features: ReferenceFeatures | None = None
+    files: Mapping[str, FileDigest] = field(default_factory=dict)
+    format_version: int = FORMAT_VERSION
+
+    def to_json(self) -> bytes:
+        """UTF-8 JSON, the content of ``manifest.json``. Raises ValueError for NaN and infinities."""
+        fields = asdict(self)
+        absent = [name for name in SECTIONS if fields[name] is None]
+        kept = {name: value for name, value in fields.items() if name not in absent}
+        value = {"format_version": self.format_version, **kept}
+        return (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Manifest:
+        """Parses and checks a manifest. Keys it does not know are ignored. Raises ArtifactError."""
+        try:
+            manifest = _ADAPTER.validate_json(data)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = "/".join(str(part) for part in first["loc"]) or "the whole text"
+            raise ArtifactError(f"{MANIFEST} is not valid at {where}: {first['msg']}", hint=_HINT) from None
+        manifest._check()
+        return manifest
+
+    def _check(self) -> None:
+        if self.format_version != FORMAT_VERSION:
+            raise ArtifactError(
+                f"The artifact has format version {self.format_version}; this Loupe reads {FORMAT_VERSION}.",
+                hint="Use the version of Loupe that wrote the model, or train it again.",
+            )
+        if not self.labels or len(set(self.labels)) != len(self.labels):
+            raise ArtifactError(f"{MANIFEST} must name every label once, and at least one.", hint=_HINT)
+        if min(self.image_size) < 1:
+            raise ArtifactError(f"{MANIFEST} has the image size {self.image_size}.", hint=_HINT)
+        for name in self.files:
+            _check_name(name)
+        if self.input is not None and self.input.resize_rule != self.resize_rule:
+            raise ArtifactError(f"{MANIFEST} names two resize rules.", hint=_HINT)
+
+
+_ADAPTER = TypeAdapter(Manifest)
+
+
+def _check_name(name: str) -> None:
+    path = PurePosixPath(name)
+    leads_out = path.is_absolute() or ".." in path.parts or any(mark in name for mark in "\\\0")
+    if name in ("", MANIFEST) or leads_out:
+        raise ArtifactError(
+            f"{MANIFEST} lists the file {name!r}, which may not be part of an artifact.", hint=_HINT
+        )

@@ -1,0 +1,66 @@
+"""What an import or an export is asked to do, and what it answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, RootModel
+
+from app.datasets.sources import Limits
+from app.schemas.message import Message
+
+
+class ImportSpec(Message):
+    """``source``: a folder or an archive. ``out``: the dataset's folder, ``image_root``: all pictures'."""
+
+    format_version: Literal[1] = 1
+    kind: Literal["import"] = "import"
+    source: Path
+    image_root: Path
+    out: Path
+    limits: Limits = Limits()
+
+
+class ClassCount(Message):
+    name: str
+    count: int
+
+
+class ImportResult(Message):
+    """``counts``: pictures by split, None where the upload was not split. ``skipped``: files left out."""
+
+    digest: str
+    classes: tuple[ClassCount, ...]
+    items: int
+    counts: dict[str, int] | None
+    skipped: int
+    warnings: tuple[str, ...]
+
+
+class ExportSpec(Message):
+    """``dataset`` and ``image_root`` are folders, ``out`` is the tar to write.
+
+    ``split``: a JSON file, item id to split; None: the split that the dataset came with. ``image_size``:
+    (height, width) in pixels, for TFRecords.
+    """
+
+    format_version: Literal[1] = 1
+    kind: Literal["export"] = "export"
+    dataset: Path
+    image_root: Path
+    format: Literal["folders", "tfrecord"]
+    image_size: tuple[int, int] | None = None
+    compression: Literal["gzip"] | None = None
+    split: Path | None = None
+    out: Path
+
+
+class ExportResult(Message):
+    format: Literal["folders", "tfrecord"]
+    items: int
+    bytes: int
+
+
+class DatasetWork(RootModel[Annotated[ImportSpec | ExportSpec, Field(discriminator="kind")]]):
+    """What ``python -m app.datasets`` finds in its ``spec.json``."""

@@ -1,0 +1,102 @@
+"""The shapes of an evaluation's numbers, apart from the code that computes them and takes seconds to load."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value with its 95 % confidence interval; the bounds are None where the method yields none."""
+
+    value: float
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class TopK:
+    """The share of pictures whose true label is among the ``k`` most probable ones."""
+
+    k: int
+    value: float
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """The numbers over all pictures. Macro means: averaged over the classes that have pictures."""
+
+    accuracy: Estimate
+    balanced_accuracy: Estimate
+    macro_f1: Estimate
+    macro_precision: Estimate
+    macro_recall: Estimate
+    top_k: TopK
+    log_loss: float
+
+
+@dataclass(frozen=True)
+class ClassScores:
+    """One class against the rest; all scores are None where ``support``, its number of pictures, is 0."""
+
+    name: str
+    precision: float | None
+    recall: float | None
+    f1: float | None
+    support: int
+
+
+@dataclass(frozen=True)
+class ConfusionMatrix:
+    """``counts[i][j]``: pictures of class ``labels[i]`` that were answered with ``labels[j]``."""
+
+    labels: tuple[str, ...]
+    counts: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class CalibrationBin:
+    """Pictures whose top probability lies in (``low``, ``high``], its mean, and how many were right."""
+
+    low: float
+    high: float
+    items: int
+    confidence: float | None
+    accuracy: float | None
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The expected calibration error and the reliability diagram that it summarises."""
+
+    ece: float
+    bins: tuple[CalibrationBin, ...]
+
+
+@dataclass(frozen=True)
+class UnknownClass:
+    """A class that the model does not know, and its pictures: none of them can be answered rightly."""
+
+    name: str
+    items: int
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Everything measured over ``items`` pictures, those of unknown classes among them.
+
+    ``accuracy_of_known_classes`` leaves these out; None where no picture is of a known class.
+    """
+
+    items: int
+    metrics: Metrics
+    unknown_classes: tuple[UnknownClass, ...]
+    accuracy_of_known_classes: Estimate | None
+    classes: tuple[ClassScores, ...]
+    confusion_matrix: ConfusionMatrix
+    calibration: Calibration
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for JSON, without NaN."""
+        return asdict(self)

@@ -1,0 +1,56 @@
+"""What an evaluation is asked to do, and what it answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from app.evaluation.figures import Calibration, ClassScores, ConfusionMatrix, Estimate, Metrics, UnknownClass
+from app.schemas.message import Message
+
+
+class EvaluationSpec(Message):
+    """``artifact``, ``dataset`` and ``image_root`` are folders.
+
+    ``split``: a JSON file, item id to split; None: the split that the dataset came with. ``subset``: one of
+    its splits; None: all pictures. ``artifact_digest``: what the artifact's must be, where it is known.
+    """
+
+    format_version: Literal[1] = 1
+    artifact: Path
+    artifact_digest: str | None = None
+    dataset: Path
+    image_root: Path
+    split: Path | None = None
+    subset: str | None = None
+
+
+class Mistake(Message):
+    """A picture, its class, and the class that was answered with its probability."""
+
+    item: str
+    name: str
+    true: str
+    predicted: str
+    probability: float
+
+
+class EvaluationContent(Message):
+    """Everything measured: the content of ``evaluation.json``, kept in the database and shown by the API."""
+
+    artifact_digest: str
+    dataset_digest: str
+    subset: str
+    items: int
+    metrics: Metrics
+    # An older version evaluated only on classes that the model knows, and left these two out.
+    unknown_classes: tuple[UnknownClass, ...] = ()
+    accuracy_of_known_classes: Estimate | None = None
+    classes: tuple[ClassScores, ...]
+    confusion_matrix: ConfusionMatrix
+    calibration: Calibration
+    mistakes: tuple[Mistake, ...]
+
+
+class EvaluationResult(Message):
+    evaluation: EvaluationContent

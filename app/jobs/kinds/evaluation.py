@@ -1,0 +1,102 @@
+"""Evaluations: a trained model is measured again, on its test split or on another dataset."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from app.context import AppContext
+from app.evaluation.files import FILES
+from app.evaluation.spec import EvaluationResult, EvaluationSpec
+from app.host.files import link_or_copy
+from app.jobs.claims import Claim, complete, hold_to_finish, read_claimed
+from app.jobs.kinds.base import Kind
+from app.models import Evaluation, Job, TrainedModel
+from app.storage.home import Storage
+
+
+class EvaluationKind(Kind[EvaluationSpec, EvaluationResult]):
+    name = "evaluation"
+    module = "app.evaluation"
+    result_type = EvaluationResult
+
+    def download_inputs(self, context: AppContext, claim: Claim) -> None:
+        job, storage = read_claimed(context, claim), context.storage
+        storage.remote.download_pictures(job.dataset)
+        storage.remote.download(storage.job_split(job.payload["job"]))
+        storage.remote.download(storage.absolute(_read_model(context, job).folder))
+
+    def build_spec(self, context: AppContext, claim: Claim) -> EvaluationSpec:
+        job, storage = read_claimed(context, claim), context.storage
+        model = _read_model(context, job)
+        on_test_split = job.payload["subset"] == "test"
+        return EvaluationSpec(
+            artifact=storage.absolute(model.folder),
+            artifact_digest=model.digest,
+            image_root=storage.images,
+            dataset=storage.dataset(job.dataset),
+            split=storage.job_split(job.payload["job"]) if on_test_split else None,
+            subset="test" if on_test_split else None,
+        )
+
+    def upload_results(self, context: AppContext, claim: Claim, result: EvaluationResult) -> None:
+        trained = read_claimed(context, claim).payload["job"]
+        target = new_evaluation_folder(context.storage, claim, trained)
+        upload_evaluation(context.storage, _attempt(context, claim), target)
+
+    def finish(self, context: AppContext, claim: Claim, result: EvaluationResult) -> None:
+        """Stores an evaluation that was asked for after the training."""
+        payload = read_claimed(context, claim).payload
+        evaluation_id = claim.job_id.replace("job_", "evl_", 1)
+        target = new_evaluation_folder(context.storage, claim, payload["job"])
+        publish_evaluation(context.storage, _attempt(context, claim), target)
+        with context.db.write() as session:
+            if (job := hold_to_finish(session, claim)) is None:
+                return
+            session.add(
+                Evaluation(
+                    id=evaluation_id,
+                    job_id=payload["job"],
+                    model_id=payload["model"],
+                    dataset_id=job.dataset,
+                    is_final_test=payload["subset"] == "test",
+                    folder=context.storage.relative(target),
+                    report=result.evaluation.model_dump(mode="json"),
+                )
+            )
+            complete(session, job, evaluation=evaluation_id)
+
+
+def new_evaluation_folder(storage: Storage, claim: Claim, trained_job: str) -> Path:
+    """Where an evaluation goes: the final one of a training, or one that was asked for later."""
+    name = "final" if claim.job_id == trained_job else claim.job_id.replace("job_", "evl_", 1)
+    return storage.job(trained_job) / "evaluations" / f"{name}-{claim.fence:04d}"
+
+
+def publish_evaluation(storage: Storage, source: Path, target: Path) -> None:
+    """Moves the files of an evaluation out of its working folder, unless that was done before."""
+    if target.exists():
+        return
+    with storage.scratch_folder("evaluation") as aside:
+        for name in FILES:
+            (source / name).rename(aside / name)
+        storage.publish(aside, target)
+
+
+def upload_evaluation(storage: Storage, source: Path, target: Path) -> None:
+    """Shows to other hosts the files of an evaluation that lie in ``source``, or in ``target`` already."""
+    if target.exists():
+        storage.remote.upload(target)
+        return
+    with storage.scratch_folder("evaluation") as scratch:
+        for name in FILES:
+            link_or_copy(source / name, scratch / name)
+        storage.remote.upload(target, scratch)
+
+
+def _attempt(context: AppContext, claim: Claim) -> Path:
+    return context.storage.attempt(claim.job_id, claim.fence)
+
+
+def _read_model(context: AppContext, job: Job) -> TrainedModel:
+    with context.db.read() as session:
+        return session.get_one(TrainedModel, job.payload["model"])

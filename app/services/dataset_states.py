@@ -1,0 +1,46 @@
+"""What the state of a dataset means to the jobs that read it."""
+
+from __future__ import annotations
+
+from sqlalchemy import ColumnElement, Select, or_, select
+from sqlalchemy.orm import Session
+
+from app.errors import ConflictError
+from app.models import Dataset, Job
+from app.schemas.job_kinds import DATASET_MAKERS
+
+
+def hold_dataset(session: Session, dataset_id: str) -> Dataset:
+    """The dataset's row, whose import cannot end until the transaction has: nobody waits for it unseen."""
+    return session.get_one(Dataset, dataset_id, with_for_update={"read": True}, populate_existing=True)
+
+
+def require_not_failed(dataset: Dataset) -> Dataset:
+    """Raises ConflictError when the dataset can never be used."""
+    if dataset.status == "failed":
+        raise import_failed(dataset)
+    return dataset
+
+
+def import_failed(dataset: Dataset) -> ConflictError:
+    """Why nothing can be done with a dataset whose import failed or was cancelled."""
+    error = dataset.error or {}
+    return ConflictError(
+        f"The import of dataset {dataset.id} failed: {error.get('detail', '')}",
+        hint=error.get("hint") or "Mend the archive and import it again.",
+    )
+
+
+def is_dataset_there() -> ColumnElement[bool]:
+    """Whether a job's dataset can be read, or is what the job makes."""
+    unready = select(Dataset.id).where(Dataset.id == Job.dataset_id, Dataset.status != "ready").correlate(Job)
+    return or_(Job.kind.in_(DATASET_MAKERS), ~unready.exists())
+
+
+def select_waiting(dataset: Dataset) -> Select[Job]:
+    """The jobs that cannot start before the dataset is ready."""
+    return select(Job).where(
+        Job.dataset_id == dataset.id,
+        Job.kind.not_in(DATASET_MAKERS),
+        Job.status.in_(("queued", "paused")),
+    )

@@ -1,0 +1,191 @@
+"""What a training's request comes to: pure, from the values that ``job_plan_inputs.gather`` read."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from app.datasets.manifest import DatasetManifest
+from app.datasets.split import SplitMap, split_dataset
+from app.errors import ConflictError, FieldError, ImageSizeError, InvalidRequestError, WeightsError
+from app.networks.registry import NetworkSpec, get_network
+from app.schemas.hyperparameters import Hyperparameters
+from app.schemas.job import JobCreate, JobDataset, JobPlan
+from app.training.data_order import count_steps
+from app.training.defaults import resolve_before_pictures, resolve_hyperparameters
+
+NETWORK, NETWORK_WITHOUT_WEIGHTS = "efficientnet_lite0", "mobilenet_v2"
+"""What neither job nor product names: one to fine-tune, or else one that learns well from nothing."""
+
+_START = "/hyperparameters/pretrained"
+
+
+@dataclass(frozen=True)
+class PublishedWeights:
+    """A network's published weights on this machine; ``problem``: why training cannot start from them."""
+
+    is_here: bool
+    problem: WeightsError | None = None
+
+
+@dataclass(frozen=True)
+class InitialModel:
+    """A model of the product, to start from."""
+
+    network: str
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class PlanInputs:
+    """All that a plan depends on beside the request. ``manifest``: None while the dataset is importing.
+
+    ``published``: by the name of each network whose weights the request may mean. ``initial_model``: None
+    also where the request names one that the product does not have. ``has_first_release_worker``: such a
+    worker would take up a training whose dataset is not ready, and fail it.
+    """
+
+    product: str
+    dataset: str
+    default_network: str | None = None
+    min_accuracy: float | None = None
+    dataset_digest: str | None = None
+    manifest: DatasetManifest | None = None
+    published: Mapping[str, PublishedWeights] = field(default_factory=dict)
+    initial_model: InitialModel | None = None
+    has_first_release_worker: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """``job``: what a dry run answers. ``splits``: None while the dataset is importing."""
+
+    job: JobPlan
+    splits: SplitMap | None
+
+
+def decide(request: JobCreate, inputs: PlanInputs) -> Plan:
+    """The job with every setting resolved; raises the error of what cannot be.
+
+    While the dataset is importing, what depends on its pictures stays open: the epochs, and for a fine-tuning
+    how the backbone is treated; the counts of the split. The same request, decided again, settles it.
+    """
+    if inputs.manifest is None and inputs.has_first_release_worker:
+        raise ConflictError(
+            f"Dataset {inputs.dataset} is still importing.",
+            hint="Wait until its status is 'ready': a worker of the first release is running, and would "
+            "begin the training at once.",
+        )
+    network = _choose_network(request.network, inputs)
+    given = request.hyperparameters
+    _check_image_size(given, network)
+    start = _choose_start(given, network, inputs)
+    if given.min_accuracy is None:
+        given = given.model_copy(update={"min_accuracy": inputs.min_accuracy or 0.0})
+    seed = request.split.seed if request.split.seed is not None else given.seed
+    if inputs.manifest is None:
+        settings = resolve_before_pictures(given, network, pretrained=start)
+        splits, counts = None, None
+    else:
+        _check_class_weights(given, inputs.manifest)
+        splits = split_dataset(inputs.manifest, request.split, seed)
+        counts = Counter(splits.values())
+        model = inputs.initial_model
+        settings = resolve_hyperparameters(
+            given,
+            network,
+            pretrained=start,
+            train_items=counts["train"],
+            keeps_head=model is not None and model.labels == inputs.manifest.classes,
+        )
+        _check_gpus(request.gpus, counts["train"], settings.batch_size)
+    job = JobPlan(
+        product=inputs.product,
+        dataset=JobDataset(id=inputs.dataset, digest=inputs.dataset_digest),
+        network=network.name,
+        hyperparameters=settings.model_dump(mode="json"),
+        split={
+            **request.split.model_dump(mode="json"),
+            "seed": seed,
+            "counts": counts and {name: counts[name] for name in ("train", "valid", "test")},
+        },
+        gate_rules=request.gate.model_copy(update={"min_accuracy": settings.min_accuracy}),
+        seed=settings.seed,
+        device=request.device,
+        gpus=request.gpus,
+    )
+    return Plan(job, splits)
+
+
+def _choose_network(asked: str | None, inputs: PlanInputs) -> NetworkSpec:
+    name = asked or inputs.default_network
+    if name is None:
+        name = NETWORK if inputs.published[NETWORK].is_here else NETWORK_WITHOUT_WEIGHTS
+    return get_network(name)
+
+
+def _choose_start(given: Hyperparameters, network: NetworkSpec, inputs: PlanInputs) -> str:
+    """What ``pretrained`` stands for, if training can start there."""
+    if given.pretrained not in (None, "imagenet"):
+        if given.pretrained != "none":
+            _check_model(given.pretrained or "", network, inputs)
+        return given.pretrained or "none"
+    published = inputs.published[network.name]
+    if given.pretrained is None and not published.is_here:
+        return "none"
+    if (problem := published.problem) is not None:
+        hint = f"{problem.hint} Or set pretrained to none." if problem.hint else "Set pretrained to none."
+        raise WeightsError(problem.detail, hint=hint, errors=(FieldError(_START, problem.detail),))
+    return "imagenet"
+
+
+def _check_model(model_id: str, network: NetworkSpec, inputs: PlanInputs) -> None:
+    model = inputs.initial_model
+    if model is None:
+        raise InvalidRequestError(
+            f"Product {inputs.product!r} has no model {model_id}.",
+            hint=f"`GET /models?product={inputs.product}` lists them.",
+            errors=(FieldError(_START, "no such model of this product"),),
+        )
+    if model.network != network.name:
+        raise InvalidRequestError(
+            f"The model {model_id} is a {model.network}; its weights do not fit a {network.name}.",
+            hint=f"Set network to {model.network}.",
+            errors=(FieldError(_START, f"weights of a {model.network}"),),
+        )
+
+
+def _check_image_size(given: Hyperparameters, network: NetworkSpec) -> None:
+    if given.image_sides is not None and min(given.image_sides) < network.min_image_size:
+        height, width = given.image_sides
+        raise ImageSizeError(
+            f"{network.name} needs at least {network.min_image_size} × {network.min_image_size} pixels, "
+            f"got {height} × {width}.",
+            hint=f"Its usual size is {network.image_size}.",
+            errors=(FieldError("/hyperparameters/image_size", f"at least {network.min_image_size}"),),
+        )
+
+
+def _check_class_weights(given: Hyperparameters, manifest: DatasetManifest) -> None:
+    if not isinstance(given.class_weights, dict):
+        return
+    unknown = sorted(set(given.class_weights) - set(manifest.classes))
+    if unknown:
+        raise InvalidRequestError(
+            f"class_weights names classes that the dataset does not have: {', '.join(unknown)}.",
+            hint=f"Its classes: {', '.join(manifest.classes)}.",
+            errors=tuple(
+                FieldError(f"/hyperparameters/class_weights/{name}", "no such class") for name in unknown
+            ),
+        )
+
+
+def _check_gpus(gpus: int, items: int, batch_size: int) -> None:
+    smallest = items // count_steps(items, batch_size)
+    if gpus > smallest:
+        raise InvalidRequestError(
+            f"Batches of {smallest} pictures cannot be divided among {gpus} GPUs.",
+            hint="Ask for fewer gpus, or for a larger batch_size.",
+            errors=(FieldError("/gpus", f"at most {smallest}"),),
+        )

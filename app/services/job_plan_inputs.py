@@ -1,0 +1,104 @@
+"""Every read that a training's plan needs: database, storage and the published weights on this machine."""
+
+from __future__ import annotations
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.context import AppContext
+from app.errors import ConflictError, FieldError, InvalidRequestError, WeightsError
+from app.job_queue import QUEUES
+from app.models import Dataset, Product, TrainedModel
+from app.networks.pretrained.published import require_published
+from app.networks.registry import get_network
+from app.schemas.hyperparameters import Hyperparameters
+from app.schemas.job import JobCreate
+from app.services.dataset_states import require_not_failed
+from app.services.datasets import cached_manifest, require_dataset
+from app.services.job_plan import (
+    NETWORK,
+    NETWORK_WITHOUT_WEIGHTS,
+    InitialModel,
+    PlanInputs,
+    PublishedWeights,
+)
+from app.services.products import require_product
+from app.services.workers import has_first_release_worker
+from app.storage.home import Storage
+from app.storage.weights import download_weights
+from app.training.defaults import default_start
+
+
+def gather(context: AppContext, session: Session, request: JobCreate) -> PlanInputs:
+    """What ``job_plan.decide`` needs.
+
+    Raises NotFoundError, InvalidRequestError, UnknownNetworkError; ConflictError when there is no dataset
+    that is ready or importing.
+    """
+    product = require_product(session, request.product)
+    dataset = _choose_dataset(session, product, request.dataset)
+    is_ready = dataset.status == "ready"
+    return PlanInputs(
+        product=product.id,
+        dataset=dataset.id,
+        default_network=product.default_network,
+        min_accuracy=product.min_accuracy,
+        dataset_digest=dataset.digest,
+        manifest=cached_manifest(context.storage.remote.download(context.storage.dataset(dataset.id)))
+        if is_ready
+        else None,
+        published=_look_for_weights(context.storage, request, product),
+        initial_model=_find_model(session, request.hyperparameters.pretrained, product),
+        has_first_release_worker=has_first_release_worker(session, QUEUES),
+    )
+
+
+def _choose_dataset(session: Session, product: Product, dataset_id: str | None) -> Dataset:
+    """The one asked for; else the newest that is ready, else the newest that is importing."""
+    if dataset_id is not None:
+        dataset = require_dataset(session, dataset_id)
+        if dataset.product_id != product.id:
+            raise InvalidRequestError(
+                f"Dataset {dataset_id} belongs to product {dataset.product_id!r}, not to {product.id!r}.",
+                errors=(FieldError("/dataset", "belongs to another product"),),
+            )
+        return require_not_failed(dataset)
+    newest_first = (
+        select(Dataset).where(Dataset.product_id == product.id).order_by(Dataset.id.desc()).limit(1)
+    )
+    for status in ("ready", "importing", "failed"):
+        if (newest := session.scalar(newest_first.where(Dataset.status == status))) is not None:
+            return require_not_failed(newest)
+    raise ConflictError(
+        f"Product {product.id!r} has no dataset to train on.",
+        hint=f"Import pictures first: `POST /products/{product.id}/datasets`.",
+    )
+
+
+def _look_for_weights(storage: Storage, request: JobCreate, product: Product) -> dict[str, PublishedWeights]:
+    """The weights of each network that the request may mean, as far as it may start from them."""
+    named = request.network or product.default_network
+    networks: tuple[str, ...] = ()
+    if named is None:
+        networks = (NETWORK, NETWORK_WITHOUT_WEIGHTS)
+    elif request.hyperparameters.pretrained in (None, "imagenet"):
+        networks = (get_network(named).name,)
+    return {name: _weights_of(storage, name, request.hyperparameters) for name in networks}
+
+
+def _weights_of(storage: Storage, network: str, given: Hyperparameters) -> PublishedWeights:
+    download_weights(storage, network)
+    is_here = default_start(network, storage.weights) == "imagenet"
+    if given.pretrained == "imagenet" or (given.pretrained is None and is_here):
+        try:
+            require_published(network, storage.weights)
+        except WeightsError as error:
+            return PublishedWeights(is_here, error)
+    return PublishedWeights(is_here)
+
+
+def _find_model(session: Session, model_id: str | None, product: Product) -> InitialModel | None:
+    model = session.get(TrainedModel, model_id or "")
+    if model is None or model.product_id != product.id:
+        return None
+    return InitialModel(model.network, tuple(model.labels))

@@ -1,0 +1,31 @@
+"""A spec that no job made: its settings resolved as they are for one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from app.artifacts import open_artifact
+from app.datasets.manifest import load_manifest
+from app.networks import get_network
+from app.schemas.hyperparameters import Hyperparameters
+from app.training.defaults import default_start, resolve_hyperparameters
+from app.training.spec import WEIGHTS_ROOT, load_split
+
+
+def resolve_spec(value: Mapping[str, Any]) -> dict[str, Any]:
+    """The spec with a value for every setting that it leaves out."""
+    given = Hyperparameters(**value.get("hyperparameters", {}))
+    manifest = load_manifest(Path(value["dataset"]))
+    network = get_network(value["network"])
+    initial_model = value.get("initial_model")
+    settings = resolve_hyperparameters(
+        given,
+        network,
+        pretrained=default_start(network.name, Path(value.get("weights_root", WEIGHTS_ROOT))),
+        train_items=len(load_split(Path(value["split"]), manifest)["train"]),
+        keeps_head=initial_model is not None
+        and tuple(open_artifact(Path(initial_model)).manifest.labels) == manifest.classes,
+    )
+    return {**value, "hyperparameters": settings.model_dump(mode="json")}
