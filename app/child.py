@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 
 from app.errors import CrashedError, LoupeError, StorageFullError, is_disk_full
 from app.host import failpoints
-from app.host.files import write_aside
+from app.host.files import write_aside, write_json
 from app.logs import configure_logging, log_context
 from app.schemas.message import dump_message, parse_message
 from app.schemas.progress_lines import AliveLine, AnyLine, StageLine
@@ -132,14 +132,10 @@ def _run_child(work: Work[Spec], spec_type: type[Spec], folder: Path) -> int:
             reporter.close()
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Writes JSON beside the target, then renames: a reader sees the whole file or none."""
-    _write_aside(path, json.dumps(value, allow_nan=False).encode())
-
-
 def write_message(path: Path, message: Any) -> None:
-    """Writes a spec or a result as ``write_json`` does."""
-    _write_aside(path, dump_message(message))
+    """Writes a spec or a result: a reader sees the whole file or none."""
+    with write_aside(path) as aside:
+        aside.write_bytes(dump_message(message))
 
 
 def read_error(folder: Path) -> dict[str, Any] | None:
@@ -149,11 +145,6 @@ def read_error(folder: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     return error
-
-
-def _write_aside(path: Path, data: bytes) -> None:
-    with write_aside(path) as aside:
-        aside.write_bytes(data)
 
 
 def _as_loupe_error(error: Exception) -> LoupeError:

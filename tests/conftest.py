@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from app.main import create_app
 from tests import postgres_server, s3_server
 from tests.ports import free_port
 from tests.running import TINY, import_pictures, run_queued
+from tests.waiting import wait_for
 
 pytest_plugins = ["tests.packaged_models"]
 
@@ -31,6 +31,11 @@ pytest_plugins = ["tests.packaged_models"]
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--require-postgres", action="store_true", help="Fail instead of skip where PostgreSQL is missing."
+    )
+    parser.addoption(
+        "--logits-of-this-commit",
+        action="store_true",
+        help="Do not call slow the twentieth of the slow logits tests whose turn it is at this commit.",
     )
     parser.addoption(
         "--chaos-n", type=int, default=0, help="How often chaos tests try; 0: the few times of `make test`."
@@ -161,16 +166,18 @@ def start_service(home: Path, **environment: str) -> Service:
     )
     log.close()
     service = Service(f"http://127.0.0.1:{port}", home, process)
-    deadline = time.monotonic() + 90
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            if httpx.get(f"{service.url}/readyz", timeout=2).status_code == 200:
-                return service
-        except httpx.HTTPError:
-            pass
-        threading.Event().wait(0.2)
-    process.kill()
-    raise RuntimeError((home.parent / f"{home.name}-up.log").read_text(encoding="utf-8"))
+
+    def is_ready() -> bool:
+        with contextlib.suppress(httpx.HTTPError):
+            return httpx.get(f"{service.url}/readyz", timeout=2).status_code == 200
+        return False
+
+    try:
+        wait_for(is_ready, 90, "the service", alive=lambda: process.poll() is None, every=0.2)
+    except AssertionError as error:
+        process.kill()
+        raise RuntimeError((home.parent / f"{home.name}-up.log").read_text(encoding="utf-8")) from error
+    return service
 
 
 def stop_service(service: Service, number: int = signal.SIGTERM) -> int:
@@ -197,7 +204,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trained]:
     settings = Settings(home=tmp_path_factory.mktemp("trained"), _env_file=None)
     for context in _open(settings):
         with TestClient(create_app(settings), raise_server_exceptions=False) as client:
-            client.post("/products", json={"id": "squares"}).raise_for_status()
             dataset = import_pictures(client, context, "squares")
             body = {"product": "squares", "network": "tiny_cnn", "hyperparameters": TINY}
             job = client.post("/jobs", json=body).raise_for_status().json()["id"]

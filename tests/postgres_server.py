@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import tempfile
-import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 import psycopg
 
 from tests.ports import free_port
+from tests.waiting import wait_for
 
 
 def find_programs() -> Path | None:
@@ -68,10 +68,10 @@ def create_database(url: str) -> str:
 
 
 def _wait(url: str, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and process.poll() is None:
+    def answers() -> bool:
         with contextlib.suppress(psycopg.OperationalError):
             psycopg.connect(url, connect_timeout=2).close()
-            return
-        time.sleep(0.1)
-    raise RuntimeError("PostgreSQL did not start")
+            return True
+        return False
+
+    wait_for(answers, 60, "PostgreSQL", alive=lambda: process.poll() is None)

@@ -1,11 +1,14 @@
-"""Running queued jobs in this process: the real claim, supervisor and child, without Celery in between."""
+"""Products with pictures, and running their queued jobs in this process.
+
+A job runs by the real claim, supervisor and child, without Celery in between.
+"""
 
 from __future__ import annotations
 
 import threading
 from typing import Any
 
-from fastapi.testclient import TestClient
+import httpx2 as httpx
 from sqlalchemy import select
 
 from app.context import AppContext
@@ -32,15 +35,28 @@ def run_queued(context: AppContext) -> list[str]:
         done.append(job_id)
 
 
-def import_pictures(
-    client: TestClient, context: AppContext, product: str, files: dict[str, bytes] | None = None
-) -> str:
-    """Uploads pictures to a product and imports them; returns the dataset's id."""
+def upload_pictures(
+    client: httpx.Client, product: str, files: dict[str, bytes] | None = None, **settings: Any
+) -> dict[str, Any]:
+    """Makes a product and uploads pictures to it; returns the dataset, which waits for its import."""
+    client.post("/products", json={"id": product, **settings}).raise_for_status()
     archive = make_zip(make_files() if files is None else files)
     answer = client.post(f"/products/{product}/datasets", files={"file": ("pictures.zip", archive)})
     assert answer.status_code == 202, answer.text
+    dataset: dict[str, Any] = answer.json()
+    return dataset
+
+
+def import_pictures(
+    client: httpx.Client,
+    context: AppContext,
+    product: str,
+    files: dict[str, bytes] | None = None,
+    **settings: Any,
+) -> str:
+    """Makes a product with a dataset that is imported here; returns the dataset's id."""
+    dataset: str = upload_pictures(client, product, files, **settings)["id"]
     run_queued(context)
-    dataset: str = answer.json()["id"]
     return dataset
 
 

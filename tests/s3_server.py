@@ -6,7 +6,6 @@ import contextlib
 import subprocess
 import sys
 import threading
-import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from typing import Any
 import s3fs
 
 from tests.ports import free_port
+from tests.waiting import wait_for
 
 KEYS = {"storage_access_key": "loupe", "storage_secret_key": "not-a-secret"}
 
@@ -46,6 +46,11 @@ class S3Server:
             skip_instance_cache=True,
         )
 
+    def answers(self) -> bool:
+        with contextlib.suppress(OSError), create_connection(("127.0.0.1", self.port), 1):
+            return True
+        return False
+
     def create_bucket(self) -> str:
         """A new empty bucket; returns its name."""
         name = f"loupe-{uuid.uuid4().hex}"
@@ -63,13 +68,8 @@ def run(folder: Path) -> Iterator[S3Server]:
             stderr=log,
         )
     try:
-        deadline = time.monotonic() + 60
-        while process.poll() is None and time.monotonic() < deadline:
-            with contextlib.suppress(OSError), create_connection(("127.0.0.1", server.port), 1):
-                yield server
-                return
-            time.sleep(0.1)
-        raise RuntimeError((folder / "s3.log").read_text(encoding="utf-8"))
+        wait_for(server.answers, 60, f"the S3 API of {folder}/s3.log", alive=lambda: process.poll() is None)
+        yield server
     finally:
         process.kill()
         process.wait()

@@ -7,7 +7,6 @@ import logging
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +16,7 @@ from app.logs import JsonFormatter, TextFormatter, log_context
 from app.models.base import new_id
 from tests.conftest import Service
 from tests.pictures import make_files, make_zip
+from tests.waiting import wait_for
 
 JOB = new_id("job")
 
@@ -114,11 +114,7 @@ def test_every_line_of_a_real_service_is_json_and_names_request_and_job(service:
         return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
 
     def find(name: str, matches: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        deadline = time.monotonic() + 30
-        while not (found := [line for line in lines(name) if matches(line)]):
-            assert time.monotonic() < deadline, name
-            time.sleep(0.2)
-        return found[0]
+        return wait_for(lambda: next(filter(matches, lines(name)), None), 30, f"the line of {name}.log")
 
     access = find("api", lambda line: line.get("request_id") == "mine-1" and "status" in line)
     assert (access["method"], access["path"]) == ("POST", "/products/logged/datasets")

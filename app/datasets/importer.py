@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from app.child import write_json
 from app.datasets.archives import open_archive
 from app.datasets.concurrency import ordered_map
 from app.datasets.folders import FolderSource
@@ -30,7 +29,7 @@ from app.datasets.report import Findings, create_report, is_picture_name, split_
 from app.datasets.sources import DamagedEntryError, Limits, Source
 from app.datasets.spec import ClassCount, ImportResult
 from app.errors import DatasetError, ImageDecodeError, ImageTooLargeError
-from app.host.files import folder_aside, make_folder, write_aside
+from app.host.files import folder_aside, make_folder, write_aside, write_json
 from app.images import decode_image, looks_like_picture
 
 Progress = Callable[[int, float], None]

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from app.child import write_json
 from app.errors import DatasetError
+from app.host.files import write_json
 
 MANIFEST, REPORT = "manifest.json", "report.json"
 FORMAT_VERSION = 1

@@ -24,11 +24,10 @@ import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
-from app.child import write_json
 from app.datasets.concurrency import ordered_map
 from app.datasets.manifest import DatasetManifest, Item, read_image
 from app.errors import DatasetError, ImageDecodeError
-from app.host.files import folder_aside
+from app.host.files import folder_aside, write_json
 from app.images import RESIZE_RULE, decode_image, fit_to
 
 logger = logging.getLogger(__name__)

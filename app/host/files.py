@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from app.errors import is_disk_full
 
@@ -94,6 +96,12 @@ def write_aside(path: Path, *, is_shared: bool = False, is_durable: bool = True)
         _appear(aside, path, is_durable)
     finally:
         aside.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes JSON: a reader sees the whole file or none. Raises OSError, ValueError for NaN."""
+    with write_aside(path) as aside, aside.open("w", encoding="utf-8") as file:
+        json.dump(value, file, allow_nan=False)
 
 
 @contextlib.contextmanager

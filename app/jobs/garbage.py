@@ -33,7 +33,7 @@ RECENT = timedelta(hours=3)
 BATCH = 1000
 
 
-def sweep_home(context: AppContext) -> None:
+def clean_home(context: AppContext) -> None:
     """Deletes from a home folder that is this host's alone what ended or was deleted elsewhere."""
     storage = context.storage
     names = [folder.name for folder in storage.jobs.iterdir()]
@@ -49,7 +49,7 @@ def sweep_home(context: AppContext) -> None:
             storage.remove(path)
 
 
-def sweep_storage(context: AppContext) -> None:
+def clean_storage(context: AppContext) -> None:
     """Deletes from the shared storage what belongs to no job, and what ended jobs need no more."""
     storage = context.storage
     jobs = storage.remote.list_names(storage.jobs)
@@ -57,7 +57,7 @@ def sweep_storage(context: AppContext) -> None:
     uploads = storage.remote.list_names(storage.scratch)
     for folder, names, prefix in ((storage.jobs, jobs, "job_"), (storage.models, models, "mdl_")):
         for name in _unknown(context, names, prefix):
-            logger.info("sweep: %s/%s is of no job", folder.name, name)
+            logger.info("garbage: %s/%s is of no job", folder.name, name)
             storage.discard(folder / name)
     for job_id in _ended_recently(context, jobs):
         clean_up(context, job_id)
@@ -86,7 +86,7 @@ def remove_kept_models(context: AppContext) -> list[str]:
             found = _too_many_or_too_old(context, session, product_id, hold=True)
             models = [model for model in found if _remove_model(session, model)]
         for model in models:
-            logger.info("sweep: model %s failed its gate and has been kept for long enough", model.id)
+            logger.info("garbage: model %s failed its gate and has been kept for long enough", model.id)
             context.storage.discard(context.storage.absolute(model.folder).parent)
             removed.append(model.id)
     return removed

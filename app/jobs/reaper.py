@@ -1,4 +1,4 @@
-"""What keeps every accepted job moving: lost leases are given back, unheard jobs announced again.
+"""What keeps every accepted job moving: lost leases are given back, unclaimed jobs announced again.
 
 One process of many does it at a time, by a lease of its own. All ages are the database's clock.
 """
@@ -79,7 +79,7 @@ def clean_up_ended_jobs(context: AppContext) -> None:
             clean_up(context, folder.name)
 
 
-def announce_unheard_jobs(context: AppContext) -> int:
+def announce_unclaimed_jobs(context: AppContext) -> int:
     """Publishes again the queued jobs that nobody has taken up for a while; returns how many.
 
     Only as many as the broker is short of, so that jobs waiting behind a long training do not pile up there.

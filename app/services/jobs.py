@@ -7,12 +7,11 @@ from contextlib import ExitStack
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.child import write_json
 from app.context import AppContext
 from app.datasets.split import SplitMap
 from app.errors import NotFoundError
 from app.host import failpoints
-from app.host.files import make_folder
+from app.host.files import make_folder, write_json
 from app.models import Dataset, Job, TrainedModel
 from app.models.base import new_id
 from app.schemas import job as schemas

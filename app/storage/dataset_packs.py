@@ -18,10 +18,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from app.child import write_json
 from app.datasets.manifest import Item, image_path, load_manifest
 from app.errors import DatasetError, StorageDamagedError
-from app.host.files import describe
+from app.host.files import describe, write_json
 from app.storage.object_store import ObjectStore
 from app.storage.paths import HomeFolder
 

@@ -42,7 +42,7 @@ class Storage(HomeFolder):
         try:
             found |= {folder.parent / name for name in self.remote.list_names(folder.parent)}
         except UnavailableError as error:
-            logger.warning("what lies beside %s stays for the sweep: %s", folder, error.detail)
+            logger.warning("what lies beside %s stays for the garbage collection: %s", folder, error.detail)
         return sorted(found - {folder})
 
 

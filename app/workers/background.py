@@ -25,7 +25,7 @@ def run_in_background(work: Callable[[], T], meanwhile: Callable[[], object]) ->
         except BaseException as error:
             errors.append(error)
 
-    thread = threading.Thread(target=run, name="apart", daemon=True)
+    thread = threading.Thread(target=run, name="background", daemon=True)
     thread.start()
     while True:
         # Also where the work is soon done: who repeats it for an hour must be asked to leave at some time.

@@ -26,7 +26,7 @@ class HomeThread(threading.Thread):
         while not self._shutdown.wait(ROUND_SECONDS):
             try:
                 reaper.clean_up_ended_jobs(self._context)
-                garbage.sweep_home(self._context)
+                garbage.clean_home(self._context)
             except LoupeError as error:
                 logger.warning("home: %s", error.detail)
             except Exception:

@@ -24,7 +24,7 @@ class PollThread(threading.Thread):
     """Runs until the runner's ``shutdown`` is set."""
 
     def __init__(self, runner: JobRunner, queues: Collection[str]) -> None:
-        super().__init__(name="unheard", daemon=True)
+        super().__init__(name="poll", daemon=True)
         self._runner = runner
         self._queues = queues
         self._waiting_since: dict[str, float] = {}
@@ -34,9 +34,9 @@ class PollThread(threading.Thread):
             try:
                 self._round()
             except LoupeError as error:
-                logger.warning("unheard jobs: %s", error.detail)
+                logger.warning("unclaimed jobs: %s", error.detail)
             except Exception:
-                logger.exception("unheard jobs: a round failed, the next follows")
+                logger.exception("unclaimed jobs: a round failed, the next follows")
 
     def _round(self) -> None:
         if not self._runner.is_free:

@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 ROUND_SECONDS = 3.0
 CLEAN_SECONDS = 30.0
-SWEEP_SECONDS = 3600.0
+GARBAGE_SECONDS = 3600.0
 # A gap between rounds longer than this: the machine slept, or somebody set its clock.
 GAP_SECONDS = 10.0
 
@@ -31,7 +31,7 @@ class ReaperThread(threading.Thread):
         self._seen_well_since = time.monotonic()
         self._last_round = time.time()
         self._clean_next = time.monotonic()
-        self._sweep_next = time.monotonic() + SWEEP_SECONDS
+        self._garbage_next = time.monotonic() + GARBAGE_SECONDS
 
     def run(self) -> None:
         while not self._shutdown.wait(ROUND_SECONDS):
@@ -59,22 +59,22 @@ class ReaperThread(threading.Thread):
         )
         if reclaimed:
             logger.warning("reaper: given back after their worker was lost: %s", ", ".join(reclaimed))
-        announced = reaper.announce_unheard_jobs(self._context)
+        announced = reaper.announce_unclaimed_jobs(self._context)
         if announced:
             logger.info("reaper: announced %d waiting jobs again", announced)
         if time.monotonic() >= self._clean_next:
             self._clean_next = time.monotonic() + CLEAN_SECONDS
             reaper.clean_up_ended_jobs(self._context)
             garbage.remove_kept_models(self._context)
-        if time.monotonic() >= self._sweep_next:
-            self._sweep_next = time.monotonic() + SWEEP_SECONDS
+        if time.monotonic() >= self._garbage_next:
+            self._garbage_next = time.monotonic() + GARBAGE_SECONDS
             # Beside the rounds: lost jobs do not wait until a large storage has been looked through.
-            threading.Thread(target=self._sweep, name="sweep", daemon=True).start()
+            threading.Thread(target=self._collect_garbage, name="garbage", daemon=True).start()
 
-    def _sweep(self) -> None:
+    def _collect_garbage(self) -> None:
         try:
-            garbage.sweep_storage(self._context)
+            garbage.clean_storage(self._context)
         except LoupeError as error:
-            logger.warning("sweep: %s The next is in an hour.", error.detail)
+            logger.warning("garbage: %s The next is in an hour.", error.detail)
         except Exception:
-            logger.exception("sweep: it failed, the next is in an hour")
+            logger.exception("garbage: it failed, the next is in an hour")

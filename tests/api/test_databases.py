@@ -14,7 +14,6 @@ from tests.running import TINY, import_pictures, run_queued
 
 def test_from_pictures_to_a_prediction(any_context: AppContext) -> None:
     with TestClient(create_app(any_context.settings)) as client:
-        client.post("/products", json={"id": "squares"}).raise_for_status()
         import_pictures(client, any_context, "squares")
         body = {
             "product": "squares",

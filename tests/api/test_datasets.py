@@ -65,9 +65,7 @@ def test_the_same_pictures_have_the_same_digest_however_they_come(
     assert folder.is_dir(), "a folder that was imported by path is not touched"
 
 
-def test_the_report_names_what_was_left_out_and_what_to_do(
-    client: TestClient, context: AppContext, product: str
-) -> None:
+def test_the_report_names_what_was_left_out_and_what_to_do(client: TestClient, context: AppContext) -> None:
     files = make_files()
     files |= {
         "red/broken.jpg": b"\xff\xd8\xff\xe0 broken",
@@ -80,7 +78,7 @@ def test_the_report_names_what_was_left_out_and_what_to_do(
         "red/.DS_Store": b"x",
         "notes.txt": b"hello",
     }
-    dataset = import_pictures(client, context, product, files)
+    dataset = import_pictures(client, context, "p", files)
     answer = client.get(f"/datasets/{dataset}").json()
     assert answer["status"] == "ready"
     assert {entry["name"]: entry["count"] for entry in answer["classes"]}["lonely"] == 1
@@ -92,7 +90,7 @@ def test_the_report_names_what_was_left_out_and_what_to_do(
     assert "lonely" in str(report["small_classes"])
     assert report["wrong_extensions"][0]["name"] == "red/wrong_name.jpg"
     assert report["advice"]
-    refused = client.post("/jobs", json={"product": product, "network": "tiny_cnn"})
+    refused = client.post("/jobs", json={"product": "p", "network": "tiny_cnn"})
     assert refused.status_code == 422
     assert refused.json()["code"] == "split_impossible"
     assert "lonely" in refused.json()["detail"]
@@ -167,16 +165,16 @@ def test_an_upload_goes_with_its_failed_job(
     assert list(context.storage.scratch.iterdir()) == []
 
 
-def test_folders_that_came_split_are_kept_so(client: TestClient, context: AppContext, product: str) -> None:
+def test_folders_that_came_split_are_kept_so(client: TestClient, context: AppContext) -> None:
     files = {
         f"{split}/{label}/{index}.png": make_picture(label, index + 100 * offset)
         for offset, (split, count) in enumerate({"train": 6, "valid": 2, "test": 3}.items())
         for label in ("red", "blue")
         for index in range(count)
     }
-    dataset = import_pictures(client, context, product, files)
+    dataset = import_pictures(client, context, "p", files)
     assert client.get(f"/datasets/{dataset}").json()["counts"] == {"train": 12, "valid": 4, "test": 6}
-    plan = client.post("/jobs?dry_run=true", json={"product": product, "network": "tiny_cnn"}).json()
+    plan = client.post("/jobs?dry_run=true", json={"product": "p", "network": "tiny_cnn"}).json()
     assert plan["split"]["counts"] == {"train": 12, "valid": 4, "test": 6}
 
 
@@ -197,8 +195,8 @@ def test_items_come_in_pages_with_their_pictures(trained: Trained) -> None:
     assert picture.headers["content-type"] == "image/png"
 
 
-def test_an_export_is_imported_again_unchanged(client: TestClient, context: AppContext, product: str) -> None:
-    dataset = import_pictures(client, context, product)
+def test_an_export_is_imported_again_unchanged(client: TestClient, context: AppContext) -> None:
+    dataset = import_pictures(client, context, "p")
     asked = client.post(f"/datasets/{dataset}/exports", json={"format": "folders"})
     assert asked.status_code == 202
     path = f"/datasets/{dataset}/exports/{asked.json()['id']}"
@@ -206,13 +204,13 @@ def test_an_export_is_imported_again_unchanged(client: TestClient, context: AppC
     run_queued(context)
     exported = client.get(path)
     assert exported.status_code == 200
-    again = client.post(f"/products/{product}/datasets", files={"file": ("x.tar", exported.content)})
+    again = client.post("/products/p/datasets", files={"file": ("x.tar", exported.content)})
     digests = {finish(client, context, again)["digest"], client.get(f"/datasets/{dataset}").json()["digest"]}
     assert len(digests) == 1
 
 
-def test_records_are_exported_at_a_size(client: TestClient, context: AppContext, product: str) -> None:
-    dataset = import_pictures(client, context, product)
+def test_records_are_exported_at_a_size(client: TestClient, context: AppContext) -> None:
+    dataset = import_pictures(client, context, "p")
     path = f"/datasets/{dataset}/exports"
     assert client.post(path, json={"format": "tfrecord"}).status_code == 422
     assert client.post(path, json={"format": "tfrecord", "image_size": 5000}).status_code == 422

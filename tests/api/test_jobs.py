@@ -14,7 +14,7 @@ from app.context import AppContext
 from app.schemas.hyperparameters import Hyperparameters
 from tests.conftest import Trained
 from tests.pictures import make_picture
-from tests.running import TINY, import_pictures, run_queued
+from tests.running import TINY, import_pictures, run_queued, upload_pictures
 
 PICTURE = make_picture("red", 999)
 
@@ -127,7 +127,6 @@ def test_a_dry_run_resolves_everything_and_starts_nothing(trained: Trained) -> N
 def test_a_job_exists_although_redis_is_away_and_is_announced_again(
     client: TestClient, context: AppContext
 ) -> None:
-    client.post("/products", json={"id": "p"})
     import_pictures(client, context, "p")
     answer = client.post("/jobs", json={"product": "p", "network": "tiny_cnn", "hyperparameters": TINY})
     assert answer.status_code == 201
@@ -144,8 +143,7 @@ LEARNS_NOTHING = {**TINY, "epochs": 1, "learning_rate": 1e-7, "batch_size": 64}
 def test_a_model_under_the_threshold_is_kept_without_an_alias_and_the_job_says_why(
     client: TestClient, context: AppContext
 ) -> None:
-    client.post("/products", json={"id": "p", "gate": {"min_accuracy": 1.0}})
-    import_pictures(client, context, "p")
+    import_pictures(client, context, "p", gate={"min_accuracy": 1.0})
     body = {"product": "p", "network": "tiny_cnn", "hyperparameters": LEARNS_NOTHING}
     job = client.post("/jobs", json=body).json()
     assert job["hyperparameters"]["min_accuracy"] == 1.0
@@ -169,7 +167,6 @@ def test_a_model_under_the_threshold_is_kept_without_an_alias_and_the_job_says_w
 def test_a_model_under_the_threshold_is_not_saved_where_the_gate_says_so(
     client: TestClient, context: AppContext
 ) -> None:
-    client.post("/products", json={"id": "p"})
     import_pictures(client, context, "p")
     gate = {"min_accuracy": 1.0, "on_failure": "discard"}
     body = {"product": "p", "network": "tiny_cnn", "hyperparameters": LEARNS_NOTHING, "gate": gate}
@@ -218,7 +215,6 @@ def test_a_worse_model_is_saved_but_does_not_become_champion(trained: Trained) -
 
 
 def test_a_queued_job_is_cancelled_at_once_and_never_runs(client: TestClient, context: AppContext) -> None:
-    client.post("/products", json={"id": "p"})
     import_pictures(client, context, "p")
     job = client.post("/jobs", json={"product": "p", "network": "tiny_cnn", "hyperparameters": TINY}).json()[
         "id"
@@ -232,14 +228,12 @@ def test_a_queued_job_is_cancelled_at_once_and_never_runs(client: TestClient, co
 
 
 def test_a_cancelled_import_leaves_a_failed_dataset(client: TestClient) -> None:
-    client.post("/products", json={"id": "p"})
-    dataset = client.post("/products/p/datasets", files={"file": ("x.zip", b"PK")}).json()
+    dataset = upload_pictures(client, "p")
     client.post(f"/jobs/{dataset['job']}/cancel")
     assert client.get(f"/datasets/{dataset['id']}").json()["status"] == "failed"
 
 
 def test_a_loss_that_is_not_finite_fails_with_a_hint(client: TestClient, context: AppContext) -> None:
-    client.post("/products", json={"id": "p"})
     import_pictures(client, context, "p")
     settings = {
         **TINY,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import threading
-import time
 from collections.abc import Callable
 from typing import Any, get_args
 
@@ -20,11 +19,11 @@ from app.services.job_states import TERMINAL, TRANSITIONS
 from app.workers.supervisor import Supervisor
 from tests.conftest import Trained
 from tests.running import TINY, all_events, import_pictures, run_queued
+from tests.waiting import wait_for
 
 
 @pytest.fixture
 def product(client: TestClient, context: AppContext) -> str:
-    client.post("/products", json={"id": "p"})
     import_pictures(client, context, "p")
     return "p"
 
@@ -43,11 +42,12 @@ def run_while(
     assert claim is not None
     thread = threading.Thread(target=Supervisor(context, claim, threading.Event()).run)
     thread.start()
-    deadline = time.monotonic() + 120
-    while (client.get(f"/jobs/{job}").json()["progress"]["step"] or 0) < after_step:
-        assert time.monotonic() < deadline
-        assert thread.is_alive()
-        time.sleep(0.05)
+    wait_for(
+        lambda: (client.get(f"/jobs/{job}").json()["progress"]["step"] or 0) >= after_step,
+        120,
+        f"step {after_step} of {job}",
+        alive=thread.is_alive,
+    )
     answer = act()
     thread.join(60)
     assert not thread.is_alive()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import threading
-import time
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -31,10 +30,11 @@ from app.services.statistics import gather_statistics
 from app.workers.runner import JobRunner
 from docs.generate import ROOT
 from tests.conftest import Service, Trained
-from tests.pictures import make_files, make_picture, make_zip
-from tests.running import TINY
+from tests.pictures import make_picture
+from tests.running import TINY, upload_pictures
 from tests.services.rows import add_job, change_job
 from tests.services.test_workers import last_beat, new_worker
+from tests.waiting import wait_for
 
 DASHBOARD = json.loads((ROOT / "docker/grafana/loupe.json").read_text(encoding="utf-8"))
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -224,9 +224,7 @@ def expressions(panels: list[dict[str, Any]]) -> list[str]:
 @pytest.mark.integration
 def test_every_metric_of_the_dashboard_is_in_a_real_scrape(service: Service) -> None:
     with service.client() as client:
-        client.post("/products", json={"id": "scraped"}).raise_for_status()
-        upload = {"file": ("squares.zip", make_zip(make_files()))}
-        dataset = client.post("/products/scraped/datasets", files=upload).raise_for_status().json()
+        dataset = upload_pictures(client, "scraped")
         client.get(f"/jobs/{dataset['job']}?wait=60")
         body = {"product": "scraped", "network": "tiny_cnn", "hyperparameters": TINY}
         job = client.post("/jobs", json=body).raise_for_status().json()
@@ -257,13 +255,13 @@ def test_every_metric_of_the_dashboard_is_in_a_real_scrape(service: Service) -> 
 
 def wait_for_attempt(url: str, kind: str) -> str:
     """The worker's scrape once it counts a success: it does so after the job's end is stored."""
-    deadline = time.monotonic() + 30
-    while True:
+
+    def scrape() -> str | None:
         text = httpx.get(url).raise_for_status().text
-        if value(parse(text), "loupe_worker_attempts_total", kind=kind, outcome="succeeded"):
-            return text
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+        counted = value(parse(text), "loupe_worker_attempts_total", kind=kind, outcome="succeeded")
+        return text if counted else None
+
+    return wait_for(scrape, 30, f"a counted {kind}", every=0.2)
 
 
 def test_prometheus_looks_where_compose_serves() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from fastapi.testclient import TestClient
 
+from tests.running import upload_pictures
+
 
 def test_a_product_is_made_read_changed_and_deleted(client: TestClient) -> None:
     made = client.post("/products", json={"id": "screws", "gate": {"min_accuracy": 0.9}})
@@ -52,8 +54,7 @@ def test_lists_come_in_pages_that_hold_everything_once(client: TestClient) -> No
 
 
 def test_a_product_with_datasets_is_not_deleted(client: TestClient) -> None:
-    client.post("/products", json={"id": "screws"})
-    client.post("/products/screws/datasets", files={"file": ("x.zip", b"PK")})
+    upload_pictures(client, "screws")
     answer = client.delete("/products/screws")
     assert answer.status_code == 409
     assert client.get("/products/screws").status_code == 200

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.chaos.driver import Loupe, remove, wait_for
+from tests.chaos.driver import Loupe, remove
+from tests.waiting import wait_for
 
 LARGE = 50
 """The ``--chaos-n`` at which every fault is tried as often as its ``large`` says."""

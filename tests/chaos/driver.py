@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,9 @@ import httpx2 as httpx
 import psutil
 
 from tests.conftest import Service, start_service, stop_service
-from tests.pictures import make_files, make_zip
+from tests.pictures import make_files
+from tests.running import upload_pictures
+from tests.waiting import wait_for
 
 # Small enough to train in seconds, long enough for a kill to land anywhere in it.
 TRAINING = {
@@ -132,17 +134,14 @@ class Loupe:
 
     def ask(self, method: str, path: str, **more: Any) -> httpx.Response:
         """A request that is repeated while nothing listens or the database is away, as a client would."""
-        deadline = time.monotonic() + 90
-        while True:
-            try:
-                answer = self.http.request(method, path, **more)
-                if answer.status_code != 503:
-                    return answer
-            except httpx.TransportError:
-                if time.monotonic() > deadline:
-                    raise
-            assert time.monotonic() < deadline, f"{method} {path} is not answered"
-            time.sleep(0.2)
+
+        def answer() -> httpx.Response | None:
+            with contextlib.suppress(httpx.TransportError):
+                answered = self.http.request(method, path, **more)
+                return None if answered.status_code == 503 else answered
+            return None
+
+        return wait_for(answer, 90, f"an answer to {method} {path}", every=0.2)
 
     def get(self, path: str) -> Any:
         answer = self.ask("GET", path)
@@ -151,11 +150,7 @@ class Loupe:
 
     def import_pictures(self, count: int = 171) -> None:
         """512 pictures in three classes, more or less."""
-        self.ask("POST", "/products", json={"id": PRODUCT})
-        archive = make_zip(make_files(count))
-        answer = self.ask("POST", f"/products/{PRODUCT}/datasets", files={"file": ("p.zip", archive)})
-        assert answer.status_code == 202, answer.text
-        dataset = answer.json()["id"]
+        dataset = upload_pictures(self.http, PRODUCT, make_files(count))["id"]
         wait_for(lambda: self.get(f"/datasets/{dataset}")["status"] == "ready", 120, "the import")
 
     def submit(self, network: str = "tiny_cnn", **settings: Any) -> str:
@@ -237,15 +232,6 @@ class Loupe:
         return self.http.post(
             f"/predict?product={PRODUCT}", content=picture, headers={"content-type": "image/png"}
         )
-
-
-def wait_for(ready: Callable[[], Any], seconds: float, what: str) -> Any:
-    """The first true value of ``ready()``."""
-    deadline = time.monotonic() + seconds
-    while not (value := ready()):
-        assert time.monotonic() < deadline, f"{what} did not come within {seconds:.0f} s"
-        time.sleep(0.05)
-    return value
 
 
 def kill(process: psutil.Process | None) -> bool:

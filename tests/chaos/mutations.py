@@ -98,8 +98,8 @@ MUTATIONS = (
     _one(
         "an end that cannot be repeated after an outage",
         "app/jobs/kinds/training.py",
-        '    if result["artifact"] is not None and not model_folder.exists():\n',
-        '    if result["artifact"] is not None:\n',
+        "    if result.artifact is not None and not model_folder.exists():\n",
+        "    if result.artifact is not None:\n",
         RUNS,
     ),
     _one(
@@ -128,7 +128,7 @@ MUTATIONS = (
         (
             Edit(
                 "app/workers/reaper_thread.py",
-                "        announced = reaper.announce_unheard_jobs(self._context)\n",
+                "        announced = reaper.announce_unclaimed_jobs(self._context)\n",
                 "        announced = 0\n",
             ),
             Edit("app/workers/poll_thread.py", "if now - since >= PATIENCE_SECONDS:", "if now < since:"),
@@ -195,7 +195,7 @@ MUTATIONS = (
     ),
     _one(
         "digests of a model's files not compared",
-        "app/artifacts.py",
+        "app/artifacts/folder.py",
         "    if found.sha256 != expected.sha256:\n",
         "    if False:\n",
         f"{FAILURES}::test_a_flipped_bit_in_a_model_is_noticed_and_never_served",
@@ -238,10 +238,17 @@ MUTATIONS = (
     ),
     _one(
         "files of a checkpoint not synced",
-        "app/durable.py",
+        "app/host/files.py",
         "        sync_tree(aside)\n",
         "        sync(aside)\n",
         "tests/training/test_checkpoints.py",
+    ),
+    _one(
+        "a failed model removed although an alias lately pointed at it",
+        "app/jobs/garbage.py",
+        "        and model.id not in needed\n",
+        "",
+        "tests/jobs/test_garbage.py",
     ),
     _one(
         "logs not synced",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import psycopg
@@ -14,6 +13,7 @@ import redis
 from app.launch.redis_server import find_redis_server
 from tests import postgres_server
 from tests.ports import free_port
+from tests.waiting import wait_for
 
 
 class RedisServer:
@@ -27,12 +27,12 @@ class RedisServer:
     def start(self) -> None:
         command = [find_redis_server(), "--port", str(self._port), "--dir", str(self._folder), "--save", ""]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        with self.client() as client:
-            while True:
-                with contextlib.suppress(redis.ConnectionError):
-                    client.ping()
-                    return
-                time.sleep(0.05)
+        wait_for(self._answers, 60, "Redis", alive=lambda: self._process.poll() is None)
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(redis.ConnectionError), self.client() as client:
+            return bool(client.ping())
+        return False
 
     def client(self) -> redis.Redis:
         return redis.Redis.from_url(self.url)

@@ -17,8 +17,9 @@ from app.artifacts import open_artifact
 from app.errors import ArtifactError
 from app.training.checkpoints import CheckpointError, find_checkpoints, read_checkpoint
 from tests.chaos.conftest import Chaos, Undisturbed, assert_ended_as
-from tests.chaos.driver import Loupe, kill, remove, wait_for
+from tests.chaos.driver import Loupe, kill, remove
 from tests.pictures import make_files, make_zip
+from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.chaos, pytest.mark.integration, pytest.mark.timeout(7200)]
 

@@ -20,7 +20,8 @@ from app.db import Database
 from app.job_queue import JobQueue
 from app.models import JobStep
 from tests.chaos.conftest import Chaos, Undisturbed, assert_ended_as, train_undisturbed
-from tests.chaos.driver import TRAINING, Loupe, kill, more_workers, stopped, wait_for, without_forks
+from tests.chaos.driver import END_SECONDS, TRAINING, Loupe, kill, more_workers, stopped, without_forks
+from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.chaos, pytest.mark.integration, pytest.mark.timeout(7200)]
 
@@ -201,15 +202,18 @@ def test_delivered_ten_times_to_several_workers_a_job_runs_once(
             jobs = [loupe.submit() for _ in range(min(2, left))]
             for job in jobs * 10:
                 assert queue.enqueue(job, "training")
-            while any(loupe.job(job)["status"] not in ("succeeded", "failed") for job in jobs):
-                for job in jobs:
-                    assert _count_runners(job) <= 1
-                time.sleep(0.05)
+            wait_for(partial(_all_ended, loupe, jobs), END_SECONDS, "the end of the jobs")
             for job in jobs:
                 assert assert_ended_as(undisturbed, loupe, job)["attempt"] == 1
                 chaos.saw("the same id delivered 10 times to 4 workers", "one runner, one model")
             left -= len(jobs)
     queue.close()
+
+
+def _all_ended(loupe: Loupe, jobs: list[str]) -> bool:
+    """Asked all the time: until then no job may run twice at once."""
+    assert all(_count_runners(job) <= 1 for job in jobs)
+    return all(loupe.job(job)["status"] in ("succeeded", "failed") for job in jobs)
 
 
 def _count_runners(job: str) -> int:

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.conftest import Chaos, Undisturbed, assert_ended_as
-from tests.chaos.driver import PRODUCT, remove, wait_for
+from tests.chaos.driver import PRODUCT, remove
 from tests.chaos.power import PoweredLoupe
-from tests.pictures import make_files, make_zip
+from tests.pictures import make_files
+from tests.running import upload_pictures
+from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.chaos, pytest.mark.integration, pytest.mark.timeout(7200)]
 
@@ -27,9 +29,7 @@ def powered(tmp_path: Path) -> Iterator[PoweredLoupe]:
 def test_after_losses_of_power_everything_told_is_still_there(
     powered: PoweredLoupe, undisturbed: Undisturbed, chaos: Chaos
 ) -> None:
-    powered.ask("POST", "/products", json={"id": PRODUCT})
-    upload = {"file": ("p.zip", make_zip(make_files(171)))}
-    dataset = powered.ask("POST", f"/products/{PRODUCT}/datasets", files=upload).json()["id"]
+    dataset = upload_pictures(powered.http, PRODUCT, make_files(171))["id"]
     powered.lose_power()
     wait_for(lambda: powered.get(f"/datasets/{dataset}")["status"] != "importing", 120, "the import")
     imported = powered.get(f"/datasets/{dataset}")

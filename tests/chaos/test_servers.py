@@ -13,9 +13,10 @@ import pytest
 
 from tests import postgres_server
 from tests.chaos.conftest import Chaos, Undisturbed, assert_ended_as
-from tests.chaos.driver import PRODUCT, Loupe, more_workers, remove, stopped, wait_for
+from tests.chaos.driver import PRODUCT, Loupe, more_workers, remove, stopped
 from tests.chaos.servers import PostgresServer, RedisServer
 from tests.pictures import make_files
+from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.chaos, pytest.mark.integration, pytest.mark.postgres, pytest.mark.timeout(7200)]
 

@@ -12,7 +12,6 @@ from tests.running import TINY, import_pictures
 def test_a_training_that_asks_for_gpus_shows_what_it_waits_for(
     loupe: Run, server: Server, client: TestClient, context: AppContext
 ) -> None:
-    client.post("/products", json={"id": "squares"}).raise_for_status()
     import_pictures(client, context, "squares")
 
     def answer(request: Received) -> Answer:

@@ -9,8 +9,6 @@ import signal
 import subprocess
 import sys
 import tarfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -22,6 +20,7 @@ from tests.cli.conftest import Run
 from tests.conftest import Service
 from tests.pictures import COLOURS, make_files, make_picture, write_folder
 from tests.running import TINY
+from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.integration]
 SETTINGS = [argument for name, value in TINY.items() for argument in ("--set", f"{name}={value}")]
@@ -149,7 +148,7 @@ def test_a_demo_that_is_told_to_end_takes_its_loupe_along(tmp_path: Path) -> Non
 
     with (tmp_path / "out").open("w") as out:
         demo = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, start_new_session=True)
-        _wait_for(lambda: "A training of" in (tmp_path / "out").read_text())
+        wait_for(lambda: "A training of" in (tmp_path / "out").read_text(), 90, "the training")
         demo.send_signal(signal.SIGTERM)
         assert demo.wait(timeout=60) == 130
 
@@ -157,13 +156,6 @@ def test_a_demo_that_is_told_to_end_takes_its_loupe_along(tmp_path: Path) -> Non
     assert "Traceback" not in written
     assert "Ended early" in written
     assert _mentioning(home) == []
-
-
-def _wait_for(condition: Callable[[], bool], seconds: float = 90) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 def _mentioning(home: Path) -> list[list[str]]:

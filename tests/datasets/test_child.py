@@ -5,13 +5,13 @@ import signal
 import subprocess
 import sys
 import tarfile
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from app.child import ExitCode
+from tests.waiting import wait_for
 
 CHILD = [sys.executable, "-m", "app.datasets"]
 
@@ -91,9 +91,8 @@ def test_a_child_that_is_told_to_stop_leaves_at_once_and_cleanly(
     source = write_tar({f"{label}/{number}.png": content for label in ("cat", "dog") for number in range(20)})
     process = child.start(kind="import", source=source, out=tmp_path / "dataset")
     with process:
-        while not (child.folder / "unpacked/00000002").exists():
-            assert process.poll() is None
-            time.sleep(0.005)
+        third = child.folder / "unpacked/00000002"
+        wait_for(third.exists, 60, "the third file", alive=lambda: process.poll() is None, every=0.005)
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=30) == ExitCode.RELEASED
     assert {path.name for path in child.folder.iterdir()} == {"spec.json", "progress.jsonl"}

@@ -36,7 +36,11 @@ def test_an_exported_dataset_imports_as_the_same_dataset(
     manifest, images = dataset
     result = export_folders(manifest, None, images, tmp_path / "out.tar", nothing)
     assert read_tar(tmp_path / "out.tar") == two_classes
-    assert result == {"format": "folders", "items": 8, "bytes": (tmp_path / "out.tar").stat().st_size}
+    assert result.model_dump() == {
+        "format": "folders",
+        "items": 8,
+        "bytes": (tmp_path / "out.tar").stat().st_size,
+    }
     assert importer(tmp_path / "out.tar", "dataset/2")["digest"] == manifest.digest
 
 

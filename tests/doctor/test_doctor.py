@@ -28,7 +28,6 @@ from app.models import Job, JobEvent, Worker
 from app.models.base import utc_now
 from app.services import workers
 from app.storage.object_store import ObjectStore
-from tests.chaos.driver import wait_for
 from tests.chaos.servers import RedisServer
 from tests.cli.conftest import Run, loupe  # noqa: F401
 from tests.conftest import Service, on_s3
@@ -36,6 +35,7 @@ from tests.ports import free_port
 from tests.s3_server import S3Server
 from tests.services.rows import add_job
 from tests.services.test_workers import last_beat, new_worker
+from tests.waiting import wait_for
 
 
 def examine(settings: Settings, check: str) -> list[Finding]:

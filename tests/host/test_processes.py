@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import subprocess
-import time
 
 from app.host import processes
 from app.host.processes import is_gone, process_owner
+from tests.waiting import wait_for
 
 
 def owner_of(pid: int) -> str:
@@ -25,8 +25,8 @@ def test_a_process_that_has_ended_is_gone_also_before_its_parent_has_noticed() -
     owner = owner_of(process.pid)
     assert not is_gone(owner)
     process.kill()
-    while os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
-        time.sleep(0.01)
+    ended = os.WEXITED | os.WNOHANG | os.WNOWAIT
+    wait_for(lambda: os.waitid(os.P_PID, process.pid, ended), 60, "the end of the process", every=0.01)
     assert is_gone(owner), "a zombie"
     process.wait()
     assert is_gone(owner)

@@ -213,7 +213,7 @@ class JobMachine(RuleBasedStateMachine):
     @rule(trust_expiry=st.booleans())
     def reap(self, trust_expiry: bool) -> None:
         reaper.reclaim_lost_jobs(self.context, is_gone=self.dead.__contains__, trust_expiry=trust_expiry)
-        reaper.announce_unheard_jobs(self.context)
+        reaper.announce_unclaimed_jobs(self.context)
 
     # --- What must always hold -----------------------------------------------------------------------------
 

@@ -59,9 +59,9 @@ def test_what_belongs_to_no_job_goes_once_it_is_old(context: AppContext) -> None
     old = [_put(context, folder / _name(prefix, LONG_AGO) / "x") for folder, prefix in folders]
     young = [_put(context, folder / _name(prefix, 60) / "x") for folder, prefix in folders]
     known = _put(context, storage.job(add_job(context)) / "split.json")
-    garbage.sweep_home(context)
+    garbage.clean_home(context)
     assert [path.exists() for path in (*old, *young, known)] == [False, False, True, True, True]
-    garbage.sweep_storage(context)
+    garbage.clean_storage(context)
     assert [_is_stored(context, path) for path in (*old, *young, known)] == [False, False, True, True, True]
 
 
@@ -71,7 +71,7 @@ def test_an_ended_job_keeps_no_checkpoints_and_a_failed_one_does(context: AppCon
         job = add_job(context)
         change_job(context, job, status=status, finished_at=None if status == "running" else utc_now())
         paths[status] = _put(context, context.storage.job_checkpoints(job) / "0001" / "checkpoint-000001")
-    garbage.sweep_storage(context)
+    garbage.clean_storage(context)
     stored = {status: _is_stored(context, path) for status, path in paths.items()}
     assert stored == {"succeeded": False, "failed": True, "running": True}
 
@@ -89,7 +89,7 @@ def test_an_upload_that_no_import_waits_for_goes(context: AppContext) -> None:
         payload = {"source": context.storage.relative(upload), "is_upload": True}
         job = add_job(context, kind="import", payload=payload)
         change_job(context, job, status=status, error=error)
-    garbage.sweep_storage(context)
+    garbage.clean_storage(context)
     stored = [_is_stored(context, path) for path in (lost, young, needed, bad, good)]
     assert stored == [False, True, True, False, True]
 
@@ -103,7 +103,7 @@ def test_an_upload_that_has_waited_for_the_storage_for_days_stays_here(context: 
             context, kind="import", payload={"source": context.storage.relative(upload), "is_upload": True}
         )
     context.storage.remote.upload(stored)
-    garbage.sweep_home(context)
+    garbage.clean_home(context)
     assert [waiting.exists(), stored.exists()] == [True, False]
 
 
@@ -112,7 +112,7 @@ def test_what_lay_in_scratch_for_days_goes(context: AppContext) -> None:
     for folder in (old, young):
         folder.mkdir()
     os.utime(old, (time.time() - LONG_AGO,) * 2)
-    garbage.sweep_home(context)
+    garbage.clean_home(context)
     assert [old.exists(), young.exists()] == [False, True]
 
 

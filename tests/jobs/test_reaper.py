@@ -105,10 +105,10 @@ def test_a_job_that_loses_every_worker_fails_as_such(any_context: AppContext) ->
 def test_what_redis_forgot_is_announced_again(heard: tuple[AppContext, MessageQueue]) -> None:
     context, queue = heard
     jobs = [add_job(context) for _ in range(3)] + [add_job(context, kind="export")]
-    assert reaper.announce_unheard_jobs(context) == 4
+    assert reaper.announce_unclaimed_jobs(context) == 4
     assert queue.messages == {TRAINING_QUEUE: jobs[:3], TASK_QUEUE: jobs[3:]}
     queue.flush()
-    assert reaper.announce_unheard_jobs(context) == 4
+    assert reaper.announce_unclaimed_jobs(context) == 4
     assert queue.messages == {TRAINING_QUEUE: jobs[:3], TASK_QUEUE: jobs[3:]}
 
 
@@ -117,17 +117,17 @@ def test_waiting_jobs_do_not_pile_up_in_redis(heard: tuple[AppContext, MessageQu
     for _ in range(5):
         add_job(context)
     for _ in range(10):
-        reaper.announce_unheard_jobs(context)
+        reaper.announce_unclaimed_jobs(context)
     assert len(queue.messages[TRAINING_QUEUE]) == 5
     queue.messages[TRAINING_QUEUE].pop()
-    assert reaper.announce_unheard_jobs(context) == 1
+    assert reaper.announce_unclaimed_jobs(context) == 1
 
 
 def test_nothing_is_announced_to_a_redis_that_is_away(heard: tuple[AppContext, MessageQueue]) -> None:
     context, queue = heard
     job = add_job(context)
     queue.is_away = True
-    assert reaper.announce_unheard_jobs(context) == 0
+    assert reaper.announce_unclaimed_jobs(context) == 0
     queue.is_away = False
-    assert reaper.announce_unheard_jobs(context) == 1
+    assert reaper.announce_unclaimed_jobs(context) == 1
     assert queue.messages[TRAINING_QUEUE] == [job]

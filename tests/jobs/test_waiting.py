@@ -13,21 +13,22 @@ from sqlalchemy import null, update
 from app import migrations
 from app.config import Settings
 from app.context import AppContext
+from app.datasets.spec import ImportResult
 from app.errors import ConflictError, CrashedError
 from app.jobs import claims, reaper
-from app.jobs.kinds.dataset_import import finish_import
+from app.jobs.kinds.dataset_import import DatasetImport
 from app.main import create_app
 from app.models import Dataset, Job, Worker
 from app.schemas.job import JobCreate, JobRetry
 from app.services import job_lifecycle, jobs, workers
 from app.services.job_states import TERMINAL
-from tests.pictures import make_files, make_zip
-from tests.running import TINY, run_queued
+from tests.pictures import make_files
+from tests.running import TINY, run_queued, upload_pictures
 from tests.services.message_queue import MessageQueue
 from tests.services.rows import add_job, change_job, events, read_job
 from tests.services.test_workers import new_worker
 
-RESULT = {"digest": "d", "classes": [], "counts": {}, "items": 0, "skipped": 0}
+RESULT = ImportResult(digest="d", classes=(), counts={}, items=0, skipped=0, warnings=())
 
 
 @pytest.fixture
@@ -55,9 +56,7 @@ def submit(context: AppContext, product: str, **request: Any) -> str:
 def test_a_training_right_after_its_import_waits_and_then_runs(
     client: TestClient, context: AppContext
 ) -> None:
-    client.post("/products", json={"id": "p"}).raise_for_status()
-    archive = make_zip(make_files())
-    dataset = client.post("/products/p/datasets", files={"file": ("x.zip", archive)}).json()["id"]
+    dataset = upload_pictures(client, "p")["id"]
     settings = {name: value for name, value in TINY.items() if name != "epochs"}
     body = {"product": "p", "network": "tiny_cnn", "hyperparameters": settings}
     planned = client.post("/jobs?dry_run=true", json=body).raise_for_status().json()
@@ -85,9 +84,8 @@ def test_a_training_right_after_its_import_waits_and_then_runs(
 def test_a_class_that_turns_out_too_small_fails_the_training_with_that_reason(
     client: TestClient, context: AppContext
 ) -> None:
-    client.post("/products", json={"id": "p"}).raise_for_status()
     files = {**make_files(labels=("blue", "green")), **make_files(1, labels=("red",))}
-    dataset = client.post("/products/p/datasets", files={"file": ("x.zip", make_zip(files))}).json()["id"]
+    dataset = upload_pictures(client, "p", files)["id"]
     job = client.post("/jobs", json={"product": "p", "network": "tiny_cnn"}).json()["id"]
     run_queued(context)
     ended = client.get(f"/jobs/{job}").json()
@@ -108,12 +106,12 @@ def test_it_is_not_claimed_before_its_dataset_is_ready_and_announced_then(
     assert claims.list_waiting(context, ["training", "tasks"]) == [importing]
     change_job(context, training, dispatched_at=None)
     change_job(context, importing, dispatched_at=None)
-    reaper.announce_unheard_jobs(context)
+    reaper.announce_unclaimed_jobs(context)
     assert queue.messages == {"tasks": [importing]}
 
     claim = claims.claim(context, importing, "a")
     assert claim is not None
-    finish_import(context, claim, RESULT)
+    DatasetImport().finish(context, claim, RESULT)
     assert queue.messages["training"] == [training]
     assert jobs.get_job(context, training).waits_for is None
     assert claims.claim(context, training, "a") is not None
@@ -177,7 +175,7 @@ def test_an_import_that_ends_while_a_training_is_submitted_leaves_none_waiting_f
     job_lifecycle.retry_job(context, importing, JobRetry())
     again = claims.claim(context, importing, "a")
     assert again is not None
-    end = lambda: finish_import(context, again, RESULT)  # noqa: E731
+    end = lambda: DatasetImport().finish(context, again, RESULT)  # noqa: E731
     late = submit(context, product)
     assert queue.messages["training"] == [late]
 
@@ -219,9 +217,7 @@ def test_a_worker_on_another_host_decides_what_was_left_open_and_shares_it(
     ]
     migrations.upgrade(hosts[0].db)
     with TestClient(create_app(hosts[0].settings)) as client:
-        client.post("/products", json={"id": "p"}).raise_for_status()
-        files = {"file": ("x.zip", make_zip(make_files()))}
-        dataset = client.post("/products/p/datasets", files=files).json()["id"]
+        dataset = upload_pictures(client, "p")["id"]
         body = {"product": "p", "network": "tiny_cnn", "hyperparameters": TINY}
         job = client.post("/jobs", json=body).raise_for_status().json()["id"]
         run_queued(hosts[1])

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import signal
-import time
 from pathlib import Path
+from typing import Any
 
+import httpx2 as httpx
 import psutil
 import pytest
 
 from tests.conftest import Service, start_service, stop_service
-from tests.pictures import make_files, make_picture, make_zip
-from tests.running import TINY
+from tests.pictures import make_picture
+from tests.running import TINY, upload_pictures
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.integration
 
@@ -19,6 +21,11 @@ pytestmark = pytest.mark.integration
 def tree(service: Service) -> list[psutil.Process]:
     root = psutil.Process(service.process.pid)
     return [root, *root.children(recursive=True)]
+
+
+def if_ended(client: httpx.Client, job: str) -> Any:
+    found = client.get(f"/jobs/{job}?wait=30").json()
+    return None if found["status"] in ("queued", "running") else found
 
 
 def gone(processes: list[psutil.Process], seconds: float = 40) -> bool:
@@ -39,24 +46,17 @@ def test_the_whole_walk_survives_being_killed_between_steps(tmp_path: Path) -> N
     home = tmp_path / "home"
     service = start_service(home)
     with service.client() as client:
-        client.post("/products", json={"id": "squares"}).raise_for_status()
-        upload = {"file": ("squares.zip", make_zip(make_files()))}
-        dataset = client.post("/products/squares/datasets", files=upload).raise_for_status().json()
+        dataset = upload_pictures(client, "squares")
         client.get(f"/jobs/{dataset['job']}?wait=60")
     service = kill_and_restart(service, home)
     with service.client() as client:
         assert client.get(f"/datasets/{dataset['id']}").json()["status"] == "ready"
         body = {"product": "squares", "network": "tiny_cnn", "hyperparameters": {**TINY, "epochs": 30}}
         job = client.post("/jobs", json=body).raise_for_status().json()["id"]
-        deadline = time.monotonic() + 90
-        while client.get(f"/jobs/{job}").json()["stage"] != "training":
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        wait_for(lambda: client.get(f"/jobs/{job}").json()["stage"] == "training", 90, "the training")
     service = kill_and_restart(service, home)
     with service.client() as client:
-        deadline = time.monotonic() + 120
-        while (ended := client.get(f"/jobs/{job}?wait=30").json())["status"] in ("queued", "running"):
-            assert time.monotonic() < deadline
+        ended = wait_for(lambda: if_ended(client, job), 120, "the end of the training")
         assert ended["status"] == "succeeded", ended["error"]
         assert ended["attempt"] == 2
     service = kill_and_restart(service, home)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from app.networks import create_network, get_network, list_networks
 from app.networks.pretrained.transplant import transplant
 from tests.networks.reference import NUM_CLASSES, load_recorded, make_pictures, make_state
+from tests.networks.rotation import number_of_commit, turn
 
 RECORDED = load_recorded()
 
@@ -37,11 +39,20 @@ FAST = {
     "squeezenet1_0",
     "squeezenet1_1",
 }
-CASES = [
-    pytest.param(name, side, marks=() if name in FAST and side == min(entry["logits"]) else pytest.mark.slow)
-    for name, entry in RECORDED.items()
-    for side in entry["logits"]
+RECORDINGS = [(name, side) for name, entry in RECORDED.items() for side in entry["logits"]]
+SLOW = [
+    (name, side) for name, side in RECORDINGS if name not in FAST or side != min(RECORDED[name]["logits"])
 ]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "side" not in metafunc.fixturenames:
+        return
+    slow = set(SLOW)
+    if metafunc.config.getoption("--logits-of-this-commit"):
+        slow -= set(turn(SLOW, number_of_commit(Path(__file__).parent)))
+    cases = [pytest.param(*case, marks=[pytest.mark.slow] if case in slow else []) for case in RECORDINGS]
+    metafunc.parametrize(("name", "side"), cases)
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +61,6 @@ def _fresh_keras() -> Iterator[None]:
     keras.backend.clear_session()
 
 
-@pytest.mark.parametrize(("name", "side"), CASES)
 def test_a_network_with_its_references_weights_gives_its_references_logits(name: str, side: int) -> None:
     network = create_network(name, side, NUM_CLASSES, preprocessing=False)
     transplant(network, make_state(RECORDED[name]["tensors"], RECORDED[name]["gain"]))

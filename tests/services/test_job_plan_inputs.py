@@ -136,7 +136,6 @@ def test_fewer_pictures_are_shown_more_often(start: str) -> None:
 def test_a_model_of_ones_own_is_trained_on_and_one_of_another_product_is_not(
     client: TestClient, context: AppContext
 ) -> None:
-    client.post("/products", json={"id": "p"}).raise_for_status()
     import_pictures(client, context, "p")
 
     def train(**settings: Any) -> Any:
@@ -152,7 +151,6 @@ def test_a_model_of_ones_own_is_trained_on_and_one_of_another_product_is_not(
     assert metrics[0]["accuracy"]["value"] > 0.8
     assert metrics[1]["accuracy"] == metrics[0]["accuracy"]
 
-    client.post("/products", json={"id": "q"}).raise_for_status()
     import_pictures(client, context, "q")
     body = {"product": "q", "network": "tiny_cnn", "hyperparameters": {"pretrained": first["model"]}}
     answer = client.post("/jobs", json=body)

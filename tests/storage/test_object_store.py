@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ from app.storage.object_store import ObjectStore
 from tests.conftest import on_s3
 from tests.ports import free_port
 from tests.s3_server import Gate, S3Server
+from tests.waiting import wait_for
 
 
 def test_objects_are_kept_listed_and_deleted(shared_settings: Settings, tmp_path: Path) -> None:
@@ -111,14 +113,13 @@ def test_it_is_used_again_when_it_is_back(s3: S3Server, settings: Settings) -> N
     with pytest.raises(UnavailableError):
         store.read("x")
     gate.open()
-    deadline = time.monotonic() + 30
-    while True:
-        try:
-            assert store.read("x") == b"1"
-            break
-        except UnavailableError:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+
+    def read() -> bytes | None:
+        with contextlib.suppress(UnavailableError):
+            return store.read("x")
+        return None
+
+    assert wait_for(read, 30, "the storage", every=0.1) == b"1"
     gate.shut()
 
 

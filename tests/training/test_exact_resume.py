@@ -6,13 +6,14 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from app.child import ExitCode, write_json
+from app.child import ExitCode
+from app.host.files import write_json
 from app.training.checkpoints import find_checkpoints
+from tests.waiting import wait_for
 
 Spec = dict[str, Any]
 SETTINGS = {"epochs": 5, "batch_size": 8, "dropout": 0.4, "augmentation": "strong", "learning_rate": 0.01}
@@ -33,9 +34,13 @@ def read_lines(folder: Path, kind: str) -> list[Spec]:
 
 
 def wait_for_step(process: subprocess.Popen[bytes], folder: Path, step: int) -> None:
-    while not any(line["step"] >= step for line in read_lines(folder, "step")):
-        assert process.poll() is None, (folder / "process.log").read_text()
-        time.sleep(0.01)
+    wait_for(
+        lambda: any(line["step"] >= step for line in read_lines(folder, "step")),
+        120,
+        f"step {step} (see {folder}/process.log)",
+        alive=lambda: process.poll() is None,
+        every=0.01,
+    )
 
 
 def end(process: subprocess.Popen[bytes]) -> int:

@@ -13,8 +13,7 @@ from fastapi.testclient import TestClient
 from app import __version__
 from app.context import AppContext
 from tests.api.test_lifecycle import product, run_while, submit  # noqa: F401
-from tests.pictures import make_files, make_zip
-from tests.running import all_events, run_queued
+from tests.running import all_events, run_queued, upload_pictures
 from tests.services.rows import read_job
 
 
@@ -81,9 +80,7 @@ def test_a_training_goes_on_from_what_another_version_saved_and_says_so(
 
 
 def test_an_upload_is_named_as_an_older_worker_reads_it(client: TestClient, context: AppContext) -> None:
-    client.post("/products", json={"id": "p"}).raise_for_status()
-    upload = {"file": ("p.zip", make_zip(make_files(2)))}
-    job = client.post("/products/p/datasets", files=upload).raise_for_status().json()["job"]
+    job = upload_pictures(client, "p")["job"]
     assert Path(read_job(context, job).payload["source"]).is_file(), "it takes the path as it stands"
 
 

@@ -6,8 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -19,6 +18,7 @@ from app.config import Settings
 from app.context import AppContext
 from app.main import create_app
 from tests.chaos.servers import RedisServer
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.integration
 
@@ -40,13 +40,6 @@ def start_worker(settings: Settings, queue: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **environment})
 
 
-def until(happened: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not happened():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-
-
 def test_it_appears_beats_and_goes_or_is_lost(tmp_path: Path, redis_server: RedisServer) -> None:
     settings = Settings(home=tmp_path / "home", redis_url=redis_server.url, **TIMES, _env_file=None)
     context = AppContext.open(settings)
@@ -58,7 +51,7 @@ def test_it_appears_beats_and_goes_or_is_lost(tmp_path: Path, redis_server: Redi
             return {worker["pid"]: worker["status"] for worker in client.get("/workers").json()["data"]}
 
         training, tasks = processes["training"].pid, processes["tasks"].pid
-        until(lambda: statuses() == {training: "alive", tasks: "alive"})
+        wait_for(lambda: statuses() == {training: "alive", tasks: "alive"}, 60, "both workers")
         found = {worker["queue"]: worker for worker in client.get("/workers").json()["data"]}
         assert found["training"]["version"] == __version__
         assert found["tasks"]["concurrency"] == settings.task_concurrency
@@ -70,5 +63,5 @@ def test_it_appears_beats_and_goes_or_is_lost(tmp_path: Path, redis_server: Redi
         processes["tasks"].send_signal(signal.SIGTERM)
         assert processes["tasks"].wait(60) == 0
         assert tasks not in statuses()
-        until(lambda: statuses() == {training: "lost"})
+        wait_for(lambda: statuses() == {training: "lost"}, 60, "the loss of the worker")
     context.close()

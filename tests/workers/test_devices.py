@@ -24,17 +24,17 @@ from app.workers import runner
 from app.workers.__main__ import make_offer, queues_of
 from app.workers.runner import JobRunner
 from app.workers.supervisor import Supervisor
-from tests.chaos.driver import PRODUCT, Loupe, kill, wait_for
+from tests.chaos.driver import PRODUCT, Loupe, kill
 from tests.pictures import make_files, make_zip
 from tests.running import TINY, import_pictures
 from tests.services.rows import add_job, read_job
+from tests.waiting import wait_for
 
 TWO = Offer((Gpu("0", index=0), Gpu("1", index=1)))
 
 
 @pytest.fixture
 def squares(client: TestClient, context: AppContext) -> TestClient:
-    client.post("/products", json={"id": "squares"}).raise_for_status()
     import_pictures(client, context, "squares")
     return client
 

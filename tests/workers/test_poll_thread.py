@@ -13,6 +13,7 @@ from app.workers import poll_thread
 from app.workers.poll_thread import PollThread
 from app.workers.runner import JobRunner
 from tests.services.rows import add_job, read_job
+from tests.waiting import wait_for
 
 EXPORT = {"job": None, "format": "folders", "image_size": None, "compression": None}
 
@@ -30,11 +31,12 @@ def test_it_takes_the_waiting_jobs_of_its_queue_from_the_database(context: AppCo
     exports = [add_job(context, kind="export", payload=EXPORT) for _ in range(3)]
     thread = PollThread(runner, {TASK_QUEUE})
     thread.start()
-    deadline = time.monotonic() + 60
     # Their datasets have no files: what matters is that each was run, once.
-    while any(read_job(context, job).status not in ("failed", "succeeded") for job in exports):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_for(
+        lambda: all(read_job(context, job).status in ("failed", "succeeded") for job in exports),
+        60,
+        "the end of the exports",
+    )
     shutdown.set()
     thread.join()
     assert [read_job(context, job).fence for job in exports] == [1, 1, 1]

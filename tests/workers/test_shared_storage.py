@@ -10,7 +10,6 @@ import subprocess
 import sys
 import tarfile
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,10 +25,11 @@ from app.host.processes import is_gone
 from app.jobs import reaper
 from app.main import create_app
 from tests.conftest import Trained, on_s3
-from tests.pictures import make_files, make_zip
-from tests.running import TINY, all_events, run_queued
+from tests.pictures import make_files
+from tests.running import TINY, all_events, run_queued, upload_pictures
 from tests.s3_server import KEYS, Gate, S3Server
 from tests.stores import store_of
+from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]
 
@@ -122,11 +122,7 @@ def hosts(tmp_path_factory: pytest.TempPathFactory, s3: S3Server) -> Iterator[Ho
     migrations.upgrade(api.db)
     with TestClient(create_app(settings), raise_server_exceptions=False) as client:
         hosts = Hosts(root, settings, client, api, gate)
-        client.post("/products", json={"id": "squares"}).raise_for_status()
-        archive = make_zip(make_files())
-        answer = client.post("/products/squares/datasets", files={"file": ("p.zip", archive)})
-        assert answer.status_code == 202, answer.text
-        hosts.dataset = answer.json()["id"]
+        hosts.dataset = upload_pictures(client, "squares")["id"]
         run_queued(hosts.host("tasks"))
 
         hosts.arm("train.step", "*sleep 0.3")
@@ -276,11 +272,7 @@ def _start(hosts: Hosts, name: str) -> subprocess.Popen[bytes]:
 
 
 def _wait(ready: Callable[[], bool], what: str, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 100
-    while not ready():
-        assert process.poll() is None, f"it ended before {what}"
-        assert time.monotonic() < deadline, f"{what} did not come"
-        time.sleep(0.05)
+    wait_for(ready, 100, what, alive=lambda: process.poll() is None)
 
 
 def _without_speed(log: str) -> list[str]:

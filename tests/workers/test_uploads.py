@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from tests.ports import free_port
 from tests.running import run_queued
 from tests.s3_server import KEYS, Gate, S3Server
 from tests.services.rows import read_job
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.integration
 
@@ -87,13 +88,6 @@ def send(client: Any) -> str:
     return job
 
 
-def wait(ready: Callable[[], Any], what: str, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not ready():
-        assert time.monotonic() < deadline, f"{what} did not come"
-        time.sleep(0.05)
-
-
 class Waiting:
     """A worker elsewhere that has claimed the job."""
 
@@ -115,7 +109,7 @@ def test_a_worker_elsewhere_waits_with_its_lease_beating_and_then_imports(
     worker = Waiting(there, job)
     first = read_job(here, job).lease_until
     assert first is not None
-    wait(lambda: (read_job(here, job).lease_until or 0.0) > first + 1.5, "the second beat")
+    wait_for(lambda: (read_job(here, job).lease_until or 0.0) > first + 1.5, 60, "the second beat")
     assert read_job(here, job).status == "running"
     send_uploads(here)
     worker.end()
@@ -132,7 +126,7 @@ def test_a_worker_of_the_same_home_folder_needs_no_storage_for_it(
     job = send(client)
     (tmp_path / "shared").rename(tmp_path / "away")
     worker = Waiting(here, job)
-    wait(lambda: list(here.storage.datasets.glob("*/manifest.json")), "the import")
+    wait_for(lambda: list(here.storage.datasets.glob("*/manifest.json")), 60, "the import")
     (tmp_path / "away").rename(tmp_path / "shared")
     worker.end()
     assert client.get(f"/jobs/{job}").json()["status"] == "succeeded"
@@ -220,7 +214,7 @@ def test_an_api_killed_between_the_answer_and_the_upload_goes_on_with_it(
     with serving(shared, tmp_path) as (_, url), httpx.Client(base_url=url, timeout=30) as client:
         run_queued(there)
         assert client.get(f"/jobs/{job}").json()["status"] == "succeeded"
-        wait(lambda: not list((shared.home / "scratch").iterdir()), "the end of the upload here")
+        wait_for(lambda: not list((shared.home / "scratch").iterdir()), 60, "the end of the upload here")
     there.close()
     gate.shut()
 
@@ -244,7 +238,7 @@ def serving(settings: Settings, tmp_path: Path) -> Iterator[tuple[subprocess.Pop
         )
     url = f"http://127.0.0.1:{port}"
     try:
-        wait(lambda: _answers(f"{url}/healthz"), (tmp_path / "api.log").read_text())
+        wait_for(lambda: _answers(f"{url}/healthz"), 60, f"the API of {tmp_path}/api.log")
         yield process, url
     finally:
         process.terminate()

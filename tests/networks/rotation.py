@@ -1,0 +1,28 @@
+"""Which slow recordings continuous integration compares at a commit: another twentieth at each."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeVar
+
+Case = TypeVar("Case")
+
+COMMITS = 20
+"""In so many commits every recording has its turn."""
+
+
+def turn(cases: Sequence[Case], number: int) -> Sequence[Case]:
+    """The cases whose turn it is at the commit with that number."""
+    return cases[number % COMMITS :: COMMITS]
+
+
+def number_of_commit(folder: Path) -> int:
+    """How many commits the branch checked out in ``folder`` has; 0 without git or outside a repository."""
+    # First parents alone: a merge is one step, whatever number of commits it brings.
+    command = ["git", "-C", str(folder), "rev-list", "--count", "--first-parent", "HEAD"]
+    try:
+        return int(subprocess.run(command, capture_output=True, check=True, text=True).stdout)
+    except (FileNotFoundError, subprocess.CalledProcessError):
+        return 0
