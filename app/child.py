@@ -25,6 +25,7 @@ from app.errors import CrashedError, LoupeError, StorageFullError, is_disk_full
 from app.host import failpoints
 from app.host.files import write_aside, write_json
 from app.logs import configure_logging, log_context
+from app.schemas.job_kinds import JobStage
 from app.schemas.message import dump_message, parse_message
 from app.schemas.progress_lines import AliveLine, AnyLine, StageLine
 
@@ -65,8 +66,8 @@ class Reporter:
             self._said_alive = time.monotonic()
             self.emit(AliveLine())
 
-    def stage(self, name: str) -> None:
-        """Announces a stage of the job: preparing, training, evaluating, exporting, verifying."""
+    def stage(self, name: JobStage) -> None:
+        """Announces a stage of the job."""
         self.emit(StageLine(stage=name))
 
     def close(self) -> None:

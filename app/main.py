@@ -21,9 +21,9 @@ from app.api import (
     products,
     workers,
 )
-from app.api.dependencies import require_api_key
-from app.api.measurements import Measurements, MeasuringMiddleware
-from app.api.middleware import BodyLimitMiddleware, RequestIdMiddleware
+from app.api.auth import require_api_key
+from app.api.measurements import Measurements
+from app.api.middleware import BodyLimitMiddleware, MeasuringMiddleware, RequestIdMiddleware
 from app.api.problems import install_problem_handlers
 from app.api.upload_thread import sending_uploads
 from app.config import Settings

@@ -1,14 +1,12 @@
-"""What routes share: the opened context, paging, idempotency, the API key."""
+"""What routes share: the opened context, paging, idempotency."""
 
 from __future__ import annotations
 
-import hmac
 from typing import Annotated
 
 from fastapi import Depends, Header, Query, Request
 
 from app.context import AppContext
-from app.errors import UnauthorizedError
 from app.inference.cache import ModelCache
 from app.services.idempotency import IdempotentRequest
 
@@ -21,22 +19,6 @@ def get_context(request: Request) -> AppContext:
 def get_model_cache(request: Request) -> ModelCache:
     cache: ModelCache = request.app.state.model_cache
     return cache
-
-
-def require_api_key(
-    context: Annotated[AppContext, Depends(get_context)],
-    authorization: Annotated[str | None, Header()] = None,
-) -> None:
-    """Asks for the bearer token where one is set; compared in constant time."""
-    secret = context.settings.api_key
-    if secret is None:
-        return
-    scheme, _, token = (authorization or "").partition(" ")
-    given, expected = token.strip().encode(), secret.get_secret_value().encode()
-    if scheme.lower() != "bearer" or not hmac.compare_digest(given, expected):
-        raise UnauthorizedError(
-            "This server wants its API key.", hint="Send `Authorization: Bearer <LOUPE_API_KEY>`."
-        )
 
 
 async def get_idempotent_request(

@@ -8,7 +8,8 @@ from typing import Any
 from fastapi import APIRouter, Depends, Response
 
 from app import __version__
-from app.api.dependencies import ContextDep, require_api_key
+from app.api.auth import require_api_key
+from app.api.dependencies import ContextDep
 from app.errors import LoupeError
 from app.migrations import is_behind
 

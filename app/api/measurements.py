@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 
 from prometheus_client import (
@@ -13,9 +12,7 @@ from prometheus_client import (
     disable_created_metrics,
 )
 from prometheus_client.core import Metric
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 REQUEST_BUCKETS = (0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0)
 PREDICTION_BUCKETS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
 ANSWERED = "answered"
@@ -66,37 +63,3 @@ class Measurements:
 
     def collect(self) -> Iterator[Metric]:
         yield from self.registry.collect()
-
-
-class MeasuringMiddleware:
-    """Measures every request; the outermost, so that it sees what the others answer."""
-
-    def __init__(self, app: ASGIApp, measurements: Measurements) -> None:
-        self._app = app
-        self._measurements = measurements
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        began = time.perf_counter()
-
-        async def send_measured(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                self._measure(scope, message["status"], time.perf_counter() - began)
-            await send(message)
-
-        await self._app(scope, receive, send_measured)
-
-    def _measure(self, scope: Scope, status: int, seconds: float) -> None:
-        method = scope["method"] if scope["method"] in METHODS else "other"
-        self._measurements.requests.labels(method, _route(scope), str(status)).observe(seconds)
-        code = scope.get("state", {}).get("error_code")
-        if code is not None:
-            self._measurements.errors.labels(code).inc()
-
-
-def _route(scope: Scope) -> str:
-    """The template, such as ``/jobs/{job}``: paths themselves would be a series each."""
-    path: str = getattr(scope.get("route"), "path", "")
-    return path.removeprefix("/v1") or "unmatched"

@@ -1,8 +1,9 @@
-"""What wraps every request: an id, and a limit on its body that holds whatever the client claims."""
+"""What wraps every request: its measuring, its id, and a limit on its body whatever the client claims."""
 
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Awaitable, Callable
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -11,11 +12,13 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ulid import ULID
 
+from app.api.measurements import Measurements
 from app.api.problems import internal_error, problem_response
 from app.config import Settings
 from app.errors import TooLargeError
 from app.logs import log_context
 
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 UPLOAD_PATH = re.compile(r"(/v1)?/products/[^/]+/datasets/?")
 PREDICT_PATH = re.compile(r"(/v1)?/predict/?")
 # Boundaries and part headers come on top of the files themselves.
@@ -117,3 +120,37 @@ def _too_large(limit: int) -> TooLargeError:
         f"The body is larger than the {limit:,} bytes allowed here.",
         hint="Send less, or raise LOUPE_MAX_UPLOAD_BYTES or LOUPE_MAX_PREDICT_BYTES on the server.",
     )
+
+
+class MeasuringMiddleware:
+    """Measures every request; the outermost, so that it sees what the others answer."""
+
+    def __init__(self, app: ASGIApp, measurements: Measurements) -> None:
+        self._app = app
+        self._measurements = measurements
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = time.perf_counter()
+
+        async def send_measured(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self._measure(scope, message["status"], time.perf_counter() - began)
+            await send(message)
+
+        await self._app(scope, receive, send_measured)
+
+    def _measure(self, scope: Scope, status: int, seconds: float) -> None:
+        method = scope["method"] if scope["method"] in METHODS else "other"
+        self._measurements.requests.labels(method, _route(scope), str(status)).observe(seconds)
+        code = scope.get("state", {}).get("error_code")
+        if code is not None:
+            self._measurements.errors.labels(code).inc()
+
+
+def _route(scope: Scope) -> str:
+    """The template, such as ``/jobs/{job}``: paths themselves would be a series each."""
+    path: str = getattr(scope.get("route"), "path", "")
+    return path.removeprefix("/v1") or "unmatched"

@@ -131,7 +131,7 @@ def _show_job(job: dict[str, Any]) -> None:
             "stage": job["stage"],
             "stop reason": job["stop_reason"],
             "product": job["product"],
-            "dataset": job["dataset"]["id"],
+            "dataset": (job["dataset"] or {}).get("id"),
             "network": job["network"],
             "device": describe_device(job) if job["kind"] == "training" else None,
             "progress": f"{progress['fraction']:.0%}"

@@ -14,7 +14,7 @@ app = typer.Typer(no_args_is_help=True, help="Storage: the shared one of several
 
 @app.command("push", epilog=examples("LOUPE_STORAGE_URL=s3://loupe loupe storage push --home /data/loupe"))
 def push(home: Home = None) -> None:
-    """Move to a shared storage: copy there all that this home folder has and the database tells of.
+    """Move to a shared storage: copy there every file that the database refers to.
 
     Stop Loupe first, and start it with LOUPE_STORAGE_URL afterwards. May be repeated: what is there is kept.
     """

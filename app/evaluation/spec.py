@@ -5,7 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from app.evaluation.figures import Calibration, ClassScores, ConfusionMatrix, Estimate, Metrics, UnknownClass
+from app.evaluation.figures import (
+    Calibration,
+    ClassScores,
+    ConfusionMatrix,
+    Estimate,
+    Metrics,
+    UnknownClass,
+)
 from app.schemas.message import Message
 
 
@@ -43,7 +50,6 @@ class EvaluationContent(Message):
     subset: str
     items: int
     metrics: Metrics
-    # An older version evaluated only on classes that the model knows, and left these two out.
     unknown_classes: tuple[UnknownClass, ...] = ()
     accuracy_of_known_classes: Estimate | None = None
     classes: tuple[ClassScores, ...]

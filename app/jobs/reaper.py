@@ -41,7 +41,8 @@ def take_reaper_lease(context: AppContext, owner: str, *, is_gone: Callable[[str
 def reclaim_lost_jobs(
     context: AppContext, *, is_gone: Callable[[str], bool], trust_expiry: bool
 ) -> list[str]:
-    """Gives back running jobs whose worker is gone; returns their ids.
+    """Gives back running jobs whose worker is gone; returns their ids. Leaves alone what it knows no end for:
+    the kinds of a newer release, whose own workers reclaim them.
 
     ``is_gone(owner)`` tells for an owner on this machine that its process has ended, which needs no waiting.
     While ``trust_expiry`` is False an expired lease alone is no proof: right after an outage of the database
@@ -54,7 +55,9 @@ def reclaim_lost_jobs(
     with context.db.write() as session:
         now = session.scalar(select(db_now())) or 0.0
         running = session.scalars(
-            select(Job).where(Job.status == "running").with_for_update(skip_locked=True)
+            select(Job)
+            .where(Job.status == "running", Job.kind.in_(JOB_KINDS))
+            .with_for_update(skip_locked=True)
         ).all()
         reclaimed = []
         for job in running:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
 
 from app.schemas.common import Problem, Request, Slug, Timestamp
 from app.schemas.hyperparameters import Hyperparameters, SplitSettings
-from app.schemas.job_kinds import JOB_KINDS
+from app.schemas.job_kinds import JOB_KINDS, JobStage
 
 Device = Literal["auto", "cpu", "gpu"]
 JobStatus = Literal["queued", "running", "paused", "succeeded", "failed", "cancelled"]
@@ -24,7 +24,6 @@ JobKind = Annotated[
     str, AfterValidator(_check_kind), WithJsonSchema({"type": "string", "enum": list(JOB_KINDS)})
 ]
 """A kind that this release knows; a job may be of a newer one."""
-JobStage = Literal["preparing", "training", "evaluating", "exporting", "verifying"]
 StopReason = Literal["completed", "early_stopped", "stopped_by_user", "budget_reached"]
 
 
@@ -164,7 +163,9 @@ class Job(BaseModel):
     id: str
     kind: str = Field(description=f"One of {', '.join(JOB_KINDS)}, or a kind of a newer release.")
     status: JobStatus
-    stage: JobStage | None
+    stage: str | None = Field(
+        description=f"What it does now: {', '.join(get_args(JobStage))}, or a stage of a newer release."
+    )
     stop_reason: StopReason | None
     product: str
     dataset: JobDataset | None = Field(description="Null for kinds of job that have none.")

@@ -6,8 +6,12 @@ What a worker does for a kind is in ``app/jobs/kinds/``; a test holds the two li
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from app.errors import ConflictError
+
+JobStage = Literal["preparing", "training", "evaluating", "exporting", "verifying"]
+"""What a child may say that it does."""
 
 
 @dataclass(frozen=True)

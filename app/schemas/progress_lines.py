@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from app.schemas.job_kinds import JobStage
+
 
 class Line(BaseModel):
     """``time``: when it was written, in seconds since 1970 by the child's clock."""
@@ -26,7 +28,7 @@ class Line(BaseModel):
 
 class StageLine(Line):
     kind: Literal["stage"] = "stage"
-    stage: str
+    stage: JobStage
 
 
 class AliveLine(Line):
@@ -67,7 +69,7 @@ class StepLine(Line):
 
 
 class Scores(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="allow")
+    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
 
     loss: float
     accuracy: float

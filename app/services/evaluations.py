@@ -12,6 +12,7 @@ from app.errors import ConflictError, InvalidRequestError, NotFoundError
 from app.models import Evaluation, Job, TrainedModel
 from app.models.base import new_id
 from app.schemas import evaluation as schemas
+from app.schemas.job_kinds import get_job_kind
 from app.services.datasets import require_dataset, require_ready
 from app.services.idempotency import Answer, IdempotentRequest, recall, remember
 from app.services.job_states import TERMINAL, queue_job
@@ -82,7 +83,8 @@ def get_predictions_file(context: AppContext, job_id: str, dataset_id: str | Non
 def _require_training(session: Session, job_id: str) -> Job:
     job = require_job(session, job_id)
     if job.kind != "training":
-        raise ConflictError(f"Job {job_id} is an {job.kind}; only trainings have evaluations.")
+        noun = get_job_kind(job.kind).noun
+        raise ConflictError(f"Job {job_id} is {noun}; only trainings have evaluations.")
     return job
 
 

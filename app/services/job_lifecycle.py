@@ -100,6 +100,7 @@ def resume_job(context: AppContext, job_id: str) -> tuple[schemas.Job, bool]:
                 f"Job {job_id} is {job.status} and cannot be resumed.",
                 hint="A failed job can be retried: `POST /jobs/<id>/retry`.",
             )
+        get_job_kind(job.kind)  # Where it is not known, no queue can be named.
         job.dispatched_at = db_now()
         move_job(session, job, "queued", reason="resumed")
         session.flush()

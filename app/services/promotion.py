@@ -136,6 +136,10 @@ def compare(candidate: Figures, champion: Champion) -> tuple[bool, list[str]]:
         f"and that of the champion {champion.model} {old_accuracy:.4f}: "
         + ("the model becomes champion." if becomes_champion else STAYS)
     )
+    if not added:
+        reasons.append(
+            "It only lost classes, and had the easier question: promote it by hand if that is meant."
+        )
     return becomes_champion, reasons
 
 

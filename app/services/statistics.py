@@ -14,6 +14,7 @@ from app.job_queue import queue_for
 from app.models import Alias, Dataset, Job, JobEvent, Product, TrainedModel, Worker
 from app.models.alias import CHAMPION
 from app.models.base import db_now, seconds_between, utc_now
+from app.schemas.job_kinds import JOB_KINDS
 from app.services.job_states import TERMINAL
 
 DURATION_BUCKETS = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 4 * 3600.0, 12 * 3600.0, 48 * 3600.0)
@@ -87,7 +88,8 @@ def _measure_waiting(session: Session, found: Statistics) -> None:
     queued = (
         select(Job.kind, Job.device, func.max(JobEvent.created_at).label("since"))
         .join(JobEvent, (JobEvent.job_id == Job.id) & (JobEvent.type == "status"))
-        .where(Job.status == "queued")
+        # The queue of a kind that a newer release added is not known here.
+        .where(Job.status == "queued", Job.kind.in_(JOB_KINDS))
         .group_by(Job.id, Job.kind, Job.device)
         .subquery()
     )

@@ -1,4 +1,4 @@
-"""Moving to a shared storage: all that this home folder has and the database tells of."""
+"""Moving to a shared storage: every file of this home folder that a row of the database refers to."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Step = tuple[str, Callable[[], None]]
 
 def list_pushes(context: AppContext) -> list[Step]:
     """What is to be uploaded, each with its name. A step may be repeated; it raises FileNotFoundError or
-    DatasetError when what the database tells of is not in this home folder, UnavailableError in an outage.
+    DatasetError when what a row refers to is not in this home folder, UnavailableError in an outage.
     """
     return list(_list_pushes(context))
 
@@ -33,7 +33,7 @@ def _list_pushes(context: AppContext) -> Iterator[Step]:
     for folder in folders:
         yield folder, partial(storage.remote.upload, storage.absolute(folder))
     for job in jobs:
-        if job.kind == "training":
+        if job.kind == "training" and job.is_planned:
             yield f"split of {job.id}", partial(storage.remote.upload, storage.job_split(job.id))
         elif job.kind == "export" and job.status == "succeeded":
             yield f"export {job.id}", partial(storage.remote.upload, storage.job_export(job.id))

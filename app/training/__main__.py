@@ -1,11 +1,11 @@
 """Runs one training by itself.
 
 FOLDER holds spec.json (its fields: app/training/spec.py, TrainingSpec), with every setting unless --resolve
-is given. Into it go progress.jsonl, a JSON
-object a line; result.json when the training succeeds, error.json when it fails; and verification/, the replay
-of the test split through the packaged model. SIGTERM checkpoints and leaves with exit status 75, to be
-continued by a run whose spec names the checkpoint in resume_from. SIGUSR1 ends early and keeps the best
-epoch. The run also ends when standard input, unless it is a terminal, is closed.
+is given. Into it go progress.jsonl, a JSON object a line; result.json when the training succeeds, error.json
+when it fails; and verification/, the replay of the test split through the packaged model. SIGTERM
+checkpoints and leaves with exit status 75, to be continued by a run whose spec names the checkpoint in
+resume_from. SIGUSR1 ends early and keeps the best epoch. The run also ends when standard input, unless it is
+a terminal, is closed.
 """
 
 from __future__ import annotations

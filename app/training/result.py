@@ -25,11 +25,9 @@ class Best(Message):
 
 
 class TrainingResult(Message):
-    """``artifact``: the model's folder. ``verification``: the replay's files.
+    """``artifact``: the model's folder; None from a child of the first release whose model failed its gate.
 
-    A child of an older version leaves no artifact of a model under ``min_accuracy``.
-
-    ``is_exact``: whether every resume continued bit by bit.
+    ``verification``: the replay's files. ``is_exact``: whether every resume continued bit by bit.
     """
 
     artifact: Path | None

@@ -42,9 +42,9 @@ def _routes_with_ids() -> Iterator[tuple[str, str]]:
 @pytest.mark.parametrize(("method", "path"), sorted(_routes_with_ids()))
 def test_an_id_that_is_not_there_is_a_404_that_names_it(client: TestClient, method: str, path: str) -> None:
     url = re.sub(r"\{\w+\}", "nothing-here", path)
-    # Two bodies have a field that they cannot do without.
-    required = {"exports": {"format": "folders"}, "{name}": {"model": "nothing-here"}}
-    content = required.get(path.rpartition("/")[2], {})
+    # An export and an alias have one field each that they cannot do without.
+    needed = {"exports": {"format": "folders"}, "{name}": {"model": "nothing-here"}}
+    content = needed.get(path.rpartition("/")[2], {})
     body = {"json": content} if method in ("POST", "PATCH", "PUT") else {}
     problem = assert_problem(client.request(method, url, **body), 404)
     assert "nothing-here" in problem["detail"]

@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from typer.testing import CliRunner
@@ -17,14 +17,15 @@ from app.cli.root import app as cli
 from app.context import AppContext
 from app.errors import ConflictError
 from app.job_queue import QUEUES, queue_for
-from app.jobs import claims
+from app.jobs import claims, reaper
 from app.jobs.kinds.registry import KINDS
 from app.main import create_app
 from app.models import Job
-from app.schemas.job_kinds import DEVICE_KINDS, JOB_KINDS
+from app.schemas.job_kinds import DEVICE_KINDS, JOB_KINDS, JobStage
 from app.schemas.message import Message
 from app.services import job_lifecycle, jobs
-from tests.services.rows import add_job, change_job
+from app.services.statistics import gather_statistics
+from tests.services.rows import add_job, change_job, expire
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -43,6 +44,8 @@ def test_a_kind_has_a_child_a_result_a_queue_and_its_words(name: str) -> None:
     assert queue_for(name) in QUEUES
     assert known.noun.split()[0] in ("a", "an")
     assert known.plural.isalpha()
+    assert len(name) <= Job.__table__.c.kind.type.length, "PostgreSQL would refuse the row"
+    assert all(len(stage) <= Job.__table__.c.stage.type.length for stage in get_args(JobStage))
 
 
 @pytest.mark.parametrize("name", JOB_KINDS)
@@ -75,6 +78,23 @@ def test_a_job_of_a_newer_releases_kind_is_left_to_that_release(any_context: App
     assert jobs.get_job(any_context, job).kind == "dream"
     with pytest.raises(ConflictError, match="does not know jobs of the kind 'dream'"):
         job_lifecycle.pause_job(any_context, job)
+    assert gather_statistics(any_context).jobs["dream", "queued"] == 1
+    change_job(any_context, job, status="paused")
+    with pytest.raises(ConflictError, match="does not know jobs of the kind 'dream'"):
+        job_lifecycle.resume_job(any_context, job)
+
+
+def test_a_lost_job_of_a_newer_releases_kind_keeps_no_other_from_being_reclaimed(
+    any_context: AppContext,
+) -> None:
+    newer, lost = (add_job(any_context) for _ in range(2))
+    for job in (newer, lost):
+        assert claims.claim(any_context, job, "a")
+        expire(any_context, job)
+    change_job(any_context, newer, kind="dream", stage="dreaming")
+    assert reaper.reclaim_lost_jobs(any_context, is_gone=lambda _: False, trust_expiry=True) == [lost]
+    shown = jobs.get_job(any_context, newer)
+    assert (shown.status, shown.stage) == ("running", "dreaming")
 
 
 def test_no_code_decides_by_a_kinds_name() -> None:

@@ -22,6 +22,7 @@ from app.models import Dataset, Job, Worker
 from app.schemas.job import JobCreate, JobRetry
 from app.services import job_lifecycle, jobs, workers
 from app.services.job_states import TERMINAL
+from app.services.storage import list_pushes
 from tests.pictures import make_files
 from tests.running import TINY, run_queued, upload_pictures
 from tests.services.message_queue import MessageQueue
@@ -226,3 +227,12 @@ def test_a_worker_on_another_host_decides_what_was_left_open_and_shares_it(
     assert {item["split"] for item in items} == {"train", "valid", "test"}
     for host in hosts:
         host.close()
+
+
+def test_a_push_to_a_shared_storage_asks_for_no_split_that_is_not_made_yet(
+    waiting: tuple[AppContext, str, str],
+) -> None:
+    context, _, training = waiting
+    assert f"split of {training}" not in dict(list_pushes(context))
+    change_job(context, training, split={"counts": {"train": 1}})
+    assert f"split of {training}" in dict(list_pushes(context))

@@ -120,6 +120,7 @@ def test_a_model_that_only_lost_classes_has_the_easier_question_and_does_not_bec
     assert not becomes_champion
     assert reasons[0] == "Only the champion mdl_old knows rivet."
     assert "its accuracy is 0.9000, and that of the champion mdl_old 0.5000" in reasons[1]
+    assert "promote it by hand" in reasons[2]
 
 
 @pytest.mark.parametrize(

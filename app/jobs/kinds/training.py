@@ -33,6 +33,7 @@ class Training(Kind[TrainingSpec, TrainingResult]):
     result_type = TrainingResult
 
     def download_inputs(self, context: AppContext, claim: Claim) -> None:
+        resolve_waiting(context, claim)  # First: what cannot be trained needs no pictures.
         storage = context.storage
         with context.db.read() as session:
             job = session.get_one(Job, claim.job_id)
@@ -47,7 +48,6 @@ class Training(Kind[TrainingSpec, TrainingResult]):
             storage.remote.download(storage.absolute(model.folder))
 
     def build_spec(self, context: AppContext, claim: Claim) -> TrainingSpec:
-        resolve_waiting(context, claim)
         storage = context.storage
         with context.db.read() as session:
             job = session.get_one(Job, claim.job_id)
@@ -138,9 +138,11 @@ def _register_training(
         job.stop_reason = result.stop_reason
         job.best = result.best.model_dump()
         job.result = result.model_dump(mode="json", include=kept)
-        has_artifact = result.artifact is not None
-        decision = promotion.judge(session, job, result.evaluation, has_artifact=has_artifact)
-        model = _register(context, session, job, model_folder, result) if decision.keep else None
+        report = result.evaluation.model_dump(mode="json")
+        decision = promotion.judge(session, job, report, has_artifact=result.artifact is not None)
+        model = None
+        if decision.keep:
+            model = _register(context, session, job, model_folder, result)
         promotion.carry_out(session, job, decision, model)
         session.add(
             Evaluation(
@@ -150,7 +152,7 @@ def _register_training(
                 dataset_id=job.dataset,
                 is_final_test=True,
                 folder=context.storage.relative(evaluation_folder),
-                report=result.evaluation.model_dump(mode="json"),
+                report=report,
             )
         )
         complete(session, job, model=model.id if model else None, gate=job.gate)
