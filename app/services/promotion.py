@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.evaluation.spec import EvaluationContent
 from app.models import Alias, Evaluation, Job, TrainedModel
 from app.models.alias import CHAMPION
 from app.schemas.job import GateResult, GateRules
@@ -61,7 +61,7 @@ class Decision:
     reasons: tuple[str, ...] = ()
 
 
-def judge(session: Session, job: Job, evaluation: EvaluationContent, *, has_artifact: bool) -> Decision:
+def judge(session: Session, job: Job, evaluation: dict[str, Any], *, has_artifact: bool) -> Decision:
     """Decides about the model of ``job``, which ``evaluation`` measured.
 
     Without an artifact, which a child of an older version leaves of a failing model, nothing can be kept.
@@ -171,9 +171,14 @@ def carry_out(session: Session, job: Job, decision: Decision, model: TrainedMode
     ).model_dump(mode="json")
 
 
-def _figures(dataset: str, evaluation: EvaluationContent) -> Figures:
-    matrix = evaluation.confusion_matrix
-    return Figures(evaluation.metrics.accuracy.value, dataset, matrix.labels, matrix.counts)
+def _figures(dataset: str, evaluation: dict[str, Any]) -> Figures:
+    matrix = evaluation["confusion_matrix"]
+    return Figures(
+        accuracy=evaluation["metrics"]["accuracy"]["value"],
+        dataset=dataset,
+        labels=tuple(matrix["labels"]),
+        counts=tuple(tuple(row) for row in matrix["counts"]),
+    )
 
 
 def _find_champion(session: Session, product_id: str) -> Champion | None:
