@@ -120,8 +120,10 @@ def _to_schema(evaluation: Evaluation) -> schemas.Evaluation:
         items=report["items"],
         metrics=report["metrics"],
         # An older version evaluated only on classes that the model knows.
-        unknown_classes=report.get("unknown_classes", []),
-        accuracy_of_known_classes=report.get("accuracy_of_known_classes", report["metrics"]["accuracy"]),
+        unknown_classes=(unknown := report.get("unknown_classes", [])),
+        accuracy_of_known_classes=report["accuracy_of_known_classes"]
+        if unknown
+        else report["metrics"]["accuracy"],
         classes=report["classes"],
         confusion_matrix=report["confusion_matrix"],
         calibration=report.get("calibration"),

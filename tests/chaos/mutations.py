@@ -244,6 +244,13 @@ MUTATIONS = (
         "tests/training/test_checkpoints.py",
     ),
     _one(
+        "a failed model removed although an alias lately pointed at it",
+        "app/jobs/garbage.py",
+        "        and model.id not in needed\n",
+        "",
+        "tests/jobs/test_garbage.py",
+    ),
+    _one(
         "logs not synced",
         "app/training/logs.py",
         "            sync(Path(file.name))\n",
