@@ -28,7 +28,7 @@ from app.services.idempotency import Answer, IdempotentRequest, recall, remember
 from app.services.job_states import queue_job
 from app.services.pages import decode_cursor, encode_cursor, fetch_page
 from app.services.products import require_product
-from app.services.workers import has_first_release_worker
+from app.services.workers import has_first_release_worker, require_no_first_release_worker
 
 
 def import_upload(
@@ -218,6 +218,9 @@ def _start_import(
                 context.storage.remove(source)
             return before
         require_product(session, product_id)
+        chosen = (choices or ImportChoices()).model_dump(exclude_none=True)
+        if chosen:
+            require_no_first_release_worker(session, [TASK_QUEUE], " and ".join(chosen))
         dataset = Dataset(id=new_id("dst"), product_id=product_id, status="importing", source=name[-1024:])
         session.add(dataset)
         session.flush()
@@ -230,7 +233,7 @@ def _start_import(
                 "source": context.storage.remote.address(source) if is_upload else str(source),
                 "is_upload": is_upload,
                 "host": socket.gethostname(),
-                **(choices or ImportChoices()).model_dump(exclude_none=True),
+                **chosen,
             },
         )
         queue_job(session, job)

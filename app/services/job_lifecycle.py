@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 
 from app.context import AppContext
 from app.errors import ChoiceNeededError, ConflictError, FieldError, InvalidRequestError
+from app.job_queue import TASK_QUEUE
 from app.models import Alias, Dataset, Evaluation, Job, JobEpoch, JobEvent, JobStep, TrainedModel
 from app.models.base import db_now
 from app.schemas import job as schemas
@@ -16,6 +17,7 @@ from app.services.dataset_states import hold_dataset, require_not_failed
 from app.services.job_states import TERMINAL, append_event, move_job
 from app.services.jobs import lock_job, to_schema
 from app.services.trained_models import jobs_by_model
+from app.services.workers import require_no_first_release_worker
 
 
 def cancel_job(context: AppContext, job_id: str) -> tuple[schemas.Job, bool]:
@@ -123,6 +125,8 @@ def retry_job(context: AppContext, job_id: str, request: schemas.JobRetry) -> sc
                 f"Job {job_id} is {get_job_kind(job.kind).noun}; only an import takes {', '.join(choices)}.",
                 errors=tuple(FieldError(f"/{name}", "only for an import") for name in choices),
             )
+        if choices:
+            require_no_first_release_worker(session, [TASK_QUEUE], " and ".join(choices))
         if get_job_kind(job.kind).reads_upload:
             _require_upload(context, job)
         if get_job_kind(job.kind).makes_dataset:

@@ -120,6 +120,15 @@ def require_workers_that_know(session: Session, kind: str) -> None:
             )
 
 
+def require_no_first_release_worker(session: Session, queues: Collection[str], what: str) -> None:
+    """Raises ConflictError while a living worker of the first release, which ignores ``what``."""
+    if has_first_release_worker(session, queues):
+        raise ConflictError(
+            f"A worker of the first release is running, and it does not know {what}.",
+            hint="Upgrade the workers first, then send the request again. `GET /workers` lists them.",
+        )
+
+
 def has_first_release_worker(session: Session, queues: Collection[str]) -> bool:
     """Whether a living worker on one of ``queues`` is of the first release."""
     query = select(Worker.id).where(

@@ -7,10 +7,14 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy import null, update
 
 from app.context import AppContext
+from app.models import Worker
+from app.services import workers
 from tests.pictures import make_legacy_zip, make_picture, make_zip
 from tests.running import run_queued
+from tests.services.test_workers import new_worker
 
 SHIFT_JIS = {"表良": "red", "表傷": "green", "裏面": "blue"}
 CATS_AND_DOGS = {"猫": "red", "狗": "green"}
@@ -118,3 +122,19 @@ def test_an_unknown_encoding_is_a_422_that_lists_the_known_ones(
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["pointer"] == "/name_encoding"
     assert "cp932" in json.dumps(answer.json()["errors"])
+
+
+@pytest.mark.parametrize("way", ["import", "retry"])
+def test_a_worker_of_the_first_release_would_ignore_a_choice_so_it_is_refused(
+    client: TestClient, context: AppContext, path: str, way: str
+) -> None:
+    dataset = finish(client, context, client.post(path, files={"file": TREE}))
+    workers.beat(context, new_worker(queue="tasks"))
+    with context.db.write() as session:
+        session.execute(update(Worker).values(kinds=null()))
+    if way == "import":
+        answer = client.post(path, files={"file": TREE}, data={"class_level": "leaf"})
+    else:
+        answer = client.post(f"/jobs/{dataset['job']}/retry", json={"class_level": "leaf"})
+    assert answer.status_code == 409
+    assert "does not know class_level" in answer.json()["detail"]
