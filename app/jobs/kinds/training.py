@@ -48,6 +48,7 @@ class Training(Kind[TrainingSpec, TrainingResult]):
             storage.remote.download(storage.absolute(model.folder))
 
     def build_spec(self, context: AppContext, claim: Claim) -> TrainingSpec:
+        resolve_waiting(context, claim)  # Where hosts share nothing, nothing is downloaded.
         storage = context.storage
         with context.db.read() as session:
             job = session.get_one(Job, claim.job_id)
