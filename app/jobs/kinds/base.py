@@ -27,6 +27,8 @@ class Kind(ABC, Generic[Spec, Result]):
     def download_inputs(self, context: AppContext, claim: Claim) -> None:
         """Brings what the child reads from the shared storage into this host's home folder.
 
+        Not called where hosts share nothing: what every job needs belongs into ``build_spec``.
+
         Raises StorageDamagedError.
         """
 
