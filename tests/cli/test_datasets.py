@@ -71,6 +71,7 @@ def test_an_import_that_asks_names_the_job_to_retry(loupe: Run, server: Server, 
     error = {"code": "choice_needed", "title": "t", "detail": "two readings", "hint": "JOB", "errors": []}
     job = {
         "id": "job_1", "kind": "import", "status": "failed", "error": error, "progress": {}, "stage": None,
+        "waits_for": None,
     }  # fmt: skip
     dataset = {"id": "dst_1", "job": "job_1", "status": "importing"}
     no_events = {"data": [], "has_more": False, "next_cursor": None}
