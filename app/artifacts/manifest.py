@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from app.errors import ArtifactError
 from app.host.files import FileDigest
+from app.schemas.message import explain_invalid
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
@@ -142,9 +143,7 @@ class Manifest:
         try:
             manifest = _ADAPTER.validate_json(data)
         except ValidationError as error:
-            first = error.errors()[0]
-            where = "/".join(str(part) for part in first["loc"]) or "the whole text"
-            raise ArtifactError(f"{MANIFEST} is not valid at {where}: {first['msg']}", hint=_HINT) from None
+            raise ArtifactError(explain_invalid(MANIFEST, error), hint=_HINT) from None
         manifest._check()
         return manifest
 

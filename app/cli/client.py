@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import os
 import time
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote
 
 from app.errors import FieldError, LoupeError
+from app.host.addresses import is_loopback
 
 if TYPE_CHECKING:
     import httpx2 as httpx
@@ -71,7 +71,7 @@ class Client:
                 headers=headers,
                 timeout=httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
                 # A proxy for the outside world cannot reach this machine's own addresses.
-                trust_env=not _is_loopback(url.host),
+                trust_env=not is_loopback(url.host),
             )
             weakref.finalize(self, self._http.close)
         except (httpx.InvalidURL, UnicodeEncodeError) as error:
@@ -205,12 +205,3 @@ def _as_error(response: httpx.Response) -> LoupeError:
             "hint": "Check --server: the address, and a proxy that may stand before it.",
         }
     )
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

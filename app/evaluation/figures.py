@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
@@ -96,7 +95,3 @@ class Evaluation:
     classes: tuple[ClassScores, ...]
     confusion_matrix: ConfusionMatrix
     calibration: Calibration
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain data for JSON, without NaN."""
-        return asdict(self)

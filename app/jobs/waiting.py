@@ -33,8 +33,7 @@ def resolve_waiting(context: AppContext, claim: Claim) -> None:
         if job.is_planned:
             return
         request = _request_of(job)
-        inputs = gather(context, session, request)
-    plan = decide(request, inputs)
+    plan = decide(request, gather(context, request))
     assert plan.splits is not None, "no claim takes a training whose dataset is not ready"
     store_split(context.storage, claim.job_id, plan.splits)
     with context.db.write() as session:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
-
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app.config import Settings
 from app.errors import LoupeError
+from app.host.addresses import is_loopback
 from app.logs import configure_logging
 from app.main import create_app
 from app.storage.home import check_at_start
@@ -63,20 +62,11 @@ class BoundedHeadProtocol(HttpToolsProtocol):
 def check_protected(settings: Settings) -> None:
     """Raises UnprotectedError when the address is beyond loopback and no API key is set."""
     host = settings.published_host or settings.host
-    if settings.api_key is None and not _is_loopback(host):
+    if settings.api_key is None and not is_loopback(host):
         raise UnprotectedError(
             f"{host} can be reached by other machines, and no API key is set.",
             hint="Set LOUPE_API_KEY to a long random text (`openssl rand -hex 32`), or listen on 127.0.0.1.",
         )
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 if __name__ == "__main__":

@@ -23,9 +23,14 @@ def parse_message(kind: type[T], data: bytes, name: str) -> T:
     try:
         return TypeAdapter(kind).validate_json(data)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = "/".join(str(part) for part in first["loc"]) or "the whole text"
-        raise InvalidRequestError(f"{name} is not valid at {where}: {first['msg']}") from None
+        raise InvalidRequestError(explain_invalid(name, error)) from None
+
+
+def explain_invalid(name: str, error: ValidationError) -> str:
+    """What is wrong with the file ``name``, by its first wrong field."""
+    first = error.errors()[0]
+    where = "/".join(str(part) for part in first["loc"]) or "the whole text"
+    return f"{name} is not valid at {where}: {first['msg']}"
 
 
 def dump_message(message: Any) -> bytes:

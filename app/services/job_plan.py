@@ -33,6 +33,7 @@ class PublishedWeights:
 class InitialModel:
     """A model of the product, to start from."""
 
+    id: str
     network: str
     labels: tuple[str, ...]
 

@@ -6,6 +6,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.context import AppContext
+from app.datasets.manifest import DatasetManifest
 from app.errors import ConflictError, FieldError, InvalidRequestError, WeightsError
 from app.job_queue import QUEUES
 from app.models import Dataset, Product, TrainedModel
@@ -29,28 +30,36 @@ from app.storage.weights import download_weights
 from app.training.defaults import default_start
 
 
-def gather(context: AppContext, session: Session, request: JobCreate) -> PlanInputs:
+def gather(context: AppContext, request: JobCreate) -> PlanInputs:
     """What ``job_plan.decide`` needs.
 
     Raises NotFoundError, InvalidRequestError, UnknownNetworkError; ConflictError when there is no dataset
     that is ready or importing.
     """
-    product = require_product(session, request.product)
-    dataset = _choose_dataset(session, product, request.dataset)
-    is_ready = dataset.status == "ready"
+    with context.db.read() as session:
+        product = require_product(session, request.product)
+        dataset = _choose_dataset(session, product, request.dataset)
+        initial_model = _find_model(session, request.hyperparameters.pretrained, product)
+        has_first_release = has_first_release_worker(session, QUEUES)
+    # Files may have to come from the storage that hosts share: no connection is held meanwhile.
     return PlanInputs(
         product=product.id,
         dataset=dataset.id,
         default_network=product.default_network,
         min_accuracy=product.min_accuracy,
         dataset_digest=dataset.digest,
-        manifest=cached_manifest(context.storage.remote.download(context.storage.dataset(dataset.id)))
-        if is_ready
-        else None,
+        manifest=_read_manifest(context.storage, dataset),
         published=_look_for_weights(context.storage, request, product),
-        initial_model=_find_model(session, request.hyperparameters.pretrained, product),
-        has_first_release_worker=has_first_release_worker(session, QUEUES),
+        initial_model=initial_model,
+        has_first_release_worker=has_first_release,
     )
+
+
+def _read_manifest(storage: Storage, dataset: Dataset) -> DatasetManifest | None:
+    """None while the dataset is importing."""
+    if dataset.status != "ready":
+        return None
+    return cached_manifest(storage.remote.download(storage.dataset(dataset.id)))
 
 
 def _choose_dataset(session: Session, product: Product, dataset_id: str | None) -> Dataset:
@@ -101,4 +110,4 @@ def _find_model(session: Session, model_id: str | None, product: Product) -> Ini
     model = session.get(TrainedModel, model_id or "")
     if model is None or model.product_id != product.id:
         return None
-    return InitialModel(model.network, tuple(model.labels))
+    return InitialModel(model.id, model.network, tuple(model.labels))

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from app.context import AppContext
 from app.datasets.split import SplitMap
-from app.errors import NotFoundError
+from app.errors import ConflictError, NotFoundError
 from app.host import failpoints
 from app.host.files import make_folder, write_json
 from app.models import Dataset, Job, TrainedModel
@@ -35,7 +35,7 @@ def create_job(
     with context.db.read() as session:
         if (before := recall(session, idempotent)) is not None:
             return before
-        inputs = gather(context, session, request)
+    inputs = gather(context, request)
     # Decided before the transaction that writes: dividing a large dataset takes a while.
     plan = decide(request, inputs)
     job_id = new_id("job")
@@ -49,6 +49,8 @@ def create_job(
             if (before := recall(session, idempotent)) is not None:
                 return before
             dataset = require_not_failed(hold_dataset(session, inputs.dataset))
+            if inputs.initial_model is not None:
+                _hold_model(session, inputs.initial_model.id)
             job = Job(
                 id=job_id,
                 kind="training",
@@ -73,11 +75,18 @@ def create_job(
     return answer
 
 
+def _hold_model(session: Session, model_id: str) -> None:
+    """Keeps a model until the transaction ends; from then on the job that names it does."""
+    model = session.get(TrainedModel, model_id, with_for_update={"read": True}, populate_existing=True)
+    if model is None:
+        raise ConflictError(
+            f"Model {model_id} was removed just now.", hint="Start from another model: `GET /models`."
+        )
+
+
 def plan_job(context: AppContext, request: schemas.JobCreate) -> schemas.JobPlan:
     """What ``create_job`` would start, with every default resolved; starts nothing."""
-    with context.db.read() as session:
-        inputs = gather(context, session, request)
-    return decide(request, inputs).job
+    return decide(request, gather(context, request)).job
 
 
 def store_split(storage: Storage, job_id: str, splits: SplitMap) -> None:

@@ -16,6 +16,7 @@ from app.datasets.manifest import DatasetManifest
 from app.errors import DatasetError, InvalidRequestError
 from app.networks import get_network
 from app.schemas.hyperparameters import ResolvedHyperparameters
+from app.schemas.message import explain_invalid
 
 WEIGHTS_ROOT = Path("weights")
 """Of a spec that names none."""
@@ -78,9 +79,7 @@ def parse_spec(value: Mapping[str, Any]) -> TrainingSpec:
     try:
         return _ADAPTER.validate_python(value)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = "/".join(str(part) for part in first["loc"])
-        raise InvalidRequestError(f"spec.json is not valid at {where}: {first['msg']}") from None
+        raise InvalidRequestError(explain_invalid("spec.json", error)) from None
 
 
 def load_split(path: Path, manifest: DatasetManifest) -> dict[str, list[int]]:

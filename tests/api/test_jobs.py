@@ -5,13 +5,18 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pytest
 from fastapi.testclient import TestClient
 
 from app.context import AppContext
+from app.jobs import garbage
 from app.schemas.hyperparameters import Hyperparameters
+from app.services import jobs
+from app.services.job_plan import decide
 from tests.conftest import Trained
 from tests.pictures import make_picture
 from tests.running import TINY, import_pictures, run_queued, upload_pictures
@@ -162,6 +167,27 @@ def test_a_model_under_the_threshold_is_kept_without_an_alias_and_the_job_says_w
     evaluated = client.post(f"/jobs/{job['id']}/evaluations", json={})
     run_queued(context)
     assert client.get(evaluated.headers["location"]).json()["status"] == "succeeded"
+
+
+def test_a_model_that_is_removed_while_a_training_from_it_is_planned_refuses_the_training(
+    client: TestClient, context: AppContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import_pictures(client, context, "p", gate={"min_accuracy": 1.0})
+    for _ in range(2):  # the newest version is never removed
+        client.post("/jobs", json={"product": "p", "network": "tiny_cnn", "hyperparameters": LEARNS_NOTHING})
+    run_queued(context)
+    oldest = client.get("/models").json()["data"][-1]["id"]
+    none_kept = replace(context, settings=context.settings.model_copy(update={"kept_models": 0}))
+
+    def decide_slowly(*arguments: Any) -> Any:
+        assert garbage.remove_kept_models(none_kept) == [oldest]
+        return decide(*arguments)
+
+    monkeypatch.setattr(jobs, "decide", decide_slowly)
+    settings = {**LEARNS_NOTHING, "pretrained": oldest}
+    answer = client.post("/jobs", json={"product": "p", "network": "tiny_cnn", "hyperparameters": settings})
+    assert answer.status_code == 409
+    assert oldest in answer.json()["detail"]
 
 
 def test_a_model_under_the_threshold_is_not_saved_where_the_gate_says_so(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -170,7 +171,7 @@ def test_confidences_of_one_and_on_a_border_fall_into_the_lower_bin() -> None:
 def test_it_is_json_without_nan_even_when_everything_is_wrong_and_impossible() -> None:
     probabilities = np.eye(3, dtype=np.float32)[[1, 1]]
     evaluation = evaluate_predictions(np.array([0, 0]), probabilities, CLASSES)
-    json.dumps(evaluation.as_dict(), allow_nan=False)
+    json.dumps(asdict(evaluation), allow_nan=False)
     assert evaluation.metrics.log_loss == pytest.approx(15.942, abs=1e-3)
 
 

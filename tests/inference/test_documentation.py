@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ def words(text: str) -> set[str]:
 
 def test_every_key_of_an_evaluation_is_explained() -> None:
     labels, probabilities = np.array([0, 1]), np.array([[0.6, 0.4], [0.7, 0.3]], np.float32)
-    evaluation = evaluate_predictions(labels, probabilities, ("a", "b")).as_dict()
+    evaluation = asdict(evaluate_predictions(labels, probabilities, ("a", "b")))
     assert set(keys_of(evaluation)) | set(Mistake.model_fields) <= words(EVALUATION)
     assert set(FILES) <= words(EVALUATION)
 

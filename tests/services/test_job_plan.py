@@ -94,7 +94,7 @@ def test_while_a_dataset_is_importing_only_what_its_pictures_decide_stays_open()
 @pytest.mark.parametrize("start", ["none", None, "mdl_1"])
 def test_a_plan_that_is_finished_later_is_the_plan_made_at_once(start: str | None) -> None:
     request = {"hyperparameters": {"pretrained": start, "seed": 3}, "split": {"seed": 4}}
-    model = InitialModel(NETWORK, ("cat", "dog"))
+    model = InitialModel("mdl_1", NETWORK, ("cat", "dog"))
     importing, ready = (replace(inputs, initial_model=model) for inputs in (IMPORTING, READY))
     early = plan(importing, **request).job
     split = {name: value for name, value in early.split.items() if name != "counts"}
@@ -116,7 +116,7 @@ def test_the_products_gate_is_the_least_accuracy_unless_the_job_names_one() -> N
 
 def test_a_model_that_knows_the_classes_need_not_learn_them_first() -> None:
     def freeze_epochs(*labels: str) -> int:
-        inputs = replace(READY, initial_model=InitialModel("tiny_cnn", labels))
+        inputs = replace(READY, initial_model=InitialModel("mdl_1", "tiny_cnn", labels))
         settings = {"pretrained": "mdl_1"}
         made = plan(inputs, network="tiny_cnn", hyperparameters=settings).job.hyperparameters
         return int(made["freeze_epochs"])
