@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 
@@ -15,7 +17,7 @@ def _evaluation(classes: list[str], *, wrong: int = 0) -> dict[str, object]:
     predicted[:wrong] = 1
     probabilities = np.full((len(labels), len(classes)), 0.1 / (len(classes) - 1), np.float32)
     probabilities[np.arange(len(labels)), predicted] = 0.9
-    return {"subset": "test", **evaluate_predictions(labels, probabilities, classes).as_dict()}
+    return {"subset": "test", **asdict(evaluate_predictions(labels, probabilities, classes))}
 
 
 def test_an_evaluation_shows_the_interval_the_classes_and_the_matrix(
