@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request, status
+from fastapi import APIRouter, Query, Request, Response, status
 from fastapi.responses import FileResponse, JSONResponse
 
 from app.api.answers import accepted
-from app.api.dependencies import After, ContextDep, Limit
+from app.api.dependencies import After, ContextDep, Force, Limit, ModelCacheDep
 from app.api.uploads import receive_dataset
 from app.schemas.common import Page
 from app.schemas.dataset import Dataset, DatasetFromPath, DatasetItem, DatasetReport
 from app.schemas.import_choices import ImportChoices
-from app.services import datasets
+from app.services import datasets, deletions
 
 router = APIRouter(tags=["datasets"])
 
@@ -64,6 +64,18 @@ def list_datasets(product: str, context: ContextDep, limit: Limit = 50, after: A
 def get_dataset(dataset: str, context: ContextDep) -> Dataset:
     """One dataset, with the state of its import."""
     return datasets.get_dataset(context, dataset)
+
+
+@router.delete("/datasets/{dataset}", status_code=status.HTTP_204_NO_CONTENT)
+def delete_dataset(dataset: str, context: ContextDep, cache: ModelCacheDep, force: Force = False) -> Response:
+    """Delete a dataset. A 409 names what depends on it: jobs, models, evaluations; `force` deletes them too.
+
+    Also with `force` nothing is deleted while a job on it has not ended or an alias points at one of its
+    models.
+    """
+    for model in deletions.delete_dataset(context, dataset, force=force):
+        cache.drop(model)
+    return Response(status_code=status.HTTP_204_NO_CONTENT)
 
 
 @router.get("/datasets/{dataset}/report")

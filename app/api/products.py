@@ -8,11 +8,11 @@ from fastapi import APIRouter, Path, Response, status
 from fastapi.responses import JSONResponse
 
 from app.api.answers import created
-from app.api.dependencies import After, ContextDep, IdempotentDep, Limit
+from app.api.dependencies import After, ContextDep, Force, IdempotentDep, Limit, ModelCacheDep
 from app.schemas.common import Page, Slug
 from app.schemas.model import Alias, AliasMove, AliasMoveCreate
 from app.schemas.product import Product, ProductCreate, ProductUpdate
-from app.services import aliases, products
+from app.services import aliases, deletions, products
 
 router = APIRouter(prefix="/products", tags=["products"])
 
@@ -44,9 +44,13 @@ def update_product(product: str, request: ProductUpdate, context: ContextDep) ->
 
 
 @router.delete("/{product}", status_code=status.HTTP_204_NO_CONTENT)
-def delete_product(product: str, context: ContextDep) -> Response:
-    """Delete a product that has no datasets and no jobs."""
-    products.delete_product(context, product)
+def delete_product(product: str, context: ContextDep, cache: ModelCacheDep, force: Force = False) -> Response:
+    """Delete a product that has no datasets and no jobs; with `force` with all that it has, its champion too.
+
+    Also with `force` nothing is deleted while one of its jobs has not ended.
+    """
+    for model in deletions.delete_product(context, product, force=force):
+        cache.drop(model)
     return Response(status_code=status.HTTP_204_NO_CONTENT)
 
 

@@ -29,7 +29,7 @@ from app.datasets.report import Findings, create_report, is_picture_name, split_
 from app.datasets.sources import DamagedEntryError, Limits, Source
 from app.datasets.spec import ClassCount, ImportResult
 from app.errors import DatasetError, ImageDecodeError, ImageTooLargeError
-from app.host.files import folder_aside, make_folder, write_aside, write_json
+from app.host.files import folder_aside, make_folder, touch, write_aside, write_json
 from app.images import decode_image, looks_like_picture
 from app.schemas.import_choices import ImportChoices
 
@@ -215,7 +215,7 @@ def _check_usable(findings: Findings, rejected: list[_Rejected]) -> None:
 def _store(picture: _Picture, image_root: Path) -> None:
     """Moves a picture into the store, unless its sound copy is there; safe while others do the same."""
     target = image_path(image_root, picture.sha256)
-    if target.exists() and hashlib.sha256(target.read_bytes()).hexdigest() == picture.sha256:
+    if _is_sound(target, picture.sha256):
         return
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -225,6 +225,16 @@ def _store(picture: _Picture, image_root: Path) -> None:
             raise
         with write_aside(target, is_shared=True, is_durable=False) as aside:
             shutil.copyfile(picture.staged, aside)
+
+
+def _is_sound(target: Path, sha256: str) -> bool:
+    """Whether a picture is in the store. From then on it stays there until the manifest that names it does:
+    it is young, and what is young is not collected (``app/jobs/garbage.py``).
+    """
+    try:
+        return touch(target) and hashlib.sha256(target.read_bytes()).hexdigest() == sha256
+    except FileNotFoundError:  # collected between the two
+        return False
 
 
 def _publish(out: Path, manifest: DatasetManifest, report: dict[str, Any]) -> None:

@@ -77,6 +77,15 @@ def link_or_copy(source: str | Path, target: str | Path) -> None:
             shutil.copyfile(source, target)
 
 
+def touch(path: Path) -> bool:
+    """Marks a file as used now, so that it is not collected; False if there is none. Raises OSError."""
+    try:
+        os.utime(path)
+    except FileNotFoundError:
+        return False
+    return True
+
+
 def move(source: Path, target: Path) -> None:
     """Renames ``source``, whose content is synced, to ``target`` on the same file system. Raises OSError."""
     source.replace(target)

@@ -2,10 +2,16 @@
 
 An outage of the storage at a job's end, a request that was cut off, a job that was deleted from another host:
 each may leave files. Whatever is younger than an hour is left alone, since its row may not be written yet.
+
+The pictures of a deleted dataset are collected here too, because no transaction spans the database and the
+home folders of all hosts: an import may have found a picture there a moment ago and rely on it. So a deleted
+dataset leaves its folder, which lists its pictures. Those go that no other dataset here lists and that nobody
+stored or looked for in a day: no import takes that long from its first picture to its manifest.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import Iterable
@@ -17,7 +23,10 @@ from sqlalchemy.orm import Session
 from ulid import ULID
 
 from app.context import AppContext
-from app.models import Evaluation, Job, TrainedModel
+from app.datasets.manifest import MANIFEST, DatasetManifest, image_path, load_manifest
+from app.errors import DatasetError
+from app.job_queue import TASK_QUEUE
+from app.models import Dataset, Evaluation, Job, TrainedModel
 from app.models.base import utc_now
 from app.schemas.job_kinds import UPLOAD_READERS
 from app.services.aliases import models_of_recent_moves
@@ -25,6 +34,8 @@ from app.services.job_lifecycle import clean_up, needs_upload
 from app.services.job_states import TERMINAL, append_event
 from app.services.products import lock_product
 from app.services.trained_models import jobs_by_model
+from app.services.workers import has_first_release_worker
+from app.storage.paths import HomeFolder
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +43,11 @@ YOUNG_SECONDS = 3600.0
 SCRATCH_SECONDS = 86_400.0
 RECENT = timedelta(hours=3)
 BATCH = 1000
+TABLES: dict[str, type[Job | TrainedModel | Dataset]] = {
+    "job_": Job,
+    "mdl_": TrainedModel,
+    "dst_": Dataset,
+}
 
 
 def clean_home(context: AppContext) -> None:
@@ -60,11 +76,101 @@ def clean_storage(context: AppContext) -> None:
         for name in _unknown(context, names, prefix):
             logger.info("garbage: %s/%s is of no job", folder.name, name)
             storage.discard(folder / name)
+    for name in _unknown(context, storage.remote.list_datasets(), "dst_"):
+        logger.info("garbage: dataset %s was deleted", name)
+        storage.discard_dataset(name)
     for job_id in _ended_recently(context, jobs):
         clean_up(context, job_id)
     for name in _unneeded(context, uploads):
         if _age(name.removeprefix("upload-")) > YOUNG_SECONDS:
             storage.discard(storage.scratch / name)
+
+
+def remove_deleted_datasets(context: AppContext) -> None:
+    """Deletes from this home folder the datasets that were deleted, and the pictures that only they had."""
+    storage = context.storage
+    # A list that was read before the rows: whoever is in it and has no row was deleted.
+    folders = {folder.name: folder for folder in storage.datasets.glob("dst_*")}
+    deleted = [name for name in _unknown(context, folders, "dst_") if _are_old(folders[name])]
+    if not deleted:
+        return
+    with context.db.read() as session:
+        if has_first_release_worker(session, [TASK_QUEUE]):
+            return  # Its imports do not touch the pictures that they find.
+    try:
+        used = _list_pictures(folder for name, folder in folders.items() if name not in deleted)
+    except DatasetError as error:
+        logger.warning("garbage: deleted datasets stay while another cannot be read: %s", error.detail)
+        return
+    for name in deleted:
+        manifest = _read_deleted(folders[name])
+        if manifest is not None:
+            if not _collect_pictures(storage, {item.sha256 for item in manifest.items} - used):
+                continue  # Some are young: its folder lists them until the next time.
+            _remove_records(context, manifest.digest)
+        logger.info("garbage: dataset %s was deleted, and is gone now", name)
+        storage.remove(folders[name])
+
+
+def _are_old(folder: Path) -> bool:
+    """Whether the pictures of a dataset have lain here long, which is as long as its manifest."""
+    return not (folder / MANIFEST).exists() or _has_lain_long(folder / MANIFEST)
+
+
+def _list_pictures(folders: Iterable[Path]) -> set[str]:
+    """The pictures of these datasets, but of those that failed. Raises DatasetError."""
+    return {
+        item.sha256
+        for folder in folders
+        if (folder / MANIFEST).exists()
+        for item in load_manifest(folder).items
+    }
+
+
+def _read_deleted(folder: Path) -> DatasetManifest | None:
+    """None for a failed import, and for a manifest that tells no more what pictures there were."""
+    try:
+        return load_manifest(folder)
+    except DatasetError as error:
+        logger.warning("garbage: the pictures of %s are not known: %s", folder.name, error.detail)
+        return None
+
+
+def _collect_pictures(home: HomeFolder, unused: Iterable[str]) -> bool:
+    """Deletes pictures that have lain here long; False if some stay because they have not.
+
+    Each is moved aside first. Who touched it before that made it young, so it is put back; who touches it
+    after that finds none, and stores its own.
+    """
+    all_gone = True
+    with home.scratch_folder("pictures") as aside:
+        for sha256 in unused:
+            path = image_path(home.images, sha256)
+            if not path.exists():
+                continue
+            if _has_lain_long(path):
+                try:
+                    path.replace(aside / sha256)
+                except FileNotFoundError:
+                    continue  # Another process collects too.
+                if _has_lain_long(aside / sha256):
+                    continue
+                (aside / sha256).replace(path)
+            all_gone = False
+    return all_gone
+
+
+def _remove_records(context: AppContext, digest: str) -> None:
+    """Deletes the cached records of a dataset's content, unless another dataset has the same content."""
+    with context.db.read() as session:
+        if session.scalar(select(Dataset.id).where(Dataset.digest == digest).limit(1)) is not None:
+            return
+    storage = context.storage
+    with storage.scratch_folder("records") as aside:
+        for path in [*storage.records.glob(f"{digest}-*"), *storage.records.glob(f".{digest}-*")]:
+            # Whole or not at all: a training that comes now writes its own.
+            with contextlib.suppress(FileNotFoundError):
+                path.replace(aside / path.name)
 
 
 def remove_kept_models(context: AppContext) -> list[str]:
@@ -130,8 +236,8 @@ def _remove_model(session: Session, model: TrainedModel) -> bool:
 
 
 def _unknown(context: AppContext, names: Iterable[str], prefix: str) -> list[str]:
-    """Of the names of jobs or models those that are old enough and have no row."""
-    table = Job if prefix == "job_" else TrainedModel
+    """Of the names of jobs, models or datasets those that are old enough and have no row."""
+    table = TABLES[prefix]
     old = [name for name in names if _age(name.removeprefix(prefix)) > YOUNG_SECONDS]
     found: set[str] = set()
     for start in range(0, len(old), BATCH):

@@ -37,7 +37,8 @@ def put_alias(
         )
     with context.db.write() as session:
         lock_product(session, product_id)
-        model = session.get(TrainedModel, request.model)
+        # Held: it is not deleted before the alias points at it.
+        model = session.get(TrainedModel, request.model, with_for_update={"read": True})
         if model is None:
             raise NotFoundError(
                 f"There is no model {request.model!r}.",

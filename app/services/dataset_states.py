@@ -5,14 +5,27 @@ from __future__ import annotations
 from sqlalchemy import ColumnElement, Select, or_, select
 from sqlalchemy.orm import Session
 
-from app.errors import ConflictError
+from app.errors import ConflictError, NotFoundError
 from app.models import Dataset, Job
 from app.schemas.job_kinds import DATASET_MAKERS
 
 
 def hold_dataset(session: Session, dataset_id: str) -> Dataset:
-    """The dataset's row, whose import cannot end until the transaction has: nobody waits for it unseen."""
-    return session.get_one(Dataset, dataset_id, with_for_update={"read": True}, populate_existing=True)
+    """The dataset's row, whose import cannot end until the transaction has: nobody waits for it unseen.
+
+    Nor is it deleted meanwhile. Raises NotFoundError.
+    """
+    held = session.get(Dataset, dataset_id, with_for_update={"read": True}, populate_existing=True)
+    if held is None:
+        raise no_dataset(dataset_id)
+    return held
+
+
+def no_dataset(dataset_id: str) -> NotFoundError:
+    """Says that there is no such dataset, or no more."""
+    return NotFoundError(
+        f"There is no dataset {dataset_id!r}.", hint="`GET /products/<product>/datasets` lists them."
+    )
 
 
 def require_not_failed(dataset: Dataset) -> Dataset:

@@ -23,11 +23,11 @@ from app.schemas import dataset as schemas
 from app.schemas.common import Page, problem_from_error
 from app.schemas.import_choices import ImportChoices
 from app.schemas.job_kinds import DATASET_MAKERS
-from app.services.dataset_states import require_not_failed
+from app.services.dataset_states import no_dataset, require_not_failed
 from app.services.idempotency import Answer, IdempotentRequest, recall, remember
 from app.services.job_states import queue_job
 from app.services.pages import decode_cursor, encode_cursor, fetch_page
-from app.services.products import require_product
+from app.services.products import hold_product, require_product
 from app.services.workers import has_first_release_worker, require_no_first_release_worker
 
 
@@ -168,9 +168,7 @@ def require_dataset(session: Session, dataset_id: str) -> Dataset:
     """The dataset's row; raises NotFoundError."""
     dataset = session.get(Dataset, dataset_id)
     if dataset is None:
-        raise NotFoundError(
-            f"There is no dataset {dataset_id!r}.", hint="`GET /products/<product>/datasets` lists them."
-        )
+        raise no_dataset(dataset_id)
     return dataset
 
 
@@ -217,7 +215,7 @@ def _start_import(
             if is_upload:
                 context.storage.remove(source)
             return before
-        require_product(session, product_id)
+        hold_product(session, product_id)
         chosen = (choices or ImportChoices()).model_dump(exclude_none=True)
         if chosen:
             require_no_first_release_worker(session, [TASK_QUEUE], " and ".join(chosen))

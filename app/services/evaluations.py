@@ -13,7 +13,8 @@ from app.models import Evaluation, Job, TrainedModel
 from app.models.base import new_id
 from app.schemas import evaluation as schemas
 from app.schemas.job_kinds import get_job_kind
-from app.services.datasets import require_dataset, require_ready
+from app.services.dataset_states import hold_dataset
+from app.services.datasets import require_ready
 from app.services.idempotency import Answer, IdempotentRequest, recall, remember
 from app.services.job_states import TERMINAL, queue_job
 from app.services.jobs import require_job
@@ -33,6 +34,8 @@ def create_evaluation(
         if (before := recall(session, idempotent)) is not None:
             return before
         trained = _require_training(session, job_id)
+        dataset_id = request.dataset or trained.dataset
+        dataset = require_ready(hold_dataset(session, dataset_id))
         # Shared with other readers; a model that is too old or too many is not removed meanwhile.
         model = session.scalar(
             select(TrainedModel).where(TrainedModel.job_id == job_id).with_for_update(read=True)
@@ -44,8 +47,6 @@ def create_evaluation(
                 if trained.status in TERMINAL
                 else "Wait for its end.",
             )
-        dataset_id = request.dataset or trained.dataset
-        dataset = require_ready(require_dataset(session, dataset_id))
         if dataset.product_id != trained.product_id:
             raise InvalidRequestError(f"Dataset {dataset_id} belongs to product {dataset.product_id!r}.")
         job = Job(

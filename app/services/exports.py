@@ -10,6 +10,7 @@ from app.host.files import make_folder
 from app.models import Job
 from app.models.base import new_id
 from app.schemas.export import ExportCreate
+from app.services.dataset_states import hold_dataset
 from app.services.datasets import require_dataset, require_ready
 from app.services.idempotency import Answer, IdempotentRequest, recall, remember
 from app.services.job_states import TERMINAL, queue_job
@@ -26,7 +27,7 @@ def create_export(
     with context.db.write() as session:
         if (before := recall(session, idempotent)) is not None:
             return before
-        dataset = require_ready(require_dataset(session, dataset_id))
+        dataset = require_ready(hold_dataset(session, dataset_id))
         if request.job is not None:
             trained = require_job(session, request.job)
             if trained.kind != "training" or trained.dataset_id != dataset_id:

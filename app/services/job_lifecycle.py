@@ -183,17 +183,28 @@ def delete_job(context: AppContext, job_id: str) -> None:
         job = lock_job(session, job_id)
         if job.status not in TERMINAL:
             raise ConflictError(f"Job {job_id} is {job.status}.", hint="Cancel it first.")
-        model = session.scalar(select(TrainedModel).where(TrainedModel.job_id == job_id))
+        of_job = select(TrainedModel).where(TrainedModel.job_id == job_id)
+        model = session.scalar(of_job.with_for_update())
         if model is not None:
             _require_unused(session, model)
-        session.execute(delete(Evaluation).where(Evaluation.job_id == job_id))
-        for table in (JobStep, JobEpoch, JobEvent):
-            session.execute(delete(table).where(table.job_id == job_id))
-        if model is not None:
-            session.delete(model)
-            session.flush()
-        session.delete(job)
-    context.storage.discard(context.storage.job(job_id))
+        delete_rows(session, job, model)
+    discard_files(context, job, model)
+
+
+def delete_rows(session: Session, job: Job, model: TrainedModel | None) -> None:
+    """Deletes an ended job with its model and evaluations. The caller knows that nobody needs the model."""
+    session.execute(delete(Evaluation).where(Evaluation.job_id == job.id))
+    for table in (JobStep, JobEpoch, JobEvent):
+        session.execute(delete(table).where(table.job_id == job.id))
+    if model is not None:
+        session.delete(model)
+        session.flush()
+    session.delete(job)
+
+
+def discard_files(context: AppContext, job: Job, model: TrainedModel | None) -> None:
+    """Deletes the files of a job whose rows are deleted."""
+    context.storage.discard(context.storage.job(job.id))
     if job.payload.get("is_upload"):
         context.storage.discard(context.storage.absolute(job.payload["source"]))
     if model is not None:

@@ -137,7 +137,7 @@ def lock_job(session: Session, job_id: str) -> Job:
 
 
 def to_schema(session: Session, job: Job) -> schemas.Job:
-    dataset = session.get_one(Dataset, job.dataset_id) if job.dataset_id else None
+    dataset = session.get(Dataset, job.dataset_id) if job.dataset_id else None
     model = session.scalar(select(TrainedModel.id).where(TrainedModel.job_id == job.id))
     return schemas.Job(
         id=job.id,

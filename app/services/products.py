@@ -1,14 +1,14 @@
-"""Products: create, read, change, delete."""
+"""Products: create, read, change; ``deletions`` deletes them."""
 
 from __future__ import annotations
 
-from sqlalchemy import delete, select
+from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from app.context import AppContext
 from app.errors import ConflictError, NotFoundError
-from app.models import Alias, AliasMove, Dataset, Job, Product
+from app.models import Alias, Product
 from app.models.alias import CHAMPION
 from app.networks.registry import get_network
 from app.schemas import product as schemas
@@ -77,30 +77,15 @@ def update_product(context: AppContext, product_id: str, request: schemas.Produc
         return to_schema(session, product)
 
 
-def delete_product(context: AppContext, product_id: str) -> None:
-    """Deletes a product that has no datasets and no jobs."""
-    with context.db.write() as session:
-        product = require_product(session, product_id)
-        for table in (Job, Dataset):
-            if session.scalar(select(table.id).where(table.product_id == product_id).limit(1)):
-                raise ConflictError(
-                    f"Product {product_id!r} has {table.__tablename__}; deleting it would lose them.",
-                    hint="Keep the product, or use another one.",
-                )
-        for names in (Alias, AliasMove):
-            session.execute(delete(names).where(names.product_id == product_id))
-        session.delete(product)
-
-
 def require_product(session: Session, product_id: str) -> Product:
     """The product's row; raises NotFoundError."""
-    product = session.get(Product, product_id)
-    if product is None:
-        raise NotFoundError(
-            f"There is no product {product_id!r}.",
-            hint="`GET /products` lists them; `POST /products` makes one.",
-        )
-    return product
+    return _required(session.get(Product, product_id), product_id)
+
+
+def hold_product(session: Session, product_id: str) -> Product:
+    """The product's row, which is not deleted before the transaction ends; raises NotFoundError."""
+    held = session.get(Product, product_id, with_for_update={"read": True}, populate_existing=True)
+    return _required(held, product_id)
 
 
 def lock_product(session: Session, product_id: str) -> Product:
@@ -108,8 +93,8 @@ def lock_product(session: Session, product_id: str) -> Product:
 
     What counts a product's models or moves its aliases takes this lock first, so that all do so in turn.
     """
-    require_product(session, product_id)
-    return session.get_one(Product, product_id, with_for_update=True)
+    held = session.get(Product, product_id, with_for_update=True, populate_existing=True)
+    return _required(held, product_id)
 
 
 def to_schema(session: Session, product: Product) -> schemas.Product:
@@ -122,3 +107,12 @@ def to_schema(session: Session, product: Product) -> schemas.Product:
         champion=alias.model_id if alias else None,
         created_at=product.created_at,
     )
+
+
+def _required(product: Product | None, product_id: str) -> Product:
+    if product is None:
+        raise NotFoundError(
+            f"There is no product {product_id!r}.",
+            hint="`GET /products` lists them; `POST /products` makes one.",
+        )
+    return product

@@ -53,15 +53,16 @@ def get_model(context: AppContext, model_id: str) -> schemas.Model:
         return _to_schema(session, _require_model(session, model_id))
 
 
+def models_read_by(job: Job) -> set[str]:
+    """The models that a job evaluates or starts from; among them may be words that are no model's id."""
+    named = (job.payload.get("model"), (job.hyperparameters or {}).get("pretrained"))
+    return {name for name in named if name is not None}
+
+
 def jobs_by_model(session: Session, product_id: str) -> dict[str, str]:
     """The models that jobs which have not ended evaluate or start from, each with one of these jobs."""
     jobs = session.scalars(select(Job).where(Job.product_id == product_id, Job.status.not_in(TERMINAL)))
-    return {
-        model: job.id
-        for job in jobs
-        for model in (job.payload.get("model"), (job.hyperparameters or {}).get("pretrained"))
-        if model is not None
-    }
+    return {model: job.id for job in jobs for model in models_read_by(job)}
 
 
 def choose_model(

@@ -141,7 +141,8 @@ def waits_for(session: Session, job: Job) -> str | None:
     """What a queued job lacks: its dataset, or GPUs. None where it is only a matter of its turn."""
     if job.status != "queued" or job.kind not in DEVICE_KINDS:
         return None
-    if not job.is_planned and session.get_one(Dataset, job.dataset).status == "importing":
+    dataset = session.get(Dataset, job.dataset_id)
+    if not job.is_planned and dataset is not None and dataset.status == "importing":
         return f"Dataset {job.dataset} is still importing."
     if job.device != "gpu":
         return None

@@ -20,13 +20,14 @@ from typing import Any, NamedTuple
 
 from app.datasets.manifest import Item, image_path, load_manifest
 from app.errors import DatasetError, StorageDamagedError
-from app.host.files import describe, write_json
+from app.host.files import describe, touch, write_json
 from app.storage.object_store import ObjectStore
 from app.storage.paths import HomeFolder
 
 logger = logging.getLogger(__name__)
 
 PICTURES = "pictures.json"
+FOLDER = "pictures"
 FORMAT_VERSION = 1
 PACK_BYTES = 64 * 2**20
 TRANSFERS = 4
@@ -102,13 +103,23 @@ def download_one(home: HomeFolder, store: ObjectStore, dataset_id: str, sha256: 
     raise StorageDamagedError(f"{key} is missing or damaged in the storage.", hint=_DAMAGED_HINT)
 
 
+def remove_packs(store: ObjectStore, dataset_id: str) -> None:
+    """Deletes the pictures of a dataset; other datasets have their own packs."""
+    store.delete(list(store.list_keys(_prefix(dataset_id))))
+
+
+def list_packed(store: ObjectStore) -> list[str]:
+    """The ids of the datasets that have packs."""
+    return store.list_names(FOLDER)
+
+
 def _has_size(path: Path, size: int) -> bool:
     """False for the empty file that a loss of power may leave: they are too many for an fsync each."""
-    return path.exists() and path.stat().st_size == size
+    return touch(path) and path.stat().st_size == size
 
 
 def _prefix(dataset_id: str) -> str:
-    return f"pictures/{dataset_id}"
+    return f"{FOLDER}/{dataset_id}"
 
 
 def _divide(items: Iterable[Item]) -> Iterator[list[Item]]:

@@ -36,6 +36,15 @@ class Storage(HomeFolder):
         except UnavailableError as error:
             logger.warning("%s is deleted here but not in the storage yet: %s", path, error.detail)
 
+    def discard_dataset(self, dataset_id: str) -> None:
+        """Deletes a dataset from the shared storage, its pictures too. Its folder here stays for the garbage
+        collection of each host, which reads in it what pictures to look after.
+        """
+        try:
+            self.remote.remove_dataset(dataset_id)
+        except UnavailableError as error:
+            logger.warning("dataset %s is not deleted in the storage yet: %s", dataset_id, error.detail)
+
     def siblings(self, folder: Path) -> list[Path]:
         """What lies beside ``folder``, here and in the shared storage."""
         found = set(folder.parent.glob("*"))

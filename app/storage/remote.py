@@ -77,6 +77,14 @@ class Remote(ABC):
         """Shows an imported dataset; its pictures go first."""
 
     @abstractmethod
+    def remove_dataset(self, dataset_id: str) -> None:
+        """Deletes a dataset from the storage, its pictures last."""
+
+    @abstractmethod
+    def list_datasets(self) -> list[str]:
+        """The ids of the datasets that the storage has something of, whole or not."""
+
+    @abstractmethod
     def download_pictures(self, dataset_id: str) -> None:
         """Brings the dataset and those of its pictures that are not here whole.
 
@@ -145,6 +153,12 @@ class NoRemote(Remote):
 
     def upload_dataset(self, dataset_id: str) -> None:
         pass
+
+    def remove_dataset(self, dataset_id: str) -> None:
+        pass
+
+    def list_datasets(self) -> list[str]:
+        return []
 
     def download_pictures(self, dataset_id: str) -> None:
         pass

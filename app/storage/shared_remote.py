@@ -119,6 +119,13 @@ class SharedRemote(Remote):
         dataset_packs.upload_packs(self._home, self.store, dataset_id)
         self.upload(self._home.dataset(dataset_id))
 
+    def remove_dataset(self, dataset_id: str) -> None:
+        self.remove(self._home.dataset(dataset_id))
+        dataset_packs.remove_packs(self.store, dataset_id)
+
+    def list_datasets(self) -> list[str]:
+        return sorted({*self.list_names(self._home.datasets), *dataset_packs.list_packed(self.store)})
+
     def download_pictures(self, dataset_id: str) -> None:
         self.download(self._home.dataset(dataset_id))
         dataset_packs.download_missing(self._home, self.store, dataset_id)

@@ -27,6 +27,7 @@ class HomeThread(threading.Thread):
             try:
                 reaper.clean_up_ended_jobs(self._context)
                 garbage.clean_home(self._context)
+                garbage.remove_deleted_datasets(self._context)
             except LoupeError as error:
                 logger.warning("home: %s", error.detail)
             except Exception:

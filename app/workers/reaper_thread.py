@@ -32,6 +32,7 @@ class ReaperThread(threading.Thread):
         self._last_round = time.time()
         self._clean_next = time.monotonic()
         self._garbage_next = time.monotonic() + GARBAGE_SECONDS
+        self._removal = threading.Thread()
 
     def run(self) -> None:
         while not self._shutdown.wait(ROUND_SECONDS):
@@ -66,10 +67,22 @@ class ReaperThread(threading.Thread):
             self._clean_next = time.monotonic() + CLEAN_SECONDS
             reaper.clean_up_ended_jobs(self._context)
             garbage.remove_kept_models(self._context)
+            if not self._removal.is_alive():
+                # Beside the rounds, as below: a dataset may have a million pictures.
+                self._removal = threading.Thread(target=self._remove_datasets, name="removal", daemon=True)
+                self._removal.start()
         if time.monotonic() >= self._garbage_next:
             self._garbage_next = time.monotonic() + GARBAGE_SECONDS
             # Beside the rounds: lost jobs do not wait until a large storage has been looked through.
             threading.Thread(target=self._collect_garbage, name="garbage", daemon=True).start()
+
+    def _remove_datasets(self) -> None:
+        try:
+            garbage.remove_deleted_datasets(self._context)
+        except LoupeError as error:
+            logger.warning("garbage: %s", error.detail)
+        except Exception:
+            logger.exception("garbage: deleted datasets stay, the next round follows")
 
     def _collect_garbage(self) -> None:
         try:

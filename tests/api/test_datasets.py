@@ -247,3 +247,18 @@ def test_an_upload_repeated_with_its_key_is_imported_once(
     assert len(run_queued(context)) == 1
     assert len(client.get(f"/products/{product}/datasets").json()["data"]) == 1
     assert list(context.storage.scratch.iterdir()) == []
+
+
+def test_a_dataset_is_deleted_once_and_a_product_by_force(client: TestClient, context: AppContext) -> None:
+    dataset = import_pictures(client, context, "to-delete")
+    job = client.post("/jobs", json={"product": "to-delete", "network": "tiny_cnn"}).json()["id"]
+    refused = client.delete(f"/datasets/{dataset}?force=true")
+    assert refused.status_code == 409
+    assert refused.json()["errors"] == [{"pointer": f"/jobs/{job}", "message": "a training, queued"}]
+    client.post(f"/jobs/{job}/cancel").raise_for_status()
+    assert client.delete(f"/datasets/{dataset}").status_code == 409
+    assert client.delete(f"/datasets/{dataset}?force=true").status_code == 204
+    assert client.delete(f"/datasets/{dataset}").status_code == 404
+    assert client.get("/products/to-delete/datasets").json()["data"] == []
+    assert client.delete("/products/to-delete?force=true").status_code == 204
+    assert client.delete("/products/to-delete").status_code == 404
