@@ -108,8 +108,8 @@ class Client:
     def patch(self, path: str, body: Any) -> Any:
         return self._send("PATCH", path, json=body).json()
 
-    def delete(self, path: str) -> None:
-        self._send("DELETE", path)
+    def delete(self, path: str, **params: Any) -> None:
+        self._send("DELETE", path, params=params)
 
     def post_files(self, path: str, fields: Mapping[str, str], files: Iterable[tuple[str, bytes]]) -> Any:
         """Sends (name, content) pairs as parts ``file`` of a form."""

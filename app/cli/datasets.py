@@ -27,6 +27,7 @@ from app.cli.console import (
     show,
     show_fields,
 )
+from app.cli.deletions import confirm, count, count_jobs, list_jobs
 from app.cli.follow import follow_job
 from app.cli.options import (
     DEFAULT_SERVER,
@@ -35,6 +36,7 @@ from app.cli.options import (
     Limit,
     NameEncoding,
     Server,
+    Yes,
     examples,
     given_choices,
 )
@@ -238,6 +240,30 @@ def export_dataset(
     require_success(follow_job(client, export["id"], label="exporting"))
     written = _download(client, f"{path}/{export['id']}", to)
     say(f"{to}: {format_bytes(written)}")
+
+
+@app.command("delete", epilog=examples("loupe dataset delete dst_…", "loupe dataset delete dst_… --force"))
+def delete_dataset(
+    dataset: DatasetId,
+    force: Annotated[
+        bool, typer.Option("--force", help="Delete its ended trainings too, with their models.")
+    ] = False,
+    yes: Yes = False,
+    server: Server = DEFAULT_SERVER,
+) -> None:
+    """Delete a dataset and the pictures that no other one has; refused if something depends on it.
+
+    Also with --force it is refused while a job on it has not ended, or an alias points at one of its models.
+    """
+    client = Client(server)
+    path = f"/datasets/{quoted(dataset)}"
+    found = client.get(path)
+    jobs = [job for job in list_jobs(client, found["product"]) if (job["dataset"] or {}).get("id") == dataset]
+    parts = [*([count(found["items"], "picture", "pictures")] if found["items"] else []), *count_jobs(jobs)]
+    contents = f" with {', '.join(parts)}" if parts else ""
+    confirm(f"Delete dataset {dataset} ({found['source']}){contents}?", force=force, yes=yes)
+    client.delete(path, force=force or None)
+    say(f"Dataset {dataset} is deleted{contents}.")
 
 
 def send_dataset(

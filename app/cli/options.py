@@ -20,6 +20,7 @@ Server = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the server's answer as JSON, for scripts.")]
 Limit = Annotated[int, typer.Option("--limit", min=1, help="Most rows to show.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 Home = Annotated[
     Path | None,
     typer.Option("--home", metavar="DIR", help="Folder for the database, pictures, models and logs."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated, Any
 
 import typer
@@ -18,7 +19,8 @@ from app.cli.console import (
     show,
     show_fields,
 )
-from app.cli.options import DEFAULT_SERVER, AsJson, Limit, Server, examples
+from app.cli.deletions import confirm, count, count_jobs, list_jobs
+from app.cli.options import DEFAULT_SERVER, AsJson, Limit, Server, Yes, examples
 
 app = typer.Typer(no_args_is_help=True, help="Products: each has its own pictures, trainings and models.")
 
@@ -106,11 +108,31 @@ def update_product(
         _show(answer)
 
 
-@app.command("delete")
-def delete_product(product: ProductId, server: Server = DEFAULT_SERVER) -> None:
-    """Delete a product that has no datasets and no jobs."""
-    Client(server).delete(f"/products/{quoted(product)}")
-    say(f"Product {product} is deleted.")
+@app.command("delete", epilog=examples("loupe product delete screws", "loupe product delete screws --force"))
+def delete_product(
+    product: ProductId,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Delete its datasets, jobs and models too, the champion with them."),
+    ] = False,
+    yes: Yes = False,
+    server: Server = DEFAULT_SERVER,
+) -> None:
+    """Delete a product that has no datasets and no jobs; with --force whatever it has.
+
+    Also with --force it is refused while one of its jobs has not ended.
+    """
+    client = Client(server)
+    path = f"/products/{quoted(product)}"
+    contents = ""
+    if force:
+        datasets = client.list_rows(f"{path}/datasets", sys.maxsize)["data"]
+        parts = [count(len(datasets), "dataset", "datasets"), *count_jobs(list_jobs(client, product))]
+        contents = f" with {', '.join(parts)}"
+    question = f"Delete product {product}{contents}?"
+    confirm(question, force=force, yes=yes, name=product if force else None)
+    client.delete(path, force=force or None)
+    say(f"Product {product} is deleted{contents}.")
 
 
 def _changes(name: str | None, network: str | None, min_accuracy: float | None) -> dict[str, Any]:
