@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from app.errors import StorageDamagedError
 from app.models import Job, JobEvent
+from app.schemas.job_payloads import Payload
 from app.storage.home import Storage
 
 logger = logging.getLogger(__name__)
@@ -23,7 +24,7 @@ def recorded_attempts(storage: Storage, session: Session, job: Job) -> list[Path
         .where(
             JobEvent.job_id == job.id,
             JobEvent.type == "checkpoint",
-            JobEvent.number > job.payload.get("forget_checkpoints_until", 0),
+            JobEvent.number > Payload.model_validate(job.payload).forget_checkpoints_until,
         )
         .order_by(JobEvent.number.desc())
     )

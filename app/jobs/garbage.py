@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
 
-from sqlalchemy import func, select, update
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 from ulid import ULID
 
@@ -30,7 +30,7 @@ from app.models import Dataset, Evaluation, Job, TrainedModel
 from app.models.base import utc_now
 from app.schemas.job_kinds import UPLOAD_READERS
 from app.services.aliases import models_of_recent_moves
-from app.services.job_lifecycle import clean_up, needs_upload
+from app.services.job_lifecycle import clean_up, find_upload, needs_upload
 from app.services.job_states import TERMINAL, append_event
 from app.services.products import lock_product
 from app.services.trained_models import jobs_by_model
@@ -176,8 +176,8 @@ def _remove_records(context: AppContext, digest: str) -> None:
 def remove_kept_models(context: AppContext) -> list[str]:
     """Removes the models that failed their gate and are too many or too old; returns their ids.
 
-    Their jobs stay, with their evaluations. A model stays that an alias points at or lately pointed at, that
-    a job is going to read, or whose version is the product's newest: a second model would get its number.
+    Their jobs stay, with their evaluations. A model stays that an alias points at or lately pointed at, or
+    that a job is going to read.
     """
     failed = select(TrainedModel.product_id).where(TrainedModel.passed_gate.is_(False)).distinct()
     with context.db.read() as session:
@@ -208,15 +208,12 @@ def _too_many_or_too_old(
     if hold:
         kept = kept.with_for_update(skip_locked=True)
     failed = session.scalars(kept.order_by(TrainedModel.version.desc())).all()
-    newest = session.scalar(select(func.max(TrainedModel.version)).where(of_product))
     oldest = utc_now() - timedelta(days=context.settings.kept_model_days)
     needed = models_of_recent_moves(session, product_id) | jobs_by_model(session, product_id).keys()
     return [
         model
         for rank, model in enumerate(failed)
-        if (rank >= context.settings.kept_models or model.created_at < oldest)
-        and model.version != newest
-        and model.id not in needed
+        if (rank >= context.settings.kept_models or model.created_at < oldest) and model.id not in needed
     ]
 
 
@@ -272,7 +269,8 @@ def _unneeded(context: AppContext, uploads: list[str]) -> list[str]:
         return []
     query = select(Job).where(Job.kind.in_(UPLOAD_READERS), Job.status.not_in(("succeeded", "cancelled")))
     with context.db.read() as session:
-        needed = {Path(job.payload["source"]).name for job in session.scalars(query) if needs_upload(job)}
+        found = [find_upload(context.storage, job) for job in session.scalars(query) if needs_upload(job)]
+    needed = {upload.name for upload in found if upload is not None}
     return [name for name in uploads if name not in needed]
 
 

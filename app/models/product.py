@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Float, String
+from sqlalchemy import Float, Integer, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.models.base import Base, CreatedAt
@@ -15,3 +15,6 @@ class Product(CreatedAt, Base):
     name: Mapped[str] = mapped_column(String(200))
     default_network: Mapped[str | None] = mapped_column(String(64))
     min_accuracy: Mapped[float | None] = mapped_column(Float)
+    last_model_version: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
+    """The last number given to a model of it. A deleted one leaves a gap: ``product@3`` names one model for
+    ever."""

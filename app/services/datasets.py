@@ -23,6 +23,7 @@ from app.schemas import dataset as schemas
 from app.schemas.common import Page, problem_from_error
 from app.schemas.import_choices import ImportChoices
 from app.schemas.job_kinds import DATASET_MAKERS
+from app.schemas.job_payloads import ImportPayload
 from app.services.dataset_states import no_dataset, require_not_failed
 from app.services.idempotency import Answer, IdempotentRequest, recall, remember
 from app.services.job_states import queue_job
@@ -227,12 +228,12 @@ def _start_import(
             kind="import",
             product_id=product_id,
             dataset_id=dataset.id,
-            payload={
-                "source": context.storage.remote.address(source) if is_upload else str(source),
-                "is_upload": is_upload,
-                "host": socket.gethostname(),
+            payload=ImportPayload(
+                source=context.storage.remote.address(source) if is_upload else str(source),
+                is_upload=is_upload,
+                host=socket.gethostname(),
                 **chosen,
-            },
+            ).model_dump(mode="json", exclude_defaults=True),
         )
         queue_job(session, job)
         answer = Answer(to_schema(session, dataset).model_dump(mode="json"), f"/datasets/{dataset.id}")

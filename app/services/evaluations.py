@@ -13,6 +13,7 @@ from app.models import Evaluation, Job, TrainedModel
 from app.models.base import new_id
 from app.schemas import evaluation as schemas
 from app.schemas.job_kinds import get_job_kind
+from app.schemas.job_payloads import EvaluationPayload
 from app.services.dataset_states import hold_dataset
 from app.services.datasets import require_ready
 from app.services.idempotency import Answer, IdempotentRequest, recall, remember
@@ -55,11 +56,9 @@ def create_evaluation(
             product_id=trained.product_id,
             dataset_id=dataset_id,
             network=trained.network,
-            payload={
-                "job": job_id,
-                "model": model.id,
-                "subset": "test" if dataset_id == trained.dataset else "all",
-            },
+            payload=EvaluationPayload(
+                job=job_id, model=model.id, subset="test" if dataset_id == trained.dataset else "all"
+            ).model_dump(mode="json", exclude_defaults=True),
         )
         queue_job(session, job)
         answer = Answer(job_to_schema(session, job).model_dump(mode="json"), f"/jobs/{job.id}")

@@ -10,6 +10,7 @@ from app.host.files import make_folder
 from app.models import Job
 from app.models.base import new_id
 from app.schemas.export import ExportCreate
+from app.schemas.job_payloads import ExportPayload
 from app.services.dataset_states import hold_dataset
 from app.services.datasets import require_dataset, require_ready
 from app.services.idempotency import Answer, IdempotentRequest, recall, remember
@@ -41,12 +42,9 @@ def create_export(
             kind="export",
             product_id=dataset.product_id,
             dataset_id=dataset_id,
-            payload={
-                "format": request.format,
-                "image_size": size,
-                "compression": request.compression,
-                "job": request.job,
-            },
+            payload=ExportPayload(
+                format=request.format, image_size=size, compression=request.compression, job=request.job
+            ).model_dump(mode="json", exclude_defaults=True),
         )
         queue_job(session, job)
         make_folder(context.storage.job(job.id))
@@ -71,7 +69,7 @@ def get_export_file(context: AppContext, dataset_id: str, job_id: str) -> Path:
     return context.storage.remote.download(context.storage.job_export(job_id))
 
 
-def _check_size(request: ExportCreate) -> list[int] | None:
+def _check_size(request: ExportCreate) -> tuple[int, int] | None:
     if request.format == "folders":
         return None
     size = request.image_size
@@ -82,4 +80,4 @@ def _check_size(request: ExportCreate) -> list[int] | None:
     height, width = (size, size) if isinstance(size, int) else size
     if not (1 <= height <= MAX_SIDE and 1 <= width <= MAX_SIDE):
         raise ImageSizeError(f"image_size must lie between 1 and {MAX_SIDE} pixels.")
-    return [height, width]
+    return height, width

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
@@ -12,12 +14,14 @@ from app.models import Alias, Dataset, Evaluation, Job, JobEpoch, JobEvent, JobS
 from app.models.base import db_now
 from app.schemas import job as schemas
 from app.schemas.import_choices import ImportChoices
-from app.schemas.job_kinds import JOB_KINDS, get_job_kind
+from app.schemas.job_kinds import JOB_KINDS, UPLOAD_READERS, get_job_kind
+from app.schemas.job_payloads import UploadPayload
 from app.services.dataset_states import hold_dataset, require_not_failed
 from app.services.job_states import TERMINAL, append_event, move_job
-from app.services.jobs import lock_job, to_schema
-from app.services.trained_models import jobs_by_model
+from app.services.jobs import hold_model, lock_job, to_schema
+from app.services.trained_models import jobs_by_model, models_read_by
 from app.services.workers import require_no_first_release_worker
+from app.storage.home import Storage
 
 
 def cancel_job(context: AppContext, job_id: str) -> tuple[schemas.Job, bool]:
@@ -134,6 +138,8 @@ def retry_job(context: AppContext, job_id: str, request: schemas.JobRetry) -> sc
             dataset.status, dataset.error, dataset.ready_at = "importing", None, None
         elif job.dataset_id is not None:
             require_not_failed(hold_dataset(session, job.dataset_id))
+        for model_id in models_read_by(job):
+            hold_model(session, model_id)
         job.payload = {**job.payload, **choices}
         job.error = job.finished_at = None
         job.attempts_without_checkpoint = 0
@@ -158,13 +164,22 @@ def _those(ability: str) -> str:
 
 def _require_upload(context: AppContext, job: Job) -> None:
     """Raises ConflictError when the upload that a retry would read is not kept."""
-    if job.payload["is_upload"]:
-        upload = context.storage.absolute(job.payload["source"])
-        if not needs_upload(job) or not (upload.exists() or context.storage.remote.may_get(upload)):
-            raise ConflictError(
-                f"Job {job.id} is {get_job_kind(job.kind).noun}, and its upload is not kept.",
-                hint="Mend the archive if its report says so, and import it again.",
-            )
+    upload = find_upload(context.storage, job)
+    if upload is None:
+        return
+    if not needs_upload(job) or not (upload.exists() or context.storage.remote.may_get(upload)):
+        raise ConflictError(
+            f"Job {job.id} is {get_job_kind(job.kind).noun}, and its upload is not kept.",
+            hint="Mend the archive if its report says so, and import it again.",
+        )
+
+
+def find_upload(storage: Storage, job: Job) -> Path | None:
+    """Where the upload of a job lies, here or in the storage that hosts share; None if it reads none."""
+    if job.kind not in UPLOAD_READERS:
+        return None
+    payload = UploadPayload.model_validate(job.payload)
+    return storage.absolute(payload.source) if payload.is_upload else None
 
 
 def needs_upload(job: Job) -> bool:
@@ -205,8 +220,8 @@ def delete_rows(session: Session, job: Job, model: TrainedModel | None) -> None:
 def discard_files(context: AppContext, job: Job, model: TrainedModel | None) -> None:
     """Deletes the files of a job whose rows are deleted."""
     context.storage.discard(context.storage.job(job.id))
-    if job.payload.get("is_upload"):
-        context.storage.discard(context.storage.absolute(job.payload["source"]))
+    if (upload := find_upload(context.storage, job)) is not None:
+        context.storage.discard(upload)
     if model is not None:
         context.storage.discard(context.storage.absolute(model.folder).parent)
 
@@ -222,8 +237,8 @@ def clean_up(context: AppContext, job_id: str) -> None:
         storage.remove(storage.attempt(job_id, fence))
     if job.status != "failed":
         storage.discard(storage.job_checkpoints(job_id))
-    if job.payload.get("is_upload") and not needs_upload(job):
-        storage.discard(storage.absolute(job.payload["source"]))
+    if (upload := find_upload(storage, job)) is not None and not needs_upload(job):
+        storage.discard(upload)
 
 
 def mark_cancelled(session: Session, job: Job) -> None:

@@ -50,7 +50,7 @@ def create_job(
                 return before
             dataset = require_not_failed(hold_dataset(session, inputs.dataset))
             if inputs.initial_model is not None:
-                _hold_model(session, inputs.initial_model.id)
+                hold_model(session, inputs.initial_model.id)
             job = Job(
                 id=job_id,
                 kind="training",
@@ -75,12 +75,12 @@ def create_job(
     return answer
 
 
-def _hold_model(session: Session, model_id: str) -> None:
+def hold_model(session: Session, model_id: str) -> None:
     """Keeps a model until the transaction ends; from then on the job that names it does."""
     model = session.get(TrainedModel, model_id, with_for_update={"read": True}, populate_existing=True)
     if model is None:
         raise ConflictError(
-            f"Model {model_id} was removed just now.", hint="Start from another model: `GET /models`."
+            f"Model {model_id} was removed.", hint="Take another model: `GET /models` lists them."
         )
 
 

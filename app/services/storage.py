@@ -10,7 +10,7 @@ from sqlalchemy import select
 from app.context import AppContext
 from app.models import Dataset, Evaluation, Job, TrainedModel
 from app.schemas.job_kinds import JOB_KINDS, get_job_kind
-from app.services.job_lifecycle import needs_upload
+from app.services.job_lifecycle import find_upload, needs_upload
 from app.storage.job_logs import upload_logs
 
 Step = tuple[str, Callable[[], None]]
@@ -39,11 +39,8 @@ def _list_pushes(context: AppContext) -> Iterator[Step]:
             yield f"split of {job.id}", partial(storage.remote.upload, storage.job_split(job.id))
         if kind.makes_export and job.status == "succeeded":
             yield f"export {job.id}", partial(storage.remote.upload, storage.job_export(job.id))
-        if job.payload.get("is_upload") and needs_upload(job):
-            yield (
-                f"upload of {job.id}",
-                partial(storage.remote.upload, storage.absolute(job.payload["source"])),
-            )
+        if (upload := find_upload(storage, job)) is not None and needs_upload(job):
+            yield f"upload of {job.id}", partial(storage.remote.upload, upload)
         for logs in sorted(storage.job_logs(job.id).glob("*")):
             yield f"logs of {job.id}", partial(upload_logs, storage, job.id, logs, {})
         if job.status not in ("succeeded", "cancelled"):

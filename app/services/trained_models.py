@@ -13,6 +13,7 @@ from app.models import Alias, Job, TrainedModel
 from app.models.alias import CHAMPION
 from app.schemas import model as schemas
 from app.schemas.common import Page
+from app.schemas.job_payloads import Payload
 from app.services.job_states import TERMINAL
 from app.services.jobs import require_job
 from app.services.pages import fetch_page
@@ -54,9 +55,9 @@ def get_model(context: AppContext, model_id: str) -> schemas.Model:
 
 
 def models_read_by(job: Job) -> set[str]:
-    """The models that a job evaluates or starts from; among them may be words that are no model's id."""
-    named = (job.payload.get("model"), (job.hyperparameters or {}).get("pretrained"))
-    return {name for name in named if name is not None}
+    """The models that a job evaluates or starts from."""
+    named = (Payload.model_validate(job.payload).model, (job.hyperparameters or {}).get("pretrained"))
+    return {name for name in named if name is not None and name.startswith("mdl_")}
 
 
 def jobs_by_model(session: Session, product_id: str) -> dict[str, str]:

@@ -12,6 +12,7 @@ from sqlalchemy import select
 from app.context import AppContext
 from app.models import Job
 from app.schemas.job_kinds import UPLOAD_READERS
+from app.schemas.job_payloads import UploadPayload
 from app.services.job_lifecycle import needs_upload
 
 logger = logging.getLogger(__name__)
@@ -45,7 +46,7 @@ def _find_jobs(context: AppContext, uploads: Collection[Path]) -> dict[Path, Job
     source = Job.payload["source"].as_string()
     with context.db.read() as session:
         jobs = session.scalars(select(Job).where(Job.kind.in_(UPLOAD_READERS), source.in_(paths)))
-        return {paths[job.payload["source"]]: job for job in jobs}
+        return {paths[UploadPayload.model_validate(job.payload).source]: job for job in jobs}
 
 
 def _remove_unknown(context: AppContext, path: Path) -> None:

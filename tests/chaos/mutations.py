@@ -21,6 +21,7 @@ KILLS, SERVERS, FAILURES, POWER = (
     f"tests/chaos/test_{name}.py" for name in ("kills", "servers", "failures", "power")
 )
 RUNS, MACHINE = "tests/jobs/test_claims.py", "tests/jobs/test_claims_machine.py"
+SUPERVISOR = "tests/workers/test_supervisor.py"
 REAPER, REAPER_THREAD = "tests/jobs/test_reaper.py", "tests/workers/test_reaper_thread.py"
 
 
@@ -249,6 +250,41 @@ MUTATIONS = (
         "        and model.id not in needed\n",
         "",
         "tests/jobs/test_garbage.py",
+    ),
+    _one(
+        "the last lines of a child that has ended are not stored",
+        "app/workers/supervisor.py",
+        "        self._drain()\n        self._settle()\n",
+        "        self._settle()\n",
+        SUPERVISOR,
+    ),
+    _one(
+        "a child is killed, what it started is not",
+        "app/workers/child_process.py",
+        "            os.killpg(self._process.pid, signal.SIGKILL)\n",
+        "            self._process.kill()\n",
+        "tests/workers/test_child_process.py",
+    ),
+    _one(
+        "a kill from outside counts as an attempt",
+        "app/workers/supervisor.py",
+        "is_from_outside=is_from_outside)",
+        "is_from_outside=False)",
+        SUPERVISOR,
+    ),
+    _one(
+        "slow steps taken for silence",
+        "app/workers/supervisor.py",
+        "STALL_STEPS = 20\n",
+        "STALL_STEPS = 0\n",
+        SUPERVISOR,
+    ),
+    _one(
+        "pictures that another import has just found are collected",
+        "app/datasets/importer.py",
+        "        return touch(target) and hashlib",
+        "        return target.exists() and hashlib",
+        "tests/services/test_deletions.py",
     ),
     _one(
         "logs not synced",

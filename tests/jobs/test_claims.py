@@ -292,7 +292,7 @@ def test_an_attempts_story_is_told_by_events(any_context: AppContext) -> None:
 def test_an_ended_job_keeps_only_what_can_still_be_used(context: AppContext) -> None:
     upload = context.storage.upload()
     upload.write_bytes(b"zip")
-    job = add_job(context, fence=1, payload={"source": str(upload), "is_upload": True})
+    job = add_job(context, kind="import", fence=1, payload={"source": str(upload), "is_upload": True})
     kept = [context.storage.job_checkpoints(job), context.storage.attempt(job, 1)]
     for folder in kept:
         folder.mkdir(parents=True)

@@ -41,7 +41,7 @@ def queue() -> MessageQueue:
 def waiting(any_context: AppContext, queue: MessageQueue) -> tuple[AppContext, str, str]:
     """(context, import, training) of a dataset that is importing."""
     context = replace(any_context, queue=queue)  # type: ignore[arg-type]
-    importing = add_job(context, kind="import", payload={"is_upload": False})
+    importing = add_job(context, kind="import")
     with context.db.write() as session:
         row = session.get_one(Job, importing)
         session.get_one(Dataset, row.dataset).status = "importing"

@@ -24,6 +24,7 @@ from app.services.job_states import append_event
 from app.training.result import Best, Parity, TrainingResult
 from tests.test_artifacts import MANIFEST_WITHOUT_FILES
 
+PAYLOADS = {"import": {"source": "/data", "is_upload": False}}
 HYPERPARAMETERS = {"monitor": "valid_loss", "batch_size": 8, "min_accuracy": 0.0}
 EVALUATION = EvaluationContent(
     artifact_digest="a" * 64,
@@ -48,6 +49,7 @@ def add_job(context: AppContext, **fields: Any) -> str:
         fields["product_id"], fields["dataset_id"] = add_product(context)
     with context.db.write() as session:
         values = {"kind": "training", "status": "queued", "hyperparameters": HYPERPARAMETERS, **fields}
+        values.setdefault("payload", PAYLOADS.get(values["kind"], {}))
         job = Job(id=new_id("job"), **values)
         session.add(job)
         append_event(session, job, "status", status="queued")

@@ -6,6 +6,7 @@ from app.context import AppContext
 from app.datasets.spec import ExportResult, ExportSpec
 from app.jobs.claims import Claim, complete, hold_to_finish, read_claimed
 from app.jobs.kinds.base import Kind
+from app.schemas.job_payloads import ExportPayload
 
 
 class DatasetExport(Kind[ExportSpec, ExportResult]):
@@ -16,19 +17,19 @@ class DatasetExport(Kind[ExportSpec, ExportResult]):
     def download_inputs(self, context: AppContext, claim: Claim) -> None:
         job, storage = read_claimed(context, claim), context.storage
         storage.remote.download_pictures(job.dataset)
-        if job.payload["job"]:
-            storage.remote.download(storage.job_split(job.payload["job"]))
+        if trained := ExportPayload.model_validate(job.payload).job:
+            storage.remote.download(storage.job_split(trained))
 
     def build_spec(self, context: AppContext, claim: Claim) -> ExportSpec:
         job, storage = read_claimed(context, claim), context.storage
-        trained = job.payload["job"]
+        payload = ExportPayload.model_validate(job.payload)
         return ExportSpec(
             dataset=storage.dataset(job.dataset),
             image_root=storage.images,
-            format=job.payload["format"],
-            image_size=job.payload["image_size"],
-            compression=job.payload["compression"],
-            split=storage.job_split(trained) if trained else None,
+            format=payload.format,
+            image_size=payload.image_size,
+            compression=payload.compression,
+            split=storage.job_split(payload.job) if payload.job else None,
             out=storage.job_export(job.id),
         )
 

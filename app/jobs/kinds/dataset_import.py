@@ -12,6 +12,7 @@ from app.jobs.waiting import find_ready
 from app.models import Dataset
 from app.models.base import utc_now
 from app.schemas.import_choices import ImportChoices
+from app.schemas.job_payloads import ImportPayload
 
 
 class DatasetImport(Kind[ImportSpec, ImportResult]):
@@ -20,13 +21,14 @@ class DatasetImport(Kind[ImportSpec, ImportResult]):
     result_type = ImportResult
 
     def download_inputs(self, context: AppContext, claim: Claim) -> None:
-        if read_claimed(context, claim).payload["is_upload"]:
+        if ImportPayload.model_validate(read_claimed(context, claim).payload).is_upload:
             download_upload(context, claim)
 
     def build_spec(self, context: AppContext, claim: Claim) -> ImportSpec:
         job, settings, storage = read_claimed(context, claim), context.settings, context.storage
+        payload = ImportPayload.model_validate(job.payload)
         return ImportSpec(
-            source=storage.absolute(job.payload["source"]),
+            source=storage.absolute(payload.source),
             image_root=storage.images,
             out=storage.dataset(job.dataset),
             limits=Limits(

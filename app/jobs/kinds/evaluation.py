@@ -11,6 +11,7 @@ from app.host.files import link_or_copy
 from app.jobs.claims import Claim, complete, hold_to_finish, read_claimed
 from app.jobs.kinds.base import Kind
 from app.models import Evaluation, Job, TrainedModel
+from app.schemas.job_payloads import EvaluationPayload
 from app.storage.home import Storage
 
 
@@ -22,32 +23,33 @@ class EvaluationKind(Kind[EvaluationSpec, EvaluationResult]):
     def download_inputs(self, context: AppContext, claim: Claim) -> None:
         job, storage = read_claimed(context, claim), context.storage
         storage.remote.download_pictures(job.dataset)
-        storage.remote.download(storage.job_split(job.payload["job"]))
+        storage.remote.download(storage.job_split(_payload(job).job))
         storage.remote.download(storage.absolute(_read_model(context, job).folder))
 
     def build_spec(self, context: AppContext, claim: Claim) -> EvaluationSpec:
         job, storage = read_claimed(context, claim), context.storage
         model = _read_model(context, job)
-        on_test_split = job.payload["subset"] == "test"
+        payload = _payload(job)
+        on_test_split = payload.subset == "test"
         return EvaluationSpec(
             artifact=storage.absolute(model.folder),
             artifact_digest=model.digest,
             image_root=storage.images,
             dataset=storage.dataset(job.dataset),
-            split=storage.job_split(job.payload["job"]) if on_test_split else None,
+            split=storage.job_split(payload.job) if on_test_split else None,
             subset="test" if on_test_split else None,
         )
 
     def upload_results(self, context: AppContext, claim: Claim, result: EvaluationResult) -> None:
-        trained = read_claimed(context, claim).payload["job"]
+        trained = _payload(read_claimed(context, claim)).job
         target = new_evaluation_folder(context.storage, claim, trained)
         upload_evaluation(context.storage, _attempt(context, claim), target)
 
     def finish(self, context: AppContext, claim: Claim, result: EvaluationResult) -> None:
         """Stores an evaluation that was asked for after the training."""
-        payload = read_claimed(context, claim).payload
+        payload = _payload(read_claimed(context, claim))
         evaluation_id = claim.job_id.replace("job_", "evl_", 1)
-        target = new_evaluation_folder(context.storage, claim, payload["job"])
+        target = new_evaluation_folder(context.storage, claim, payload.job)
         publish_evaluation(context.storage, _attempt(context, claim), target)
         with context.db.write() as session:
             if (job := hold_to_finish(session, claim)) is None:
@@ -55,10 +57,10 @@ class EvaluationKind(Kind[EvaluationSpec, EvaluationResult]):
             session.add(
                 Evaluation(
                     id=evaluation_id,
-                    job_id=payload["job"],
-                    model_id=payload["model"],
+                    job_id=payload.job,
+                    model_id=payload.model,
                     dataset_id=job.dataset,
-                    is_final_test=payload["subset"] == "test",
+                    is_final_test=payload.subset == "test",
                     folder=context.storage.relative(target),
                     report=result.evaluation.model_dump(mode="json"),
                 )
@@ -97,6 +99,10 @@ def _attempt(context: AppContext, claim: Claim) -> Path:
     return context.storage.attempt(claim.job_id, claim.fence)
 
 
+def _payload(job: Job) -> EvaluationPayload:
+    return EvaluationPayload.model_validate(job.payload)
+
+
 def _read_model(context: AppContext, job: Job) -> TrainedModel:
     with context.db.read() as session:
-        return session.get_one(TrainedModel, job.payload["model"])
+        return session.get_one(TrainedModel, _payload(job).model)

@@ -21,6 +21,7 @@ from app.models.base import new_id
 from app.schemas.hyperparameters import ResolvedHyperparameters
 from app.services import promotion
 from app.services.job_states import append_event
+from app.services.products import lock_product
 from app.storage.home import Storage
 from app.storage.weights import download_weights
 from app.training.result import TrainingResult
@@ -170,16 +171,19 @@ def _register(
     context: AppContext, session: Session, job: Job, folder: Path, result: TrainingResult
 ) -> TrainedModel:
     artifact = open_artifact(folder, verify=False)
+    product = lock_product(session, job.product_id)
+    # A worker of the first release gives out numbers without noting them.
     newest = session.scalar(
         select(func.max(TrainedModel.version)).where(TrainedModel.product_id == job.product_id)
     )
+    product.last_model_version = max(product.last_model_version, newest or 0) + 1
     manifest = artifact.manifest
     model = TrainedModel(
         id=folder.parent.name,
         product_id=job.product_id,
         job_id=job.id,
         dataset_id=job.dataset,
-        version=(newest or 0) + 1,
+        version=product.last_model_version,
         network=manifest.network,
         folder=context.storage.relative(folder),
         digest=artifact.digest,

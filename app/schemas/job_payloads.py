@@ -1,0 +1,48 @@
+"""What a job's row says of its own kind, beyond the columns: written at the request, read by the worker."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from app.schemas.import_choices import ImportChoices
+from app.schemas.message import Message
+
+
+class Payload(Message):
+    """What a job of any kind may say. ``model``: the one that it reads. ``forget_checkpoints_until``: the
+    number of an event; checkpoints that were recorded up to it are not resumed from.
+    """
+
+    model: str | None = None
+    forget_checkpoints_until: int = 0
+
+
+class UploadPayload(Payload):
+    """Of the kinds that read an upload. ``source``: its address in the storage, or the path of a file that
+    is none. ``host``: who received it.
+    """
+
+    source: str
+    is_upload: bool
+    host: str = "that received it"
+
+
+class ImportPayload(UploadPayload, ImportChoices):
+    """What is imported, and how it is read."""
+
+
+class EvaluationPayload(Payload):
+    """``job``: the training that made the model and the split that ``subset`` is of."""
+
+    job: str
+    model: str
+    subset: Literal["test", "all"]
+
+
+class ExportPayload(Payload):
+    """``job``: the training whose split is exported; None: the split that the dataset came with."""
+
+    format: Literal["folders", "tfrecord"]
+    image_size: tuple[int, int] | None
+    compression: Literal["gzip"] | None
+    job: str | None
