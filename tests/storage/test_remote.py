@@ -175,6 +175,7 @@ def test_every_verb_without_a_shared_storage_touches_no_file_and_finds_nothing(s
         "may_get": False,
         "list_whole": [],
         "list_names": [],
+        "list_datasets": [],
     }
     for name in sorted(Remote.__abstractmethods__):
         verb = getattr(storage.remote, name)
