@@ -19,6 +19,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from app.networks import create_network, list_networks
 from app.networks.measured import MEASURED, read_measured
@@ -53,7 +54,7 @@ def main(arguments: list[str]) -> None:
     PAGE.write_text(render(measured))
 
 
-def _choose(arguments: list[str], measured: dict) -> list[NetworkSpec]:
+def _choose(arguments: list[str], measured: dict[str, Any]) -> list[NetworkSpec]:
     if arguments == ["--write"]:
         return []
     if arguments == ["--missing"]:
@@ -61,7 +62,7 @@ def _choose(arguments: list[str], measured: dict) -> list[NetworkSpec]:
     return [get_network(name) for name in arguments] or list(list_networks())
 
 
-def render(measured: dict) -> str:
+def render(measured: dict[str, Any]) -> str:
     """The page from the registry's facts and what was measured."""
     lines = [
         HEADER,
@@ -97,7 +98,7 @@ def render(measured: dict) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _training(numbers: dict) -> str:
+def _training(numbers: dict[str, Any]) -> str:
     mark = "¹" if numbers.get("batch") == 1 else ""
     return f"{numbers['training_ms']:.0f}{mark}" if numbers else "–"
 

@@ -21,6 +21,7 @@ import json
 import sys
 import types
 from collections.abc import Callable
+from typing import Any
 
 from tests.networks.reference import (
     NUM_CLASSES,
@@ -62,7 +63,7 @@ GAINS = {
 TENSORFLOW = {"pad_type": "same", "bn_eps": 1e-3}
 
 
-class InceptionResNetV1(nn.Module):
+class InceptionResNetV1(nn.Module):  # type: ignore[misc]  # torch is untyped here
     """facenet-pytorch's trunk as the paper ends it: no sixth block8, a linear layer on the average."""
 
     def __init__(self) -> None:
@@ -125,7 +126,7 @@ def timm_entry(name: str) -> tuple[str, Callable[[], nn.Module]]:
     return f"timm {name}", lambda: from_timm(name)
 
 
-def record(name: str) -> dict:
+def record(name: str) -> dict[str, Any]:
     spec = get_network(name)
     label, reference = build_reference(name)
     gain = next((gain for start, gain in GAINS.items() if name.startswith(start)), 1.0)
@@ -176,7 +177,7 @@ def main(names: list[str]) -> None:
     if names == ["--published"]:
         record_published()
         return
-    recorded: dict[str, dict] = {}
+    recorded: dict[str, dict[str, Any]] = {}
     if names:
         previous = load_recorded()
         recorded = {

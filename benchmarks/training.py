@@ -20,9 +20,13 @@ import time
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
+
+if TYPE_CHECKING:
+    from app.training.subsets import TrainingSubset
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ["KERAS_BACKEND"] = "tensorflow"
@@ -113,7 +117,7 @@ def measure(case: str, deterministic: bool, rounds: int, pictures: int) -> dict[
         return time_alternately(variants, rounds, pictures)
 
 
-def keras_fit(model, subset):  # type: ignore[no-untyped-def]
+def keras_fit(model: Any, subset: TrainingSubset) -> Callable[[int], object]:
     import keras
     import tensorflow as tf
 

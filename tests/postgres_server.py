@@ -47,6 +47,7 @@ def run(programs: Path, folder: Path) -> Iterator[str]:
         [programs / "initdb", "-D", data, "-U", "loupe", "-A", "trust", "--no-sync"],
         check=True, capture_output=True, user=USER,
     )  # fmt: skip
+    command: list[str | Path]
     command = [programs / "postgres", "-D", data, "-p", str(port), "-k", folder, "-c", "fsync=off"]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, user=USER)

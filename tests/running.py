@@ -23,7 +23,7 @@ TINY = {"epochs": 2, "batch_size": 8, "image_size": 16, "augmentation": "none", 
 
 def run_queued(context: AppContext) -> list[str]:
     """Runs every queued job to its end, oldest first; returns their ids."""
-    done = []
+    done: list[str] = []
     while True:
         with context.db.read() as session:
             job_id = session.scalar(select(Job.id).where(Job.status == "queued").order_by(Job.id).limit(1))

@@ -5,6 +5,7 @@ import struct
 import subprocess
 import sys
 import zlib
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -55,7 +56,7 @@ def test_each_format_is_decoded_and_named_by_its_content(file_format: str) -> No
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_a_picture_stands_upright_whatever_its_exif_orientation(file_format: str, orientation: int) -> None:
     upright = gradient()
-    stored_as = {
+    stored_as: Callable[[Image.Image], Image.Image] = {
         1: lambda image: image,
         2: lambda image: image.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
         3: lambda image: image.transpose(Image.Transpose.ROTATE_180),

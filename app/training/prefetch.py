@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -11,7 +11,7 @@ In = TypeVar("In")
 Out = TypeVar("Out")
 
 
-def prefetch(load: Callable[[In], Out], keys: Sequence[In], *, depth: int = 2) -> Iterator[Out]:
+def prefetch(load: Callable[[In], Out], keys: Sequence[In], *, depth: int = 2) -> Generator[Out, None, None]:
     """Yields ``load(key)`` in order, up to ``depth`` of them made ahead in one thread.
 
     An error of ``load`` is raised where its result would have been yielded.

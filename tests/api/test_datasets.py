@@ -229,7 +229,7 @@ def test_an_upload_over_the_limit_is_a_413_and_leaves_nothing(
         client.post("/products", json={"id": "p"})
         for body in ({"files": {"file": ("x.zip", b"x" * 5000)}}, {"content": b"x" * 5000}):
             headers = {} if "files" in body else {"content-type": "application/zip"}
-            answer = client.post("/products/p/datasets", headers=headers, **body)  # type: ignore[arg-type]
+            answer = client.post("/products/p/datasets", headers=headers, **body)
             assert answer.status_code == 413
         assert client.get("/products/p/datasets").json()["data"] == []
     assert list(context.storage.scratch.iterdir()) == []

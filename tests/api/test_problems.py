@@ -45,8 +45,8 @@ def test_an_id_that_is_not_there_is_a_404_that_names_it(client: TestClient, meth
     # An export and an alias have one field each that they cannot do without.
     needed = {"exports": {"format": "folders"}, "{name}": {"model": "nothing-here"}}
     content = needed.get(path.rpartition("/")[2], {})
-    body = {"json": content} if method in ("POST", "PATCH", "PUT") else {}
-    problem = assert_problem(client.request(method, url, **body), 404)
+    body = content if method in ("POST", "PATCH", "PUT") else None
+    problem = assert_problem(client.request(method, url, json=body), 404)
     assert "nothing-here" in problem["detail"]
 
 

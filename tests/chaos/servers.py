@@ -25,7 +25,8 @@ class RedisServer:
         self.start()
 
     def start(self) -> None:
-        command = [find_redis_server(), "--port", str(self._port), "--dir", str(self._folder), "--save", ""]
+        command: list[str | Path]
+        command = [find_redis_server(), "--port", str(self._port), "--dir", self._folder, "--save", ""]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         wait_for(self._answers, 60, "Redis", alive=lambda: self._process.poll() is None)
 

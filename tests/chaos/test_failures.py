@@ -154,7 +154,7 @@ def _start(loupe: Loupe, kind: str, path: str, body: dict[str, Any]) -> str:
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "disk"
     folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=120m", "tmpfs", folder]
+    command = ["mount", "-t", "tmpfs", "-o", "size=120m", "tmpfs", str(folder)]
     if shutil.which("mount") is None or subprocess.run(command, capture_output=True).returncode:
         pytest.skip("this user may not mount a small disk")
     yield folder

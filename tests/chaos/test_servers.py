@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 import httpx2 as httpx
 import psutil
@@ -103,6 +104,10 @@ class Client(threading.Thread):
         self.join()
 
 
+def _is_cancelled(loupe: Loupe, job: str) -> bool:
+    return bool(loupe.job(job)["status"] == "cancelled")
+
+
 @pytest.mark.usefixtures("champion")
 def test_redis_may_come_and_go_while_jobs_run_and_are_submitted(
     stack: Stack, undisturbed: Undisturbed, chaos: Chaos
@@ -122,7 +127,7 @@ def test_redis_may_come_and_go_while_jobs_run_and_are_submitted(
                 now = loupe.job(running)
                 assert (now["status"], now["attempt"]) == ("running", 1), "the fault found it at work"
                 loupe.ask("POST", f"/jobs/{started.job}/cancel")
-                wait_for(lambda job=started.job: loupe.job(job)["status"] == "cancelled", 30, "the cancel")
+                wait_for(partial(_is_cancelled, loupe, started.job), 30, "the cancel")
                 seen = "running job unaffected, predict went on, the waiting one started"
                 chaos.saw(f"Redis {started.fault}", started.seen, seen, seconds=seconds)
             loupe.arm("train.step", "*sleep 0.0")

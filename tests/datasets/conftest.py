@@ -5,7 +5,7 @@ import tarfile
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -66,7 +66,9 @@ def write_zip(tmp_path: Path) -> Callable[[Files], Path]:
 
 @pytest.fixture
 def write_tar(tmp_path: Path) -> Callable[..., Path]:
-    def write(files: Files, name: str = "upload.tar", mode: str = "w") -> Path:
+    def write(
+        files: Files, name: str = "upload.tar", mode: Literal["w", "w:gz", "w:bz2", "w:xz"] = "w"
+    ) -> Path:
         with tarfile.open(tmp_path / name, mode) as archive:
             for path, content in files.items():
                 member = tarfile.TarInfo(path)

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from app.datasets import export
 from app.datasets.export import RecordFormat, export_folders, export_records
 from app.datasets.manifest import DatasetManifest, load_manifest
 from app.datasets.split import split_dataset
@@ -119,7 +118,7 @@ def test_a_full_disk_leaves_no_half_archive(
         if len(added) == 4:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(export.tarfile.TarFile, "addfile", full)
+    monkeypatch.setattr(tarfile.TarFile, "addfile", full)
     with pytest.raises(OSError, match="No space left"):
         export_folders(dataset[0], None, dataset[1], tmp_path / "out/a.tar", nothing)
     assert list((tmp_path / "out").iterdir()) == []

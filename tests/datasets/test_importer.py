@@ -15,7 +15,8 @@ from app.errors import ArchiveError, DatasetError, UnsafeArchiveError
 
 
 def report_of(importer: Any) -> dict[str, Any]:
-    return json.loads((importer.root / "dataset/report.json").read_text())
+    report: dict[str, Any] = json.loads((importer.root / "dataset/report.json").read_text())
+    return report
 
 
 def test_an_import_stores_the_originals_and_describes_them(

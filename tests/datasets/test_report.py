@@ -12,7 +12,8 @@ from app.datasets import report as report_module
 def report(importer: Any, write_zip: Any) -> Any:
     def create(files: dict[str, bytes]) -> dict[str, Any]:
         importer(write_zip(files))
-        return json.loads((importer.root / "dataset/report.json").read_text())
+        written: dict[str, Any] = json.loads((importer.root / "dataset/report.json").read_text())
+        return written
 
     return create
 

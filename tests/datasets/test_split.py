@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -20,11 +21,11 @@ def rows(**counts: int) -> list[tuple[str, str, None]]:
     return [(label, f"{label}-{number}", None) for label, count in counts.items() for number in range(count)]
 
 
-def table(manifest: DatasetManifest, split: dict[str, str]) -> dict[tuple[str, str], int]:
+def table(manifest: DatasetManifest, split: Mapping[str, str]) -> dict[tuple[str, str], int]:
     return dict(Counter((item.label, split[item.id]) for item in manifest.items if item.id in split))
 
 
-def check_no_leak(manifest: DatasetManifest, split: dict[str, str]) -> None:
+def check_no_leak(manifest: DatasetManifest, split: Mapping[str, str]) -> None:
     homes: dict[str, set[str]] = {}
     for item in manifest.items:
         if item.id in split:

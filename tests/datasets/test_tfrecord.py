@@ -38,7 +38,8 @@ def test_records_are_read_back_at_random_as_the_pictures_they_were_made_of(
     assert len(reader) == len(manifest.items)
     chosen = [8, 0, 3, 3, 7]
     pixels, labels = reader.read(chosen)
-    assert (pixels.shape, pixels.dtype, labels.dtype) == ((5, *SIZE, 3), np.uint8, np.int32)
+    assert pixels.shape == (5, *SIZE, 3)
+    assert [pixels.dtype, labels.dtype] == [np.dtype(np.uint8), np.dtype(np.int32)]
     for row, index in enumerate(chosen):
         item = manifest.items[index]
         expected = fit_to(decode_image(read_image(images, item)).pixels, SIZE)

@@ -10,7 +10,8 @@ import pytest
 from numpy.typing import NDArray
 from sklearn import metrics as sklearn_metrics
 
-from app.evaluation.metrics import Evaluation, evaluate_predictions
+from app.evaluation.figures import Evaluation
+from app.evaluation.metrics import evaluate_predictions
 
 CLASSES = ("a", "b", "c")
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from app.evaluation.mistakes import Mistake, list_mistakes
+from app.evaluation.mistakes import list_mistakes
+from app.evaluation.spec import Mistake
 
 
 def test_wrong_pictures_come_by_falling_confidence_then_in_the_order_given() -> None:

@@ -17,8 +17,8 @@ from PIL import Image
 from app.artifacts import MANIFEST, Artifact
 from app.evaluation.files import FILES
 from app.evaluation.metrics import CALIBRATION_BINS, RESAMPLES, evaluate_predictions
-from app.evaluation.mistakes import Mistake
 from app.evaluation.replay import MISTAKES_KEPT
+from app.evaluation.spec import Mistake
 from app.images import RESIZE_RULE
 from app.inference.predictor import Predictor
 

@@ -20,6 +20,7 @@ from app.jobs.kinds.dataset_export import DatasetExport
 from app.jobs.kinds.training import Training
 from app.models import Alias, Evaluation, JobEpoch, JobStep, TrainedModel
 from app.models.base import db_now
+from app.schemas.progress_lines import AnyLine
 from app.services import job_lifecycle
 from tests.services import rows
 from tests.services.rows import add_job, change_job, checkpoint, epoch, events, expire, plan, read_job, step
@@ -33,6 +34,12 @@ def claimed(context: AppContext, job_id: str, owner: str = "a") -> Claim:
     claim = claims.claim(context, job_id, owner)
     assert claim is not None
     return claim
+
+
+def lease_until(context: AppContext, claim: Claim) -> float:
+    until = read_job(context, claim.job_id).lease_until
+    assert until is not None
+    return until
 
 
 def test_of_many_claims_at_once_one_wins(any_context: AppContext) -> None:
@@ -53,12 +60,12 @@ def test_of_many_claims_at_once_one_wins(any_context: AppContext) -> None:
 def test_a_claim_gives_a_lease_by_the_databases_clock(any_context: AppContext) -> None:
     claim = claimed(any_context, add_job(any_context))
     with any_context.db.read() as session:
-        now = session.scalar(select(db_now()))
-    lease = read_job(any_context, claim.job_id).lease_until - now
+        now = session.scalars(select(db_now())).one()
+    lease = lease_until(any_context, claim) - now
     assert 0 < lease <= any_context.settings.lease_seconds
     expire(any_context, claim.job_id)
     progress.report(any_context, claim, [])
-    assert read_job(any_context, claim.job_id).lease_until > now
+    assert lease_until(any_context, claim) > now
 
 
 @pytest.mark.parametrize("status", ["succeeded", "failed", "cancelled", "paused"])
@@ -196,6 +203,7 @@ def test_three_crashes_without_a_checkpoint_end_a_job_with_their_reason(any_cont
     for _ in range(3):
         claims.retry_or_fail(any_context, claimed(any_context, job), CRASH)
     row = read_job(any_context, job)
+    assert row.error is not None
     assert (row.status, row.error["code"], row.attempt) == ("failed", "crashed", 6)
     assert row.error["detail"] == "segfault"
 
@@ -225,7 +233,9 @@ def test_a_retry_starts_the_counts_anew(context: AppContext) -> None:
     lost = WorkerLostError("gone").as_dict()
     for _ in range(MAX_LOSSES):
         claims.retry_or_fail(context, claimed(context, job), lost, is_from_outside=True)
-    assert read_job(context, job).error["code"] == "worker_lost"
+    error = read_job(context, job).error
+    assert error is not None
+    assert error["code"] == "worker_lost"
     job_lifecycle.retry_job(context, job, JobRetry(start="checkpoint"))
     claims.retry_or_fail(context, claimed(context, job), lost, is_from_outside=True)
     assert read_job(context, job).status == "queued"
@@ -252,6 +262,7 @@ def _series(context: AppContext, job: str) -> tuple[list[int], list[int]]:
 def test_the_series_go_on_from_where_an_attempt_starts(any_context: AppContext) -> None:
     job = add_job(any_context)
     first = claimed(any_context, job)
+    lines: list[AnyLine]
     lines = [plan(0), step(1), step(2), epoch(1, 2), step(3, 2), step(4, 2), epoch(2, 4), step(5, 3)]
     progress.report(any_context, first, lines)
     progress.report(any_context, first, lines[-2:])

@@ -31,6 +31,7 @@ from app.jobs.claims import Claim, ClaimLostError
 from app.jobs.kinds.training import Training
 from app.models import Job, TrainedModel
 from app.schemas.job import JobRetry
+from app.schemas.progress_lines import AnyLine
 from app.services import job_lifecycle
 from app.services.job_states import TERMINAL
 from tests.services import rows
@@ -137,7 +138,7 @@ class JobMachine(RuleBasedStateMachine):
         if worker is None:
             return
         worker.steps += 1
-        lines = [rows.plan(0)] if worker.steps == 1 else []
+        lines: list[AnyLine] = [rows.plan(0)] if worker.steps == 1 else []
         lines.append(rows.step(worker.steps))
         if saves:
             lines.append(rows.checkpoint(worker.steps))

@@ -129,8 +129,9 @@ class Kept:
     def train(self, *, fails: bool = True) -> str:
         """The id of one model more."""
         gate = {"min_accuracy": 0.8 if fails else 0.0, "on_failure": "keep"}
-        fields = {"product_id": self.product, "dataset_id": self.dataset, "gate_rules": gate}
-        job = train(self.context, self.folder, **fields)
+        job = train(
+            self.context, self.folder, product_id=self.product, dataset_id=self.dataset, gate_rules=gate
+        )
         model = jobs.get_job(self.context, job.id).model
         assert model is not None
         return model

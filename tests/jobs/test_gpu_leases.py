@@ -204,9 +204,11 @@ class LeaseMachine(RuleBasedStateMachine):
 
     waiting = Bundle("waiting")
 
-    def __init__(self, context: AppContext) -> None:
+    context: AppContext
+    """Given by the test to a class of its own."""
+
+    def __init__(self) -> None:
         super().__init__()
-        self.context = context
         self.live: dict[str, Claim] = {}
 
     @rule(target=waiting, device=st.sampled_from(["auto", "gpu"]), count=st.integers(1, 3))
@@ -244,7 +246,7 @@ class LeaseMachine(RuleBasedStateMachine):
 
 def test_whatever_happens_no_two_trainings_have_one_gpu(context: AppContext) -> None:
     run_state_machine_as_test(
-        lambda: LeaseMachine(context),
+        type("Machine", (LeaseMachine,), {"context": context}),
         settings=settings(
             max_examples=15,
             stateful_step_count=25,

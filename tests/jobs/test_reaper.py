@@ -46,7 +46,7 @@ def test_of_many_reapers_one_works_at_a_time(any_context: AppContext) -> None:
     assert reaper.take_reaper_lease(any_context, owner, is_gone=nobody)
     assert not reaper.take_reaper_lease(any_context, "other", is_gone=nobody)
     with any_context.db.write() as session:
-        session.get_one(Lease, reaper.REAPER).until = session.scalar(select(db_now())) - 1
+        session.get_one(Lease, reaper.REAPER).until = session.scalars(select(db_now())).one() - 1
     assert reaper.take_reaper_lease(any_context, "other", is_gone=nobody)
     assert not reaper.take_reaper_lease(any_context, owner, is_gone=nobody)
     assert reaper.take_reaper_lease(any_context, owner, is_gone=lambda name: name == "other")
@@ -99,6 +99,7 @@ def test_a_job_that_loses_every_worker_fails_as_such(any_context: AppContext) ->
         expire(any_context, job)
         reaper.reclaim_lost_jobs(any_context, is_gone=nobody, trust_expiry=True)
     row = read_job(any_context, job)
+    assert row.error is not None
     assert (row.status, row.error["code"], row.error["retryable"]) == ("failed", "worker_lost", True)
 
 

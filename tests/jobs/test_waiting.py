@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from app.jobs.kinds.dataset_import import DatasetImport
 from app.main import create_app
 from app.models import Dataset, Job, Worker
 from app.schemas.job import JobCreate, JobRetry
-from app.services import job_lifecycle, jobs, workers
+from app.services import job_lifecycle, job_plan, jobs, workers
 from app.services.job_states import TERMINAL
 from app.services.storage import list_pushes
 from tests.pictures import make_files
@@ -130,6 +131,7 @@ def test_it_fails_with_the_import_and_can_be_retried_when_that_is(
     claims.fail(context, claim, CrashedError("segfault").as_dict())
     row = read_job(context, training)
     assert row.status == "failed"
+    assert row.error is not None
     assert row.error["detail"] == f"The import of dataset {row.dataset} failed: segfault"
     assert events(context, training, "status")[-1]["error"] == "conflict"
 
@@ -149,6 +151,7 @@ def test_it_fails_when_the_import_is_cancelled_and_others_do_not(
     job_lifecycle.cancel_job(context, importing)
     row = read_job(context, training)
     assert (row.status, row.status in TERMINAL) == ("failed", True)
+    assert row.error is not None
     assert row.error["detail"] == f"The import of dataset {row.dataset} failed: The import was cancelled."
     assert read_job(context, other).status == "queued"
 
@@ -157,12 +160,13 @@ def test_an_import_that_ends_while_a_training_is_submitted_leaves_none_waiting_f
     waiting: tuple[AppContext, str, str], queue: MessageQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     context, importing, training = waiting
-    product, decide = read_job(context, training).product_id, jobs.decide
+    product = read_job(context, training).product_id
+    end: Callable[[], object]
     claim = claims.claim(context, importing, "a")
     assert claim is not None
 
     def decide_late(*given: Any, **named: Any) -> Any:
-        plan = decide(*given, **named)
+        plan = job_plan.decide(*given, **named)
         end()
         return plan
 

@@ -10,6 +10,7 @@ import gzip
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -60,12 +61,13 @@ def make_pictures(side: int, count: int = 2) -> np.ndarray:
     squares = uniform(side + 1, (count, 5, 5, 3), -1.5, 1.5)
     for axis in (1, 2):
         squares = squares.repeat(-(-side // 5), axis).take(range(side), axis)
-    return squares + uniform(side, (count, side, side, 3), -1.0, 1.0)
+    pictures: np.ndarray = squares + uniform(side, (count, side, side, 3), -1.0, 1.0)
+    return pictures
 
 
-def load_recorded() -> dict[str, dict]:
+def load_recorded() -> dict[str, dict[str, Any]]:
     """For each network its reference's name, the tensors of its state dict, and logits by picture side."""
-    recorded = json.loads(gzip.decompress(RECORDED.read_bytes()))
+    recorded: dict[str, dict[str, Any]] = json.loads(gzip.decompress(RECORDED.read_bytes()))
     for entry in recorded.values():
         entry["tensors"] = [(name, tuple(shape)) for name, shape in entry["tensors"]]
         entry["logits"] = {int(side): np.float32(values) for side, values in entry["logits"].items()}

@@ -105,7 +105,8 @@ def test_preprocessing_is_the_normalisation_in_front_of_the_bare_network() -> No
     whole = create_network("resnet18", 32, num_classes=2)
     whole.set_weights(bare.get_weights())
     raw = pictures(32)
-    normal = (raw / 255 - np.float32([0.485, 0.456, 0.406])) / np.float32([0.229, 0.224, 0.225])
+    mean, deviation = np.array([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]], np.float32)
+    normal = (raw / 255 - mean) / deviation
     np.testing.assert_allclose(whole(raw), bare(normal), rtol=1e-4, atol=1e-4)
 
 

@@ -18,7 +18,8 @@ def apply(layer: object, picture: np.ndarray, **settings: object) -> np.ndarray:
     """What a function that builds layers makes of one picture."""
     image = keras.Input(picture.shape[1:])
     assert callable(layer)
-    return keras.Model(image, layer(image, **settings)).predict_on_batch(picture)
+    answer: np.ndarray = keras.Model(image, layer(image, **settings)).predict_on_batch(picture)
+    return answer
 
 
 @pytest.mark.parametrize(("strides", "padding"), [(1, "same"), (2, "valid")])
@@ -44,7 +45,7 @@ def test_the_gradient_of_a_grouped_convolution_needs_no_compiler() -> None:
     layer = GroupedConv2D(8, 3, groups=4)
     x = tf.constant(pictures(9, 12))
 
-    @tf.function
+    @tf.function  # type: ignore[untyped-decorator]
     def gradient() -> tf.Tensor:
         with tf.GradientTape() as tape:
             loss = tf.reduce_sum(layer(x) ** 2)

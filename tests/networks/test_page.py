@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 
-from benchmarks.networks import MEASURED, PAGE, render
+from app.networks.measured import MEASURED
+from benchmarks.networks import PAGE, render
 
 
 def test_the_page_of_networks_is_the_generated_one() -> None:

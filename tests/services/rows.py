@@ -93,7 +93,7 @@ def change_job(context: AppContext, job_id: str, **values: Any) -> None:
 def expire(context: AppContext, job_id: str) -> None:
     """The lease has run out by the database's clock."""
     with context.db.write() as session:
-        session.get_one(Job, job_id).lease_until = session.scalar(select(db_now())) - 1
+        session.get_one(Job, job_id).lease_until = session.scalars(select(db_now())).one() - 1
 
 
 def events(context: AppContext, job_id: str, event_type: str | None = None) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from app.errors import StorageDamagedError
 from app.storage import dataset_packs
 from app.storage.home import Storage, open_storage
 from tests.pictures import make_files, make_zip
-from tests.stores import store_of
+from tests.stores import note_keys, store_of
 
 DATASET = "dst_01"
 
@@ -91,9 +91,7 @@ def test_a_damaged_pack_is_told(here: Storage, there: Storage) -> None:
     assert not list(there.images.rglob("*/*"))
 
 
-def test_sharing_again_sends_no_pack_again(here: Storage) -> None:
-    put = store_of(here).put_file
-    sent: list[str] = []
-    store_of(here).put_file = lambda source, key: (sent.append(key), put(source, key))[1]  # type: ignore[method-assign]
+def test_sharing_again_sends_no_pack_again(here: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent = note_keys(monkeypatch, store_of(here), "put_file")
     here.remote.upload_dataset(DATASET)
     assert sent == []

@@ -15,7 +15,7 @@ from app.storage.remote import Remote
 from app.storage.shared_remote import INVENTORY
 from tests.conftest import on_s3
 from tests.s3_server import Gate, S3Server
-from tests.stores import store_of
+from tests.stores import note_keys, store_of
 
 
 def _home(settings: Settings, path: Path) -> Storage:
@@ -66,12 +66,11 @@ def test_what_nobody_shared_is_no_error_and_not_there(there: Storage) -> None:
         there.remote.upload(there.models / "m" / "0001")
 
 
-def test_without_its_inventory_nothing_is_seen(here: Storage, there: Storage) -> None:
+def test_without_its_inventory_nothing_is_seen(
+    here: Storage, there: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An upload that was cut off before its end must look as if it had not begun."""
-    written: list[str] = []
-    put_file, write = store_of(here).put_file, store_of(here).write
-    store_of(here).put_file = lambda source, key: (written.append(key), put_file(source, key))[1]  # type: ignore[method-assign]
-    store_of(here).write = lambda key, data: (written.append(key), write(key, data))[1]  # type: ignore[method-assign]
+    written = note_keys(monkeypatch, store_of(here), "put_file", "write")
     folder = _fill(here.models / "m" / "0001")
     here.remote.upload(folder)
     assert written[-1] == f"models/m/0001{INVENTORY}"
@@ -81,12 +80,12 @@ def test_without_its_inventory_nothing_is_seen(here: Storage, there: Storage) ->
     assert not there.remote.download(there.models / "m" / "0001").exists()
 
 
-def test_a_damaged_object_is_fetched_again_and_then_told(here: Storage, there: Storage) -> None:
+def test_a_damaged_object_is_fetched_again_and_then_told(
+    here: Storage, there: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     here.remote.upload(_fill(here.models / "m" / "0001"))
     store_of(here).write("models/m/0001/a.bin", b"b" * 1000)
-    asked: list[str] = []
-    get_file = store_of(there).get_file
-    store_of(there).get_file = lambda key, target: (asked.append(key), get_file(key, target))[1]  # type: ignore[method-assign]
+    asked = note_keys(monkeypatch, store_of(there), "get_file")
     with pytest.raises(StorageDamagedError, match=r"models/m/0001 is damaged in the storage: a\.bin"):
         there.remote.download(there.models / "m" / "0001")
     assert asked.count("models/m/0001/a.bin") == 2

@@ -10,7 +10,7 @@ from app.training.data_order import augmentation_draws
 SHAPE = (24, 20)
 
 
-@tf.function(reduce_retracing=True)
+@tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
 def augmented(images: Any, parameters: Any, strength: str) -> Any:
     return augment(images, parameters, strength=strength)  # type: ignore[arg-type]
 

@@ -2,13 +2,14 @@ import os
 import resource
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from app.training.checkpoints import CheckpointError, CheckpointStore, find_checkpoints, read_checkpoint
 
-ARRAYS = {
+ARRAYS: dict[str, list[Any]] = {
     "model": [np.arange(6, dtype=np.float32).reshape(2, 3), np.array([7, 8], np.int64), np.float32(0.1)],
     "optimizer": [np.array(3, np.int64)],
 }

@@ -12,7 +12,7 @@ def test_every_picture_comes_once_an_epoch(buffer: int | None) -> None:
 
 def test_order_depends_on_seed_and_epoch_and_on_nothing_else() -> None:
     def order(seed: int, epoch: int) -> list[int]:
-        return epoch_order(50, seed=seed, epoch=epoch).tolist()
+        return list(map(int, epoch_order(50, seed=seed, epoch=epoch)))
 
     first = order(1, 2)
     np.random.seed(5)

@@ -60,8 +60,8 @@ def test_frozen_batch_norm_keeps_its_statistics_and_still_learns_scale_and_offse
 
 
 def test_the_backbone_takes_steps_of_its_own_rate() -> None:
-    settings = {"optimizer": "adam", "backbone_learning_rate_factor": 0.1}
-    moved = take_step(create_network("tiny_cnn", 16, 3), **settings)
+    network = create_network("tiny_cnn", 16, 3)
+    moved = take_step(network, optimizer="adam", backbone_learning_rate_factor=0.1)
     # Adam's first step is as long as the rate in every direction.
     assert moved["logits/kernel"] == pytest.approx(0.01, rel=1e-3)
     assert moved["conv0/kernel"] == pytest.approx(0.001, rel=1e-3)
@@ -186,7 +186,7 @@ def test_published_weights_beat_fresh_ones_on_few_pictures(
         pytest.skip(f"{published.distribution} is not installed")
     digits = load_digits(n_class=5)
     drawn = [
-        (str(label), f"{index:03d}", np.repeat(np.uint8(image * 15)[..., None], 3, axis=2))
+        (str(label), f"{index:03d}", np.repeat((image * 15).astype(np.uint8)[..., None], 3, axis=2))
         for index, (image, label) in enumerate(zip(digits.images[:150], digits.target[:150], strict=True))
     ]
     root = store_pictures(tmp_path / "digits", drawn, 64).root

@@ -119,7 +119,7 @@ def test_a_training_released_and_resumed_twice_ends_with_the_bits_of_an_undistur
     whole.run()
     steps: Lines = []
     epochs: Lines = []
-    last = None
+    last: Attempt | None = None
     # In the middle of the first epoch; after the last step of the second, before its validation; never.
     for number, step in enumerate([3, 2 * whole.fit.steps_per_epoch, None]):
         attempt = make_attempt(f"part-{number}")
@@ -137,11 +137,14 @@ def test_a_training_released_and_resumed_twice_ends_with_the_bits_of_an_undistur
         steps += attempt.lines("step")
         epochs += attempt.lines("epoch")
         last = attempt
+    assert last is not None
     assert strip(steps, "images_per_second") == strip(whole.lines("step"), "images_per_second")
     assert strip(epochs, "seconds") == strip(whole.lines("epoch"), "seconds")
     assert equal_bits(read_values(last.fit.model.variables), read_values(whole.fit.model.variables))
     ends = [read_values(attempt.fit.trainee.optimizer_variables) for attempt in (last, whole)]
     assert equal_bits(*ends)
+    assert last.fit.best_weights is not None
+    assert whole.fit.best_weights is not None
     assert equal_bits(last.fit.best_weights, whole.fit.best_weights)
 
 
@@ -171,6 +174,7 @@ def test_the_best_weights_are_those_that_gave_the_best_validation(
     assert [line["best"] for line in epochs] == [
         value > max(key[:i], default=(-1,)) for i, value in enumerate(key)
     ]
+    assert attempt.fit.best_weights is not None
     for variable, value in zip(attempt.fit.model.weights, attempt.fit.best_weights, strict=True):
         variable.assign(value)
     valid = Subset(pictures.reader, pictures.split["valid"])

@@ -35,7 +35,13 @@ from app.training.trainee import Trainee
 from tests.training.settings import make_settings
 
 # 105 pictures in batches of up to 16 are seven of 15: two devices get seven and eight of each.
-COMMON = {"image_size": 16, "batch_size": 16, "epochs": 2, "dropout": 0.0, "augmentation": "strong"}
+COMMON: dict[str, Any] = {
+    "image_size": 16,
+    "batch_size": 16,
+    "epochs": 2,
+    "dropout": 0.0,
+    "augmentation": "strong",
+}
 FROZEN = {"pretrained": "mdl_1", "batch_norm": "frozen", "freeze_epochs": 1}
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -22,7 +23,7 @@ from tests.waiting import wait_for
 
 pytestmark = pytest.mark.integration
 
-TIMES = {"lease_seconds": 2.0, "heartbeat_seconds": 0.5}
+TIMES: dict[str, Any] = {"lease_seconds": 2.0, "heartbeat_seconds": 0.5}
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from app.child import Reporter
 from app.config import Settings
 from app.context import AppContext
 from app.jobs.claims import Claim
-from app.schemas.progress_lines import AnyLine
+from app.schemas.progress_lines import AnyLine, CheckpointLine
 from app.storage.home import Storage, open_storage
 from app.storage.job_logs import download_logs
 from app.workers.progress_file import ProgressFile
@@ -89,7 +89,8 @@ def test_a_checkpoint_is_told_of_once_it_is_shared(
     (tmp_path / "away").rename(tmp_path / "shared")
     progress.wait_until_uploaded(lambda: False)
     (line,) = progress.read()
-    assert (line.kind, line.step) == ("checkpoint", 2), "of several that wait the newest is enough"
+    assert isinstance(line, CheckpointLine)
+    assert line.step == 2, "of several that wait the newest is enough"
     assert _stored(context.storage) == ["0002/checkpoint-000002"]
     (again,) = progress.read()
     assert again == line, "what was not confirmed comes again"

@@ -9,7 +9,7 @@ import contextlib
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -95,7 +95,7 @@ class Watcher(WorkerMetrics):
         with super().running(job_id, job):
             yield
 
-    def reported(self, job: RunningJob, lines: list[AnyLine]) -> None:
+    def reported(self, job: RunningJob, lines: Sequence[AnyLine]) -> None:
         super().reported(job, lines)
         if lines and self._then is not None:
             then, self._then = self._then, None

@@ -55,9 +55,9 @@ def _folder_id(path: Path) -> str:
     return note.read_text() if note.exists() else str(path.stat().st_ino)
 
 
-def fsync(file: Any) -> None:
-    _fsync(file)
-    path = Path(f"/proc/self/fd/{file if isinstance(file, int) else file.fileno()}").readlink()
+def fsync(fd: Any) -> None:
+    _fsync(fd)
+    path = Path(f"/proc/self/fd/{fd if isinstance(fd, int) else fd.fileno()}").readlink()
     if path.is_relative_to(HOME) and path.exists():
         _note(path)
 

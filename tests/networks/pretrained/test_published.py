@@ -43,14 +43,14 @@ def create_published(name: str, *, preprocessing: bool) -> keras.Model:
 def test_published_weights_answer_as_in_the_package_they_were_published_for(name: str) -> None:
     network = create_published(name, preprocessing=False)
     logits = network(make_pictures(get_network(name).image_size), training=False).numpy()
-    expected = np.float32(json.loads(PUBLISHED.read_text())[name])
+    expected = np.array(json.loads(PUBLISHED.read_text())[name], np.float32)
     np.testing.assert_allclose(logits[:, ::20], expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", PACKAGED)
 def test_published_weights_recognise_a_photo(name: str) -> None:
     network = create_published(name, preprocessing=True)
-    photo = np.float32(load_sample_image("china.jpg"))[None]
+    photo = np.array(load_sample_image("china.jpg"), np.float32)[None]
     photo = keras.ops.image.resize(photo, network.input_shape[1:3], antialias=True)
     assert int(np.argmax(network(photo, training=False))) in TEMPLE
 
