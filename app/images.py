@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageFile, TiffImagePlugin, WebPImagePlugin
+from PIL import AvifImagePlugin, ExifTags, Image, ImageFile, TiffImagePlugin, WebPImagePlugin
 from PIL.Image import Transpose
 
 from app.errors import ImageDecodeError, ImageTooLargeError
+from app.heif_boxes import count_coded_pixels
+from app.picture_formats import READABLE, looks_like_picture
 
 MAX_PIXELS = 25_000_000
 RESIZE_RULE = "pillow-bilinear-stretch-1"
@@ -26,17 +29,13 @@ _FORMATS = (
     "BMP",
     TiffImagePlugin.TiffImageFile.format,
     "GIF",
+    AvifImagePlugin.AvifImageFile.format,
 )
-_READABLE = "JPEG, PNG, WebP, BMP, TIFF, GIF or MPO"
-_HEADERS = (
-    b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"GIF8",
-)  # fmt: skip
+_HEIF = "HEIF"
+# Of HEIF and AVIF: colour, transparency and the whole are three planes; encoders pad a frame to whole blocks.
+_CODED_FOR_EACH_PIXEL, _PADDING, _BLOCK_PIXELS = 3, 1.1, 64 * 64
 # (offset, first bytes there, what to call it): what people take for a picture that Loupe reads
 _OTHER_KINDS = (
-    (4, b"ftypheic", "a HEIC picture"),
-    (4, b"ftypheix", "a HEIC picture"),
-    (4, b"ftypmif1", "a HEIF picture"),
-    (4, b"ftypavif", "an AVIF picture"),
     (4, b"ftyp", "a video"),
     (0, b"%PDF", "a PDF"),
     (0, b"<svg", "an SVG drawing"),
@@ -63,7 +62,7 @@ class DecodedImage:
     """A picture's pixels and what was done to get them.
 
     ``pixels``: uint8 (height, width, 3), RGB, upright, read-only; ``width`` and ``height`` are theirs.
-    ``format``: jpeg, png, webp, bmp, tiff, gif or mpo, by content. ``mode``: Pillow's name of its pixels.
+    ``format``: a name of ``app.picture_formats``, by content. ``mode``: Pillow's name of its pixels.
     ``notes``: each conversion that changed the picture, in words.
     """
 
@@ -124,14 +123,11 @@ def fit_to(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8
     return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR))
 
 
-def looks_like_picture(data: bytes) -> bool:
-    """Whether the first bytes are those of a format that ``decode_image`` reads, damaged or not."""
-    return data.startswith(_HEADERS) or (data[:4] == b"RIFF" and data[8:12] == b"WEBP")
-
-
 def _open(data: bytes, max_pixels: int) -> ImageFile.ImageFile:
+    is_boxed = data[4:8] == b"ftyp" and looks_like_picture(data)
+    heif = _heif_plugin() if is_boxed else ()
     try:
-        image = Image.open(io.BytesIO(data), formats=_FORMATS)
+        image = Image.open(io.BytesIO(data), formats=(*_FORMATS, *heif))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageTooLargeError(
             f"the picture has too many pixels: {error}", hint=_shrink_to(max_pixels)
@@ -139,16 +135,50 @@ def _open(data: bytes, max_pixels: int) -> ImageFile.ImageFile:
     except MemoryError:
         raise
     except Exception as error:
+        if is_boxed and not heif:
+            raise ImageDecodeError(
+                "the picture is HEIC, which needs the package pillow-heif; it is not installed",
+                hint="Install pillow-heif where Loupe runs, or convert the picture to JPEG.",
+            ) from error
         if looks_like_picture(data):
             raise ImageDecodeError(
                 "the picture's header is damaged or cut short", hint="Copy or export the picture again."
             ) from error
         raise ImageDecodeError(
             f"the content is {_kind_of(data)}, not a picture that Loupe reads",
-            hint=f"Convert it to {_READABLE}.",
+            hint=f"Convert it to {READABLE}.",
         ) from error
     _check_pixels(image.size, max_pixels)
+    if is_boxed:
+        _check_coded_pixels(data, max_pixels)
     return image
+
+
+@cache
+def _heif_plugin() -> tuple[str, ...]:
+    """Loads libheif when the first such picture comes; ``docs/decisions/0007`` says why it may be missing."""
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError:
+        return ()
+    register_heif_opener(thumbnails=False, depth_images=False, aux_images=False, decode_threads=1)
+    return (_HEIF,)
+
+
+def _check_coded_pixels(data: bytes, max_pixels: int) -> None:
+    try:
+        coded = count_coded_pixels(data)
+    except ValueError as error:
+        raise ImageDecodeError(
+            f"the picture is damaged or cut short: {error}", hint="Copy or export the picture again."
+        ) from error
+    most = _PADDING * max_pixels + _BLOCK_PIXELS
+    if coded.largest > most or coded.total > _CODED_FOR_EACH_PIXEL * most:
+        raise ImageTooLargeError(
+            f"the picture decodes to {coded.total / 1e6:.1f} million pixels in all, with "
+            f"{coded.largest / 1e6:.1f} million in one part; the limit is {max_pixels / 1e6:g} million",
+            hint=_shrink_to(max_pixels),
+        )
 
 
 def _check_pixels(size: tuple[int, int], max_pixels: int) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from app.config import Settings
 from app.main import create_app
+from app.picture_formats import FORMATS, READABLE
 from docs.generate import DOCUMENTS, ROOT
 
 PROSE = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")))
@@ -98,3 +99,12 @@ def test_every_reference_in_the_api_document_resolves() -> None:
     references = set(re.findall(r'"\$ref": "([^"]+)"', text))
     assert references
     assert references <= {f"#/components/schemas/{name}" for name in schemas}
+
+
+def test_the_formats_and_extensions_in_the_documents_are_those_that_are_read() -> None:
+    text = (ROOT / "docs/datasets.md").read_text(encoding="utf-8")
+    assert READABLE in text
+    rows = re.findall(r"^\| (\w+) \| ([a-z, ]+) \|$", text, re.MULTILINE)
+    assert [row for row in rows if row[0] != "format"] == [
+        (entry.label, ", ".join(entry.extensions)) for entry in FORMATS
+    ]

@@ -6,15 +6,22 @@ import subprocess
 import sys
 import zlib
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from app.errors import ImageDecodeError, ImageTooLargeError
+from app.heif_boxes import count_coded_pixels
 from app.images import decode_image, fit_to
+from app.picture_formats import FORMATS as READ_FORMATS
+from app.picture_formats import looks_like_picture
 
-FORMATS = ["JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "MPO"]
+FORMATS = ["JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "MPO", "AVIF"]
+# Loupe has no encoder of HEIC. These were written by pillow-heif 1.8.1 from `gradient()`, with quality 95 and
+# chroma 444; `noise` is that of the test for truncated pictures, `white` has 512 x 512 pixels.
+HEIC = Path(__file__).with_name("heic")
 
 
 def gradient(width: int = 60, height: int = 40) -> Image.Image:
@@ -49,10 +56,34 @@ def test_each_format_is_decoded_and_named_by_its_content(file_format: str) -> No
     assert decoded.pixels.shape == (40, 60, 3)
     assert decoded.pixels.dtype == np.uint8
     difference = np.abs(decoded.pixels.astype(int) - np.asarray(image).astype(int))
-    assert difference.mean() < {"JPEG": 8, "MPO": 8, "WEBP": 8, "GIF": 12}.get(file_format, 0.001)
+    assert difference.mean() < {"JPEG": 8, "MPO": 8, "WEBP": 8, "GIF": 12, "AVIF": 8}.get(file_format, 0.001)
 
 
-@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_heic_is_decoded_and_named_by_its_content() -> None:
+    for name in ("gradient", "turned", "deep"):
+        decoded = decode_image((HEIC / f"{name}.heic").read_bytes())
+        assert (decoded.format, decoded.width, decoded.height) == ("heif", 60, 40)
+        assert np.abs(decoded.pixels.astype(int) - np.asarray(gradient()).astype(int)).mean() < 8
+
+
+def test_transparency_of_heic_and_avif_is_composited_on_white() -> None:
+    clear = gradient()
+    clear.putalpha(Image.new("L", clear.size, 0))
+    for data in (encode(clear, "AVIF"), (HEIC / "transparent.heic").read_bytes()):
+        decoded = decode_image(data)
+        assert decoded.pixels[20, 10].min() > 250
+        assert "transparency composited on white" in decoded.notes
+
+
+def test_every_format_in_the_list_is_read_and_known_by_its_first_bytes() -> None:
+    for entry in READ_FORMATS:
+        is_heif = entry.name == "heif"
+        data = (HEIC / "gradient.heic").read_bytes() if is_heif else encode(gradient(), entry.name.upper())
+        assert decode_image(data).format == entry.name
+        assert looks_like_picture(data[:64])
+
+
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_a_picture_stands_upright_whatever_its_exif_orientation(file_format: str, orientation: int) -> None:
     upright = gradient()
@@ -158,7 +189,13 @@ def test_cmyk_jpeg_keeps_its_colours() -> None:
     assert any("CMYK" in note for note in decoded.notes)
 
 
-@pytest.mark.parametrize("file_format", ["GIF", "WEBP", "PNG", "TIFF"])
+def test_of_several_pictures_in_a_heic_the_first_is_used() -> None:
+    decoded = decode_image((HEIC / "several.heic").read_bytes())
+    assert decoded.pixels[8, 8, 0] > 240
+    assert "first of several frames or pages used" in decoded.notes
+
+
+@pytest.mark.parametrize("file_format", ["GIF", "WEBP", "PNG", "TIFF", "AVIF"])
 def test_of_several_frames_or_pages_the_first_is_used(file_format: str) -> None:
     first, second = Image.new("RGB", (16, 16), "red"), Image.new("RGB", (16, 16), "blue")
     decoded = decode_image(encode(first, file_format, save_all=True, append_images=[second]))
@@ -167,19 +204,24 @@ def test_of_several_frames_or_pages_the_first_is_used(file_format: str) -> None:
     assert "first of several frames or pages used" in decoded.notes
 
 
-@pytest.mark.parametrize("file_format", FORMATS)
+@pytest.mark.parametrize("file_format", [*FORMATS, "HEIC"])
 def test_a_truncated_picture_is_an_error_and_never_half_a_picture(file_format: str) -> None:
     noise = np.random.default_rng(1).integers(0, 256, (48, 48, 3), np.uint8)
-    data = encode(Image.fromarray(noise), file_format)
+    data = (
+        (HEIC / "noise.heic").read_bytes()
+        if file_format == "HEIC"
+        else encode(Image.fromarray(noise), file_format)
+    )
     for kept in (1, 8, 30, len(data) // 4, len(data) // 3):
         with pytest.raises(ImageDecodeError) as caught:
             decode_image(data[:kept])
         assert caught.value.hint
 
 
-@pytest.mark.parametrize("file_format", FORMATS)
+@pytest.mark.parametrize("file_format", [*FORMATS, "HEIC"])
 def test_flipped_bytes_give_a_picture_or_a_decode_error_and_nothing_else(file_format: str) -> None:
-    data = encode(gradient(), file_format)
+    heic = (HEIC / "gradient.heic").read_bytes()
+    data = heic if file_format == "HEIC" else encode(gradient(), file_format)
     rng = np.random.default_rng(7)
     for _ in range(150):
         damaged = bytearray(data)
@@ -200,8 +242,74 @@ def test_an_enormous_picture_is_refused_by_its_header(side: int) -> None:
     assert caught.value.status == 413
 
 
+def with_size(data: bytes, width: int, height: int) -> bytes:
+    """A HEIF or AVIF file whose boxes give another size than its frames have."""
+    changed, place = bytearray(data), 0
+    while (place := changed.find(b"ispe", place)) >= 0:
+        changed[place + 8 : place + 16] = struct.pack(">LL", width, height)
+        place += 4
+    return bytes(changed)
+
+
+def test_an_enormous_heic_or_avif_is_refused_by_its_header() -> None:
+    for data in ((HEIC / "gradient.heic").read_bytes(), encode(gradient(), "AVIF")):
+        with pytest.raises(ImageTooLargeError, match="million pixels") as caught:
+            decode_image(with_size(data, 9000, 9000))
+        assert caught.value.status == 413
+
+
+def test_a_frame_that_is_larger_than_the_header_says_is_not_decoded() -> None:
+    white = Image.new("RGB", (1000, 1000), "white")
+    with pytest.raises(ImageTooLargeError, match=r"1\.0 million"):
+        decode_image(with_size(encode(white, "AVIF"), 64, 64), max_pixels=10_000)
+    with pytest.raises(ImageDecodeError, match="512x512"):  # by libheif
+        decode_image(with_size((HEIC / "white.heic").read_bytes(), 64, 64))
+
+
+def test_an_animation_whose_frames_are_larger_than_its_header_says_is_not_decoded() -> None:
+    frames = [Image.new("RGB", (1000, 1000), colour) for colour in ("white", "red")]
+    data = encode(frames[0], "AVIF", save_all=True, append_images=frames[1:])
+    assert count_coded_pixels(with_size(data, 64, 64)).largest == 1_000_000
+
+
+def test_the_tiles_of_a_picture_count_as_often_as_they_are_decoded() -> None:
+    data = (HEIC / "tiles.heic").read_bytes()
+    coded = count_coded_pixels(data)
+    assert coded.largest == 300 * 200
+    assert coded.total == 300 * 200 + 5 * 4 * 64 * 64
+    assert decode_image(data, max_pixels=60_000).width == 300
+    place = data.find(b"dimg") + 8
+    every_tile = data[place : place + 2 * 20]
+    often = data.replace(every_tile, every_tile[:2] * 20)
+    assert count_coded_pixels(often).total == coded.total
+
+
+def test_boxes_that_point_at_each_other_or_outside_of_the_file_are_damaged() -> None:
+    data = (HEIC / "tiles.heic").read_bytes()
+    place = data.find(b"dimg") + 4
+    own = data[place : place + 2]
+    circular = data[: place + 4] + own * 20 + data[place + 44 :]
+    with pytest.raises(ImageDecodeError):
+        decode_image(circular)
+    for kept in range(len(data)):
+        with pytest.raises(ImageDecodeError):
+            decode_image(data[:kept])
+
+
+def test_without_the_heic_decoder_the_error_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.images._heif_plugin", tuple)
+    with pytest.raises(ImageDecodeError, match="pillow-heif"):
+        decode_image((HEIC / "gradient.heic").read_bytes())
+    assert decode_image(encode(gradient(), "AVIF")).format == "avif"
+
+
 def test_the_pixel_limit_is_the_callers() -> None:
-    assert decode_image(encode(gradient(), "PNG"), max_pixels=2400).width == 60
+    for data in (
+        encode(gradient(), "PNG"),
+        encode(gradient(), "AVIF"),
+        (HEIC / "gradient.heic").read_bytes(),
+    ):
+        assert decode_image(data, max_pixels=2400).width == 60
     with pytest.raises(ImageTooLargeError, match="60 x 40"):
         decode_image(encode(gradient(), "PNG"), max_pixels=2399)
 
@@ -213,7 +321,7 @@ def test_the_pixel_limit_is_the_callers() -> None:
         (b"a,b,c\n1,2,3\n", "text"),
         ("schön, nicht?".encode(), "text"),
         (b"<!DOCTYPE html><html></html>", "web page"),
-        (b"\0\0\0\x18ftypheic\0\0\0\0", "HEIC"),
+        (b"\0\0\0\x18ftypisom\0\0\0\0", "video"),
         (b"%PDF-1.7\n", "PDF"),
         (b"\0\x01\x02\x03" * 10, "unknown"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "text"),

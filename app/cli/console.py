@@ -126,7 +126,7 @@ def bytes_progress() -> Progress:
     )
 
 
-def count_progress() -> Progress:
+def count_progress(*, is_hidden: bool = False) -> Progress:
     """A bar for things that are counted."""
     return Progress(
         TextColumn("{task.description}", markup=False),
@@ -134,7 +134,7 @@ def count_progress() -> Progress:
         MofNCompleteColumn(),
         TimeRemainingColumn(),
         console=err,
-        disable=not err.is_terminal,
+        disable=is_hidden or not err.is_terminal,
         transient=True,
     )
 

@@ -40,9 +40,10 @@ from app.cli.options import (
     examples,
     given_choices,
 )
-from app.cli.packing import archive_type, pack, packed_size, read_chunks, scan_folder
+from app.cli.packing import archive_type, describe_left_out, pack, packed_size, read_chunks, scan_folder
 from app.cli.reports import show_import_report, summarise_import
 from app.host.files import write_aside
+from app.picture_formats import READABLE
 
 app = typer.Typer(no_args_is_help=True, help="Datasets: the labelled pictures of a product.")
 
@@ -51,6 +52,9 @@ DatasetId = Annotated[str, typer.Argument(metavar="DATASET", help="Id of the dat
 
 @app.command(
     "import",
+    help="Import pictures. A folder is packed while it is sent.\n\n"
+    "The folder holds one folder per class; or train, valid and test, each with one folder per class. "
+    f"Pictures may be {READABLE} of any size; what is no picture is left out and listed.",
     epilog=examples(
         "loupe dataset import screws ~/pictures/screws",
         "loupe dataset import screws screws.zip",
@@ -75,11 +79,6 @@ def import_dataset(
     as_json: AsJson = False,
     server: Server = DEFAULT_SERVER,
 ) -> None:
-    """Import pictures. A folder is packed while it is sent.
-
-    The folder holds one folder per class; or train, valid and test, each with one folder per class.
-    Pictures may be JPEG, PNG, WebP, BMP, TIFF or GIF of any size; what is no picture is left out and listed.
-    """
     client = Client(server)
     target = f"/products/{quoted(product)}/datasets"
     choices = given_choices(name_encoding, class_level)
@@ -272,8 +271,8 @@ def send_dataset(
     """Uploads a folder or an archive; returns the dataset that it becomes."""
     if path.is_dir():
         contents = scan_folder(path)
-        for reason, names in contents.left_out.items():
-            note(f"{len(names):,} left out, {reason}: {', '.join(names[:3])}{' …' if len(names) > 3 else ''}")
+        for line in describe_left_out(contents.left_out):
+            note(line)
         size, media_type, name = packed_size(contents), "application/x-tar", f"{path.resolve().name}.tar"
         return _upload(client, target, pack(contents), size, media_type, name, choices or {})
     if not path.is_file():

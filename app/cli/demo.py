@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from app.cli.client import Client, ServerError
-from app.cli.console import note, say, show
+from app.cli.console import count_progress, note, say, show
 from app.cli.datasets import finish_import, require_success, send_dataset
 from app.cli.demo_service import DemoService, running_service, stay
 from app.cli.digits import draw_picture, write_digits
@@ -105,7 +105,9 @@ def _walk(client: Client, folder: Path, epochs: int) -> None:
     show_confusions(evaluation["confusion_matrix"])
 
     _heading(5, f"Predictions for the {len(held_out)} pictures held out")
-    answers = list(predict_files(client, held_out, {"product": product, "job": job["id"], "top_k": "3"}))
+    with count_progress() as progress:
+        asked = {"product": product, "job": job["id"], "top_k": "3"}
+        answers = list(predict_files(client, held_out, asked, progress))
     _show_answers(held_out, answers)
     _say_where_next(client.server, product, job["id"], held_out[0])
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import BinaryIO
 
 from app.cli.client import CommandError
 from app.cli.console import printable
-from app.datasets.report import is_picture_name
+from app.picture_formats import FIRST_BYTES, READABLE, format_of_name, is_meant_as_picture
 
 CHUNK_BYTES = 2**18
 # What the server takes as one file; larger ones are films or archives, and would travel for nothing.
@@ -44,6 +44,17 @@ class FolderContents:
 
     def leave_out(self, reason: str, name: str) -> None:
         self.left_out.setdefault(reason, []).append(name)
+
+
+@dataclass
+class FoundPictures:
+    """Pictures to ask about, each once. ``left_out``: why → files of the folders that are not asked about."""
+
+    pictures: dict[Path, None] = field(default_factory=dict)
+    left_out: dict[str, list[str]] = field(default_factory=dict)
+
+    def leave_out(self, reason: str, path: Path) -> None:
+        self.left_out.setdefault(reason, []).append(display_name(path))
 
 
 def scan_folder(folder: Path) -> FolderContents:
@@ -92,27 +103,40 @@ def archive_type(path: Path) -> str:
     return _ARCHIVE_TYPES.get(path.suffix.lower(), "application/octet-stream")
 
 
-def find_pictures(paths: Iterable[Path]) -> list[Path]:
+def find_pictures(paths: Iterable[Path]) -> FoundPictures:
     """The files among ``paths``, and the pictures in its folders at any depth, in the order of their names.
 
-    A file that is named is taken whatever it is called. Raises CommandError for a path that is not there, and
-    for a folder without pictures.
+    A file that is named is taken whatever it is; in a folder, what is a picture by its name or its first
+    bytes, as an import has it. Raises CommandError for a path that is not there, and for a folder without
+    pictures.
     """
-    found: dict[Path, None] = {}
+    found = FoundPictures()
     for path in paths:
         if path.is_dir():
-            pictures = sorted(_pictures_below(path))
-            if not pictures:
+            inside = FoundPictures()
+            _find_below(path, inside)
+            if not inside.pictures:
                 raise CommandError(
-                    f"There is no picture in {path}.",
-                    hint="Folders are searched for jpg, png, webp, bmp, tiff, gif; name others one by one.",
+                    f"There is no picture in {printable(display_name(path))}"
+                    f"{''.join(f' ({line})' for line in describe_left_out(inside.left_out))}.",
+                    hint=f"Loupe reads {READABLE}.",
                 )
-            found.update(dict.fromkeys(pictures))
-        elif path.exists():
-            found[path] = None
+            found.pictures.update(inside.pictures)
+            for reason, names in inside.left_out.items():
+                found.left_out.setdefault(reason, []).extend(names)
+        elif os.path.lexists(path):
+            found.pictures[path] = None
         else:
-            raise CommandError(f"There is no file or folder {printable(str(path))}.")
-    return list(found)
+            raise CommandError(f"There is no file or folder {printable(display_name(path))}.")
+    return found
+
+
+def describe_left_out(left_out: Mapping[str, list[str]], at_most: int = 10) -> Iterator[str]:
+    """A line for each reason, with the number of files and the first names."""
+    for reason, names in left_out.items():
+        listed = ", ".join(printable(name) for name in names[:at_most])
+        more = f" and {len(names) - at_most:,} more" if len(names) > at_most else ""
+        yield f"{len(names):,} left out, {reason}: {listed}{more}"
 
 
 def display_name(path: Path) -> str:
@@ -178,11 +202,34 @@ def _padded(size: int) -> int:
     return -(-size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
 
 
-def _pictures_below(folder: Path) -> Iterator[Path]:
-    for current, folders, files in os.walk(folder):
-        folders[:] = [
-            name for name in folders if not name.startswith(".") and name.casefold() not in _SYSTEM_NAMES
-        ]
-        for name in files:
-            if not name.startswith(".") and is_picture_name(PurePosixPath(name).name):
-                yield Path(current) / name
+def _find_below(folder: Path, found: FoundPictures) -> None:
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError:
+        # Reading it as a picture fails too: its error becomes a row.
+        found.pictures[folder] = None
+        return
+    for entry in entries:
+        path = folder / entry.name
+        if entry.name.startswith(".") or entry.name.casefold() in _SYSTEM_NAMES:
+            found.leave_out("hidden or system file", path)
+        elif entry.is_dir(follow_symlinks=False):
+            _find_below(path, found)
+        elif path.is_dir():
+            found.leave_out("a link to a folder", path)
+        elif path.exists() and not path.is_file():
+            found.leave_out("not a regular file", path)
+        elif _is_picture(path):
+            found.pictures[path] = None
+        else:
+            found.leave_out("no picture", path)
+
+
+def _is_picture(path: Path) -> bool:
+    if format_of_name(path.name) is not None:
+        return True
+    try:
+        with path.open("rb") as file:
+            return is_meant_as_picture(path.name, file.read(FIRST_BYTES))
+    except OSError:
+        return True  # what it is cannot be known: its error becomes a row

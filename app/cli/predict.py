@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+import stat
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.cells import cell_len
+from rich.progress import Progress
 from rich.text import Text
 
 from app.cli.client import Client, CommandError, ServerError
 from app.cli.console import (
-    add_row,
     count_progress,
-    make_table,
     note,
     out,
     printable,
+    say_above,
     say_json,
-    show,
 )
 from app.cli.options import DEFAULT_SERVER, Server, examples
-from app.cli.packing import display_name, find_pictures
+from app.cli.packing import MAX_FILE_BYTES, describe_left_out, display_name, find_pictures
+from app.datasets.concurrency import ordered_map
 
 BATCH_FILES, BATCH_BYTES = 16, 16 * 2**20
 # The server answers a request on one core; a few at once use more of them.
@@ -62,50 +65,59 @@ def predict(
 ) -> None:
     """Say what is on pictures.
 
-    Folders are searched at any depth.
+    Folders are searched at any depth; what is no picture by its name or its content is left out and named.
     A picture that cannot be read is a row with its error; the status is then 1.
     """
     if as_csv and as_json:
         raise CommandError("--csv and --json exclude each other.")
-    pictures = find_pictures(paths)
+    found = find_pictures(paths)
+    for line in describe_left_out(found.left_out):
+        note(line)
+    pictures = list(found.pictures)
     fields = {"product": product, "job": job, "model": model, "top_k": str(top_k)}
     given = {name: value for name, value in fields.items() if value is not None}
-    answers = predict_files(Client(server), pictures, given)
-    print_answers = _print_csv if as_csv else _print_json if as_json else _print_table
-    failed = print_answers(answers, top_k)
+    # Lines of CSV on a terminal show the progress themselves, and a bar would break them.
+    with count_progress(is_hidden=as_csv and out.is_terminal) as progress:
+        answers = predict_files(Client(server), pictures, given, progress)
+        if as_csv:
+            failed = _print_csv(answers, top_k)
+        elif as_json:
+            failed = _print_json(answers, found.left_out)
+        else:
+            failed = _print_rows(answers, pictures, top_k, progress)
     if failed:
         note(f"{failed:,} of {len(pictures):,} pictures could not be predicted.", style="red")
         raise typer.Exit(1)
 
 
 def predict_files(
-    client: Client, pictures: Sequence[Path], fields: dict[str, str]
+    client: Client, pictures: Sequence[Path], fields: Mapping[str, str], progress: Progress
 ) -> Iterator[dict[str, Any]]:
-    """The answers in the order of ``pictures``, with the answering ``model`` in each, as they come in."""
+    """The answers in the order of ``pictures``, with the answering ``model`` in each, as they come in.
+
+    However many pictures there are, those of a few requests are in memory.
+    """
 
     def ask(batch: Sequence[Path]) -> list[dict[str, Any]]:
         return _ask(client, batch, fields)
 
-    batches = _batches(pictures)
-    with count_progress() as progress, ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
-        bar = progress.add_task("predicting", total=len(pictures))
-        futures = [pool.submit(ask, batch) for batch in batches]
-        try:
-            for batch, future in zip(batches, futures, strict=True):
-                yield from future.result()
-                progress.advance(bar, len(batch))
-        finally:
-            pool.shutdown(cancel_futures=True)
+    bar = progress.add_task("predicting", total=len(pictures))
+    with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
+        for answers in ordered_map(pool, ask, _batches(pictures), ahead=2 * REQUESTS_AT_ONCE):
+            yield from answers
+            progress.advance(bar, len(answers))
 
 
-def _ask(client: Client, batch: Sequence[Path], fields: dict[str, str]) -> list[dict[str, Any]]:
+def _ask(client: Client, batch: Sequence[Path], fields: Mapping[str, str]) -> list[dict[str, Any]]:
     """One request; where the server finds it too large, several smaller ones."""
     readable, results = [], {}
     for path in batch:
         try:
-            readable.append((path, path.read_bytes()))
+            readable.append((path, _read(path)))
         except OSError as error:
-            results[path] = {"error": {"code": "unreadable_file", "detail": error.strerror or str(error)}}
+            results[path] = _failure("unreadable_file", error.strerror or str(error))
+        except CommandError as error:
+            results[path] = _failure("unreadable_file", error.detail)
     if readable:
         try:
             answer = client.post_files(
@@ -123,17 +135,36 @@ def _ask(client: Client, batch: Sequence[Path], fields: dict[str, str]) -> list[
     return [{**results[path], "name": display_name(path)} for path in batch]
 
 
-def _batches(pictures: Sequence[Path]) -> list[list[Path]]:
-    batches: list[list[Path]] = []
-    room = 0
+def _failure(code: str, detail: str) -> dict[str, Any]:
+    return {"error": {"code": code, "detail": detail}}
+
+
+def _read(path: Path) -> bytes:
+    """A file's bytes. A pipe is not waited for, and a film is not read to be refused."""
+    status = path.stat()
+    if stat.S_ISDIR(status.st_mode):
+        raise CommandError("the folder cannot be read")
+    if not stat.S_ISREG(status.st_mode):
+        raise CommandError("not a regular file")
+    if status.st_size > MAX_FILE_BYTES:
+        raise CommandError(
+            f"{status.st_size / 2**20:,.0f} MiB, the limit for one file is {MAX_FILE_BYTES // 2**20} MiB"
+        )
+    return path.read_bytes()
+
+
+def _batches(pictures: Iterable[Path]) -> Iterator[list[Path]]:
+    batch: list[Path] = []
+    room = BATCH_BYTES
     for path in pictures:
         size = _size(path)
-        if not batches or len(batches[-1]) >= BATCH_FILES or size > room:
-            batches.append([])
-            room = BATCH_BYTES
-        batches[-1].append(path)
+        if batch and (len(batch) >= BATCH_FILES or size > room):
+            yield batch
+            batch, room = [], BATCH_BYTES
+        batch.append(path)
         room -= size
-    return batches
+    if batch:
+        yield batch
 
 
 def _size(path: Path) -> int:
@@ -143,28 +174,49 @@ def _size(path: Path) -> int:
         return 0
 
 
-def _print_table(answers: Iterator[dict[str, Any]], top_k: int) -> int:
-    results = list(answers)
-    failed = sum(answer.get("error") is not None for answer in results)
+def _print_rows(
+    answers: Iterator[dict[str, Any]], pictures: Sequence[Path], top_k: int, progress: Progress
+) -> int:
+    """A row for each picture as it comes; the labels of each few rows decide how wide their column is."""
     ranks = min(top_k, WIDEST_RANKS)
-    table = make_table("picture", *(("label", ">probability") * ranks), *(["error"] if failed else []))
-    for answer in results:
-        if error := answer.get("error"):
-            add_row(
-                table, answer["name"], *([""] * (2 * ranks)), Text(printable(error["detail"]), style="red")
-            )
-            continue
-        cells = (
-            cell
-            for entry in answer["predictions"][:ranks]
-            for cell in (entry["label"], f"{entry['probability']:.4f}")
-        )
-        add_row(table, answer["name"], *cells)
-    show(table)
-    if model := next((answer["model"] for answer in results if "model" in answer), None):
+    widest = out.width // 2 if out.is_terminal else out.width
+    name_width = min(widest, max(cell_len(printable(display_name(path))) for path in pictures))
+    label_width, failed, model = len("label"), 0, None
+    has_header = False
+    while rows := list(islice(answers, BATCH_FILES)):
+        labels = [entry["label"] for row in rows for entry in row.get("predictions", ())[:ranks]]
+        label_width = max([label_width, *(cell_len(printable(label)) for label in labels)])
+        if not has_header:
+            header = _line("picture", name_width, [("label", "probability")] * ranks, label_width)
+            say_above(progress, Text(header.rstrip(), style="bold"))
+            has_header = True
+        for row in rows:
+            name = printable(row["name"])
+            if error := row.get("error"):
+                failed += 1
+                line = Text(_padded(name, name_width) + "  ")
+                line.append(f"error: {printable(error['detail'])}", style="red")
+            else:
+                model = model or row["model"]
+                best = [
+                    (printable(entry["label"]), f"{entry['probability']:.4f}")
+                    for entry in row["predictions"][:ranks]
+                ]
+                line = Text(_line(name, name_width, best, label_width))
+            say_above(progress, line)
+    if model:
         alias = f", {model['alias']}" if model["alias"] else ""
         note(f"answered by {model['id']}, version {model['version']}{alias} of {model['product']}")
     return failed
+
+
+def _line(name: str, name_width: int, ranks: Iterable[tuple[str, str]], label_width: int) -> str:
+    cells = "".join(f"  {_padded(label, label_width)}  {value:>11}" for label, value in ranks)
+    return _padded(name, name_width) + cells
+
+
+def _padded(text: str, width: int) -> str:
+    return text + " " * (width - cell_len(text))
 
 
 def _print_csv(answers: Iterator[dict[str, Any]], top_k: int) -> int:
@@ -186,8 +238,8 @@ def _print_csv(answers: Iterator[dict[str, Any]], top_k: int) -> int:
     return failed
 
 
-def _print_json(answers: Iterator[dict[str, Any]], _top_k: int) -> int:
+def _print_json(answers: Iterator[dict[str, Any]], left_out: Mapping[str, list[str]]) -> int:
     results = list(answers)
     failed = sum(answer.get("error") is not None for answer in results)
-    say_json({"results": results, "errors": failed})
+    say_json({"results": results, "errors": failed, "left_out": left_out})
     return failed

@@ -25,12 +25,13 @@ from app.datasets.manifest import (
     item_id,
     write_manifest,
 )
-from app.datasets.report import Findings, create_report, is_picture_name, split_counts
+from app.datasets.report import Findings, create_report, split_counts
 from app.datasets.sources import DamagedEntryError, Limits, Source
 from app.datasets.spec import ClassCount, ImportResult
 from app.errors import DatasetError, ImageDecodeError, ImageTooLargeError
 from app.host.files import folder_aside, make_folder, touch, write_aside, write_json
-from app.images import decode_image, looks_like_picture
+from app.images import decode_image
+from app.picture_formats import is_meant_as_picture
 from app.schemas.import_choices import ImportChoices
 
 Progress = Callable[[int, float], None]
@@ -141,7 +142,7 @@ def _decode(job: tuple[str, Path, bytes | DamagedEntryError]) -> _Picture | _Rej
     except ImageTooLargeError as error:
         return _Rejected(name, error.detail, is_corrupt=False)
     except ImageDecodeError as error:
-        return _Rejected(name, error.detail, is_corrupt=is_picture_name(name) or looks_like_picture(content))
+        return _Rejected(name, error.detail, is_corrupt=is_meant_as_picture(name, content))
     staged.write_bytes(content)
     digest = hashlib.sha256(content).hexdigest()
     return _Picture(

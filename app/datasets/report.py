@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from statistics import median_low
 from typing import Any
 
 from app.datasets.manifest import SPLITS, DatasetManifest, Item
+from app.picture_formats import format_of_name
 
 LISTED = 1000  # longer lists are cut; their totals are exact
 _FEW_PICTURES, _IMBALANCE = 20, 10
-_EXTENSIONS = {
-    "jpg": "jpeg", "jpeg": "jpeg", "jpe": "jpeg", "jfif": "jpeg", "mpo": "jpeg", "png": "png", "webp": "webp",
-    "bmp": "bmp", "dib": "bmp", "tif": "tiff", "tiff": "tiff", "gif": "gif",
-}  # fmt: skip
+_KIN = {"mpo": "jpeg", "avif": "heif"}  # formats that share their extensions
 
 
 @dataclass(frozen=True)
@@ -80,13 +77,8 @@ def split_counts(items: Iterable[Item]) -> dict[str, int] | None:
 
 def has_wrong_extension(item: Item) -> bool:
     """Whether the file's name promises another picture format than its content has."""
-    promised = _EXTENSIONS.get(PurePosixPath(item.name).suffix[1:].lower())
-    return promised is not None and promised != {"mpo": "jpeg"}.get(item.format, item.format)
-
-
-def is_picture_name(name: str) -> bool:
-    """Whether the file's extension is one of a picture format that Loupe reads."""
-    return PurePosixPath(name).suffix[1:].lower() in _EXTENSIONS
+    promised = format_of_name(item.name)
+    return promised is not None and _KIN.get(promised, promised) != _KIN.get(item.format, item.format)
 
 
 def _copies(items: Iterable[Item]) -> list[list[Item]]:

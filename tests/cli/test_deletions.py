@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from app.cli import deletions
+from app.cli import console
 from tests.cli.conftest import Answer, Received, Run, Server, as_json, as_problem
 
 
@@ -44,7 +44,7 @@ class _Terminal(io.StringIO):
 
 def _type(monkeypatch: pytest.MonkeyPatch, answer: str) -> None:
     monkeypatch.setattr(sys, "stdin", _Terminal(answer + "\n"))
-    monkeypatch.setattr(deletions.err, "_force_terminal", True)
+    monkeypatch.setattr(console.err, "_force_terminal", True)
 
 
 def test_a_script_that_deletes_a_dataset_is_not_asked(loupe: Run, server: Server) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from app.cli.client import CommandError
-from app.cli.packing import display_name, find_pictures, pack, packed_size, scan_folder
+from app.cli.packing import describe_left_out, display_name, find_pictures, pack, packed_size, scan_folder
+from app.picture_formats import FORMATS, READABLE
 
 
 def _write(path: Path, content: bytes = b"picture") -> Path:
@@ -111,17 +112,57 @@ def test_pictures_are_found_at_any_depth_in_the_order_of_their_names(tmp_path: P
 
     found = find_pictures([tmp_path])
 
-    assert [str(path.relative_to(tmp_path)) for path in found] == [
+    assert [str(path.relative_to(tmp_path)) for path in found.pictures] == [
         "a/deep/down/1.tif",
         "b/10.webp",
         "b/2.JPG",
     ]
+    assert found.left_out == {
+        "hidden or system file": [str(tmp_path / ".cache"), str(tmp_path / "a/.4.png")],
+        "no picture": [str(tmp_path / "notes.txt")],
+    }
+
+
+def test_every_extension_of_every_format_is_a_picture_and_so_is_its_content_under_any_name(
+    tmp_path: Path,
+) -> None:
+    for entry in FORMATS:
+        for extension in entry.extensions:
+            _write(tmp_path / f"name.{extension.upper()}")
+        for number, start in enumerate(entry.starts):
+            (tmp_path / f"start-{entry.name}-{number}").write_bytes(start + bytes(8))
+        for brand in entry.brands:
+            (tmp_path / f"brand-{brand.decode()}.dat").write_bytes(b"\0\0\0\x18ftyp" + brand + bytes(8))
+    (tmp_path / "webp").write_bytes(b"RIFF\0\0\0\0WEBP")
+    everything = set(tmp_path.iterdir())
+    for name in ("film.mp4", "none"):
+        (tmp_path / name).write_bytes(b"\0\0\0\x18ftypisom" + bytes(8))
+
+    found = find_pictures([tmp_path])
+
+    assert set(found.pictures) == everything
+    assert found.left_out == {"no picture": [str(tmp_path / "film.mp4"), str(tmp_path / "none")]}
+
+
+def test_what_is_no_file_is_left_out_and_what_cannot_be_read_is_kept_for_its_error(tmp_path: Path) -> None:
+    _write(tmp_path / "1.png")
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "link").symlink_to(tmp_path, target_is_directory=True)
+    (tmp_path / "gone").symlink_to(tmp_path / "nowhere")
+
+    found = find_pictures([tmp_path])
+
+    assert list(found.pictures) == [tmp_path / "1.png", tmp_path / "gone"]
+    assert found.left_out == {
+        "a link to a folder": [str(tmp_path / "link")],
+        "not a regular file": [str(tmp_path / "pipe.png")],
+    }
 
 
 def test_a_file_that_is_named_is_taken_once_whatever_it_is_called(tmp_path: Path) -> None:
     odd = _write(tmp_path / "picture.dat")
 
-    assert find_pictures([odd, odd]) == [odd]
+    assert list(find_pictures([odd, odd]).pictures) == [odd]
 
 
 @pytest.mark.parametrize(("name", "message"), [("nowhere", "no file or folder"), ("empty", "no picture in")])
@@ -130,3 +171,20 @@ def test_paths_without_pictures_are_an_error(tmp_path: Path, name: str, message:
 
     with pytest.raises(CommandError, match=message):
         find_pictures([tmp_path / name])
+
+
+def test_the_error_for_a_folder_without_pictures_names_its_files_and_the_formats(tmp_path: Path) -> None:
+    _write(tmp_path / "notes.txt")
+
+    with pytest.raises(CommandError, match=r"1 left out, no picture: .*notes\.txt") as caught:
+        find_pictures([tmp_path])
+    assert caught.value.hint == f"Loupe reads {READABLE}."
+
+
+def test_what_was_left_out_is_one_line_for_each_reason() -> None:
+    names = [f"{number}.txt" for number in range(1200)]
+
+    (line,) = describe_left_out({"no picture": names})
+
+    assert line.startswith("1,200 left out, no picture: 0.txt, 1.txt")
+    assert line.endswith("9.txt and 1,190 more")

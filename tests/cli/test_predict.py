@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from pathlib import Path
 
 import pytest
 
+from app.cli.packing import MAX_FILE_BYTES
 from app.cli.predict import BATCH_FILES
 from tests.cli.conftest import Answer, Received, Run, Server, as_json, as_problem
 
@@ -116,3 +118,65 @@ def test_csv_has_a_column_pair_for_each_rank(loupe: Run, server: Server, picture
     ]
     assert row[1:] == ["class0", "0.75", "other, one", "0.25", "", "", ""]
     assert b'name="top_k"\r\n\r\n3\r\n' in server.requests[0].body
+
+
+def test_what_is_no_picture_is_left_out_and_named_and_hidden_pictures_are_found(
+    loupe: Run, server: Server, pictures: Path
+) -> None:
+    folder = pictures / "mixed"
+    folder.mkdir()
+    for name, content in {"a.heic": b"x", "b.apng": b"x", "c": b"GIF89a", "d.txt": b"x", "e": b"x"}.items():
+        (folder / name).write_bytes(content)
+
+    ended = loupe("predict", "screws", folder, "--json", "--server", server.url)
+
+    assert ended.status == 0
+    assert [Path(row["name"]).name for row in ended.json["results"]] == ["a.heic", "b.apng", "c"]
+    assert ended.json["left_out"] == {"no picture": [str(folder / "d.txt"), str(folder / "e")]}
+    assert f"2 left out, no picture: {folder / 'd.txt'}, {folder / 'e'}" in ended.err
+
+
+def test_a_pipe_and_a_film_are_rows_and_are_not_read(loupe: Run, server: Server, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    with (tmp_path / "film.png").open("wb") as film:
+        film.truncate(MAX_FILE_BYTES + 1)
+
+    ended = loupe(
+        "predict", "screws", tmp_path / "pipe.png", tmp_path / "film.png", "--json", "--server", server.url
+    )
+
+    assert ended.status == 1
+    assert [row["error"]["detail"] for row in ended.json["results"]] == [
+        "not a regular file",
+        "128 MiB, the limit for one file is 128 MiB",
+    ]
+    assert not server.requests
+
+
+def test_rows_come_while_later_pictures_are_still_to_be_asked(
+    loupe: Run, server: Server, pictures: Path
+) -> None:
+    many = pictures / "many"
+    many.mkdir()
+    for index in range(4000):
+        (many / f"{index:05d}.png").write_bytes(b"class")
+    seen: list[int] = []
+
+    def answer(request: Received) -> Answer:
+        seen.append(1)
+        if len(seen) > 40:
+            return as_problem(503, "unavailable", "Gone.")
+        contents = request.body.count(b'name="file"')
+        row = {"predictions": [{"label": "cat", "index": 0, "probability": 0.5}]}
+        return as_json({"model": MODEL, "results": [row] * contents, "errors": 0})
+
+    server.answer = answer
+    ended = loupe("predict", "screws", many, "--server", server.url)
+
+    assert ended.status == 1
+    assert len(seen) < 80, "no more is asked once a request has failed"
+    lines = ended.out.splitlines()
+    assert lines[0].split() == ["picture", "label", "probability"]
+    assert lines[1].split() == [str(many / "00000.png"), "cat", "0.5000"]
+    assert len(lines) > 16 * 20
+    assert "Gone." in ended.err

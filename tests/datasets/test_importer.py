@@ -115,6 +115,26 @@ def test_what_is_no_picture_or_damaged_is_left_out_with_its_reason(
     assert stored == {hashlib.sha256(content).hexdigest() for content in two_classes.values()}
 
 
+def test_heic_avif_and_apng_are_imported_and_damaged_ones_are_counted(
+    importer: Any, write_zip: Any, two_classes: dict[str, bytes], picture: Any
+) -> None:
+    heic = (Path(__file__).parents[1] / "heic/gradient.heic").read_bytes()
+    files = {
+        "cat/a.heic": heic,
+        "cat/b.avif": picture(600, "AVIF"),
+        "cat/c.apng": picture(601),
+        "cat/d.pjpeg": picture(602, "JPEG"),
+        "cat/short.heic": heic[:500],
+        "cat/short": picture(603, "AVIF")[:200],
+    }
+    result = importer(write_zip({**two_classes, **files}))
+    report = report_of(importer)
+    assert result["items"] == 12
+    assert {entry["name"] for entry in report["corrupt"]} == {"cat/short.heic", "cat/short"}
+    assert report["wrong_extensions"] == []
+    assert report["classes"][0]["formats"] == {"png": 5, "heif": 1, "avif": 1, "jpeg": 1}
+
+
 def test_wrong_extensions_do_not_matter_and_are_reported(
     importer: Any, write_zip: Any, two_classes: dict[str, bytes], picture: Any
 ) -> None:

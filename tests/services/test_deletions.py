@@ -40,7 +40,7 @@ def champion(any_context: AppContext, tmp_path: Path) -> Job:
 
 def _model_of(context: AppContext, job: Job) -> str:
     with context.db.read() as session:
-        return session.query(TrainedModel.id).filter_by(job_id=job.id).scalar()
+        return session.query(TrainedModel).filter_by(job_id=job.id).one().id
 
 
 def _refused(context: AppContext, dataset: str, *, force: bool = False) -> ConflictError:
