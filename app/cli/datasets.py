@@ -28,6 +28,7 @@ from app.cli.console import (
     show_fields,
 )
 from app.cli.follow import follow_job
+from app.cli.job_end import require_success
 from app.cli.options import (
     DEFAULT_SERVER,
     AsJson,
@@ -264,18 +265,6 @@ def finish_import(client: Client, dataset: dict[str, Any]) -> dict[str, Any]:
     require_success(follow_job(client, dataset["job"], label="importing"))
     ready: dict[str, Any] = client.get(f"/datasets/{dataset['id']}")
     return ready
-
-
-def require_success(job: dict[str, Any]) -> None:
-    """Ends the command when a job that it needed did not succeed."""
-    if job["status"] == "succeeded":
-        return
-    if job["error"]:
-        say_problem(job["error"])
-        if job["error"]["code"] == "choice_needed":
-            note(f"JOB is {job['id']}.")
-        raise typer.Exit(1)
-    raise CommandError(f"The {job['kind']} {job['id']} was {job['status']}.")
 
 
 def _list_of(client: Client, product: str, limit: int) -> dict[str, Any]:

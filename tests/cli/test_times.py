@@ -46,10 +46,9 @@ def test_a_time_is_that_of_the_readers_zone_and_names_it(zone: str) -> None:
     assert format_time("2026-01-02T05:04:05+02:00") == there
 
 
+@pytest.mark.usefixtures("zone")
 @pytest.mark.parametrize("command", SHOWN)
-def test_every_time_that_a_command_shows_is_in_that_zone(
-    zone: str, loupe: Run, server: Server, command: str
-) -> None:
+def test_every_time_that_a_command_shows_is_in_that_zone(loupe: Run, server: Server, command: str) -> None:
     server.answer = answer_everything
 
     ended = loupe(*command.split(), "--server", server.url)
@@ -61,7 +60,8 @@ def test_every_time_that_a_command_shows_is_in_that_zone(
         assert format_time(TIME) in ended.out
 
 
-def test_json_keeps_utc_as_it_came(zone: str, loupe: Run, server: Server) -> None:
+@pytest.mark.usefixtures("zone")
+def test_json_keeps_utc_as_it_came(loupe: Run, server: Server) -> None:
     server.answer = answer_everything
 
     assert loupe("job", "show", "job_1", "--json", "--server", server.url).json["created_at"] == TIME
