@@ -66,6 +66,8 @@ class Client:
             url = httpx.URL(self.server)
             if url.scheme not in ("http", "https") or not url.host:
                 raise httpx.InvalidURL("not http://HOST:PORT")
+            if url.query or url.fragment:
+                raise httpx.InvalidURL("it has a query or a fragment; a path before those is fine")
             self._http = httpx.Client(
                 base_url=url,
                 headers=headers,

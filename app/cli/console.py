@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -25,8 +26,10 @@ from app.errors import FieldError, LoupeError
 
 # A pipe or a file has no edge to wrap at; what scripts cut out of a column must stay whole.
 PIPE_WIDTH = 1000
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
 
-out = Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
+_is_watched = sys.stdout is not None and sys.stdout.isatty()
+out = Console(highlight=False, markup=False, emoji=False, width=None if _is_watched else PIPE_WIDTH)
 err = Console(stderr=True, highlight=False, markup=False, emoji=False)
 
 
@@ -52,7 +55,9 @@ def show(renderable: RenderableType) -> None:
 
 def say_json(answer: Any) -> None:
     """The server's answer as it came, for scripts."""
-    out.file.write(json.dumps(answer, indent=2, ensure_ascii=False) + "\n")
+    # What the encoding lacks is escaped as JSON has it, so that the document stays one.
+    text = json.dumps(answer, indent=2, ensure_ascii=not out.encoding.startswith("utf"))
+    out.file.write(text + "\n")
 
 
 def say_error(error: LoupeError) -> None:
@@ -196,8 +201,15 @@ def format_bytes(count: float) -> str:
 
 
 def format_time(timestamp: str | None) -> str:
-    """An RFC 3339 time without its fraction."""
-    return "" if timestamp is None else timestamp.partition(".")[0].replace("T", " ").removesuffix("Z")
+    """An RFC 3339 time in the zone of who reads it, without its fraction: 2026-01-02 04:04:05 CET."""
+    if timestamp is None:
+        return ""
+    local = datetime.fromisoformat(timestamp).astimezone()
+    zone = local.tzname() or ""
+    # Windows has long names, and some zones of the database have none but a number.
+    if not (zone.isascii() and zone.isalpha() and len(zone) <= 5):
+        zone = f"UTC{local:%z}"
+    return f"{local:%Y-%m-%d %H:%M:%S} {zone}"
 
 
 def format_age(timestamp: str | None) -> str:
@@ -221,11 +233,13 @@ def format_estimate(estimate: Mapping[str, Any] | None) -> str:
 
 
 def format_setting(value: Any) -> str:
-    """A value of a setting or an event; the entries of a dict in one line."""
+    """A value of a setting or an event; the entries of a dict in one line, a time in the reader's zone."""
     if isinstance(value, dict):
         return " ".join(f"{name}:{format_setting(entry)}" for name, entry in value.items())
     if isinstance(value, float):
         return f"{value:.6g}"
+    if isinstance(value, str) and _TIME.fullmatch(value):
+        return format_time(value)
     return "-" if value is None else str(value)
 
 

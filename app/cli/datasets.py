@@ -29,6 +29,7 @@ from app.cli.console import (
 )
 from app.cli.deletions import confirm, count, count_jobs, list_jobs
 from app.cli.follow import follow_job
+from app.cli.job_end import require_success
 from app.cli.options import (
     DEFAULT_SERVER,
     AsJson,
@@ -290,18 +291,6 @@ def finish_import(client: Client, dataset: dict[str, Any]) -> dict[str, Any]:
     require_success(follow_job(client, dataset["job"], label="importing"))
     ready: dict[str, Any] = client.get(f"/datasets/{dataset['id']}")
     return ready
-
-
-def require_success(job: dict[str, Any]) -> None:
-    """Ends the command when a job that it needed did not succeed."""
-    if job["status"] == "succeeded":
-        return
-    if job["error"]:
-        say_problem(job["error"])
-        if job["error"]["code"] == "choice_needed":
-            note(f"JOB is {job['id']}.")
-        raise typer.Exit(1)
-    raise CommandError(f"The {job['kind']} {job['id']} was {job['status']}.")
 
 
 def _list_of(client: Client, product: str, limit: int) -> dict[str, Any]:

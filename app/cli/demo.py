@@ -14,11 +14,11 @@ from rich.text import Text
 
 from app.cli.client import Client, ServerError
 from app.cli.console import count_progress, note, say, show
-from app.cli.datasets import finish_import, require_success, send_dataset
+from app.cli.datasets import finish_import, send_dataset
 from app.cli.demo_service import DemoService, running_service, stay
 from app.cli.digits import draw_picture, write_digits
 from app.cli.follow import watch_job
-from app.cli.job_end import show_end
+from app.cli.job_end import require_success, show_end
 from app.cli.options import examples
 from app.cli.predict import predict_files
 from app.cli.reports import show_classes, show_confusions, summarise_import

@@ -8,8 +8,8 @@ import typer
 
 from app.cli.client import Client, quoted
 from app.cli.console import note, say_json
-from app.cli.datasets import require_success
 from app.cli.follow import follow_job
+from app.cli.job_end import require_success
 from app.cli.options import DEFAULT_SERVER, AsJson, Server, examples
 from app.cli.reports import show_evaluation
 

@@ -29,15 +29,15 @@ def finish_job(client: Client, job: dict[str, Any], *, as_json: bool = False) ->
 
 def show_end(client: Client, job: dict[str, Any]) -> None:
     """How a job ended; of a training its test result and its model."""
-    if job["error"]:
-        say_problem(job["error"])
+    if job["status"] != "succeeded":
+        say_failure(job)
         return
     reason = (job["stop_reason"] or "").replace("_", " ")
     say(
         f"{job['id']} {job['status']}{f' ({reason})' if reason and reason != 'completed' else ''}",
         style="bold",
     )
-    if job["kind"] != "training" or job["status"] != "succeeded":
+    if job["kind"] != "training":
         return
     fields: dict[str, object] = {}
     if best := job["best"]:
@@ -50,6 +50,32 @@ def show_end(client: Client, job: dict[str, Any]) -> None:
     show_fields(fields)
     for reason in (job["gate"] or {}).get("reasons", []):
         say(reason, style="yellow")
+
+
+def require_success(job: dict[str, Any]) -> None:
+    """Ends the command when a job that it needed did not succeed."""
+    if job["status"] != "succeeded":
+        say_failure(job)
+        raise typer.Exit(1)
+
+
+def say_failure(job: dict[str, Any]) -> None:
+    """Which job did not succeed, whatever its kind, why, and what to do."""
+    identifier, status = job["id"], job["status"]
+    reason = (job.get("stop_reason") or "").replace("_", " ")
+    what = f"The {job['kind']} {identifier} {'is' if status == 'paused' else 'was'} {status}"
+    if status == "failed":
+        what = f"The {job['kind']} {identifier} failed"
+    note(f"{what}{f' ({reason})' if reason else ''}.", style="bold")
+    error = job["error"]
+    if error:
+        say_problem(error)
+    if status == "paused":
+        note(f"Go on with it: loupe job resume {identifier}")
+    elif status == "failed" and error and error["code"] == "choice_needed":
+        note(f"JOB is {identifier}.")
+    elif status == "failed":
+        note(f"What happened: loupe job events {identifier}    Try again: loupe job retry {identifier}")
 
 
 def describe_standing(model: dict[str, Any]) -> str:

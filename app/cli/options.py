@@ -15,7 +15,8 @@ Server = Annotated[
         "--server",
         envvar="LOUPE_SERVER",
         metavar="URL",
-        help="The Loupe to talk to. LOUPE_API_KEY is sent along where it is set.",
+        help="The Loupe to talk to, with its path where a proxy gives it one. LOUPE_API_KEY is sent along "
+        "where it is set.",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the server's answer as JSON, for scripts.")]

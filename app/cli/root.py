@@ -29,6 +29,7 @@ from app.cli.client import CommandError
 from app.cli.console import out, say_error
 from app.cli.grammar import ON_THIS_MACHINE, WITH_A_SERVER, CommandTree
 from app.cli.options import examples
+from app.cli.streams import flush_streams, prepare_streams, silence_streams
 from app.errors import LoupeError
 
 GETTING_STARTED = """[bold]Getting started[/bold]
@@ -101,8 +102,14 @@ def _root(
 
 def main() -> None:
     """Runs the command; an expected error is printed with its hint, and the status is 1."""
+    prepare_streams()
     try:
-        app(prog_name="loupe")
+        try:
+            app(prog_name="loupe")
+        finally:
+            flush_streams()
+    except BrokenPipeError:
+        silence_streams()
     except LoupeError as error:
         say_error(error)
     except OSError as error:

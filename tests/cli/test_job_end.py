@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from app.schemas.job_kinds import JOB_KINDS
+from tests.cli.answers import answer_everything
+from tests.cli.conftest import Answer, Received, Run, Server, as_json
+
+ERROR = {
+    "type": "/problems/crashed",
+    "code": "crashed",
+    "title": "Crashed",
+    "status": 500,
+    "detail": "The process was killed by signal 9.",
+    "hint": "Look at the memory.",
+    "errors": [],
+}
+COMMANDS = {
+    "training": "train screws --follow",
+    "import": "dataset import screws {archive}",
+    "evaluation": "evaluate job_1",
+    "export": "dataset export dst_1 --to {archive}.tar",
+}
+
+
+def _end_as(server: Server, kind: str, status: str, error: Any) -> None:
+    """Every job is of the kind and has ended so, and every request makes such a job."""
+
+    def answer(request: Received) -> Answer:
+        made = answer_everything(request)
+        content = json.loads(made[2])
+        if "gate_rules" in content or (request.path.startswith("/jobs") and request.method == "POST"):
+            made_by = {"id": "job_9", "kind": kind, "status": status, "error": error, "model": None}
+            return as_json({**json.loads(answer_everything(_GET)[2]), **made_by, "stop_reason": None})
+        if "source" in content:
+            content["job"] = "job_9"
+        if request.path.partition("?")[0].endswith("/events"):
+            content = {"data": [], "has_more": False, "next_cursor": 0}
+        return as_json(content)
+
+    server.answer = answer
+
+
+_GET = Received("GET", "/jobs/job_9", {}, b"")
+
+
+def test_every_kind_of_job_has_a_command_here() -> None:
+    assert set(COMMANDS) == set(JOB_KINDS)
+
+
+@pytest.mark.parametrize("kind", JOB_KINDS)
+def test_a_job_that_failed_is_named_with_its_error_and_what_to_do(
+    loupe: Run, server: Server, tmp_path: Any, kind: str
+) -> None:
+    _end_as(server, kind, "failed", ERROR)
+    archive = tmp_path / "a.zip"
+    archive.write_bytes(b"x")
+
+    for command in (COMMANDS[kind].format(archive=archive), "job follow job_9"):
+        ended = loupe(*command.split(), "--server", server.url)
+
+        assert ended.status == 1, command
+        assert f"The {kind} job_9 failed." in ended.err
+        assert ERROR["detail"] in ended.err
+        assert "hint: Look at the memory." in ended.err
+        assert "loupe job retry job_9" in ended.err
+        assert not ended.out.strip()
+
+
+@pytest.mark.parametrize("kind", JOB_KINDS)
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [("failed", "failed."), ("cancelled", "was cancelled."), ("paused", "loupe job resume job_9")],
+)
+def test_a_job_without_an_error_that_did_not_succeed_is_named_too(
+    loupe: Run, server: Server, kind: str, status: str, said: str
+) -> None:
+    _end_as(server, kind, status, None)
+
+    ended = loupe("job", "follow", "job_9", "--server", server.url)
+
+    assert ended.status == 1
+    assert f"The {kind} job_9" in ended.err
+    assert said in ended.err
+
+
+@pytest.mark.parametrize("kind", JOB_KINDS)
+def test_with_json_the_status_says_it_and_the_document_is_whole(
+    loupe: Run, server: Server, kind: str
+) -> None:
+    _end_as(server, kind, "failed", ERROR)
+
+    ended = loupe("job", "follow", "job_9", "--json", "--server", server.url)
+
+    assert (ended.status, ended.json["error"]["detail"]) == (1, ERROR["detail"])
