@@ -6,6 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := $(shell command -v uv 2>/dev/null || echo $(VENV)-uv/bin/uv)
 STAMP := $(VENV)/.locked
+# Where a container sets it, each process would compile TensorFlow's sources anew: most of a training's start.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup demo up test test-all test-fast check chaos check-postgres format lock docs mutations bench bench-networks clean
 
