@@ -6,6 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := $(shell command -v uv 2>/dev/null || echo $(VENV)-uv/bin/uv)
 STAMP := $(VENV)/.locked
+# Where a container sets it, each process would compile TensorFlow's sources anew: most of a training's start.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup demo up test test-all test-fast check chaos check-postgres format lock docs mutations bench bench-networks clean
 
@@ -36,7 +38,8 @@ up: setup ## Start Loupe in ~/.loupe.
 
 # Half of what tests do is wait for processes to start: two files at a time take two cores well.
 JOBS ?= 2
-PYTEST := $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile
+# In the order of tests/conftest.py: the default leaves files of few tests for the end, and those take longest.
+PYTEST := $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
 
 test: setup ## Run the tests, without those marked slow. JOBS=2 files at a time.
 	$(PYTEST) -m "not slow" $(ARGS)

@@ -27,6 +27,16 @@ from tests.waiting import wait_for
 
 pytest_plugins = ["tests.packaged_models"]
 
+TESTS = Path(__file__).parent
+LONGEST = ("chaos", "launch", "workers", "training", "upgrades", "networks")
+"""The folders whose files take longest, the longest first."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A long file that begins last would leave one process at work and the others idle."""
+    ranks = {folder: rank for rank, folder in enumerate(LONGEST)}
+    items.sort(key=lambda item: ranks.get(item.path.relative_to(TESTS).parts[0], len(ranks)))
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
