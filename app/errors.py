@@ -78,6 +78,10 @@ class UnsupportedMediaTypeError(LoupeError):
     status, code, title = 415, "unsupported_media_type", "Unsupported media type"
 
 
+class UnsupportedEncodingError(UnsupportedMediaTypeError):
+    title = "Unsupported content encoding"
+
+
 class GateFailedError(LoupeError):
     status, code, title = 422, "gate_failed", "The model failed its gate"
 

@@ -74,6 +74,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(MeasuringMiddleware, measurements=app.state.measurements)
 
     guarded = APIRouter(dependencies=[Depends(require_api_key)])
+    guarded.include_router(health.guarded)
     for resource in RESOURCES:
         guarded.include_router(resource.router)
     app.include_router(health.router)

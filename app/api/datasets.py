@@ -9,17 +9,18 @@ from fastapi.responses import FileResponse, JSONResponse
 
 from app.api.answers import accepted
 from app.api.dependencies import After, ContextDep, Force, Limit, ModelCacheDep
-from app.api.uploads import receive_dataset
+from app.api.routes import CheckedRoute
+from app.api.uploads import ARCHIVE_TYPES, receive_dataset
 from app.schemas.common import Page
 from app.schemas.dataset import Dataset, DatasetFromPath, DatasetItem, DatasetReport
 from app.schemas.import_choices import ImportChoices
 from app.services import datasets, deletions
 
-router = APIRouter(tags=["datasets"])
+router = APIRouter(tags=["datasets"], route_class=CheckedRoute)
 
 ARCHIVE = {"type": "string", "format": "binary", "description": "zip, tar or tar.gz of class folders."}
 CHOICES = ImportChoices.model_json_schema()["properties"]
-IN_QUERY = "For an archive that is the body; a field of the form or of the JSON otherwise."
+IN_QUERY = "For an archive that is the body; a form or JSON may have it as a field instead."
 
 
 @router.post(
@@ -42,9 +43,7 @@ IN_QUERY = "For an archive that is the body; a field of the form or of the JSON 
                     }
                 },
                 "application/json": {"schema": DatasetFromPath.model_json_schema()},
-                "application/zip": {"schema": ARCHIVE},
-                "application/x-tar": {"schema": ARCHIVE},
-                "application/gzip": {"schema": ARCHIVE},
+                **{media_type: {"schema": ARCHIVE} for media_type in ARCHIVE_TYPES},
             },
         },
     },

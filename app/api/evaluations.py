@@ -9,11 +9,12 @@ from fastapi.responses import FileResponse, JSONResponse
 
 from app.api.answers import accepted
 from app.api.dependencies import ContextDep, IdempotentDep
+from app.api.routes import CheckedRoute
 from app.schemas.evaluation import Evaluation, EvaluationCreate
 from app.schemas.job import Job
 from app.services import evaluations
 
-router = APIRouter(prefix="/jobs/{job}", tags=["evaluations"])
+router = APIRouter(prefix="/jobs/{job}", tags=["evaluations"], route_class=CheckedRoute)
 
 DatasetQuery = Annotated[
     str | None, Query(description="The evaluation on this dataset instead of the own test split.")

@@ -7,11 +7,12 @@ from fastapi.responses import FileResponse, JSONResponse
 
 from app.api.answers import accepted
 from app.api.dependencies import ContextDep, IdempotentDep
+from app.api.routes import CheckedRoute
 from app.schemas.export import ExportCreate
 from app.schemas.job import Job
 from app.services import exports
 
-router = APIRouter(prefix="/datasets/{dataset}/exports", tags=["datasets"])
+router = APIRouter(prefix="/datasets/{dataset}/exports", tags=["datasets"], route_class=CheckedRoute)
 
 
 @router.post("", status_code=status.HTTP_202_ACCEPTED, response_model=Job)

@@ -1,19 +1,20 @@
-"""Whether the server lives, whether it can serve, and what it is. Open without an API key."""
+"""Whether the server lives, whether it can serve, and what it is. The first two ask for no API key."""
 
 from __future__ import annotations
 
 import platform
 from typing import Any
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Response
 
 from app import __version__
-from app.api.auth import require_api_key
 from app.api.dependencies import ContextDep
+from app.api.routes import CheckedRoute, OpenRoute
 from app.errors import LoupeError
 from app.migrations import is_behind
 
-router = APIRouter(tags=["health"])
+router = APIRouter(tags=["health"], route_class=OpenRoute)
+guarded = APIRouter(tags=["health"], route_class=CheckedRoute)
 
 
 @router.get("/healthz")
@@ -36,7 +37,7 @@ def readyz(context: ContextDep, response: Response) -> dict[str, Any]:
     return {"ready": ready, "checks": {**checks, "redis": redis}}
 
 
-@router.get("/version", dependencies=[Depends(require_api_key)])
+@guarded.get("/version")
 async def version() -> dict[str, str]:
     """The release that runs."""
     return {"name": "loupe", "version": __version__, "python": platform.python_version()}

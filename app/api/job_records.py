@@ -13,13 +13,14 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import PlainTextResponse, Response, StreamingResponse
 
 from app.api.dependencies import ContextDep, Limit
+from app.api.routes import CheckedRoute
 from app.context import AppContext
 from app.errors import FieldError, InvalidRequestError
 from app.schemas.common import Page
 from app.schemas.job import EpochPoint, JobEvent, JobMetrics, LogFile, StepPoint
 from app.services import job_records
 
-router = APIRouter(prefix="/jobs/{job}", tags=["jobs"])
+router = APIRouter(prefix="/jobs/{job}", tags=["jobs"], route_class=CheckedRoute)
 
 EVENT_POLL_SECONDS = 0.3
 KEEP_ALIVE_SECONDS = 15.0

@@ -11,12 +11,13 @@ from fastapi.responses import JSONResponse
 
 from app.api.answers import created
 from app.api.dependencies import After, ContextDep, IdempotentDep, Limit, ModelCacheDep
+from app.api.routes import CheckedRoute
 from app.schemas.common import Page
 from app.schemas.job import Job, JobCreate, JobKind, JobPlan, JobRetry, JobStatus
 from app.services import job_lifecycle, jobs, trained_models
 from app.services.job_states import TERMINAL
 
-router = APIRouter(prefix="/jobs", tags=["jobs"])
+router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=CheckedRoute)
 
 LONG_POLL_STEP_SECONDS = 0.25
 

@@ -21,6 +21,7 @@ from prometheus_client.exposition import choose_encoder
 from app import __version__
 from app.api.dependencies import ContextDep, ModelCacheDep
 from app.api.measurements import Measurements
+from app.api.routes import CheckedRoute
 from app.context import AppContext
 from app.errors import LoupeError
 from app.inference.cache import ModelCache
@@ -31,7 +32,7 @@ from app.services.statistics import DURATION_BUCKETS, Statistics, gather_statist
 from app.storage.home import STORAGE_ERRORS
 
 logger = logging.getLogger(__name__)
-router = APIRouter(tags=["operation"])
+router = APIRouter(tags=["operation"], route_class=CheckedRoute)
 
 
 def get_measurements(request: Request) -> Measurements:

@@ -7,11 +7,12 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from app.api.dependencies import After, ContextDep, Limit
+from app.api.routes import CheckedRoute
 from app.schemas.common import Page
 from app.schemas.model import Model, Network
 from app.services import networks, trained_models
 
-router = APIRouter()
+router = APIRouter(route_class=CheckedRoute)
 
 
 @router.get("/models", tags=["models"])

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
+import re
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -13,20 +12,24 @@ from fastapi.concurrency import run_in_threadpool
 from pydantic import ValidationError
 from starlette.datastructures import FormData, UploadFile
 
+from app.api.base64_pictures import NotBase64Error, decode_base64
+from app.api.choices import merge_choices
 from app.api.dependencies import ContextDep, ModelCacheDep
+from app.api.forms import read_form
+from app.api.invalid_requests import invalid_body
 from app.api.measurements import ANSWERED, Measurements
+from app.api.routes import FORM, JSON, CheckedRoute, media_type_of
 from app.errors import (
     FieldError,
     InvalidRequestError,
     LoupeError,
     TooLargeError,
-    UnsupportedMediaTypeError,
 )
 from app.schemas.prediction import InlineImage, Predictions, PredictRequest
 from app.services import predictions
 from app.services.predictions import Picture
 
-router = APIRouter(tags=["predictions"])
+router = APIRouter(tags=["predictions"], route_class=CheckedRoute)
 
 OPTIONS = {
     "product": "Answer from this product's champion, from `product@alias`, or from `product@3`, a version.",
@@ -57,6 +60,8 @@ FORM_FIELDS: dict[str, Any] = {
 }
 
 
+PICTURE = {"type": "string", "format": "binary", "description": "The picture file."}
+
 # A schema given by hand stands outside of the document's components, so it must hold all its parts.
 JSON_SCHEMA = PredictRequest.model_json_schema()
 JSON_SCHEMA["properties"]["inputs"]["items"] = InlineImage.model_json_schema()
@@ -85,7 +90,8 @@ class Question:
                 "multipart/form-data": {
                     "schema": {"type": "object", "required": ["file"], "properties": FORM_FIELDS}
                 },
-                "image/*": {"schema": {"type": "string", "format": "binary"}},
+                "image/*": {"schema": PICTURE},
+                "application/octet-stream": {"schema": PICTURE},
                 "application/json": {"schema": JSON_SCHEMA},
             },
         },
@@ -119,70 +125,57 @@ async def predict(request: Request, context: ContextDep, cache: ModelCacheDep) -
 
 
 async def _read_question(request: Request, max_files: int) -> Question:
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type == "multipart/form-data":
+    media_type = media_type_of(request)
+    if media_type == FORM:
         # Starlette refuses more files itself, but as a parse error; one more lets us say it clearly.
-        async with request.form(max_files=max_files + 1, max_fields=20) as form:
+        async with read_form(request, fields=OPTIONS, max_files=max_files + 1) as form:
             return await _from_form(request, form, max_files)
-    if media_type == "application/json":
-        return _from_json(await request.body(), max_files)
-    if media_type.startswith("image/") or media_type == "application/octet-stream":
-        data = await request.body()
-        return _question(request, {}, [Picture(None, data)])
-    raise UnsupportedMediaTypeError(
-        f"A picture cannot come as {media_type or 'a body without a content type'}.",
-        hint="Send multipart with parts `file`, the picture as an image/* body, or JSON with base64 inputs.",
-    )
+    if media_type == JSON:
+        return _from_json(request, await request.body(), max_files)
+    return _question(request, {}, [Picture(None, await request.body())])
 
 
 async def _from_form(request: Request, form: FormData, max_files: int) -> Question:
     # The parts are called `file` in the documents; a picture under another name is a picture all the same.
     files = [part for _, part in form.multi_items() if isinstance(part, UploadFile)]
     _check_count(len(files), max_files)
-    pictures = [Picture(part.filename, await part.read()) for part in files]
+    pictures = [Picture(part.filename or None, await part.read()) for part in files]
     fields = {name: str(form[name]) for name in OPTIONS if name in form}
     return _question(request, fields, pictures)
 
 
-def _from_json(body: bytes, max_files: int) -> Question:
+def _from_json(request: Request, body: bytes, max_files: int) -> Question:
     try:
         asked = PredictRequest.model_validate_json(body)
     except ValidationError as error:
-        errors = tuple(
-            FieldError("/" + "/".join(map(str, item["loc"])), item["msg"]) for item in error.errors()
-        )
-        raise InvalidRequestError(f"{errors[0].pointer}: {errors[0].message}", errors=errors) from error
+        raise invalid_body(error, PredictRequest) from error
     _check_count(len(asked.inputs), max_files)
     pictures = []
     for index, entry in enumerate(asked.inputs):
         try:
-            pictures.append(Picture(entry.name, base64.b64decode(entry.b64, validate=True)))
-        except (binascii.Error, ValueError) as error:
+            pictures.append(Picture(entry.name, decode_base64(entry.b64)))
+        except NotBase64Error as error:
+            pointer = f"/inputs/{index}/b64"
             raise InvalidRequestError(
-                f"/inputs/{index}/b64 is not base64.",
-                errors=(FieldError(f"/inputs/{index}/b64", "not base64"),),
+                f"{pointer} is not base64: {error}.",
+                hint="Send the bytes of the picture file as base64: base64 -w0 picture.jpg. A data URL, line "
+                "breaks, the URL-safe alphabet and missing padding are accepted.",
+                errors=(FieldError(pointer, str(error)),),
             ) from error
-    return Question(pictures, asked.product, asked.job, asked.model, asked.top_k)
+    given = asked.model_dump(include=set(OPTIONS), exclude_unset=True, exclude_none=True)
+    return _question(request, {name: str(value) for name, value in given.items()}, pictures)
 
 
 def _question(request: Request, fields: dict[str, str], pictures: list[Picture]) -> Question:
-    given = {
-        **{name: request.query_params[name] for name in OPTIONS if name in request.query_params},
-        **fields,
-    }
+    """What the query and the body ask together. An empty value is none."""
+    given = merge_choices(request, OPTIONS, fields)
     top_k = given.get("top_k", "5")
-    if not top_k.isdecimal() or not 1 <= int(top_k) <= 1000:
+    if not re.fullmatch("[0-9]{1,9}", top_k) or not 1 <= int(top_k) <= 1000:
         raise InvalidRequestError(
-            f"top_k must be a whole number from 1 to 1000, got {top_k!r}.",
+            f"top_k must be a whole number from 1 to 1000, got {top_k[:100]!r}.",
             errors=(FieldError("top_k", "a whole number from 1 to 1000"),),
         )
-    return Question(
-        pictures,
-        given.get("product") or None,
-        given.get("job") or None,
-        given.get("model") or None,
-        int(top_k),
-    )
+    return Question(pictures, given.get("product"), given.get("job"), given.get("model"), int(top_k))
 
 
 def _check_count(count: int, max_files: int) -> None:

@@ -8,15 +8,17 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
-from pydantic import BaseModel
+from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
-from app.errors import FieldError, InvalidRequestError, LoupeError, StorageFullError, is_disk_full
+from app.api.invalid_requests import invalid_request
+from app.errors import LoupeError, StorageFullError, UnsupportedEncodingError, is_disk_full
 from app.schemas.common import problem_from_error
 
 logger = logging.getLogger(__name__)
 
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = "2"
 
@@ -30,10 +32,14 @@ def install_problem_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def _validation(request: Request, error: RequestValidationError) -> JSONResponse:
-        return problem_response(request, _as_invalid_request(error))
+        body = getattr(request.scope.get("route"), "body_field", None)
+        shape = body.field_info.annotation if body is not None else None
+        return problem_response(request, invalid_request(error.errors(), shape))
 
     @app.exception_handler(HTTPException)
-    async def _http(request: Request, error: HTTPException) -> JSONResponse:
+    async def _http(request: Request, error: HTTPException) -> Response:
+        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            return _other_method(request)
         problem = getattr(error, "problem", None)
         return problem_response(request, problem) if problem else _http_problem(request, error)
 
@@ -56,6 +62,8 @@ def problem_response(request: Request, error: LoupeError) -> JSONResponse:
         headers["Retry-After"] = RETRY_AFTER_SECONDS
     if error.status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, UnsupportedEncodingError):
+        headers["Accept-Encoding"] = "identity"
     return _respond(request, error.as_dict(), headers)
 
 
@@ -80,10 +88,30 @@ def internal_error(request: Request, error: Exception) -> JSONResponse:
     )
 
 
+def _other_method(request: Request) -> Response:
+    """The answer to OPTIONS, and to a method that the path does not have."""
+    allowed = {"Allow": ", ".join(_allowed_methods(request))}
+    if request.method == "OPTIONS":
+        return Response(status_code=HTTPStatus.NO_CONTENT, headers=allowed)
+    return _http_problem(request, HTTPException(HTTPStatus.METHOD_NOT_ALLOWED, headers=allowed))
+
+
+def _allowed_methods(request: Request) -> list[str]:
+    """All that the path takes: each method of a path is a route of its own."""
+    routes = request.app.router.routes
+    found = [
+        method
+        for method in METHODS
+        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in routes)
+    ]
+    return sorted({*found, "OPTIONS", *({"HEAD"} if "GET" in found else ())})
+
+
 def _http_problem(request: Request, error: HTTPException) -> JSONResponse:
     """Starlette's own errors: unknown paths, methods, malformed bodies."""
     status = HTTPStatus(error.status_code)
     hints = {
+        HTTPStatus.BAD_REQUEST: "The body is JSON that no parser reads, such as one nested too deeply.",
         HTTPStatus.NOT_FOUND: "`GET /docs` lists the paths.",
         HTTPStatus.METHOD_NOT_ALLOWED: f"Allowed here: {(error.headers or {}).get('Allow', 'see /docs')}.",
     }
@@ -102,50 +130,3 @@ def _http_problem(request: Request, error: HTTPException) -> JSONResponse:
         "errors": [],
     }
     return _respond(request, body, dict(error.headers or {}))
-
-
-def _as_invalid_request(error: RequestValidationError) -> InvalidRequestError:
-    errors = tuple(FieldError(_pointer(item["loc"]), _message(item)) for item in error.errors())
-    first = errors[0]
-    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-    return InvalidRequestError(
-        f"{first.pointer}: {first.message}{more}",
-        hint="`GET /docs` shows what this route takes.",
-        errors=errors,
-    )
-
-
-def _pointer(location: tuple[int | str, ...]) -> str:
-    """A JSON pointer for the body, a plain name for parameters."""
-    where, *rest = location
-    # Pydantic names the member of a union or the validator that it tried; neither is part of the document.
-    path = [
-        str(part)
-        for part in rest
-        if not str(part).startswith(("function-", "tuple[", "constrained-", "dict["))
-    ]
-    return "/" + "/".join(path) if where == "body" else ".".join([*path]) or str(where)
-
-
-def _message(item: dict[str, Any]) -> str:
-    message = str(item["msg"]).removeprefix("Value error, ")
-    if item["type"] == "extra_forbidden":
-        message = "no such field"
-        known = _known_fields(item["loc"])
-        if known:
-            message += f"; valid: {', '.join(known)}"
-    return message
-
-
-def _known_fields(location: tuple[int | str, ...]) -> list[str]:
-    """The fields that exist where one was made up, for the two objects that people type by hand."""
-    from app.schemas.hyperparameters import Hyperparameters, SplitSettings
-    from app.schemas.job import JobCreate
-
-    shapes: dict[tuple[str, ...], type[BaseModel]] = {
-        ("body", "hyperparameters"): Hyperparameters,
-        ("body", "split"): SplitSettings,
-        ("body",): JobCreate,
-    }
-    owner = shapes.get(tuple(str(part) for part in location[:-1]))
-    return sorted(owner.model_fields) if owner else []

@@ -9,12 +9,13 @@ from fastapi.responses import JSONResponse
 
 from app.api.answers import created
 from app.api.dependencies import After, ContextDep, Force, IdempotentDep, Limit, ModelCacheDep
+from app.api.routes import CheckedRoute
 from app.schemas.common import Page, Slug
 from app.schemas.model import Alias, AliasMove, AliasMoveCreate
 from app.schemas.product import Product, ProductCreate, ProductUpdate
 from app.services import aliases, deletions, products
 
-router = APIRouter(prefix="/products", tags=["products"])
+router = APIRouter(prefix="/products", tags=["products"], route_class=CheckedRoute)
 
 AliasName = Annotated[Slug, Path(description="Name of the alias; `champion` answers predictions.")]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 from urllib.parse import unquote
 
 from fastapi import Request
@@ -13,41 +13,39 @@ from fastapi.concurrency import run_in_threadpool
 from pydantic import ValidationError
 from starlette.datastructures import UploadFile
 
+from app.api.choices import merge_choices
 from app.api.dependencies import scope_of
+from app.api.forms import read_form
+from app.api.invalid_requests import invalid_body
+from app.api.routes import FORM, JSON, media_type_of
+from app.api.text import check_text
 from app.context import AppContext
-from app.errors import FieldError, InvalidRequestError, TooLargeError, UnsupportedMediaTypeError
+from app.errors import FieldError, InvalidRequestError, TooLargeError
 from app.schemas.dataset import DatasetFromPath
 from app.schemas.import_choices import ImportChoices
 from app.services import datasets, products
 from app.services.idempotency import Answer, IdempotentRequest
 
-ARCHIVE_TYPES = frozenset(
-    {
-        "application/zip",
-        "application/x-zip-compressed",
-        "application/x-tar",
-        "application/gzip",
-        "application/x-gzip",
-        "application/octet-stream",
-    }
+ARCHIVE_TYPES = (
+    "application/zip",
+    "application/x-zip-compressed",
+    "application/x-tar",
+    "application/gzip",
+    "application/x-gzip",
+    "application/octet-stream",
 )
 CHUNK_BYTES = 2**20
 
 
 async def receive_dataset(context: AppContext, product: str, request: Request) -> Answer:
-    """Dispatches on the body's type. Raises UnsupportedMediaTypeError for any other."""
+    """Dispatches on the body's type; the route refuses any that the document does not name."""
     await run_in_threadpool(products.get_product, context, product)
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type == "application/json":
+    media_type = media_type_of(request)
+    if media_type == JSON:
         return await _from_path(context, product, request)
-    if media_type == "multipart/form-data":
+    if media_type == FORM:
         return await _from_form(context, product, request)
-    if media_type in ARCHIVE_TYPES:
-        return await _from_raw_body(context, product, request)
-    raise UnsupportedMediaTypeError(
-        f"A dataset cannot come as {media_type or 'a body without a content type'}.",
-        hint='Send multipart with a part `file`, an archive as the body, or JSON {"path": …}.',
-    )
+    return await _from_raw_body(context, product, request)
 
 
 async def _from_path(context: AppContext, product: str, request: Request) -> Answer:
@@ -55,14 +53,15 @@ async def _from_path(context: AppContext, product: str, request: Request) -> Ans
     try:
         wanted = DatasetFromPath.model_validate_json(body)
     except ValidationError as error:
-        raise _as_invalid_request(error, 'Send {"path": "/folder"}.') from error
-    idempotent = IdempotentRequest.of(scope_of(request), request.headers.get("idempotency-key"), body)
-    choices = ImportChoices.model_validate(wanted.model_dump())
+        raise invalid_body(error, DatasetFromPath, 'Send {"path": "/folder"}.') from error
+    choices = _read_choices(request, wanted.model_dump(include=set(ImportChoices.model_fields)))
+    key = request.headers.get("idempotency-key")
+    idempotent = IdempotentRequest.of(scope_of(request), key, body + request.url.query.encode())
     return await run_in_threadpool(datasets.import_path, context, product, wanted.path, idempotent, choices)
 
 
 async def _from_form(context: AppContext, product: str, request: Request) -> Answer:
-    async with request.form(max_files=1, max_fields=10) as form:
+    async with read_form(request, fields=ImportChoices.model_fields, max_files=1) as form:
         # The part is called `file` in the documents; whoever calls it otherwise means the same.
         file = next((part for part in form.values() if isinstance(part, UploadFile)), None)
         if file is None:
@@ -71,7 +70,7 @@ async def _from_form(context: AppContext, product: str, request: Request) -> Ans
                 hint="Send the archive as the part `file`: curl -F file=@pictures.zip …",
                 errors=(FieldError("file", "missing"),),
             )
-        choices = _read_choices(form)
+        choices = _read_choices(request, form)
         target = context.storage.upload()
         try:
             digest = await run_in_threadpool(_copy, file.file, target, context.settings.max_upload_bytes)
@@ -82,7 +81,9 @@ async def _from_form(context: AppContext, product: str, request: Request) -> Ans
 
 
 async def _from_raw_body(context: AppContext, product: str, request: Request) -> Answer:
-    choices = _read_choices(request.query_params)
+    choices = _read_choices(request, {})
+    name = unquote(request.headers.get("x-filename", "")) or "upload"
+    check_text([("X-Filename", name)])
     target = context.storage.upload()
     digest = hashlib.sha256()
     seen = 0
@@ -96,7 +97,6 @@ async def _from_raw_body(context: AppContext, product: str, request: Request) ->
     except BaseException:
         target.unlink(missing_ok=True)
         raise
-    name = unquote(request.headers.get("x-filename", "")) or "upload"
     return await _import(context, product, request, target, name, digest.hexdigest(), choices)
 
 
@@ -123,20 +123,13 @@ async def _import(
     return answer
 
 
-def _read_choices(fields: Mapping[str, object]) -> ImportChoices:
-    """The choices among a form's fields or a query's parameters. Raises InvalidRequestError."""
-    given = {name: fields[name] for name in ImportChoices.model_fields if fields.get(name)}
+def _read_choices(request: Request, fields: Mapping[str, Any]) -> ImportChoices:
+    """The choices of the query and of the body. Raises InvalidRequestError."""
     try:
-        return ImportChoices.model_validate(given)
+        return ImportChoices.model_validate(merge_choices(request, ImportChoices.model_fields, fields))
     except ValidationError as error:
-        raise _as_invalid_request(
-            error, "Leave it out if you do not know it: the import then asks."
-        ) from error
-
-
-def _as_invalid_request(error: ValidationError, hint: str) -> InvalidRequestError:
-    errors = tuple(FieldError("/" + "/".join(map(str, item["loc"])), item["msg"]) for item in error.errors())
-    return InvalidRequestError(f"{errors[0].pointer}: {errors[0].message}", hint=hint, errors=errors)
+        hint = "Leave it out if you do not know it: the import then asks."
+        raise invalid_body(error, ImportChoices, hint) from error
 
 
 def _copy(source: BinaryIO, target: Path, limit: int) -> str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from app.api.dependencies import After, ContextDep, Limit
+from app.api.routes import CheckedRoute
 from app.schemas.common import Page
 from app.schemas.worker import Worker
 from app.services import workers
 
-router = APIRouter(tags=["operation"])
+router = APIRouter(tags=["operation"], route_class=CheckedRoute)
 
 
 @router.get("/workers")

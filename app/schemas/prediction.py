@@ -10,7 +10,7 @@ from app.schemas.common import Problem, Request
 class InlineImage(Request):
     """A picture inside a JSON body."""
 
-    b64: str = Field(description="The picture file, base64.")
+    b64: str = Field(description="The picture file as base64, or as a data URL.")
     name: str | None = Field(None, max_length=1024)
 
 

@@ -42,7 +42,10 @@ def encode_cursor(value: str) -> str:
 def decode_cursor(cursor: str) -> str:
     """The inverse of ``encode_cursor``; raises InvalidRequestError for what it did not make."""
     try:
-        return base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
+        value = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
+        if "\0" in value:  # which PostgreSQL refuses
+            raise ValueError("a NUL character")
+        return value
     except ValueError as error:  # binascii.Error and UnicodeError are ValueErrors
         raise InvalidRequestError(
             "The cursor is not one that this server gave.",

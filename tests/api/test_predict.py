@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
+import textwrap
 from typing import Any
 
 import pytest
@@ -40,6 +42,34 @@ def test_a_form_a_raw_body_and_json_are_answered_alike(trained: Trained) -> None
     assert answer["image"]["format"] == "png"
     assert answer["model"]["alias"] == "champion"
     assert answer["results"][0]["predictions"] == answer["predictions"]
+
+
+@pytest.mark.parametrize("head", ["", "data:image/png;base64,"])
+def test_base64_is_read_in_its_usual_forms_and_refused_by_its_place(trained: Trained, head: str) -> None:
+    text = head + "\n".join(textwrap.wrap(base64.urlsafe_b64encode(RED).decode().rstrip("="), 76))
+    body = {"product": "squares", "inputs": [{"b64": text}, {"b64": text}]}
+    answer = trained.client.post("/predict", json=body)
+    assert [item["image"]["format"] for item in answer.json()["results"]] == ["png", "png"]
+    body["inputs"] = [{"b64": text}, {"b64": text[:40] + "*" + text[40:]}]
+    refused = trained.client.post("/predict", json=body)
+    assert refused.status_code == 422
+    assert refused.json()["detail"].startswith("/inputs/1/b64 is not base64: '*' at character 41")
+    assert refused.json()["errors"][0]["pointer"] == "/inputs/1/b64"
+
+
+@pytest.mark.parametrize("part", ['name="file"', 'name="image"\r\nContent-Type: image/png'])
+def test_a_picture_in_a_part_without_a_file_name_is_a_picture(trained: Trained, part: str) -> None:
+    """More than the 1 MB that a text field may have, and bytes that no text decoding may touch."""
+    data = RED + b"\0" * 2**21
+    head = f"--xyz\r\nContent-Disposition: form-data; {part}\r\n\r\n".encode()
+    answer = trained.client.post(
+        "/predict?product=squares",
+        content=head + data + b"\r\n--xyz--\r\n",
+        headers={"content-type": "multipart/form-data; boundary=xyz"},
+    )
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["image"]["sha256"] == hashlib.sha256(data).hexdigest()
+    assert answer.json()["name"] is None
 
 
 def test_of_several_files_one_bad_one_is_an_error_in_its_own_place(trained: Trained) -> None:

@@ -126,7 +126,7 @@ def test_another_products_dataset_is_refused(trained: Trained) -> None:
     assert "belongs to product 'squares'" in assert_problem(answer, 422)["detail"]
 
 
-@pytest.mark.parametrize("path", ["/etc", "/nonexistent/../etc/passwd", "relative", "\0", "~root"])
+@pytest.mark.parametrize("path", ["/etc", "/nonexistent/../etc/passwd", "relative", "~root"])
 def test_an_import_by_path_stays_under_the_allowed_roots(trained: Trained, path: str) -> None:
     answer = trained.client.post("/products/squares/datasets", json={"path": path})
     assert "LOUPE_DATASET_ROOTS" in assert_problem(answer, 422)["hint"]

@@ -28,7 +28,7 @@ def answer_everything(request: Received) -> Answer:
     for pattern, operations in _DOCUMENT["paths"].items():
         operation = operations.get(request.method.lower())
         if operation and re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", pattern), path):
-            content = next(
+            content: dict[str, Any] = next(
                 (
                     answer.get("content", {})
                     for status, answer in operation["responses"].items()

@@ -9,7 +9,7 @@ from app.schemas.job_kinds import JOB_KINDS
 from tests.cli.answers import answer_everything
 from tests.cli.conftest import Answer, Received, Run, Server, as_json
 
-ERROR = {
+ERROR: dict[str, Any] = {
     "type": "/problems/crashed",
     "code": "crashed",
     "title": "Crashed",

@@ -1,0 +1,131 @@
+"""What every route refuses before its function is called: a request that would be read otherwise than meant.
+
+The published document decides what a route takes, so that it cannot promise anything else.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Coroutine
+from fnmatch import fnmatchcase
+from typing import Any, ClassVar
+
+from fastapi import Request, Response
+from fastapi.routing import APIRoute
+
+from app.api.auth import require_api_key
+from app.api.nearest import no_such
+from app.api.text import check_json, check_text
+from app.errors import (
+    FieldError,
+    InvalidRequestError,
+    UnsupportedEncodingError,
+    UnsupportedMediaTypeError,
+)
+
+JSON = "application/json"
+FORM = "multipart/form-data"
+_BY_CURL = {JSON: "curl -H 'Content-Type: application/json' -d '{…}'", FORM: "curl -F file=@FILE"}
+
+
+class CheckedRoute(APIRoute):
+    """A route that asks for the key, then checks what was sent, then lets FastAPI read it."""
+
+    asks_for_key: ClassVar[bool] = True
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        answer = super().get_route_handler()
+
+        async def checked(request: Request) -> Response:
+            # FastAPI parses the body before it solves the dependency that asks for the key.
+            if self.asks_for_key:
+                require_api_key(request.app.state.context, request.headers.get("authorization"))
+            operation = self._operation(request)
+            check_text((name, str(value)) for name, value in request.path_params.items())
+            _check_query(request, operation)
+            if "requestBody" in operation:
+                await _check_body(request, operation["requestBody"])
+            return await answer(request)
+
+        return checked
+
+    def _operation(self, request: Request) -> dict[str, Any]:
+        operation: dict[str, Any] = request.app.openapi()["paths"][self.path_format][request.method.lower()]
+        return operation
+
+
+class OpenRoute(CheckedRoute):
+    """A route that asks for no key."""
+
+    asks_for_key = False
+
+
+def media_type_of(request: Request) -> str:
+    """The content type without its parameters; JSON under any of its names is ``application/json``."""
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return JSON if media_type.startswith("application/") and media_type.endswith("+json") else media_type
+
+
+def _check_query(request: Request, operation: dict[str, Any]) -> None:
+    known = {
+        parameter["name"]: parameter["schema"]
+        for parameter in operation.get("parameters", ())
+        if parameter["in"] == "query"
+    }
+    given = request.query_params.multi_items()
+    check_text(given)
+    counts = Counter(name for name, _ in given)
+    errors = [
+        FieldError(name, no_such("query parameter", name, known)) for name in counts if name not in known
+    ]
+    errors += [
+        FieldError(name, f"given {count} times, takes one value")
+        for name, count in counts.items()
+        if count > 1 and name in known and known[name].get("type") != "array"
+    ]
+    if errors:
+        raise InvalidRequestError(
+            f"{errors[0].pointer}: {errors[0].message}",
+            hint="`GET /docs` shows what this route takes.",
+            errors=tuple(errors),
+        )
+
+
+async def _check_body(request: Request, wanted: dict[str, Any]) -> None:
+    encoding = ", ".join(request.headers.getlist("content-encoding")).strip()
+    if encoding.lower() not in ("", "identity"):
+        raise UnsupportedEncodingError(
+            f"The body has the content encoding {encoding[:100]!r}; bodies are read as they are.",
+            hint="Send the body uncompressed, without the header Content-Encoding. A file that is compressed "
+            "itself, such as a .tar.gz, needs only its Content-Type.",
+        )
+    offered = list(wanted["content"])
+    media_type = media_type_of(request)
+    if offered == [JSON]:
+        body = await request.body()
+        if not body:
+            _check_needed(wanted)
+            return
+    if not media_type or not any(fnmatchcase(media_type, pattern) for pattern in offered):
+        raise _unsupported(media_type, offered)
+    if media_type == JSON:
+        check_json(await request.body())
+
+
+def _check_needed(wanted: dict[str, Any]) -> None:
+    if wanted.get("required"):
+        raise InvalidRequestError(
+            "The request has no body.",
+            hint=f"Send {JSON}: {_BY_CURL[JSON]}. `GET /docs` shows the fields.",
+            errors=(FieldError("/", "missing"),),
+        )
+
+
+def _unsupported(media_type: str, offered: list[str]) -> UnsupportedMediaTypeError:
+    what = f"the content type {media_type[:100]!r}" if media_type else "no content type"
+    forms = [f"{one} ({_BY_CURL[one]})" if one in _BY_CURL else one for one in offered]
+    curl = " `curl -d` alone sends a form." if media_type == "application/x-www-form-urlencoded" else ""
+    return UnsupportedMediaTypeError(
+        f"The body has {what}, which this route does not take.",
+        hint=f"Send {' or '.join(forms)}.{curl}",
+    )
