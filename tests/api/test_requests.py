@@ -242,7 +242,7 @@ def test_text_that_a_database_cannot_keep_is_refused_everywhere(any_client: Test
     for operation in OPERATIONS:
         if "{" in operation.path:
             url = operation.url_with("a%00b")
-            body = {"content": b"{}", "headers": JSON} if operation.content else {}
+            body: dict[str, Any] = {"content": b"{}", "headers": JSON} if operation.content else {}
             assert "U+0000" in assert_problem(client.request(operation.method, url, **body), 422)["detail"]
         for name in operation.queries:
             problem = assert_problem(ask(client, operation, f"?{name}=a%00b"), 422)
