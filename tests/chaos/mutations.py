@@ -247,8 +247,8 @@ MUTATIONS = (
     _one(
         "a failed model removed although an alias lately pointed at it",
         "app/jobs/garbage.py",
-        "        and model.id not in needed\n",
-        "",
+        " and model.id not in needed\n",
+        "\n",
         "tests/jobs/test_garbage.py",
     ),
     _one(
