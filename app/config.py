@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import tempfile
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import quote, urlsplit
@@ -14,6 +16,13 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 # sun_path holds 108 bytes on Linux and 104 on macOS, its terminating zero included.
 MAX_SOCKET_PATH = 100
+PATH_PREFIX = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)+")
+ORIGIN = re.compile(r"https?://(?:[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:]+\])(?::[0-9]{1,5})?")
+
+
+def is_path_prefix(path: str) -> bool:
+    """Whether links may begin with ``path``: nothing that a header, HTML or another host could be made of."""
+    return len(path) <= 200 and PATH_PREFIX.fullmatch(path) is not None
 
 
 class Settings(BaseSettings):
@@ -66,6 +75,21 @@ class Settings(BaseSettings):
         "Unset: LOUPE_HOST.",
     )
     port: int = Field(8000, ge=0, le=65535, description="Port the API listens on.")
+    root_path: str = Field(
+        "",
+        description="Path prefix under which a proxy publishes the API, such as /loupe. Unset: the "
+        "X-Forwarded-Prefix of a trusted proxy, if it sends one.",
+    )
+    trusted_proxies: str | None = Field(
+        None,
+        description="Addresses or networks of the proxies whose X-Forwarded headers count, separated by "
+        "commas; `*` trusts every client. Unset: uvicorn's FORWARDED_ALLOW_IPS, else 127.0.0.1 and ::1.",
+    )
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Origins whose pages may call the API, such as https://line.example, separated by "
+        "commas; `*` is any. Unset: none.",
+    )
     api_key: SecretStr | None = Field(
         None, description="Bearer token that every route but the health checks asks for."
     )
@@ -140,6 +164,33 @@ class Settings(BaseSettings):
     def _absolute_home(cls, value: Path) -> Path:
         return value.expanduser().resolve()
 
+    @field_validator("root_path", mode="after")
+    @classmethod
+    def _plain_prefix(cls, value: str) -> str:
+        value = value.strip().rstrip("/")
+        if value and not is_path_prefix(value):
+            raise ValueError("must be a path such as /loupe: letters, digits and ._~- between slashes")
+        return value
+
+    @field_validator("trusted_proxies", mode="after")
+    @classmethod
+    def _addresses(cls, value: str | None) -> str | None:
+        if value is None or value.strip() == "*":
+            return value and "*"
+        parts = [part.strip() for part in value.split(",") if part.strip()]
+        for part in parts:
+            ip_network(part)
+        return ",".join(parts)
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _split_origins(cls, value: Any) -> Any:
+        parts = value.split(",") if isinstance(value, str) else value
+        origins = tuple(part.strip().rstrip("/").lower() for part in parts if part.strip())
+        if origins != ("*",) and not all(ORIGIN.fullmatch(origin) for origin in origins):
+            raise ValueError("must be `*`, or origins such as https://line.example, separated by commas")
+        return origins
+
     @field_validator("dataset_roots", mode="before")
     @classmethod
     def _split_roots(cls, value: Any) -> Any:
@@ -191,6 +242,11 @@ class Settings(BaseSettings):
     def resolved_database_url(self) -> str:
         """The database to use: the one given, or SQLite in the home folder."""
         return self.database_url or f"sqlite:///{self.home / 'loupe.db'}"
+
+    @property
+    def resolved_trusted_proxies(self) -> str:
+        """The proxies to trust, as uvicorn takes them."""
+        return self.trusted_proxies or os.environ.get("FORWARDED_ALLOW_IPS") or "127.0.0.1,::1"
 
     @property
     def redis_socket(self) -> Path:

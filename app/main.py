@@ -17,14 +17,18 @@ from app.api import (
     jobs,
     metrics,
     models,
+    pages,
     predict,
     products,
     workers,
 )
 from app.api.auth import require_api_key
+from app.api.cors import OriginsMiddleware
+from app.api.head import HeadMiddleware
 from app.api.measurements import Measurements
 from app.api.middleware import BodyLimitMiddleware, MeasuringMiddleware, RequestIdMiddleware
 from app.api.problems import install_problem_handlers
+from app.api.proxies import ProxyMiddleware
 from app.api.upload_thread import sending_uploads
 from app.config import Settings
 from app.context import AppContext
@@ -66,17 +70,24 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
         separate_input_output_schemas=False,
         responses={"default": PROBLEM},
+        docs_url=None,  # FastAPI's own pages load their scripts from elsewhere: app/api/pages.py
+        redoc_url=None,
     )
     install_problem_handlers(app)
+    app.add_middleware(HeadMiddleware)
     app.add_middleware(BodyLimitMiddleware, settings=settings)
     app.add_middleware(RequestIdMiddleware)
+    if settings.cors_origins:
+        app.add_middleware(OriginsMiddleware, origins=settings.cors_origins)
     app.state.measurements = Measurements()
     app.add_middleware(MeasuringMiddleware, measurements=app.state.measurements)
+    app.add_middleware(ProxyMiddleware, settings=settings)
 
     guarded = APIRouter(dependencies=[Depends(require_api_key)])
     guarded.include_router(health.guarded)
     for resource in RESOURCES:
         guarded.include_router(resource.router)
+    app.include_router(pages.router)
     app.include_router(health.router)
     app.include_router(guarded)
     app.include_router(health.router, prefix="/v1", include_in_schema=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import Depends, Header, Query, Request
+from starlette._utils import get_route_path
 
 from app.context import AppContext
 from app.inference.cache import ModelCache
@@ -35,8 +36,8 @@ async def get_idempotent_request(
 
 
 def scope_of(request: Request) -> str:
-    """The route that an idempotency key belongs to; ``/v1/jobs`` and ``/jobs`` are one."""
-    return f"{request.method} {request.url.path.removeprefix('/v1')}"
+    """The route that an idempotency key belongs to; ``/v1/jobs``, ``/jobs`` and a proxy's are one."""
+    return f"{request.method} {get_route_path(request.scope).removeprefix('/v1')}"
 
 
 ContextDep = Annotated[AppContext, Depends(get_context)]

@@ -122,10 +122,12 @@ def _check_needed(wanted: dict[str, Any]) -> None:
 
 
 def _unsupported(media_type: str, offered: list[str]) -> UnsupportedMediaTypeError:
-    what = f"the content type {media_type[:100]!r}" if media_type else "no content type"
+    what = "no content type"
+    if media_type:
+        what = f"the content type {media_type[:100]!r}, which this route does not take"
     forms = [f"{one} ({_BY_CURL[one]})" if one in _BY_CURL else one for one in offered]
     curl = " `curl -d` alone sends a form." if media_type == "application/x-www-form-urlencoded" else ""
     return UnsupportedMediaTypeError(
-        f"The body has {what}, which this route does not take.",
+        f"The body has {what}.",
         hint=f"Send {' or '.join(forms)}.{curl}",
     )

@@ -36,6 +36,7 @@ def serve(settings: Settings) -> None:
         log_config=None,  # its records take the way of all others
         timeout_graceful_shutdown=GRACEFUL_SECONDS,
         server_header=False,
+        proxy_headers=False,  # the application does it, with the prefix: app/api/proxies.py
     )
 
 

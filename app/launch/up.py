@@ -50,6 +50,9 @@ class UpError(LoupeError):
     status, code, title = 500, "up_failed", "Loupe could not start"
 
 
+SEPARATORS = {"dataset_roots": os.pathsep, "cors_origins": ","}
+
+
 @dataclass
 class Part:
     """One process of the tree, restarted when it ends by itself."""
@@ -99,7 +102,7 @@ def up(settings: Settings) -> int:
 
 def _parts(settings: Settings) -> list[Part]:
     python = sys.executable
-    environment = _environment(settings)
+    environment = environment_of(settings)
     parts = [] if settings.redis_url else [Part("redis", redis_command(settings))]
     for queue in ("tasks", "training"):
         command = [python, "-m", "app.workers", "--queue", queue]
@@ -111,15 +114,15 @@ def _parts(settings: Settings) -> list[Part]:
     return parts
 
 
-def _environment(settings: Settings) -> dict[str, str]:
+def environment_of(settings: Settings) -> dict[str, str]:
     """The settings as the children read them, whichever way they came to this process."""
     values = settings.model_dump(mode="python")
     environment = {}
     for name, value in values.items():
         if value is None:
             continue
-        if name == "dataset_roots":
-            text = os.pathsep.join(str(root) for root in value)
+        if isinstance(value, tuple):
+            text = SEPARATORS[name].join(map(str, value))
         elif isinstance(value, SecretStr):
             text = value.get_secret_value()
         else:

@@ -18,7 +18,7 @@ Pretrained = Annotated[str, Field(pattern=r"^(imagenet|none|mdl_[0-9a-z]+)$")]
 class EarlyStopping(BaseModel):
     """End the training when the validation metric has not improved for a while."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     patience: int = Field(
         10, ge=1, le=10_000, description="Validations without an improvement before stopping."
@@ -42,7 +42,7 @@ class Hyperparameters(BaseModel):
     that training starts from.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     pretrained: Pretrained | None = Field(
         None,
@@ -83,7 +83,12 @@ class Hyperparameters(BaseModel):
     learning_rate_schedule: Literal["constant", "cosine", "step", "exponential"] = Field(
         "cosine", description="How the rate falls after warm-up."
     )
-    warmup_epochs: float = Field(1.0, ge=0, description="Epochs over which the rate rises linearly from 0.")
+    warmup_epochs: float = Field(
+        1.0,
+        ge=0,
+        description="Epochs over which the rate rises linearly from 0, at most half of the epochs with a "
+        "frozen backbone and half of those after them. A job shows the longest that it uses.",
+    )
     decay_epochs: float = Field(10.0, gt=0, description="step, exponential: epochs between two decays.")
     decay_rate: float = Field(0.1, gt=0, le=1, description="step, exponential: factor of one decay.")
     momentum: float = Field(0.9, ge=0, lt=1, description="sgd, rmsprop: momentum.")
@@ -185,7 +190,7 @@ class SplitSettings(BaseModel):
     Folders that came already split (train/valid/test) are kept as they are.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     train: Share = Field(0.7, description="Ratio, or number of pictures.")
     valid: Share = Field(0.15, description="Ratio, or number of pictures.")

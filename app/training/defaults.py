@@ -60,7 +60,10 @@ def resolve_hyperparameters(
         defaults = _fine_tuned(train_items)
         epochs = settled.epochs or defaults["epochs"]
         defaults["freeze_epochs"] = 0 if keeps_head else min(defaults["freeze_epochs"], epochs - 1)
-    return _fill(ResolvedHyperparameters, settled, defaults)
+    resolved = _fill(ResolvedHyperparameters, settled, defaults)
+    # What the schedule would cut anyway: a warm-up takes at most half of the phase that it begins.
+    longest = max(resolved.freeze_epochs, resolved.epochs - resolved.freeze_epochs) / 2
+    return resolved.model_copy(update={"warmup_epochs": min(resolved.warmup_epochs, longest)})
 
 
 _FRESH: dict[str, Any] = {

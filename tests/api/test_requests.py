@@ -5,17 +5,16 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 from fastapi.testclient import TestClient
 
-from app import migrations
 from app.config import Settings
 from app.context import AppContext
 from app.main import create_app
+from tests.api.opened import opened
 from tests.api.operations import OPERATIONS, WITH_BODY, Operation
 from tests.api.test_problems import JSON, assert_problem
 
@@ -29,7 +28,7 @@ every_form = pytest.mark.parametrize("operation", MULTIPART, ids=str)
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     """One API for all that only asks, with a product ``x``."""
-    with _opened(Settings(home=tmp_path_factory.mktemp("asked"), _env_file=None)) as client:
+    with opened(Settings(home=tmp_path_factory.mktemp("asked"), _env_file=None)) as client:
         client.post("/products", json={"id": "x"})
         yield client
 
@@ -37,16 +36,8 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     home = tmp_path_factory.mktemp("guarded")
-    with _opened(Settings(home=home, api_key="s3cret", _env_file=None)) as client:
+    with opened(Settings(home=home, api_key="s3cret", _env_file=None)) as client:
         yield client
-
-
-@contextmanager
-def _opened(settings: Settings) -> Iterator[TestClient]:
-    with closing(AppContext.open(settings)) as context:
-        migrations.upgrade(context.db)
-        with TestClient(create_app(settings), raise_server_exceptions=False) as client:
-            yield client
 
 
 def ask(client: TestClient, operation: Operation, query: str = "", **body: Any) -> Any:

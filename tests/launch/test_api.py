@@ -64,6 +64,8 @@ def test_a_head_that_is_too_long_is_told_so(connection: socket.socket) -> None:
 
 def test_a_body_that_is_longer_than_a_head_may_be_is_read(service: Service) -> None:
     with service.client() as client:
-        answer = client.post("/products", content=(BLOCK for _ in range(4)))
+        answer = client.post(
+            "/products", content=(BLOCK for _ in range(4)), headers={"content-type": "application/json"}
+        )
         assert answer.status_code == 422, answer.text
         assert client.get("/healthz", headers={"X-Long": "x" * (MAX_HEAD_BYTES - 2**10)}).is_success

@@ -1,8 +1,12 @@
 import math
+from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
+from app.schemas.hyperparameters import Hyperparameters
 from app.training.schedule import LearningRateSchedule
+from tests.training.settings import make_settings
 
 
 def make(kind: str = "constant", **fields: object) -> LearningRateSchedule:
@@ -51,3 +55,33 @@ def test_a_training_shorter_than_its_warm_up_still_reaches_the_peak() -> None:
 
 def test_a_training_of_one_step_has_a_rate() -> None:
     assert make("cosine", epochs=1, steps_per_epoch=1, warmup_epochs=1)(1) == 0.4
+
+
+@pytest.mark.parametrize(
+    ("fields", "used"),
+    [
+        ({"epochs": 4, "warmup_epochs": 100}, 2.0),
+        ({"epochs": 1}, 0.5),
+        ({"epochs": 10, "warmup_epochs": 3}, 3.0),
+        ({"epochs": 10, "warmup_epochs": 0}, 0.0),
+        ({"epochs": 10, "freeze_epochs": 7, "pretrained": "imagenet", "warmup_epochs": 9}, 3.5),
+        ({"epochs": 10, "freeze_epochs": 2, "pretrained": "imagenet", "warmup_epochs": 9}, 4.0),
+    ],
+)
+def test_the_warm_up_that_a_job_shows_is_the_longest_that_it_uses(
+    fields: dict[str, Any], used: float
+) -> None:
+    """The same rates as with what was asked for, step by step."""
+    settings = make_settings(**fields)
+    assert settings.warmup_epochs == used
+    phases = {"steps_per_epoch": 7, "epochs": settings.epochs, "freeze_epochs": settings.freeze_epochs}
+    asked = make("cosine", warmup_epochs=fields.get("warmup_epochs", 1), **phases)
+    shown = make("cosine", warmup_epochs=settings.warmup_epochs, **phases)
+    steps = range(1, asked.steps + 1)
+    assert [asked(step) for step in steps] == [shown(step) for step in steps]
+
+
+def test_infinite_settings_are_refused() -> None:
+    for name in ("warmup_epochs", "decay_epochs"):
+        with pytest.raises(ValidationError):
+            Hyperparameters(**{name: float("inf")})

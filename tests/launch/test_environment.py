@@ -1,0 +1,29 @@
+"""What the children of ``loupe up`` read is what it was given."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from app.config import Settings
+from app.launch.up import environment_of
+
+GIVEN = {
+    "dataset_roots": "/data/a:/data/b",
+    "cors_origins": "https://a.example,http://localhost:3000",
+    "root_path": "/loupe",
+    "trusted_proxies": "10.0.0.0/8,::1",
+    "api_key": "s3cret",
+    "storage_path_style": True,
+}
+
+
+@pytest.mark.parametrize("given", [{}, GIVEN])
+def test_every_setting_reaches_the_children_as_it_is(
+    given: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(home=tmp_path, _env_file=None, **given)
+    for name, value in environment_of(settings).items():
+        monkeypatch.setenv(name, value)
+    assert Settings(_env_file=None) == settings
