@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
@@ -18,7 +19,7 @@ PROXY, STRANGER = ("10.1.2.3", 5000), ("10.9.9.9", 5000)
 @pytest.fixture(params=["setting", "header"])
 def proxied(request: pytest.FixtureRequest, settings: Settings) -> Iterator[TestClient]:
     """Loupe as its proxy reaches it, which knows the prefix by each way in turn."""
-    changes = (
+    changes: dict[str, Any] = (
         {"root_path": "/lab/loupe"} if request.param == "setting" else {"trusted_proxies": "10.1.2.0/24"}
     )
     given = Settings(home=settings.home, _env_file=None, **changes)
@@ -130,7 +131,7 @@ def test_two_prefixes_are_none(settings: Settings) -> None:
         answer = client.post(
             "/products",
             json={"id": "screws"},
-            headers=[("x-forwarded-prefix", "/a"), ("x-forwarded-prefix", "/b")],  # type: ignore[arg-type]
+            headers=[("x-forwarded-prefix", "/a"), ("x-forwarded-prefix", "/b")],
         )
         assert answer.headers["location"] == "/products/screws"
 

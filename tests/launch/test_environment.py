@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,7 @@ GIVEN = {
 
 @pytest.mark.parametrize("given", [{}, GIVEN])
 def test_every_setting_reaches_the_children_as_it_is(
-    given: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    given: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = Settings(home=tmp_path, _env_file=None, **given)
     for name, value in environment_of(settings).items():
