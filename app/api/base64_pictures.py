@@ -30,7 +30,7 @@ def decode_base64(text: str) -> bytes:
     digits = text[start:].rstrip("= \t\r\n")
     padding = text[start + len(digits) :].count("=")
     if found := _FOREIGN.search(digits):
-        raise NotBase64Error(f"{_name(found[0])} at character {start + found.start() + 1} is not base64")
+        raise NotBase64Error(f"it has {_name(found[0])} at character {start + found.start() + 1}")
     digits = _WHITE_SPACE.sub("", digits).translate(_TO_STANDARD)
     if not digits:
         raise NotBase64Error("there is nothing after the data URL's head" if start else "it is empty")
@@ -45,5 +45,5 @@ def decode_base64(text: str) -> bytes:
 
 def _name(character: str) -> str:
     if character == "=":
-        return "padding ('=') before the end,"
+        return "padding ('=') before its end,"
     return repr(character) if character.isprintable() else f"U+{ord(character):04X}"

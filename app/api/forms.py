@@ -13,7 +13,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from app.api.invalid_requests import SEE_DOCS
 from app.api.nearest import no_such
 from app.api.text import check_text
-from app.errors import FieldError, InvalidRequestError
+from app.errors import FieldError, InvalidRequestError, TooLargeError
 
 FILE = "file"
 MAX_FIELDS = 20
@@ -27,6 +27,11 @@ async def read_form(request: Request, *, fields: Collection[str], max_files: int
     try:
         form = await parser.parse()
     except MultiPartException as error:
+        if error.message.startswith("Too many files"):
+            raise TooLargeError(
+                f"The form has more files than the {max_files} that one request may hold.",
+                hint="Send several requests.",
+            ) from error
         raise InvalidRequestError(
             f"The form cannot be read: {error.message}",
             hint="Let the client write the form and its Content-Type: curl -F file=@FILE …",
@@ -72,7 +77,9 @@ def _check_fields(form: FormData, known: Collection[str]) -> None:
     ]
     if errors:
         raise InvalidRequestError(
-            f"{errors[0].pointer}: {errors[0].message}", hint=SEE_DOCS, errors=tuple(errors)
+            f"{errors[0].pointer}: {errors[0].message}",
+            hint=f"A file is sent as curl -F {FILE}=@FILE. {SEE_DOCS}",
+            errors=tuple(errors),
         )
 
 

@@ -39,7 +39,7 @@ def _pointer(item: Mapping[str, Any]) -> str:
     path = [
         str(part)
         for part in rest
-        if not str(part).startswith(("function-", "tuple[", "constrained-", "dict["))
+        if not str(part).startswith(("function-", "tuple[", "constrained-", "dict[", "literal["))
     ]
     return "/" + "/".join(path) if where == "body" else ".".join([*path]) or str(where)
 

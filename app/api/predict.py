@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from codecs import BOM_UTF8
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,7 +44,9 @@ PARAMETERS = [
         "in": "query",
         "required": False,
         "description": text,
-        "schema": {"type": "integer", "minimum": 1, "default": 5} if name == "top_k" else {"type": "string"},
+        "schema": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 5}
+        if name == "top_k"
+        else {"type": "string"},
     }
     for name, text in OPTIONS.items()
 ]
@@ -127,8 +130,7 @@ async def predict(request: Request, context: ContextDep, cache: ModelCacheDep) -
 async def _read_question(request: Request, max_files: int) -> Question:
     media_type = media_type_of(request)
     if media_type == FORM:
-        # Starlette refuses more files itself, but as a parse error; one more lets us say it clearly.
-        async with read_form(request, fields=OPTIONS, max_files=max_files + 1) as form:
+        async with read_form(request, fields=OPTIONS, max_files=max_files) as form:
             return await _from_form(request, form, max_files)
     if media_type == JSON:
         return _from_json(request, await request.body(), max_files)
@@ -146,7 +148,7 @@ async def _from_form(request: Request, form: FormData, max_files: int) -> Questi
 
 def _from_json(request: Request, body: bytes, max_files: int) -> Question:
     try:
-        asked = PredictRequest.model_validate_json(body)
+        asked = PredictRequest.model_validate_json(body.removeprefix(BOM_UTF8))
     except ValidationError as error:
         raise invalid_body(error, PredictRequest) from error
     _check_count(len(asked.inputs), max_files)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import cast
+from urllib.parse import urlsplit, urlunsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -25,11 +26,13 @@ class ProxyMiddleware:
         self._app = ProxyHeadersMiddleware(cast(ASGI3Application, app), settings.resolved_trusted_proxies)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and (prefix := self._prefix or self._forwarded_prefix(scope)):
+        if scope["type"] == "http":
+            prefix = self._prefix or self._forwarded_prefix(scope)
             path: str = scope["path"]
-            has_prefix = path == prefix or path.startswith(f"{prefix}/")
-            scope["root_path"] = prefix
-            scope["path"] = path if has_prefix else prefix + path
+            if prefix and path.startswith("/"):
+                has_prefix = path == prefix or path.startswith(f"{prefix}/")
+                scope["root_path"] = prefix
+                scope["path"] = path if has_prefix else prefix + path
             send = _with_prefix(send, prefix)
         await self._app(scope, receive, send)  # type: ignore[arg-type]
 
@@ -49,8 +52,12 @@ def _with_prefix(send: Send, prefix: str) -> Send:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
             location = headers.get("location", "")
-            # A redirect to another spelling of a path is a whole URL, which has the prefix.
-            if location.startswith("/"):
+            url = urlsplit(location)
+            if url.netloc and not url.path.startswith("//"):
+                # A redirect to another spelling of a path, with the prefix and with the host that the proxy
+                # named, which need not be the one that the client knows.
+                headers["location"] = urlunsplit(("", "", url.path, url.query, ""))
+            elif location.startswith("/"):
                 headers["location"] = prefix + location
         await send(message)
 

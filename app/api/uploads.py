@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -51,7 +52,7 @@ async def receive_dataset(context: AppContext, product: str, request: Request) -
 async def _from_path(context: AppContext, product: str, request: Request) -> Answer:
     body = await request.body()
     try:
-        wanted = DatasetFromPath.model_validate_json(body)
+        wanted = DatasetFromPath.model_validate_json(body.removeprefix(BOM_UTF8))
     except ValidationError as error:
         raise invalid_body(error, DatasetFromPath, 'Send {"path": "/folder"}.') from error
     choices = _read_choices(request, wanted.model_dump(include=set(ImportChoices.model_fields)))

@@ -55,7 +55,7 @@ def test_any_number_of_bytes_is_read_with_and_without_padding(size: int) -> None
         ("data:image/png;base64,AAAA!", "'!' at character 27"),
         ("AAAA\x07", "U+0007 at character 5"),
         ("AAAAé", "'é' at character 5"),
-        ("YWI=YWI=", "padding ('=') before the end, at character 4"),
+        ("YWI=YWI=", "padding ('=') before its end, at character 4"),
         ("AAAA=====", "ends with 5 '='"),
         ("AAAAA", "5 characters are no whole number of bytes"),
         ("{'b64': 'AAAA'}", "'{' at character 1"),

@@ -53,7 +53,7 @@ def test_base64_is_read_in_its_usual_forms_and_refused_by_its_place(trained: Tra
     body["inputs"] = [{"b64": text}, {"b64": text[:40] + "*" + text[40:]}]
     refused = trained.client.post("/predict", json=body)
     assert refused.status_code == 422
-    assert refused.json()["detail"].startswith("/inputs/1/b64 is not base64: '*' at character 41")
+    assert refused.json()["detail"].startswith("/inputs/1/b64 is not base64: it has '*' at character 41")
     assert refused.json()["errors"][0]["pointer"] == "/inputs/1/b64"
 
 

@@ -41,7 +41,7 @@ def test_everything_is_right_under_a_prefix_whether_the_proxy_strips_it_or_not(
     )
     assert again.headers["location"] == "/lab/loupe/products/screws"
     assert proxied.get(f"{sent}/products/screws").status_code == 200
-    assert proxied.get(f"{sent}/products/").headers["location"].endswith("/lab/loupe/products")
+    assert proxied.get(f"{sent}/products/").headers["location"] == "/lab/loupe/products"
     assert proxied.get(f"{sent}/openapi.json").json()["servers"] == [{"url": "/lab/loupe"}]
     missing = assert_problem(proxied.get(f"{sent}/products/none"), 404)
     assert missing["instance"] == "/lab/loupe/products/none"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import json
 from collections.abc import Iterator
@@ -174,6 +175,34 @@ def test_a_form_field_that_does_not_exist_or_comes_twice_is_refused(
     assert f"did you mean {fields[0]!r}?" in assert_problem(unknown, 422)["detail"]
     twice = ask(client, operation, files=picture, data={fields[0]: ["x", "y"]})
     assert "given 2 times" in assert_problem(twice, 422)["detail"]
+
+
+@every_form
+def test_more_files_than_a_form_may_have_are_a_413(client: TestClient, operation: Operation) -> None:
+    files = [("file", ("a.png", b"x"))] * 80
+    assert "more files than" in assert_problem(ask(client, operation, files=files), 413)["detail"]
+
+
+@every_body
+def test_a_byte_order_mark_before_the_json_is_no_part_of_it(client: TestClient, operation: Operation) -> None:
+    answer = ask(client, operation, content=codecs.BOM_UTF8 + b'{"made_up": 1}', headers=JSON)
+    assert "/made_up" in {error["pointer"] for error in assert_problem(answer, 422)["errors"]}
+
+
+@every_operation
+def test_a_number_that_no_database_holds_is_refused(client: TestClient, operation: Operation) -> None:
+    for one in operation.parameters:
+        if one["in"] == "query" and {"integer", "number"} & {
+            schema.get("type") for schema in (one["schema"], *one["schema"].get("anyOf", ()))
+        }:
+            assert_problem(ask(client, operation, f"?{one['name']}={10**30}"), 422)
+
+
+def test_a_pointer_names_no_member_of_a_union(client: TestClient) -> None:
+    body = {"product": "x", "hyperparameters": {"class_weights": {"a": -1}}}
+    problem = assert_problem(client.post("/jobs", json=body), 422)
+    pointers = {error["pointer"] for error in problem["errors"]}
+    assert pointers == {"/hyperparameters/class_weights", "/hyperparameters/class_weights/a"}
 
 
 @every_form

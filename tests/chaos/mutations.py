@@ -22,6 +22,7 @@ KILLS, SERVERS, FAILURES, POWER = (
 )
 RUNS, MACHINE = "tests/jobs/test_claims.py", "tests/jobs/test_claims_machine.py"
 SUPERVISOR = "tests/workers/test_supervisor.py"
+REQUESTS = "tests/api/test_requests.py"
 REAPER, REAPER_THREAD = "tests/jobs/test_reaper.py", "tests/workers/test_reaper_thread.py"
 
 
@@ -292,6 +293,27 @@ MUTATIONS = (
         "            sync(Path(file.name))\n",
         "",
         POWER,
+    ),
+    _one(
+        "a query parameter that no route knows is ignored",
+        "app/api/routes.py",
+        "            _check_query(request, operation)\n",
+        "",
+        REQUESTS,
+    ),
+    _one(
+        "the prefix of any client is believed",
+        "app/api/proxies.py",
+        "if client is None or client[0] not in self._app.trusted_hosts:",
+        "if client is None:",
+        "tests/api/test_proxies.py",
+    ),
+    _one(
+        "text with a NUL character reaches the database",
+        "app/api/text.py",
+        "    if _ESCAPED.search(text):\n",
+        "    if False:\n",
+        REQUESTS,
     ),
 )
 
