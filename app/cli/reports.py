@@ -104,6 +104,7 @@ def show_import_report(report: Mapping[str, Any]) -> None:
     show(table)
     _show_left_out("could not be decoded", report.get("corrupt") or [], report["totals"].get("corrupt", 0))
     _show_left_out("skipped", report.get("skipped") or [], report["totals"].get("skipped", 0))
+    _show_left_out("odd names", report.get("odd_names") or [], report["totals"].get("odd_names", 0))
     show_advice(report["advice"])
 
 

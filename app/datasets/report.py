@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import PurePosixPath
 from statistics import median_low
 from typing import Any
 
 from app.datasets.manifest import SPLITS, DatasetManifest, Item
+from app.datasets.names import OddName, show
+from app.datasets.sources import LeftOut
 
 LISTED = 1000  # longer lists are cut; their totals are exact
 _FEW_PICTURES, _IMBALANCE = 20, 10
@@ -21,13 +23,15 @@ _EXTENSIONS = {
 
 @dataclass(frozen=True)
 class Findings:
-    """What an import came upon. ``corrupt``, ``skipped``: name → reason. ``modes``: item id → Pillow mode."""
+    """What an import came upon. ``modes``: item id → Pillow mode. ``odd_names``: of pictures and folders."""
 
     manifest: DatasetManifest
     modes: Mapping[str, str]
-    corrupt: Mapping[str, str]
-    skipped: Mapping[str, str]
+    corrupt: Sequence[LeftOut]
+    skipped: Sequence[LeftOut]
     empty_classes: tuple[str, ...]
+    odd_names: tuple[OddName, ...] = ()
+    similar_classes: tuple[tuple[str, ...], ...] = ()
     name_encoding: str | None = None
     encoding_reason: str | None = None
 
@@ -44,14 +48,17 @@ def create_report(findings: Findings) -> dict[str, Any]:
     ]
     report: dict[str, Any] = {
         "digest": manifest.digest,
+        "files": len(manifest.items) + len(findings.corrupt) + len(findings.skipped),
         "items": len(manifest.items),
         "is_split": manifest.is_split,
         "splits": split_counts(manifest.items),
         "classes": _describe_classes(findings),
         "empty_classes": list(findings.empty_classes),
+        "similar_classes": [list(names) for names in findings.similar_classes],
         "small_classes": _small_classes(manifest),
         "corrupt": _with_reasons(findings.corrupt),
         "skipped": _with_reasons(findings.skipped),
+        "odd_names": _cut([asdict(name) for name in findings.odd_names]),
         "duplicates": _cut(duplicates),
         "conflicting_labels": _cut([_describe_conflict(group) for group in conflicts]),
         "across_splits": _cut([[item.name for item in group] for group in leaks]),
@@ -62,6 +69,7 @@ def create_report(findings: Findings) -> dict[str, Any]:
         "totals": {
             "corrupt": len(findings.corrupt),
             "skipped": len(findings.skipped),
+            "odd_names": len(findings.odd_names),
             "duplicates": len(duplicates),
             "conflicting_labels": len(conflicts),
             "across_splits": len(leaks),
@@ -140,8 +148,8 @@ def _describe_conflict(group: list[Item]) -> dict[str, Any]:
     }
 
 
-def _with_reasons(reasons: Mapping[str, str]) -> list[dict[str, str]]:
-    return _cut([{"name": name, "reason": reason} for name, reason in sorted(reasons.items())])
+def _with_reasons(left_out: Iterable[LeftOut]) -> list[dict[str, str]]:
+    return _cut([{"name": file.name, "reason": file.reason} for file in sorted(left_out)])
 
 
 def _cut(values: list[Any]) -> list[Any]:
@@ -166,6 +174,11 @@ def _advise(report: dict[str, Any]) -> list[str]:
         advice.append(
             f"The names in the zip were read as {encoding}, since {report['encoding_reason']}: look at the "
             "classes' names, and import again with another name_encoding if they are wrong."
+        )
+    if similar := report["similar_classes"]:
+        advice.append(
+            f"Classes whose names are alike but for case, blanks or dots: {_alike(similar)}. They are "
+            "different classes: if one is meant, give the folders one name (similar_classes)."
         )
     if small := report["small_classes"]:
         advice.append(
@@ -203,6 +216,11 @@ def _advise(report: dict[str, Any]) -> list[str]:
             f"{_count(wrong, 'file has', 'files have')} another format than the extension says: "
             "the content was used (wrong_extensions)."
         )
+    if odd := totals["odd_names"]:
+        advice.append(
+            f"{_count(odd, 'name is', 'names are')} odd: no picture is lost, some have another name now "
+            "(odd_names)."
+        )
     if skipped := totals["skipped"]:
         advice.append(f"{_count(skipped, 'file was', 'files were')} skipped (skipped).")
     return advice
@@ -210,6 +228,10 @@ def _advise(report: dict[str, Any]) -> list[str]:
 
 def _formats_tell_classes(formats: list[set[str]]) -> bool:
     return len(formats) > 1 and sum(map(len, formats)) == len(set().union(*formats))
+
+
+def _alike(groups: list[list[str]]) -> str:
+    return ", ".join(" and ".join(map(show, group)) for group in groups[:10])
 
 
 def _names(entries: list[dict[str, Any]]) -> str:

@@ -1,4 +1,4 @@
-"""What only the person who imports can know: how a zip's names are read, and which folders are classes."""
+"""What only the person who imports can know: how names are read, what the classes are, how strict to be."""
 
 from __future__ import annotations
 
@@ -65,8 +65,19 @@ ClassLevel = Annotated[
 ]
 
 
+Strict = Annotated[
+    bool,
+    Field(
+        description="Whether to refuse the upload if a picture is damaged, has an odd name, or would be left "
+        "out: the error lists all of them. Null or false: they are left out or renamed, and the report lists "
+        "them."
+    ),
+]
+
+
 class ImportChoices(Message):
     """Null: not chosen."""
 
     name_encoding: NameEncoding | None = None
     class_level: ClassLevel | None = None
+    strict: Strict | None = None

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from app.datasets.manifest import image_path, load_manifest
-from app.errors import ArchiveError, DatasetError, UnsafeArchiveError
+from app.errors import DatasetError, UnsafeArchiveError
 
 
 def report_of(importer: Any) -> dict[str, Any]:
@@ -156,14 +156,11 @@ def test_one_class_is_an_error_that_names_it_and_the_empty_one(
     assert not (importer.root / "dataset").exists()
 
 
-@pytest.mark.parametrize(
-    ("name", "kind"), [("../x.png", UnsafeArchiveError), ("dog/\udcf6.png", ArchiveError)]
-)
 def test_a_refused_archive_leaves_nothing_behind(
-    importer: Any, write_tar: Any, two_classes: dict[str, bytes], name: str, kind: type[Exception]
+    importer: Any, write_tar: Any, two_classes: dict[str, bytes]
 ) -> None:
-    with pytest.raises(kind):
-        importer(write_tar({**two_classes, name: b"x"}))
+    with pytest.raises(UnsafeArchiveError):
+        importer(write_tar({**two_classes, "../x.png": b"x"}))
     assert importer.left_behind == []
     assert not (importer.root / "dataset").exists()
     assert not importer.images.exists()
