@@ -6,7 +6,9 @@ Import, training and predict all go through these two functions, so that a pictu
 from __future__ import annotations
 
 import io
+from contextlib import nullcontext
 from dataclasses import dataclass
+from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +17,11 @@ from PIL.Image import Transpose
 
 from app.errors import ImageDecodeError, ImageTooLargeError
 
-MAX_PIXELS = 25_000_000
+MAX_PIXELS = 120_000_000
+"""Unless set: cameras of 100 megapixels give 102 million pixels, phones of 108 megapixels 108 million."""
+_LARGE_PIXELS = 25_000_000
+_one_large_picture = Lock()
+"""Decoding takes up to 18 bytes a pixel: pictures over ``_LARGE_PIXELS`` are decoded one at a time."""
 RESIZE_RULE = "pillow-bilinear-stretch-1"
 
 # Naming the plugins keeps Pillow from loading all of its forty when the first picture is opened.
@@ -58,6 +64,12 @@ _UPRIGHT = {
 }
 
 
+class _Limit:
+    """The most pixels of a picture in this process."""
+
+    pixels = MAX_PIXELS
+
+
 @dataclass(frozen=True)
 class DecodedImage:
     """A picture's pixels and what was done to get them.
@@ -75,41 +87,24 @@ class DecodedImage:
     notes: tuple[str, ...]
 
 
-def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> DecodedImage:
+def limit_pixels(most: int) -> None:
+    """Sets the most pixels that ``decode_image`` takes in this process. Call it before the work begins."""
+    _Limit.pixels = most
+
+
+def decode_image(data: bytes, *, max_pixels: int | None = None) -> DecodedImage:
     """Decodes an encoded picture, whatever its file is called.
 
     First page of a TIFF, first frame of an animation, EXIF orientation applied, alpha composited on white,
-    16-bit greyscale divided by 257. Raises ImageTooLargeError over ``max_pixels``, before a pixel is decoded,
-    and ImageDecodeError for what is empty, damaged, cut short or no picture.
+    16-bit greyscale divided by 257. Raises ImageTooLargeError over ``max_pixels`` (the limit of the process
+    unless given), before a pixel is decoded, and ImageDecodeError for what is empty, damaged, cut short or no
+    picture.
     """
     if not data:
         raise ImageDecodeError("the file is empty (0 bytes)", hint="Copy or export the picture again.")
-    file = _open(data, max_pixels)
-    kind, mode = str(file.format).lower(), file.mode
-    notes: list[str] = []
-    if any(";16" in str(tile) for tile in file.tile) and mode not in ("I", "I;16", "I;16B", "I;16L"):
-        notes.append("16-bit channels reduced to their high byte")
-    try:
-        orientation = _orientation(file, notes)
-        file.load()
-        image: Image.Image = file
-        if orientation != 1:
-            notes.append(f"EXIF orientation {orientation} applied")
-            # Pillow turns a TIFF itself while loading it.
-            if kind != "tiff":
-                image = image.transpose(_UPRIGHT[orientation])
-        if getattr(file, "is_animated", False):
-            notes.append("first of several frames or pages used")
-        pixels = _to_rgb(image, notes)
-    except (ImageDecodeError, MemoryError):
-        raise
-    except Exception as error:  # Pillow's decoders raise nearly every built-in exception on damaged data
-        raise ImageDecodeError(
-            f"the {kind.upper()} picture is damaged or cut short: {error}",
-            hint="Copy or export the picture again.",
-        ) from error
-    height, width = pixels.shape[:2]
-    return DecodedImage(pixels, width, height, kind, mode, tuple(notes))
+    file = _open(data, _Limit.pixels if max_pixels is None else max_pixels)
+    with _one_large_picture if file.width * file.height > _LARGE_PIXELS else nullcontext():
+        return _decode(file)
 
 
 def fit_to(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -130,12 +125,9 @@ def looks_like_picture(data: bytes) -> bool:
 
 
 def _open(data: bytes, max_pixels: int) -> ImageFile.ImageFile:
+    Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit knows nothing of ours.
     try:
         image = Image.open(io.BytesIO(data), formats=_FORMATS)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageTooLargeError(
-            f"the picture has too many pixels: {error}", hint=_shrink_to(max_pixels)
-        ) from error
     except MemoryError:
         raise
     except Exception as error:
@@ -162,7 +154,35 @@ def _check_pixels(size: tuple[int, int], max_pixels: int) -> None:
 
 
 def _shrink_to(max_pixels: int) -> str:
-    return f"Scale it down to at most {max_pixels / 1e6:g} million pixels."
+    return f"Scale it down to at most {max_pixels / 1e6:g} million pixels, or raise LOUPE_MAX_PIXELS."
+
+
+def _decode(file: ImageFile.ImageFile) -> DecodedImage:
+    kind, mode = str(file.format).lower(), file.mode
+    notes: list[str] = []
+    if any(";16" in str(tile) for tile in file.tile) and mode not in ("I", "I;16", "I;16B", "I;16L"):
+        notes.append("16-bit channels reduced to their high byte")
+    try:
+        orientation = _orientation(file, notes)
+        file.load()
+        image: Image.Image = file
+        if orientation != 1:
+            notes.append(f"EXIF orientation {orientation} applied")
+            # Pillow turns a TIFF itself while loading it.
+            if kind != "tiff":
+                image = image.transpose(_UPRIGHT[orientation])
+        if getattr(file, "is_animated", False):
+            notes.append("first of several frames or pages used")
+        pixels = _to_rgb(image, notes)
+    except (ImageDecodeError, MemoryError):
+        raise
+    except Exception as error:  # Pillow's decoders raise nearly every built-in exception on damaged data
+        raise ImageDecodeError(
+            f"the {kind.upper()} picture is damaged or cut short: {error}",
+            hint="Copy or export the picture again.",
+        ) from error
+    height, width = pixels.shape[:2]
+    return DecodedImage(pixels, width, height, kind, mode, tuple(notes))
 
 
 def _kind_of(data: bytes) -> str:
@@ -207,7 +227,7 @@ def _to_rgb(image: Image.Image, notes: list[str]) -> NDArray[np.uint8]:
         notes.append("greyscale repeated to three channels")
     elif mode != "RGB":
         notes.append(f"{mode} converted to RGB without its colour profile")
-    return np.asarray(image.convert("RGB"))
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def _deep_grey_to_rgb(image: Image.Image, notes: list[str]) -> NDArray[np.uint8]:

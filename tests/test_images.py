@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from app.config import Settings
 from app.errors import ImageDecodeError, ImageTooLargeError
-from app.images import decode_image, fit_to
+from app.images import MAX_PIXELS, decode_image, fit_to
 
 FORMATS = ["JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "MPO"]
 
@@ -191,12 +192,24 @@ def test_flipped_bytes_give_a_picture_or_a_decode_error_and_nothing_else(file_fo
         assert decoded.pixels.shape == (decoded.height, decoded.width, 3)
 
 
-@pytest.mark.parametrize("side", [5001, 10_000, 15_000, 60_000])
+@pytest.mark.parametrize("side", [10_955, 13_400, 15_000, 60_000])
 def test_an_enormous_picture_is_refused_by_its_header(side: int) -> None:
     with pytest.raises(ImageTooLargeError) as caught:
         decode_image(png_header(side, side))
-    assert "pixels" in caught.value.detail
+    assert caught.value.detail == (
+        f"the picture has {side} x {side} = {side * side / 1e6:.1f} million pixels, the limit is 120 million"
+    )
+    assert "LOUPE_MAX_PIXELS" in str(caught.value.hint)
     assert caught.value.status == 413
+
+
+def test_the_default_limit_is_the_settings() -> None:
+    assert Settings(_env_file=None).max_pixels == MAX_PIXELS
+
+
+def test_a_picture_of_a_camera_of_100_megapixels_is_read() -> None:
+    decoded = decode_image(encode(Image.new("1", (11_648, 8_736)), "PNG"))
+    assert (decoded.width, decoded.height) == (11_648, 8_736)
 
 
 def test_the_pixel_limit_is_the_callers() -> None:

@@ -25,10 +25,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.datasets.concurrency import ordered_map
-from app.datasets.manifest import DatasetManifest, Item, read_image
-from app.errors import DatasetError, ImageDecodeError
+from app.datasets.manifest import DatasetManifest, Item
+from app.datasets.pictures import decode_item
+from app.errors import DatasetError
 from app.host.files import folder_aside, write_json
-from app.images import RESIZE_RULE, decode_image, fit_to
+from app.images import RESIZE_RULE, fit_to
 
 logger = logging.getLogger(__name__)
 
@@ -185,13 +186,7 @@ class RecordReader:
 
 
 def _fit(image_root: Path, size: Size, item: Item) -> NDArray[np.uint8]:
-    try:
-        return fit_to(decode_image(read_image(image_root, item)).pixels, size)
-    except ImageDecodeError as error:
-        raise DatasetError(
-            f"{item.name} ({item.id}) could be decoded when it was imported and cannot now: {error.detail}",
-            hint="Import the dataset again with this version of Loupe.",
-        ) from error
+    return fit_to(decode_item(image_root, item).pixels, size)
 
 
 def _encode_example(item: Item, label: int, pixels: NDArray[np.uint8]) -> bytes:

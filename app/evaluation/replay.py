@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from app.artifacts import open_artifact
 from app.child import Released, Reporter, StopSignal, write_message
 from app.datasets.concurrency import ordered_map
-from app.datasets.manifest import DatasetManifest, Item, load_manifest, read_image
+from app.datasets.manifest import DatasetManifest, Item, load_manifest
+from app.datasets.pictures import decode_item
 from app.errors import DatasetError
 from app.evaluation.files import EVALUATION, PREDICTIONS, PROBABILITIES, REPORT
 from app.evaluation.metrics import decide, evaluate_predictions
@@ -98,7 +99,7 @@ def _replay(
     with ThreadPoolExecutor(threads) as pool:
 
         def answer(item: Item) -> NDArray[np.float32]:
-            return predictor.predict_bytes(read_image(image_root, item))[1]
+            return predictor.predict(decode_item(image_root, item).pixels)
 
         for done, row in enumerate(ordered_map(pool, answer, items, ahead=4 * threads), start=1):
             probabilities[done - 1] = row
