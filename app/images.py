@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import lru_cache
 from threading import Lock
 
 import numpy as np
@@ -23,6 +24,11 @@ _LARGE_PIXELS = 25_000_000
 _one_large_picture = Lock()
 """Decoding takes up to 18 bytes a pixel: pictures over ``_LARGE_PIXELS`` are decoded one at a time."""
 RESIZE_RULE = "pillow-bilinear-stretch-1"
+PixelRange = tuple[int, int]
+"""The values of 16-bit greyscale that become black and white."""
+FULL_RANGE: PixelRange = (0, 65535)
+DEEP_GREY = "16-bit greyscale"
+"""How the note of such a picture begins."""
 
 # Naming the plugins keeps Pillow from loading all of its forty when the first picture is opened.
 _FORMATS = (
@@ -76,7 +82,8 @@ class DecodedImage:
 
     ``pixels``: uint8 (height, width, 3), RGB, upright, read-only; ``width`` and ``height`` are theirs.
     ``format``: jpeg, png, webp, bmp, tiff, gif or mpo, by content. ``mode``: Pillow's name of its pixels.
-    ``notes``: each conversion that changed the picture, in words.
+    ``notes``: each conversion that changed the picture, in words. ``largest``: the largest value of 16-bit
+    greyscale, None for other pictures; ``is_clipped``: whether values lie beyond the range that was read.
     """
 
     pixels: NDArray[np.uint8]
@@ -85,6 +92,8 @@ class DecodedImage:
     format: str
     mode: str
     notes: tuple[str, ...]
+    largest: int | None = None
+    is_clipped: bool = False
 
 
 def limit_pixels(most: int) -> None:
@@ -92,19 +101,29 @@ def limit_pixels(most: int) -> None:
     _Limit.pixels = most
 
 
-def decode_image(data: bytes, *, max_pixels: int | None = None) -> DecodedImage:
+def decode_image(
+    data: bytes, *, max_pixels: int | None = None, pixel_range: PixelRange | None = None
+) -> DecodedImage:
     """Decodes an encoded picture, whatever its file is called.
 
     First page of a TIFF, first frame of an animation, EXIF orientation applied, alpha composited on white,
-    16-bit greyscale divided by 257. Raises ImageTooLargeError over ``max_pixels`` (the limit of the process
-    unless given), before a pixel is decoded, and ImageDecodeError for what is empty, damaged, cut short or no
-    picture.
+    16-bit greyscale scaled from ``pixel_range``, by default all 16 bits. Raises ImageTooLargeError over
+    ``max_pixels`` (the limit of the process unless given), before a pixel is decoded, and ImageDecodeError
+    for what is empty, damaged, cut short or no picture.
     """
     if not data:
         raise ImageDecodeError("the file is empty (0 bytes)", hint="Copy or export the picture again.")
     file = _open(data, _Limit.pixels if max_pixels is None else max_pixels)
     with _one_large_picture if file.width * file.height > _LARGE_PIXELS else nullcontext():
-        return _decode(file)
+        return _decode(file, pixel_range or FULL_RANGE)
+
+
+def deep_grey_note(pixel_range: PixelRange | None) -> str:
+    """The note of a 16-bit greyscale picture that is read in this range."""
+    if pixel_range in (None, FULL_RANGE):
+        return f"{DEEP_GREY} divided by 257 and repeated to three channels"
+    low, high = pixel_range or FULL_RANGE
+    return f"{DEEP_GREY} scaled from {low} to {high} and repeated to three channels"
 
 
 def fit_to(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -157,9 +176,10 @@ def _shrink_to(max_pixels: int) -> str:
     return f"Scale it down to at most {max_pixels / 1e6:g} million pixels, or raise LOUPE_MAX_PIXELS."
 
 
-def _decode(file: ImageFile.ImageFile) -> DecodedImage:
+def _decode(file: ImageFile.ImageFile, pixel_range: PixelRange) -> DecodedImage:
     kind, mode = str(file.format).lower(), file.mode
     notes: list[str] = []
+    largest: int | None = None
     if any(";16" in str(tile) for tile in file.tile) and mode not in ("I", "I;16", "I;16B", "I;16L"):
         notes.append("16-bit channels reduced to their high byte")
     try:
@@ -173,7 +193,10 @@ def _decode(file: ImageFile.ImageFile) -> DecodedImage:
                 image = image.transpose(_UPRIGHT[orientation])
         if getattr(file, "is_animated", False):
             notes.append("first of several frames or pages used")
-        pixels = _to_rgb(image, notes)
+        if image.mode == "I" or image.mode.startswith("I;16"):
+            pixels, largest, is_clipped = _deep_grey_to_rgb(image, pixel_range, notes)
+        else:
+            pixels, is_clipped = _to_rgb(image, notes), False
     except (ImageDecodeError, MemoryError):
         raise
     except Exception as error:  # Pillow's decoders raise nearly every built-in exception on damaged data
@@ -182,7 +205,7 @@ def _decode(file: ImageFile.ImageFile) -> DecodedImage:
             hint="Copy or export the picture again.",
         ) from error
     height, width = pixels.shape[:2]
-    return DecodedImage(pixels, width, height, kind, mode, tuple(notes))
+    return DecodedImage(pixels, width, height, kind, mode, tuple(notes), largest, is_clipped)
 
 
 def _kind_of(data: bytes) -> str:
@@ -212,8 +235,6 @@ def _orientation(image: Image.Image, notes: list[str]) -> int:
 
 def _to_rgb(image: Image.Image, notes: list[str]) -> NDArray[np.uint8]:
     mode = image.mode
-    if mode == "I" or mode.startswith("I;16"):
-        return _deep_grey_to_rgb(image, notes)
     if mode == "F":
         raise ImageDecodeError(
             "the picture has floating-point pixels, which have no fixed range",
@@ -230,17 +251,32 @@ def _to_rgb(image: Image.Image, notes: list[str]) -> NDArray[np.uint8]:
     return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
 
 
-def _deep_grey_to_rgb(image: Image.Image, notes: list[str]) -> NDArray[np.uint8]:
+def _deep_grey_to_rgb(
+    image: Image.Image, pixel_range: PixelRange, notes: list[str]
+) -> tuple[NDArray[np.uint8], int, bool]:
+    """Pixels, the largest value, and whether values lie beyond the range."""
     grey = np.asarray(image)
-    if grey.min() < 0 or grey.max() > 65535:
+    smallest, largest = int(grey.min()), int(grey.max())
+    if smallest < 0 or largest > FULL_RANGE[1]:
         raise ImageDecodeError(
             "the picture has 32-bit or signed pixels outside 0 to 65535, which have no fixed range",
             hint="Export it with 8 or 16 bits a channel.",
         )
-    notes.append("16-bit greyscale divided by 257 and repeated to three channels")
-    # A fixed divisor, not the picture's own maximum: brightness must mean the same in every picture.
-    eight_bit = ((grey.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    return np.repeat(eight_bit[..., np.newaxis], 3, axis=2)
+    low, high = pixel_range
+    notes.append(deep_grey_note(pixel_range))
+    if is_clipped := smallest < low or largest > high:
+        notes.append(f"values of {smallest} to {largest} clipped to {low} to {high}")
+    # A fixed range, not the picture's own: brightness must mean the same in every picture.
+    eight_bit = np.take(_scale(low, high), grey)
+    return np.repeat(eight_bit[..., np.newaxis], 3, axis=2), largest, is_clipped
+
+
+@lru_cache(maxsize=16)
+def _scale(low: int, high: int) -> NDArray[np.uint8]:
+    """The 8-bit value of each 16-bit one."""
+    span = high - low
+    above = np.arange(FULL_RANGE[1] + 1, dtype=np.int64).clip(low, high) - low
+    return ((2 * 255 * above + span) // (2 * span)).astype(np.uint8)
 
 
 def _on_white(image: Image.Image, notes: list[str]) -> Image.Image:

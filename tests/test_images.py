@@ -79,6 +79,30 @@ def test_a_damaged_exif_block_does_not_cost_the_picture() -> None:
     assert decoded.pixels.shape == (40, 60, 3)
 
 
+@pytest.mark.parametrize("pixel_range", [(0, 1023), (0, 4095), (0, 16383), (100, 3000), (0, 65535)])
+def test_sixteen_bit_grey_is_scaled_from_its_range_and_clipped_in_words(pixel_range: tuple[int, int]) -> None:
+    low, high = pixel_range
+    deep = np.array([[low, high, (low + high) // 2, low + 1]], np.uint16)
+    decoded = decode_image(encode(Image.fromarray(deep), "PNG"), pixel_range=pixel_range)
+    assert decoded.pixels[0, :2, 0].tolist() == [0, 255]
+    assert np.array_equal(
+        decoded.pixels[0, :, 0], np.floor((deep[0].astype(float) - low) / (high - low) * 255 + 0.5)
+    )
+    assert (decoded.largest, decoded.is_clipped, len(decoded.notes)) == (high, False, 1)
+
+    beyond = np.array([[low // 2, min(high * 2, 65535)]], np.uint16)
+    decoded = decode_image(encode(Image.fromarray(beyond), "PNG"), pixel_range=pixel_range)
+    assert decoded.pixels[0, :, 0].tolist() == [0, 255]
+    assert decoded.is_clipped == (pixel_range != (0, 65535)) == any("clipped" in n for n in decoded.notes)
+
+
+def test_the_range_does_not_concern_pictures_of_8_bits() -> None:
+    data = encode(gradient(), "PNG")
+    narrow = decode_image(data, pixel_range=(0, 1023))
+    assert np.array_equal(narrow.pixels, decode_image(data).pixels)
+    assert narrow.largest is None
+
+
 def test_sixteen_bit_grey_is_divided_by_257_whatever_the_brightest_pixel() -> None:
     deep = np.array([[0, 257, 128, 129, 32896, 65535]], np.uint16)
     for file_format in ("PNG", "TIFF"):

@@ -161,6 +161,10 @@ class Manifest:
             _check_name(name)
         if self.input is not None and self.input.resize_rule != self.resize_rule:
             raise ArtifactError(f"{MANIFEST} names two resize rules.", hint=_HINT)
+        if self.input is not None and self.input.pixel_range is not None:
+            low, high = self.input.pixel_range
+            if not 0 <= low < high <= 65535:
+                raise ArtifactError(f"{MANIFEST} has the pixel range {low} to {high}.", hint=_HINT)
 
 
 _ADAPTER = TypeAdapter(Manifest)

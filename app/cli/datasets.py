@@ -75,6 +75,14 @@ def import_dataset(
             "--strict", help="Refuse, with the whole list, if a picture is damaged, odd or would be left out."
         ),
     ] = False,
+    pixel_range: Annotated[
+        str | None,
+        typer.Option(
+            "--pixel-range",
+            metavar="LOW-HIGH",
+            help="Values of 16-bit greyscale that become black and white, for example 0-4095.",
+        ),
+    ] = None,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Do not wait for the import's end.")] = False,
     as_json: AsJson = False,
     server: Server = DEFAULT_SERVER,
@@ -86,7 +94,9 @@ def import_dataset(
     """
     client = Client(server)
     target = f"/products/{quoted(product)}/datasets"
-    choices = given_choices(name_encoding=name_encoding, class_level=class_level, strict=strict)
+    choices = given_choices(
+        name_encoding=name_encoding, class_level=class_level, strict=strict, pixel_range=pixel_range
+    )
     if server_path:
         dataset = client.post(target, {"path": path, **choices})
     else:

@@ -47,6 +47,8 @@ def show_evaluation(evaluation: Mapping[str, Any]) -> None:
         known = format_estimate(evaluation["accuracy_of_known_classes"]) or "no pictures"
         show_fields({"on known classes": known, "unknown classes": join_counts(_as_counts(unknown))})
         note("A picture of an unknown class counts as wrong: the model cannot answer with that class.")
+    for warning in evaluation.get("warnings", ()):
+        note(f"warning: {printable(warning)}", style="yellow")
     say()
     show_classes(evaluation["classes"])
     say()

@@ -14,6 +14,7 @@ from typing import Any
 
 from app.datasets.archives import open_archive
 from app.datasets.concurrency import ordered_map
+from app.datasets.depth import Depth, read_depth
 from app.datasets.folders import FolderSource
 from app.datasets.layout import UNLABELLED, Layout, read_layout
 from app.datasets.manifest import (
@@ -29,7 +30,15 @@ from app.datasets.names import Found, Settled, settle_names
 from app.datasets.report import Findings, create_report, is_picture_name, split_counts
 from app.datasets.sources import HIDDEN, DamagedEntryError, LeftOut, Limits, Source
 from app.datasets.spec import ClassCount, ImportResult
-from app.errors import DatasetError, FieldError, ImageDecodeError, ImageTooLargeError, StrictImportError
+from app.datasets.tables import find_tables, mention_tables
+from app.errors import (
+    ChoiceNeededError,
+    DatasetError,
+    FieldError,
+    ImageDecodeError,
+    ImageTooLargeError,
+    StrictImportError,
+)
 from app.host.files import folder_aside, make_folder, write_aside, write_json
 from app.images import decode_image, looks_like_picture
 from app.schemas.import_choices import ImportChoices
@@ -55,6 +64,7 @@ class _Picture:
     format: str
     mode: str
     notes: tuple[str, ...]
+    largest: int | None
 
 
 @dataclass(frozen=True)
@@ -92,13 +102,14 @@ def import_dataset(
             settled = _settle(pictures, rejected)
             pictures, again = _rename(pictures, settled)
             opened.skipped += again
-            layout = read_layout(
-                [picture.name for picture in pictures],
-                _all_folders(opened, pictures, rejected),
-                choices.class_level,
+            tables = find_tables([file.name for file in rejected if not file.is_corrupt])
+            layout = _read_layout(pictures, _all_folders(opened, pictures, rejected), choices, tables)
+            depth = read_depth(
+                [picture.largest for picture in pictures if picture.name in layout.places],
+                choices.pixel_range,
             )
-            findings = _to_findings(pictures, rejected, opened, layout, settled)
-        _check_usable(findings, rejected)
+            findings = _to_findings(pictures, rejected, opened, layout, settled, depth)
+        _check_usable(findings, rejected, tables)
         if choices.strict:
             _check_strictly(findings, rejected)
         for picture in pictures:
@@ -184,6 +195,7 @@ def _decode(job: _Content) -> _Picture | _Rejected:
         format=image.format,
         mode=image.mode,
         notes=image.notes,
+        largest=image.largest,
     )
 
 
@@ -201,6 +213,7 @@ def _to_findings(
     source: Source,
     layout: Layout,
     settled: Settled,
+    depth: Depth,
 ) -> Findings:
     items, modes = [], {}
     for picture in pictures:
@@ -220,31 +233,44 @@ def _to_findings(
                 format=picture.format,
                 sha256=picture.sha256,
                 bytes=picture.bytes,
-                notes=picture.notes,
+                notes=depth.correct(picture.notes),
             )
         )
     others = [LeftOut(file.name, file.reason) for file in rejected if not file.is_corrupt]
     without_class = [LeftOut(name, reason) for name, reason in layout.skipped.items()]
     return Findings(
-        manifest=create_manifest(items),
+        manifest=create_manifest(items, depth.pixel_range),
+        depth=depth,
         modes=modes,
         corrupt=[LeftOut(file.name, file.reason) for file in rejected if file.is_corrupt],
         skipped=[*source.skipped, *others, *without_class],
         empty_classes=layout.empty_classes,
         odd_names=settled.odd,
+        tables=find_tables([file.name for file in others]),
         similar_classes=layout.similar_classes,
         name_encoding=source.name_encoding,
         encoding_reason=source.encoding_reason,
     )
 
 
-def _check_usable(findings: Findings, rejected: list[_Rejected]) -> None:
+def _read_layout(
+    pictures: list[_Picture], folders: set[str], choices: ImportChoices, tables: tuple[str, ...]
+) -> Layout:
+    try:
+        return read_layout([picture.name for picture in pictures], folders, choices.class_level)
+    except ChoiceNeededError:
+        raise
+    except DatasetError as error:
+        raise DatasetError(error.detail + mention_tables(tables), hint=error.hint) from error
+
+
+def _check_usable(findings: Findings, rejected: list[_Rejected], tables: tuple[str, ...]) -> None:
     manifest = findings.manifest
     if not manifest.items:
         left_out = [*findings.skipped, *findings.corrupt]
         seen = "; ".join(f"{name}: {reason}" for name, reason in left_out[:3])
         raise DatasetError(
-            f"there is no picture in a class folder{f' ({seen})' if seen else ''}",
+            f"there is no picture in a class folder{f' ({seen})' if seen else ''}{mention_tables(tables)}",
             hint="Upload a folder for each class with its pictures inside: CLASS/picture.jpg.",
         )
     if len(manifest.classes) < 2:
@@ -252,7 +278,7 @@ def _check_usable(findings: Findings, rejected: list[_Rejected]) -> None:
         empty = f"; no picture in {', '.join(findings.empty_classes[:10])}" if findings.empty_classes else ""
         damaged = f"; {corrupt} pictures could not be decoded" if corrupt else ""
         raise DatasetError(
-            f"there is one class only, '{manifest.classes[0]}'{empty}{damaged}",
+            f"there is one class only, '{manifest.classes[0]}'{empty}{damaged}{mention_tables(tables)}",
             hint="A classifier needs at least two classes: add the folder of another one.",
         )
 

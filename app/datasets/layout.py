@@ -19,6 +19,7 @@ from app.errors import ChoiceNeededError, DatasetError, FieldError
 
 ClassLevel = Literal["top", "leaf", "path"]
 
+NO_CLASS = "lies in no class folder"
 UNLABELLED = "lies in a folder of pictures without labels"
 """Why a picture is skipped that has no class on purpose."""
 
@@ -95,7 +96,7 @@ def read_layout(
         elif below:
             class_folders[name] = below
         else:
-            skipped[name] = "lies in no class folder"
+            skipped[name] = NO_CLASS
     label_of = _LEVELS[class_level or _told_level(class_folders.values())]
     places = {
         name: Place("/".join(inner[name]), label_of(below), split_of(inner[name][0]) if is_split else None)

@@ -6,13 +6,13 @@ from pathlib import Path
 
 from app.datasets.manifest import Item, read_image
 from app.errors import DatasetError, ImageDecodeError, ImageTooLargeError
-from app.images import DecodedImage, decode_image
+from app.images import DecodedImage, PixelRange, decode_image
 
 
-def decode_item(image_root: Path, item: Item) -> DecodedImage:
+def decode_item(image_root: Path, item: Item, pixel_range: PixelRange | None) -> DecodedImage:
     """Decodes a picture of a dataset. Raises DatasetError that names it."""
     try:
-        return decode_image(read_image(image_root, item))
+        return decode_image(read_image(image_root, item), pixel_range=pixel_range)
     except ImageTooLargeError as error:
         raise DatasetError(f"{item.name} ({item.id}): {error.detail}", hint=error.hint) from error
     except ImageDecodeError as error:

@@ -9,9 +9,15 @@ from pathlib import PurePosixPath
 from statistics import median_low
 from typing import Any
 
+from app.datasets.depth import Depth
+from app.datasets.layout import NO_CLASS
 from app.datasets.manifest import SPLITS, DatasetManifest, Item
 from app.datasets.names import OddName, show
 from app.datasets.sources import LeftOut
+from app.datasets.split import split_dataset
+from app.datasets.tables import mention_tables
+from app.errors import SplitError
+from app.schemas.hyperparameters import SplitSettings
 
 LISTED = 1000  # longer lists are cut; their totals are exact
 _FEW_PICTURES, _IMBALANCE = 20, 10
@@ -30,8 +36,10 @@ class Findings:
     corrupt: Sequence[LeftOut]
     skipped: Sequence[LeftOut]
     empty_classes: tuple[str, ...]
+    depth: Depth
     odd_names: tuple[OddName, ...] = ()
     similar_classes: tuple[tuple[str, ...], ...] = ()
+    tables: tuple[str, ...] = ()
     name_encoding: str | None = None
     encoding_reason: str | None = None
 
@@ -63,6 +71,7 @@ def create_report(findings: Findings) -> dict[str, Any]:
         "conflicting_labels": _cut([_describe_conflict(group) for group in conflicts]),
         "across_splits": _cut([[item.name for item in group] for group in leaks]),
         "wrong_extensions": _cut(wrong),
+        "deep_grey": findings.depth.describe(),
         "name_encoding": findings.name_encoding,
         "encoding_reason": findings.encoding_reason,
         "notes": dict(Counter(note for item in manifest.items for note in item.notes).most_common()),
@@ -76,7 +85,10 @@ def create_report(findings: Findings) -> dict[str, Any]:
             "wrong_extensions": len(wrong),
         },
     }
-    report["advice"] = _advise(report)
+    without_class = any(file.reason == NO_CLASS for file in findings.skipped)
+    report["tables"] = list(findings.tables) if without_class else []
+    report["training_refused"] = _why_not_trained(manifest)
+    report["advice"] = [*_advise(report), *findings.depth.advise()]
     return report
 
 
@@ -140,6 +152,15 @@ def _small_classes(manifest: DatasetManifest) -> list[dict[str, Any]]:
     ]
 
 
+def _why_not_trained(manifest: DatasetManifest) -> str | None:
+    """What a training with the usual split would say; None where it would begin."""
+    try:
+        split_dataset(manifest, SplitSettings(), 0)
+    except SplitError as error:
+        return error.detail
+    return None
+
+
 def _describe_conflict(group: list[Item]) -> dict[str, Any]:
     return {
         "sha256": group[0].sha256,
@@ -180,7 +201,9 @@ def _advise(report: dict[str, Any]) -> list[str]:
             f"Classes whose names are alike but for case, blanks or dots: {_alike(similar)}. They are "
             "different classes: if one is meant, give the folders one name (similar_classes)."
         )
-    if small := report["small_classes"]:
+    if refused := report["training_refused"]:
+        advice.append(f"A training would be refused: {refused}. Evaluations are not concerned.")
+    elif small := report["small_classes"]:
         advice.append(
             f"Too few different pictures to train, validate and test on: {_names(small)}. "
             "Each class needs at least 3; add some, or remove the class."
@@ -216,6 +239,8 @@ def _advise(report: dict[str, Any]) -> list[str]:
             f"{_count(wrong, 'file has', 'files have')} another format than the extension says: "
             "the content was used (wrong_extensions)."
         )
+    if tables := report["tables"]:
+        advice.append(f"Pictures lie in no class folder{mention_tables(tuple(tables))} (tables, skipped).")
     if odd := totals["odd_names"]:
         advice.append(
             f"{_count(odd, 'name is', 'names are')} odd: no picture is lost, some have another name now "

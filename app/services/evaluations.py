@@ -128,5 +128,6 @@ def _to_schema(evaluation: Evaluation) -> schemas.Evaluation:
         confusion_matrix=report["confusion_matrix"],
         calibration=report.get("calibration"),
         mistakes=report.get("mistakes", []),
+        warnings=report.get("warnings", []),
         created_at=evaluation.created_at,
     )

@@ -102,7 +102,7 @@ def _predict_one(
     predictor: Predictor, picture: Picture, top_k: int, queue_ms: float, max_pixels: int
 ) -> schemas.PredictionItem:
     began = time.perf_counter()
-    image = decode_image(picture.data, max_pixels=max_pixels)
+    image = decode_image(picture.data, max_pixels=max_pixels, pixel_range=predictor.pixel_range)
     decode_ms = _milliseconds_since(began)
     began = time.perf_counter()
     probabilities = predictor.predict(image.pixels)

@@ -199,7 +199,7 @@ def _export(run: Run, fit: Fit, model: keras.Model, folder: Path) -> Manifest:
         metrics={},
         weights_sha256=weights_sha256(read_values(model.weights)),
         serving=Serving(runtime="litert", precision="float32", bytes=files[1].stat().st_size),
-        input=Input(resize_rule=RESIZE_RULE),
+        input=Input(resize_rule=RESIZE_RULE, pixel_range=run.manifest.pixel_range),
         runtimes=(Runtime("litert", "float32", LITERT_MODEL),),
         outputs=(Output("probabilities", len(run.manifest.classes)),),
         versions=library_versions(),
