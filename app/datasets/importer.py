@@ -109,7 +109,7 @@ def import_dataset(
                 choices.pixel_range,
             )
             findings = _to_findings(pictures, rejected, opened, layout, settled, depth)
-        _check_usable(findings, rejected, tables)
+        _check_usable(findings, tables)
         if choices.strict:
             _check_strictly(findings, rejected)
         for picture in pictures:
@@ -264,7 +264,7 @@ def _read_layout(
         raise DatasetError(error.detail + mention_tables(tables), hint=error.hint) from error
 
 
-def _check_usable(findings: Findings, rejected: list[_Rejected], tables: tuple[str, ...]) -> None:
+def _check_usable(findings: Findings, tables: tuple[str, ...]) -> None:
     manifest = findings.manifest
     if not manifest.items:
         left_out = [*findings.skipped, *findings.corrupt]
@@ -273,13 +273,10 @@ def _check_usable(findings: Findings, rejected: list[_Rejected], tables: tuple[s
             f"there is no picture in a class folder{f' ({seen})' if seen else ''}{mention_tables(tables)}",
             hint="Upload a folder for each class with its pictures inside: CLASS/picture.jpg.",
         )
-    if len(manifest.classes) < 2:
-        corrupt = sum(file.is_corrupt for file in rejected)
-        empty = f"; no picture in {', '.join(findings.empty_classes[:10])}" if findings.empty_classes else ""
-        damaged = f"; {corrupt} pictures could not be decoded" if corrupt else ""
+    if len(manifest.classes) < 2 and tables:
         raise DatasetError(
-            f"there is one class only, '{manifest.classes[0]}'{empty}{damaged}{mention_tables(tables)}",
-            hint="A classifier needs at least two classes: add the folder of another one.",
+            f"there is one class only, '{manifest.classes[0]}'{mention_tables(tables)}",
+            hint="Arrange them as CLASS/picture.jpg. If the folder is the class, leave the table out.",
         )
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from app.artifacts import open_artifact
 from app.child import Released, Reporter, StopSignal, write_message
+from app.datasets.class_map import apply_class_map
 from app.datasets.concurrency import ordered_map
 from app.datasets.manifest import DatasetManifest, Item, load_manifest
 from app.datasets.pictures import decode_item
@@ -26,6 +27,7 @@ from app.evaluation.report import format_report
 from app.evaluation.spec import EvaluationContent, EvaluationResult, EvaluationSpec
 from app.images import DEEP_GREY, FULL_RANGE
 from app.inference.predictor import Predictor
+from app.schemas.class_map import ClassMap
 from app.schemas.progress_lines import ProgressLine
 
 MISTAKES_KEPT = 200
@@ -41,7 +43,9 @@ def evaluate_artifact(
     """
     reporter.stage("evaluating")
     artifact = open_artifact(spec.artifact, digest=spec.artifact_digest)
-    dataset = load_manifest(spec.dataset)
+    whole = load_manifest(spec.dataset)
+    chosen = artifact.manifest.class_map
+    dataset = apply_class_map(whole, None if chosen is None else ClassMap.model_validate(chosen))
     items = select_items(dataset, spec.split, spec.subset)
     classes = artifact.manifest.labels
     unknown = sorted({item.label for item in items} - set(classes))
@@ -55,7 +59,7 @@ def evaluate_artifact(
     mistakes = list_mistakes(names, labels, probabilities, [*classes, *unknown])
     content = EvaluationContent(
         artifact_digest=artifact.digest,
-        dataset_digest=dataset.digest,
+        dataset_digest=whole.digest,
         subset=subset,
         **vars(evaluation),
         mistakes=tuple(mistakes[:MISTAKES_KEPT]),

@@ -53,5 +53,6 @@ def _request_of(job: Job) -> JobCreate:
             "gpus": job.gpus,
             "hyperparameters": job.hyperparameters,
             "split": split,
+            "class_map": job.payload.get("class_map"),
         }
     )

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from app.context import AppContext
 from app.errors import ConflictError, InvalidRequestError, NotFoundError
+from app.job_queue import TASK_QUEUE
 from app.models import Evaluation, Job, TrainedModel
 from app.models.base import new_id
 from app.schemas import evaluation as schemas
@@ -18,6 +19,7 @@ from app.services.idempotency import Answer, IdempotentRequest, recall, remember
 from app.services.job_states import TERMINAL, queue_job
 from app.services.jobs import require_job
 from app.services.jobs import to_schema as job_to_schema
+from app.services.workers import require_no_first_release_worker
 
 PREDICTIONS = "predictions.csv"
 
@@ -44,6 +46,8 @@ def create_evaluation(
                 if trained.status in TERMINAL
                 else "Wait for its end.",
             )
+        if trained.payload.get("class_map"):
+            require_no_first_release_worker(session, [TASK_QUEUE], "class_map")
         dataset_id = request.dataset or trained.dataset
         dataset = require_ready(require_dataset(session, dataset_id))
         if dataset.product_id != trained.product_id:

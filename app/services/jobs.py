@@ -12,6 +12,7 @@ from app.datasets.split import SplitMap
 from app.errors import ConflictError, NotFoundError
 from app.host import failpoints
 from app.host.files import make_folder, write_json
+from app.job_queue import QUEUES
 from app.models import Dataset, Job, TrainedModel
 from app.models.base import new_id
 from app.schemas import job as schemas
@@ -24,7 +25,7 @@ from app.services.job_plan_inputs import gather
 from app.services.job_states import queue_job
 from app.services.pages import fetch_page
 from app.services.promotion import read_gate, rules_of
-from app.services.workers import waits_for
+from app.services.workers import require_no_first_release_worker, waits_for
 from app.storage.home import Storage
 
 
@@ -51,6 +52,10 @@ def create_job(
             dataset = require_not_failed(hold_dataset(session, inputs.dataset))
             if inputs.initial_model is not None:
                 _hold_model(session, inputs.initial_model.id)
+            payload = {}
+            if request.class_map is not None:
+                require_no_first_release_worker(session, QUEUES, "class_map")
+                payload["class_map"] = request.class_map.model_dump(mode="json")
             job = Job(
                 id=job_id,
                 kind="training",
@@ -62,6 +67,7 @@ def create_job(
                 device=plan.job.device,
                 gpus=plan.job.gpus,
                 gate_rules=plan.job.gate_rules.model_dump(mode="json"),
+                payload=payload,
                 annotations=request.metadata,
             )
             queue_job(session, job)
@@ -150,6 +156,7 @@ def to_schema(session: Session, job: Job) -> schemas.Job:
         network=job.network,
         hyperparameters=job.hyperparameters,
         split=job.split,
+        class_map=job.payload.get("class_map"),
         seed=(job.hyperparameters or {}).get("seed"),
         device=job.device if job.kind in DEVICE_KINDS else "cpu",
         gpus=job.gpus,

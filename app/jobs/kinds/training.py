@@ -62,6 +62,7 @@ class Training(Kind[TrainingSpec, TrainingResult]):
                 dataset=storage.dataset(job.dataset),
                 image_root=storage.images,
                 split=storage.job_split(job.id),
+                class_map=job.payload.get("class_map"),
                 records_root=storage.records,
                 checkpoint_root=storage.job_checkpoints(job.id) / f"{claim.fence:04d}",
                 resume_from=tuple(root for root in recorded_attempts(storage, session, job) if root.is_dir()),
