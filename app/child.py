@@ -21,6 +21,7 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Any, TypeVar
 
+from app import images
 from app.errors import CrashedError, LoupeError, StorageFullError, is_disk_full
 from app.host import failpoints
 from app.host.files import write_aside, write_json
@@ -33,6 +34,7 @@ logger = logging.getLogger(__name__)
 
 # Variables that say how the child logs, and for which job.
 LOG_LEVEL, LOG_FORMAT, JOB_ID = "LOUPE_LOG_LEVEL", "LOUPE_LOG_FORMAT", "LOUPE_JOB_ID"
+MAX_PIXELS = "LOUPE_MAX_PIXELS"
 SPEC, PROGRESS, RESULT, ERROR = "spec.json", "progress.jsonl", "result.json", "error.json"
 
 
@@ -105,6 +107,7 @@ def run_child(work: Work[Spec], spec_type: type[Spec], folder: Path) -> int:
     configure_logging(
         os.environ.get(LOG_LEVEL, "INFO"), "json" if os.environ.get(LOG_FORMAT) == "json" else "text"
     )
+    images.limit_pixels(int(os.environ.get(MAX_PIXELS) or images.MAX_PIXELS))
     with log_context(job_id=os.environ.get(JOB_ID)):
         return _run_child(work, spec_type, folder)
 

@@ -100,6 +100,12 @@ class Settings(BaseSettings):
     max_predict_bytes: int = Field(64 * 2**20, gt=0, description="Largest body of a prediction request.")
     max_json_bytes: int = Field(2**20, gt=0, description="Largest body of any other request.")
     max_predict_files: int = Field(64, gt=0, description="Most pictures in one prediction request.")
+    max_pixels: int = Field(
+        120_000_000,
+        gt=0,
+        description="Most pixels of a picture, in imports, trainings, evaluations and predictions. Decoding "
+        "one takes up to 18 bytes a pixel: 2.1 GiB for 120 million.",
+    )
     max_dataset_items: int = Field(
         200_000, gt=0, description="Most entries in one dataset archive or folder."
     )

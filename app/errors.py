@@ -143,6 +143,23 @@ class ChoiceNeededError(DatasetError):
     code, title = "choice_needed", "The upload can be read in several ways"
 
 
+class StrictImportError(DatasetError):
+    """A strict import that would leave a picture out, or call it otherwise. All reasons, up to a bound."""
+
+    code, title = "not_as_it_is", "The upload cannot be imported as it is"
+    most_listed: ClassVar[int] = 500
+
+    def __init__(self, problems: list[FieldError]) -> None:
+        listed = problems[: self.most_listed]
+        cut = f"; the first {len(listed):,} are listed" if len(listed) < len(problems) else ""
+        files = "file or folder" if len(problems) == 1 else "files or folders"
+        super().__init__(
+            f"{len(problems):,} {files} would be left out, or are odd{cut}",
+            hint="Mend them and import again; without `strict`, the import leaves out or renames them.",
+            errors=tuple(listed),
+        )
+
+
 class SplitError(DatasetError):
     code, title = "split_impossible", "Dataset cannot be split this way"
 

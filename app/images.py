@@ -6,8 +6,10 @@ Import, training and predict all go through these two functions, so that a pictu
 from __future__ import annotations
 
 import io
+from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
+from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +20,17 @@ from app.errors import ImageDecodeError, ImageTooLargeError
 from app.heif_boxes import count_coded_pixels
 from app.picture_formats import READABLE, looks_like_picture
 
-MAX_PIXELS = 25_000_000
+MAX_PIXELS = 120_000_000
+"""Unless set: cameras of 100 megapixels give 102 million pixels, phones of 108 megapixels 108 million."""
+_LARGE_PIXELS = 25_000_000
+_one_large_picture = Lock()
+"""Decoding takes up to 18 bytes a pixel: pictures over ``_LARGE_PIXELS`` are decoded one at a time."""
 RESIZE_RULE = "pillow-bilinear-stretch-1"
+PixelRange = tuple[int, int]
+"""The values of 16-bit greyscale that become black and white."""
+FULL_RANGE: PixelRange = (0, 65535)
+DEEP_GREY = "16-bit greyscale"
+"""How the note of such a picture begins."""
 
 # Naming the plugins keeps Pillow from loading all of its forty when the first picture is opened.
 _FORMATS = (
@@ -57,13 +68,20 @@ _UPRIGHT = {
 }
 
 
+class _Limit:
+    """The most pixels of a picture in this process."""
+
+    pixels = MAX_PIXELS
+
+
 @dataclass(frozen=True)
 class DecodedImage:
     """A picture's pixels and what was done to get them.
 
     ``pixels``: uint8 (height, width, 3), RGB, upright, read-only; ``width`` and ``height`` are theirs.
     ``format``: a name of ``app.picture_formats``, by content. ``mode``: Pillow's name of its pixels.
-    ``notes``: each conversion that changed the picture, in words.
+    ``notes``: each conversion that changed the picture, in words. ``largest``: the largest value of 16-bit
+    greyscale, None for other pictures; ``is_clipped``: whether values lie beyond the range that was read.
     """
 
     pixels: NDArray[np.uint8]
@@ -72,43 +90,38 @@ class DecodedImage:
     format: str
     mode: str
     notes: tuple[str, ...]
+    largest: int | None = None
+    is_clipped: bool = False
 
 
-def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> DecodedImage:
+def limit_pixels(most: int) -> None:
+    """Sets the most pixels that ``decode_image`` takes in this process. Call it before the work begins."""
+    _Limit.pixels = most
+
+
+def decode_image(
+    data: bytes, *, max_pixels: int | None = None, pixel_range: PixelRange | None = None
+) -> DecodedImage:
     """Decodes an encoded picture, whatever its file is called.
 
     First page of a TIFF, first frame of an animation, EXIF orientation applied, alpha composited on white,
-    16-bit greyscale divided by 257. Raises ImageTooLargeError over ``max_pixels``, before a pixel is decoded,
-    and ImageDecodeError for what is empty, damaged, cut short or no picture.
+    16-bit greyscale scaled from ``pixel_range``, by default all 16 bits. Raises ImageTooLargeError over
+    ``max_pixels`` (the limit of the process unless given), before a pixel is decoded, and ImageDecodeError
+    for what is empty, damaged, cut short or no picture.
     """
     if not data:
         raise ImageDecodeError("the file is empty (0 bytes)", hint="Copy or export the picture again.")
-    file = _open(data, max_pixels)
-    kind, mode = str(file.format).lower(), file.mode
-    notes: list[str] = []
-    if any(";16" in str(tile) for tile in file.tile) and mode not in ("I", "I;16", "I;16B", "I;16L"):
-        notes.append("16-bit channels reduced to their high byte")
-    try:
-        orientation = _orientation(file, notes)
-        file.load()
-        image: Image.Image = file
-        if orientation != 1:
-            notes.append(f"EXIF orientation {orientation} applied")
-            # Pillow turns a TIFF itself while loading it.
-            if kind != "tiff":
-                image = image.transpose(_UPRIGHT[orientation])
-        if getattr(file, "is_animated", False):
-            notes.append("first of several frames or pages used")
-        pixels = _to_rgb(image, notes)
-    except (ImageDecodeError, MemoryError):
-        raise
-    except Exception as error:  # Pillow's decoders raise nearly every built-in exception on damaged data
-        raise ImageDecodeError(
-            f"the {kind.upper()} picture is damaged or cut short: {error}",
-            hint="Copy or export the picture again.",
-        ) from error
-    height, width = pixels.shape[:2]
-    return DecodedImage(pixels, width, height, kind, mode, tuple(notes))
+    file = _open(data, _Limit.pixels if max_pixels is None else max_pixels)
+    with _one_large_picture if file.width * file.height > _LARGE_PIXELS else nullcontext():
+        return _decode(file, pixel_range or FULL_RANGE)
+
+
+def deep_grey_note(pixel_range: PixelRange | None) -> str:
+    """The note of a 16-bit greyscale picture that is read in this range."""
+    if pixel_range in (None, FULL_RANGE):
+        return f"{DEEP_GREY} divided by 257 and repeated to three channels"
+    low, high = pixel_range or FULL_RANGE
+    return f"{DEEP_GREY} scaled from {low} to {high} and repeated to three channels"
 
 
 def fit_to(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -124,14 +137,11 @@ def fit_to(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8
 
 
 def _open(data: bytes, max_pixels: int) -> ImageFile.ImageFile:
+    Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit knows nothing of ours.
     is_boxed = data[4:8] == b"ftyp" and looks_like_picture(data)
     heif = _heif_plugin() if is_boxed else ()
     try:
         image = Image.open(io.BytesIO(data), formats=(*_FORMATS, *heif))
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageTooLargeError(
-            f"the picture has too many pixels: {error}", hint=_shrink_to(max_pixels)
-        ) from error
     except MemoryError:
         raise
     except Exception as error:
@@ -192,7 +202,39 @@ def _check_pixels(size: tuple[int, int], max_pixels: int) -> None:
 
 
 def _shrink_to(max_pixels: int) -> str:
-    return f"Scale it down to at most {max_pixels / 1e6:g} million pixels."
+    return f"Scale it down to at most {max_pixels / 1e6:g} million pixels, or raise LOUPE_MAX_PIXELS."
+
+
+def _decode(file: ImageFile.ImageFile, pixel_range: PixelRange) -> DecodedImage:
+    kind, mode = str(file.format).lower(), file.mode
+    notes: list[str] = []
+    largest: int | None = None
+    if any(";16" in str(tile) for tile in file.tile) and mode not in ("I", "I;16", "I;16B", "I;16L"):
+        notes.append("16-bit channels reduced to their high byte")
+    try:
+        orientation = _orientation(file, notes)
+        file.load()
+        image: Image.Image = file
+        if orientation != 1:
+            notes.append(f"EXIF orientation {orientation} applied")
+            # Pillow turns a TIFF itself while loading it.
+            if kind != "tiff":
+                image = image.transpose(_UPRIGHT[orientation])
+        if getattr(file, "is_animated", False):
+            notes.append("first of several frames or pages used")
+        if image.mode == "I" or image.mode.startswith("I;16"):
+            pixels, largest, is_clipped = _deep_grey_to_rgb(image, pixel_range, notes)
+        else:
+            pixels, is_clipped = _to_rgb(image, notes), False
+    except (ImageDecodeError, MemoryError):
+        raise
+    except Exception as error:  # Pillow's decoders raise nearly every built-in exception on damaged data
+        raise ImageDecodeError(
+            f"the {kind.upper()} picture is damaged or cut short: {error}",
+            hint="Copy or export the picture again.",
+        ) from error
+    height, width = pixels.shape[:2]
+    return DecodedImage(pixels, width, height, kind, mode, tuple(notes), largest, is_clipped)
 
 
 def _kind_of(data: bytes) -> str:
@@ -222,8 +264,6 @@ def _orientation(image: Image.Image, notes: list[str]) -> int:
 
 def _to_rgb(image: Image.Image, notes: list[str]) -> NDArray[np.uint8]:
     mode = image.mode
-    if mode == "I" or mode.startswith("I;16"):
-        return _deep_grey_to_rgb(image, notes)
     if mode == "F":
         raise ImageDecodeError(
             "the picture has floating-point pixels, which have no fixed range",
@@ -237,20 +277,35 @@ def _to_rgb(image: Image.Image, notes: list[str]) -> NDArray[np.uint8]:
         notes.append("greyscale repeated to three channels")
     elif mode != "RGB":
         notes.append(f"{mode} converted to RGB without its colour profile")
-    return np.asarray(image.convert("RGB"))
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
 
 
-def _deep_grey_to_rgb(image: Image.Image, notes: list[str]) -> NDArray[np.uint8]:
+def _deep_grey_to_rgb(
+    image: Image.Image, pixel_range: PixelRange, notes: list[str]
+) -> tuple[NDArray[np.uint8], int, bool]:
+    """Pixels, the largest value, and whether values lie beyond the range."""
     grey = np.asarray(image)
-    if grey.min() < 0 or grey.max() > 65535:
+    smallest, largest = int(grey.min()), int(grey.max())
+    if smallest < 0 or largest > FULL_RANGE[1]:
         raise ImageDecodeError(
             "the picture has 32-bit or signed pixels outside 0 to 65535, which have no fixed range",
             hint="Export it with 8 or 16 bits a channel.",
         )
-    notes.append("16-bit greyscale divided by 257 and repeated to three channels")
-    # A fixed divisor, not the picture's own maximum: brightness must mean the same in every picture.
-    eight_bit = ((grey.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    return np.repeat(eight_bit[..., np.newaxis], 3, axis=2)
+    low, high = pixel_range
+    notes.append(deep_grey_note(pixel_range))
+    if is_clipped := smallest < low or largest > high:
+        notes.append(f"values of {smallest} to {largest} clipped to {low} to {high}")
+    # A fixed range, not the picture's own: brightness must mean the same in every picture.
+    eight_bit = np.take(_scale(low, high), grey)
+    return np.repeat(eight_bit[..., np.newaxis], 3, axis=2), largest, is_clipped
+
+
+@lru_cache(maxsize=16)
+def _scale(low: int, high: int) -> NDArray[np.uint8]:
+    """The 8-bit value of each 16-bit one."""
+    span = high - low
+    above = np.arange(FULL_RANGE[1] + 1, dtype=np.int64).clip(low, high) - low
+    return ((2 * 255 * above + span) // (2 * span)).astype(np.uint8)
 
 
 def _on_white(image: Image.Image, notes: list[str]) -> Image.Image:

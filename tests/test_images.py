@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from app.config import Settings
 from app.errors import ImageDecodeError, ImageTooLargeError
 from app.heif_boxes import count_coded_pixels
-from app.images import decode_image, fit_to
+from app.images import MAX_PIXELS, decode_image, fit_to
 from app.picture_formats import FORMATS as READ_FORMATS
 from app.picture_formats import looks_like_picture
 
@@ -108,6 +109,30 @@ def test_a_picture_stands_upright_whatever_its_exif_orientation(file_format: str
 def test_a_damaged_exif_block_does_not_cost_the_picture() -> None:
     decoded = decode_image(encode(gradient(), "PNG", exif=b"Exif\0\0II*\0\xff\xff\xff\x7f"))
     assert decoded.pixels.shape == (40, 60, 3)
+
+
+@pytest.mark.parametrize("pixel_range", [(0, 1023), (0, 4095), (0, 16383), (100, 3000), (0, 65535)])
+def test_sixteen_bit_grey_is_scaled_from_its_range_and_clipped_in_words(pixel_range: tuple[int, int]) -> None:
+    low, high = pixel_range
+    deep = np.array([[low, high, (low + high) // 2, low + 1]], np.uint16)
+    decoded = decode_image(encode(Image.fromarray(deep), "PNG"), pixel_range=pixel_range)
+    assert decoded.pixels[0, :2, 0].tolist() == [0, 255]
+    assert np.array_equal(
+        decoded.pixels[0, :, 0], np.floor((deep[0].astype(float) - low) / (high - low) * 255 + 0.5)
+    )
+    assert (decoded.largest, decoded.is_clipped, len(decoded.notes)) == (high, False, 1)
+
+    beyond = np.array([[low // 2, min(high * 2, 65535)]], np.uint16)
+    decoded = decode_image(encode(Image.fromarray(beyond), "PNG"), pixel_range=pixel_range)
+    assert decoded.pixels[0, :, 0].tolist() == [0, 255]
+    assert decoded.is_clipped == (pixel_range != (0, 65535)) == any("clipped" in n for n in decoded.notes)
+
+
+def test_the_range_does_not_concern_pictures_of_8_bits() -> None:
+    data = encode(gradient(), "PNG")
+    narrow = decode_image(data, pixel_range=(0, 1023))
+    assert np.array_equal(narrow.pixels, decode_image(data).pixels)
+    assert narrow.largest is None
 
 
 def test_sixteen_bit_grey_is_divided_by_257_whatever_the_brightest_pixel() -> None:
@@ -234,11 +259,14 @@ def test_flipped_bytes_give_a_picture_or_a_decode_error_and_nothing_else(file_fo
         assert decoded.pixels.shape == (decoded.height, decoded.width, 3)
 
 
-@pytest.mark.parametrize("side", [5001, 10_000, 15_000, 60_000])
+@pytest.mark.parametrize("side", [10_955, 13_400, 15_000, 60_000])
 def test_an_enormous_picture_is_refused_by_its_header(side: int) -> None:
     with pytest.raises(ImageTooLargeError) as caught:
         decode_image(png_header(side, side))
-    assert "pixels" in caught.value.detail
+    assert caught.value.detail == (
+        f"the picture has {side} x {side} = {side * side / 1e6:.1f} million pixels, the limit is 120 million"
+    )
+    assert "LOUPE_MAX_PIXELS" in str(caught.value.hint)
     assert caught.value.status == 413
 
 
@@ -301,6 +329,15 @@ def test_without_the_heic_decoder_the_error_names_it(monkeypatch: pytest.MonkeyP
     with pytest.raises(ImageDecodeError, match="pillow-heif"):
         decode_image((HEIC / "gradient.heic").read_bytes())
     assert decode_image(encode(gradient(), "AVIF")).format == "avif"
+
+
+def test_the_default_limit_is_the_settings() -> None:
+    assert Settings(_env_file=None).max_pixels == MAX_PIXELS
+
+
+def test_a_picture_of_a_camera_of_100_megapixels_is_read() -> None:
+    decoded = decode_image(encode(Image.new("1", (11_648, 8_736)), "PNG"))
+    assert (decoded.width, decoded.height) == (11_648, 8_736)
 
 
 def test_the_pixel_limit_is_the_callers() -> None:

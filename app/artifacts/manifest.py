@@ -16,7 +16,7 @@ from app.schemas.message import explain_invalid
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
-SECTIONS = ("input", "runtimes", "outputs", "calibration", "decision", "reference_features")
+SECTIONS = ("class_map", "input", "runtimes", "outputs", "calibration", "decision", "reference_features")
 """What a manifest may lack."""
 
 _HINT = "Restore the folder from a backup, or train the model again."
@@ -101,6 +101,7 @@ class Manifest:
 
     ``image_size`` is (height, width) in pixels; ``labels`` are in the order of the model's outputs;
     ``resize_rule`` is ``app.images.RESIZE_RULE`` of the code that made the training pictures.
+    ``class_map``: which classes of the dataset were learned, and how they were called there; None: all.
     The sections from ``input`` to ``reference_features`` may be absent: then they were not measured, and
     what ``resize_rule`` and ``serving`` say holds. Artifacts of the first release have none of them.
     ``files`` maps a path relative to the folder to its digest and is filled in by ``write_artifact``.
@@ -120,6 +121,7 @@ class Manifest:
     serving: Serving
     versions: Mapping[str, str]
     created_at: str
+    class_map: Mapping[str, Any] | None = None
     input: Input | None = None
     runtimes: tuple[Runtime, ...] | None = None
     outputs: tuple[Output, ...] | None = None
@@ -161,6 +163,10 @@ class Manifest:
             _check_name(name)
         if self.input is not None and self.input.resize_rule != self.resize_rule:
             raise ArtifactError(f"{MANIFEST} names two resize rules.", hint=_HINT)
+        if self.input is not None and self.input.pixel_range is not None:
+            low, high = self.input.pixel_range
+            if not 0 <= low < high <= 65535:
+                raise ArtifactError(f"{MANIFEST} has the pixel range {low} to {high}.", hint=_HINT)
 
 
 _ADAPTER = TypeAdapter(Manifest)

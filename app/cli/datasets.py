@@ -41,7 +41,15 @@ from app.cli.options import (
     examples,
     given_choices,
 )
-from app.cli.packing import archive_type, describe_left_out, pack, packed_size, read_chunks, scan_folder
+from app.cli.packing import (
+    archive_type,
+    describe_left_out,
+    pack,
+    packed_size,
+    read_chunks,
+    require_whole,
+    scan_folder,
+)
 from app.cli.reports import show_import_report, summarise_import
 from app.host.files import write_aside
 from app.picture_formats import READABLE
@@ -76,13 +84,29 @@ def import_dataset(
     ] = False,
     name_encoding: NameEncoding = None,
     class_level: ClassLevel = None,
+    strict: Annotated[
+        bool,
+        typer.Option(
+            "--strict", help="Refuse, with the whole list, if a picture is damaged, odd or would be left out."
+        ),
+    ] = False,
+    pixel_range: Annotated[
+        str | None,
+        typer.Option(
+            "--pixel-range",
+            metavar="LOW-HIGH",
+            help="Values of 16-bit greyscale that become black and white, for example 0-4095.",
+        ),
+    ] = None,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Do not wait for the import's end.")] = False,
     as_json: AsJson = False,
     server: Server = DEFAULT_SERVER,
 ) -> None:
     client = Client(server)
     target = f"/products/{quoted(product)}/datasets"
-    choices = given_choices(name_encoding, class_level)
+    choices = given_choices(
+        name_encoding=name_encoding, class_level=class_level, strict=strict, pixel_range=pixel_range
+    )
     if server_path:
         dataset = client.post(target, {"path": path, **choices})
     else:
@@ -267,11 +291,13 @@ def delete_dataset(
 
 
 def send_dataset(
-    client: Client, target: str, path: Path, choices: Mapping[str, str] | None = None
+    client: Client, target: str, path: Path, choices: Mapping[str, str | bool] | None = None
 ) -> dict[str, Any]:
     """Uploads a folder or an archive; returns the dataset that it becomes."""
     if path.is_dir():
         contents = scan_folder(path)
+        if (choices or {}).get("strict"):
+            require_whole(contents)
         for line in describe_left_out(contents.left_out):
             note(line)
         size, media_type, name = packed_size(contents), "application/x-tar", f"{path.resolve().name}.tar"
@@ -314,7 +340,7 @@ def _upload(
     size: int,
     media_type: str,
     name: str,
-    choices: Mapping[str, str],
+    choices: Mapping[str, str | bool],
 ) -> dict[str, Any]:
     with bytes_progress() as progress:
         bar = progress.add_task("sending", total=size)

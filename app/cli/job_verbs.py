@@ -50,7 +50,7 @@ def retry_job(
 ) -> None:
     """Give a failed job another attempt, from its last checkpoint; an import takes its choice."""
     start = "beginning" if from_beginning else "checkpoint"
-    choices = given_choices(name_encoding, class_level)
+    choices = given_choices(name_encoding=name_encoding, class_level=class_level)
     answer = Client(server).post(f"/jobs/{quoted(job)}/retry", {"start": start, **choices})
     say(f"{answer['id']} is {answer['status']}. Watch it: loupe job follow {answer['id']}")
 

@@ -40,10 +40,9 @@ ClassLevel = Annotated[
 ]
 
 
-def given_choices(name_encoding: str | None, class_level: str | None) -> dict[str, str]:
+def given_choices(**choices: str | bool | None) -> dict[str, str | bool]:
     """What an import or its retry is told; only what was given."""
-    choices = {"name_encoding": name_encoding, "class_level": class_level}
-    return {name: value for name, value in choices.items() if value is not None}
+    return {name: value for name, value in choices.items() if value not in (None, False)}
 
 
 def examples(*lines: str) -> str:

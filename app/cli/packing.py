@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 from app.cli.client import CommandError
 from app.cli.console import printable
+from app.errors import FieldError
 from app.picture_formats import FIRST_BYTES, READABLE, format_of_name, is_meant_as_picture
 
 CHUNK_BYTES = 2**18
@@ -22,6 +23,7 @@ _ARCHIVE_TYPES = {
     ".gz": "application/gzip",
     ".tgz": "application/gzip",
 }
+_HIDDEN, _LISTED = "hidden or system file", 500
 _SYSTEM_NAMES = frozenset({"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir"})
 
 
@@ -61,7 +63,7 @@ def scan_folder(folder: Path) -> FolderContents:
     """Everything in a folder but hidden and system files, and links that lead out of it.
 
     Files that look like no picture are packed too: pictures hide under wrong names, and the server's report
-    tells what it skipped. Raises CommandError for names that no archive can carry, and for an empty folder.
+    tells what it skipped, and which names are odd. Raises CommandError for an empty folder.
     """
     root = folder.resolve()
     contents = FolderContents()
@@ -73,6 +75,22 @@ def scan_folder(folder: Path) -> FolderContents:
             hint="A dataset is a folder with one folder of pictures per class.",
         )
     return contents
+
+
+def require_whole(contents: FolderContents) -> None:
+    """Raises CommandError that lists every file that is left out, hidden and system files aside."""
+    left_out = [
+        FieldError(name, reason)
+        for reason, names in contents.left_out.items()
+        if reason != _HIDDEN
+        for name in names
+    ]
+    if left_out:
+        raise CommandError(
+            f"{len(left_out):,} files would be left out.",
+            hint="Mend them and import again, or leave out --strict.",
+            errors=tuple(left_out[:_LISTED]),
+        )
 
 
 def packed_size(contents: FolderContents) -> int:
@@ -146,9 +164,9 @@ def display_name(path: Path) -> str:
 
 def _scan(root: Path, folder: Path, prefix: str, contents: FolderContents) -> None:
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
-        name = prefix + _checked(entry.name, prefix)
+        name = prefix + entry.name
         if entry.name.startswith(".") or entry.name.casefold() in _SYSTEM_NAMES:
-            contents.leave_out("hidden or system file", name)
+            contents.leave_out(_HIDDEN, name)
         elif entry.is_dir(follow_symlinks=False):
             contents.folders.append(name)
             _scan(root, Path(entry.path), f"{name}/", contents)
@@ -164,17 +182,6 @@ def _scan(root: Path, folder: Path, prefix: str, contents: FolderContents) -> No
             contents.files.append(PackedFile(Path(entry.path), name, size))
 
 
-def _checked(name: str, prefix: str) -> str:
-    try:
-        name.encode()
-    except UnicodeEncodeError as error:
-        raise CommandError(
-            f"The name of {printable(prefix + name)} is not valid UTF-8.",
-            hint="Rename the file, then try again.",
-        ) from error
-    return name
-
-
 def _header(name: str, size: int | None) -> bytes:
     """A tar entry's header; ``size`` None makes it a folder."""
     info = tarfile.TarInfo(name)
@@ -182,7 +189,8 @@ def _header(name: str, size: int | None) -> bytes:
         info.type, info.mode = tarfile.DIRTYPE, 0o755
     else:
         info.size = size
-    return info.tobuf(tarfile.PAX_FORMAT)
+    # A name that is no UTF-8 keeps its bytes: the server says what it makes of it.
+    return info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
 
 
 def _content(file: PackedFile) -> Iterator[bytes]:

@@ -47,6 +47,8 @@ def show_evaluation(evaluation: Mapping[str, Any]) -> None:
         known = format_estimate(evaluation["accuracy_of_known_classes"]) or "no pictures"
         show_fields({"on known classes": known, "unknown classes": join_counts(_as_counts(unknown))})
         note("A picture of an unknown class counts as wrong: the model cannot answer with that class.")
+    for warning in evaluation.get("warnings", ()):
+        note(f"warning: {printable(warning)}", style="yellow")
     say()
     show_classes(evaluation["classes"])
     say()
@@ -104,6 +106,7 @@ def show_import_report(report: Mapping[str, Any]) -> None:
     show(table)
     _show_left_out("could not be decoded", report.get("corrupt") or [], report["totals"].get("corrupt", 0))
     _show_left_out("skipped", report.get("skipped") or [], report["totals"].get("skipped", 0))
+    _show_left_out("odd names", report.get("odd_names") or [], report["totals"].get("odd_names", 0))
     show_advice(report["advice"])
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from app.cli.assignments import parse_assignments, parse_value
-from app.cli.client import Client
+from app.cli.client import Client, CommandError
 from app.cli.console import format_setting, note, say, say_json, show_fields
 from app.cli.follow import follow_job
 from app.cli.job_end import finish_job
@@ -50,6 +50,20 @@ def train(
     gpus: Annotated[
         int | None, typer.Option("--gpus", min=1, help="GPUs of one machine to divide each batch among.")
     ] = None,
+    keep: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--keep", metavar="CLASS", help="A class to learn, all others leave; may be given often."
+        ),
+    ] = None,
+    drop: Annotated[
+        list[str] | None,
+        typer.Option("--drop", metavar="CLASS", help="A class to leave out; may be given often."),
+    ] = None,
+    merge: Annotated[
+        list[str] | None,
+        typer.Option("--merge", metavar="NEW=OLD,OLD", help="Classes that become one; may be given often."),
+    ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="Any other setting; may be given often."),
@@ -79,6 +93,8 @@ def train(
     rules = {"min_accuracy": min_accuracy, "on_failure": on_failure}
     if gate := {name: value for name, value in rules.items() if value is not None}:
         body["gate"] = gate
+    if class_map := _read_class_map(keep, drop, merge):
+        body["class_map"] = class_map
     if network is not None:
         body["network"] = network
     if dataset is not None:
@@ -110,9 +126,22 @@ train_epilog = examples(
     "loupe train screws --network mobilenet_v2 --image-size 96 --epochs 20 --follow",
     "loupe train screws --set augmentation=strong --set early_stopping.patience=5",
     "loupe train screws --min-accuracy 0.95 --on-failure discard",
+    "loupe train screws --drop unclear --merge scratch=deep,fine",
     "loupe train screws --device gpu --gpus 2 --batch-size 64",
     "loupe train screws --set split.train=0.8 --set split.valid=0.1 --set split.test=0.1 --dry-run",
 )
+
+
+def _read_class_map(
+    keep: list[str] | None, drop: list[str] | None, merge: list[str] | None
+) -> dict[str, Any]:
+    merged: dict[str, list[str]] = {}
+    for given in merge or ():
+        new, equals, old = given.partition("=")
+        if not new or not equals or not old:
+            raise CommandError(f"--merge {given} is not NEW=OLD,OLD.", hint="--merge scratch=deep,fine")
+        merged.setdefault(new, []).extend(old.split(","))
+    return {name: value for name, value in (("keep", keep), ("drop", drop), ("merge", merged)) if value}
 
 
 def _show_plan(plan: dict[str, Any]) -> None:
@@ -124,6 +153,7 @@ def _show_plan(plan: dict[str, Any]) -> None:
             "network": plan["network"],
             "split": ", ".join(f"{name} {count:,}" for name, count in counts.items())
             or "once the dataset is imported",
+            "classes": _describe_classes(plan.get("class_map")),
             "device": describe_device(plan),
             "gate": describe_gate(plan["gate_rules"]),
         }
@@ -131,3 +161,11 @@ def _show_plan(plan: dict[str, Any]) -> None:
     say()
     show_fields({name: format_setting(value) for name, value in plan["hyperparameters"].items()})
     note("Nothing was started.")
+
+
+def _describe_classes(class_map: dict[str, Any] | None) -> str | None:
+    if class_map is None:
+        return None
+    parts = [f"{name} {', '.join(class_map[name])}" for name in ("keep", "drop") if class_map[name]]
+    parts += [f"{', '.join(old)} become {new}" for new, old in class_map["merge"].items()]
+    return "; ".join(parts) or None

@@ -1,7 +1,7 @@
 """Reads the files of a zip or a tar archive, believing nothing that it says about itself.
 
-No ``extractall``, no links, no devices. What is unpacked is counted, so an archive that grows out of all
-proportion (a bomb) is refused whatever its headers declare.
+No ``extractall``, no devices, and no link is followed. What is unpacked is counted, so an archive that grows
+out of all proportion (a bomb) is refused whatever its headers declare.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import io
+import mmap
 import stat
 import struct
 import tarfile
@@ -17,11 +18,13 @@ import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, cast
 
-from app.datasets.sources import DamagedEntryError, Limits, Source, SourceFile, show
-from app.datasets.zip_names import read_names
+from app.datasets.names import show
+from app.datasets.sources import DamagedEntryError, Limits, Source, SourceFile
+from app.datasets.zip_names import UTF8_FLAG, can_read, read_names
 from app.errors import ArchiveError, UnsafeArchiveError
 
 _CHUNK = 2**20
@@ -82,7 +85,7 @@ class ZipSource(Source):
         self._packed_bytes = path.stat().st_size
         try:
             _check_entry_count(path, limits.max_entries)
-            self._zip = zipfile.ZipFile(path)
+            self._zip = _open_zip(path)
         except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, struct.error) as error:
             raise ArchiveError(
                 f"the zip archive is damaged or incomplete: {error}", hint=_PACK_AGAIN
@@ -97,10 +100,12 @@ class ZipSource(Source):
         for self._done, (info, raw) in enumerate(zip(infos, read.names, strict=True), start=1):
             name = self.check_name(raw)
             self._check_kind(info, name)
-            if info.is_dir():
+            if stat.S_ISLNK(info.external_attr >> 16):
+                self.skip(name, "a link; pack the file itself")
+            elif info.is_dir():
                 self.note_folder(name)
-            elif self.admit(name) and not self.is_too_large(name, info.file_size):
-                yield SourceFile(name, partial(self._read, info))
+            elif self.admit(name, raw) and not self.is_too_large(name, info.file_size):
+                yield SourceFile(name, partial(self._read, info), raw)
 
     def progress(self) -> float:
         return self._done / max(1, len(self._zip.infolist()))
@@ -110,9 +115,7 @@ class ZipSource(Source):
 
     def _check_kind(self, info: zipfile.ZipInfo, name: str) -> None:
         kind = stat.S_IFMT(info.external_attr >> 16)
-        if kind == stat.S_IFLNK:
-            raise UnsafeArchiveError(f"entry {show(name)} is a link", hint="Pack the files themselves.")
-        if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+        if kind not in (0, stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK):
             raise UnsafeArchiveError(f"entry {show(name)} is a device or a pipe", hint="Pack only files.")
         if info.flag_bits & 0x1:
             raise UnsafeArchiveError(
@@ -166,9 +169,10 @@ class TarSource(Source):
             if member.isdir():
                 self.note_folder(name)
                 continue
-            _check_member(member, name)
-            if self.admit(name) and not self.is_too_large(name, member.size):
-                yield SourceFile(name, partial(self._read, member))
+            if (reason := _why_left_out(member, name)) is not None:
+                self.skip(name, reason)
+            elif self.admit(name, member.name) and not self.is_too_large(name, member.size):
+                yield SourceFile(name, partial(self._read, member), member.name)
         self._check_end()
 
     def progress(self) -> float:
@@ -241,42 +245,89 @@ def _decompress(file: IO[bytes]) -> IO[bytes]:
     return cast("IO[bytes]", bz2.BZ2File(file)) if start == b"BZh" else file
 
 
-def _check_member(member: tarfile.TarInfo, name: str) -> None:
-    if member.issym() or member.islnk():
-        raise UnsafeArchiveError(
-            f"entry {show(name)} is a link",
-            hint="Pack the files themselves (tar --dereference --hard-dereference).",
-        )
+def _why_left_out(member: tarfile.TarInfo, name: str) -> str | None:
+    """Why an entry that is no folder has nothing to read; refuses devices and pipes."""
+    if member.issym():
+        return f"a link to {show(member.linkname)}; `tar --dereference` packs the file itself"
+    if member.islnk():
+        return f"a hard link to {show(member.linkname)}; `tar --hard-dereference` packs the file itself"
     if member.issparse():
-        raise UnsafeArchiveError(
-            f"entry {show(name)} is a sparse file", hint="Pack the folder without --sparse."
-        )
+        return "a sparse file; pack it without --sparse"
     if not member.isreg():
         raise UnsafeArchiveError(f"entry {show(name)} is a device or a pipe", hint="Pack only files.")
+    return None
+
+
+def _open_zip(path: Path) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(path)
+    except UnicodeDecodeError:
+        mapped = _without_false_marks(path)
+    archive = zipfile.ZipFile(cast("IO[bytes]", mapped))
+    for info in archive.infolist():
+        if not info.flag_bits & UTF8_FLAG and info.header_offset + 8 <= len(mapped):
+            _unmark(mapped, info.header_offset + 6)
+    return archive
+
+
+class _Mapped(mmap.mmap):
+    """A file in memory that is ours alone once it is written to."""
+
+    def seekable(self) -> bool:
+        return True
+
+
+def _without_false_marks(path: Path) -> _Mapped:
+    """The zip, its names marked as UTF-8 only where they are: zipfile reads no entry of another one."""
+    with path.open("rb") as file:
+        mapped = _Mapped(file.fileno(), 0, access=mmap.ACCESS_COPY)
+        for position, header in _directory(file):
+            flags, name_length = (
+                struct.unpack_from("<H", header, 8)[0],
+                struct.unpack_from("<H", header, 28)[0],
+            )
+            name = mapped[position + 46 : position + 46 + name_length]
+            if flags & UTF8_FLAG and not can_read(name, "utf-8"):
+                _unmark(mapped, position + 8)
+    return mapped
+
+
+def _unmark(mapped: mmap.mmap, position: int) -> None:
+    """Clears the mark of UTF-8 in the flags that are at ``position``."""
+    flags: int = struct.unpack_from("<H", mapped, position)[0]
+    if flags & UTF8_FLAG:
+        struct.pack_into("<H", mapped, position, flags & ~UTF8_FLAG)
 
 
 def _check_entry_count(path: Path, most: int) -> None:
     """Counts the entries of a zip's directory without keeping them; zipfile would hold millions in memory."""
     with path.open("rb") as file:
-        end = file.seek(0, io.SEEK_END)
-        tail_start = max(0, end - 65_557)
-        file.seek(tail_start)
-        tail = file.read()
-        at = tail.rfind(b"PK\x05\x06")
-        if at < 0:
-            raise zipfile.BadZipFile("its directory, which is at the end of the file, is missing")
-        length: int = struct.unpack_from("<L", tail, at + 12)[0]
-        directory_end = tail_start + at
-        if at >= 20 and tail[at - 20 : at - 16] == b"PK\x06\x07":  # zip64: a longer record before this one
-            directory_end = struct.unpack_from("<Q", tail, at - 12)[0]
-            file.seek(directory_end + 40)
-            length = struct.unpack("<Q", file.read(8))[0]
-        position = file.seek(max(0, directory_end - length))
-        for _ in range(most + 1):
-            header: Any = file.read(46)
-            if header[:4] != b"PK\x01\x02" or len(header) < 46:
-                return
-            position = file.seek(position + 46 + sum(struct.unpack_from("<HHH", header, 28)))
-    raise UnsafeArchiveError(
-        f"the archive has more than {most:,} entries", hint="Divide the dataset into several archives."
-    )
+        if next(islice(_directory(file), most, None), None) is not None:
+            raise UnsafeArchiveError(
+                f"the archive has more than {most:,} entries",
+                hint="Divide the dataset, or raise the limit in the server's settings.",
+            )
+
+
+def _directory(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
+    """Where each entry of a zip's directory is, and the fixed part of it."""
+    end = file.seek(0, io.SEEK_END)
+    tail_start = max(0, end - 65_557)
+    file.seek(tail_start)
+    tail = file.read()
+    at = tail.rfind(b"PK\x05\x06")
+    if at < 0:
+        raise zipfile.BadZipFile("its directory, which is at the end of the file, is missing")
+    length: int = struct.unpack_from("<L", tail, at + 12)[0]
+    directory_end = tail_start + at
+    if at >= 20 and tail[at - 20 : at - 16] == b"PK\x06\x07":  # zip64: a longer record before this one
+        directory_end = struct.unpack_from("<Q", tail, at - 12)[0]
+        file.seek(directory_end + 40)
+        length = struct.unpack("<Q", file.read(8))[0]
+    position = file.seek(max(0, directory_end - length))
+    while True:
+        header = file.read(46)
+        if header[:4] != b"PK\x01\x02" or len(header) < 46:
+            return
+        yield position, header
+        position = file.seek(position + 46 + sum(struct.unpack_from("<HHH", header, 28)))

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from app.datasets.sources import DamagedEntryError, Limits, Source, SourceFile, show
+from app.datasets.names import show
+from app.datasets.sources import DamagedEntryError, Limits, Source, SourceFile
 from app.errors import DatasetError
 
 
@@ -26,8 +27,8 @@ class FolderSource(Source):
     def files(self) -> Iterator[SourceFile]:
         found = sorted(self._walk(self._root, ""))
         self._total = max(1, len(found))
-        for self._done, (name, path) in enumerate(found, start=1):
-            yield SourceFile(name, partial(_read_regular_file, path, self.limits.max_file_bytes))
+        for self._done, (name, path, raw) in enumerate(found, start=1):
+            yield SourceFile(name, partial(_read_regular_file, path, self.limits.max_file_bytes), raw)
 
     def progress(self) -> float:
         return self._done / self._total
@@ -35,7 +36,7 @@ class FolderSource(Source):
     def close(self) -> None:
         """A folder needs none."""
 
-    def _walk(self, folder: Path, prefix: str) -> Iterator[tuple[str, Path]]:
+    def _walk(self, folder: Path, prefix: str) -> Iterator[tuple[str, Path, str]]:
         try:
             entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
         except PermissionError as error:
@@ -44,26 +45,26 @@ class FolderSource(Source):
                 hint="Let the user that runs Loupe read it.",
             ) from error
         for entry in entries:
-            name = self.check_name(prefix + entry.name)
+            raw = prefix + entry.name
+            name = self.check_name(raw)
             if entry.is_dir(follow_symlinks=False):
                 self.note_folder(name)
-                yield from self._walk(Path(entry.path), f"{prefix}{entry.name}/")
-            elif self.admit(name):
+                yield from self._walk(Path(entry.path), f"{raw}/")
+            elif self.admit(name, raw):
                 path = self._target(entry, name)
                 if path is not None and not self.is_too_large(name, path.stat().st_size):
-                    yield name, path
+                    yield name, path, raw
 
     def _target(self, entry: os.DirEntry[str], name: str) -> Path | None:
         path = Path(entry.path)
         if entry.is_symlink():
             path = path.resolve()
             if not path.is_relative_to(self._root):
-                self.skipped[name] = "a link that leads out of the folder"
+                self.skip(name, "a link that leads out of the folder")
                 return None
         if not path.is_file():
-            self.skipped[name] = (
-                "a link to a folder or to nothing" if entry.is_symlink() else "not a regular file"
-            )
+            is_link = entry.is_symlink()
+            self.skip(name, "a link to a folder or to nothing" if is_link else "not a regular file")
             return None
         return path
 

@@ -8,14 +8,15 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from app.datasets.archives import open_archive
 from app.datasets.concurrency import ordered_map
+from app.datasets.depth import Depth, read_depth
 from app.datasets.folders import FolderSource
-from app.datasets.layout import Layout, read_layout
+from app.datasets.layout import UNLABELLED, Layout, read_layout
 from app.datasets.manifest import (
     REPORT,
     DatasetManifest,
@@ -25,25 +26,37 @@ from app.datasets.manifest import (
     item_id,
     write_manifest,
 )
+from app.datasets.names import Found, Settled, settle_names
 from app.datasets.report import Findings, create_report, split_counts
-from app.datasets.sources import DamagedEntryError, Limits, Source
+from app.datasets.sources import HIDDEN, DamagedEntryError, LeftOut, Limits, Source
 from app.datasets.spec import ClassCount, ImportResult
-from app.errors import DatasetError, ImageDecodeError, ImageTooLargeError
+from app.datasets.tables import find_tables, mention_tables
+from app.errors import (
+    ChoiceNeededError,
+    DatasetError,
+    FieldError,
+    ImageDecodeError,
+    ImageTooLargeError,
+    StrictImportError,
+)
 from app.host.files import folder_aside, make_folder, touch, write_aside, write_json
 from app.images import decode_image
 from app.picture_formats import is_meant_as_picture
 from app.schemas.import_choices import ImportChoices
 
 Progress = Callable[[int, float], None]
+_Content = tuple[str, str, Path, bytes | DamagedEntryError]
+"""Of a file: its name, its name as it came, where to keep it, what it holds."""
 _THREADS = 2
 _ADVICE_IN_RESULT = 20
 
 
 @dataclass(frozen=True)
 class _Picture:
-    """A decoded picture, its bytes waiting in a file of ours."""
+    """A decoded picture, its bytes waiting in a file of ours. ``raw``: its name as it came."""
 
     name: str
+    raw: str
     staged: Path
     sha256: str
     bytes: int
@@ -52,13 +65,18 @@ class _Picture:
     format: str
     mode: str
     notes: tuple[str, ...]
+    largest: int | None
 
 
 @dataclass(frozen=True)
 class _Rejected:
+    """``is_expected``: whether it is no picture at all, such as a text file."""
+
     name: str
+    raw: str
     reason: str
     is_corrupt: bool
+    is_expected: bool = False
 
 
 def import_dataset(
@@ -82,13 +100,19 @@ def import_dataset(
     try:
         with _open_source(source, limits, choices) as opened:
             pictures, rejected = _decode_all(opened, scratch, progress)
-            layout = read_layout(
-                [picture.name for picture in pictures],
-                _all_folders(opened, pictures, rejected),
-                choices.class_level,
+            settled = _settle(pictures, rejected)
+            pictures, again = _rename(pictures, settled)
+            opened.skipped += again
+            tables = find_tables([file.name for file in rejected if not file.is_corrupt])
+            layout = _read_layout(pictures, _all_folders(opened, pictures, rejected), choices, tables)
+            depth = read_depth(
+                [picture.largest for picture in pictures if picture.name in layout.places],
+                choices.pixel_range,
             )
-            findings = _to_findings(pictures, rejected, opened, layout)
-        _check_usable(findings, rejected)
+            findings = _to_findings(pictures, rejected, opened, layout, settled, depth)
+        _check_usable(findings, tables)
+        if choices.strict:
+            _check_strictly(findings, rejected)
         for picture in pictures:
             if picture.name in layout.places:
                 _store(picture, image_root)
@@ -123,30 +147,56 @@ def _decode_all(source: Source, scratch: Path, progress: Progress) -> tuple[list
     return pictures, rejected
 
 
-def _read_all(source: Source, scratch: Path) -> Iterator[tuple[str, Path, bytes | DamagedEntryError]]:
+def _settle(pictures: list[_Picture], rejected: list[_Rejected]) -> Settled:
+    found = [Found(picture.name, picture.raw, picture.sha256) for picture in pictures]
+    return settle_names([*found, *(Found(file.name, file.raw, None) for file in rejected)])
+
+
+def _rename(pictures: list[_Picture], settled: Settled) -> tuple[list[_Picture], list[LeftOut]]:
+    """The pictures under names that no two share, and those that the upload holds a second time."""
+    named = list(zip(pictures, settled.names, strict=False))  # the names of what was rejected come after
+    again = "there a second time, with the same content"
+    return (
+        [replace(picture, name=name) for picture, name in named if name is not None],
+        [LeftOut(picture.name, again) for picture, name in named if name is None],
+    )
+
+
+def _read_all(source: Source, scratch: Path) -> Iterator[_Content]:
     for number, file in enumerate(source.files()):
         content: bytes | DamagedEntryError
         try:
             content = file.read()
         except DamagedEntryError as error:
             content = error
-        yield file.name, scratch / f"{number:08d}", content
+        yield file.name, file.raw, scratch / f"{number:08d}", content
 
 
-def _decode(job: tuple[str, Path, bytes | DamagedEntryError]) -> _Picture | _Rejected:
-    name, staged, content = job
+def _decode(job: _Content) -> _Picture | _Rejected:
+    name, raw, staged, content = job
     if isinstance(content, DamagedEntryError):
-        return _Rejected(name, content.detail, is_corrupt=True)
+        return _Rejected(name, raw, content.detail, is_corrupt=True)
     try:
         image = decode_image(content)
     except ImageTooLargeError as error:
-        return _Rejected(name, error.detail, is_corrupt=False)
+        return _Rejected(name, raw, error.detail, is_corrupt=False)
     except ImageDecodeError as error:
-        return _Rejected(name, error.detail, is_corrupt=is_meant_as_picture(name, content))
+        is_picture = is_meant_as_picture(name, content)
+        return _Rejected(name, raw, error.detail, is_corrupt=is_picture, is_expected=not is_picture)
     staged.write_bytes(content)
     digest = hashlib.sha256(content).hexdigest()
     return _Picture(
-        name, staged, digest, len(content), image.width, image.height, image.format, image.mode, image.notes
+        name=name,
+        raw=raw,
+        staged=staged,
+        sha256=digest,
+        bytes=len(content),
+        width=image.width,
+        height=image.height,
+        format=image.format,
+        mode=image.mode,
+        notes=image.notes,
+        largest=image.largest,
     )
 
 
@@ -159,7 +209,12 @@ def _all_folders(source: Source, pictures: list[_Picture], rejected: list[_Rejec
 
 
 def _to_findings(
-    pictures: list[_Picture], rejected: list[_Rejected], source: Source, layout: Layout
+    pictures: list[_Picture],
+    rejected: list[_Rejected],
+    source: Source,
+    layout: Layout,
+    settled: Settled,
+    depth: Depth,
 ) -> Findings:
     items, modes = [], {}
     for picture in pictures:
@@ -179,38 +234,66 @@ def _to_findings(
                 format=picture.format,
                 sha256=picture.sha256,
                 bytes=picture.bytes,
-                notes=picture.notes,
+                notes=depth.correct(picture.notes),
             )
         )
-    others = {file.name: file.reason for file in rejected if not file.is_corrupt}
+    others = [LeftOut(file.name, file.reason) for file in rejected if not file.is_corrupt]
+    without_class = [LeftOut(name, reason) for name, reason in layout.skipped.items()]
     return Findings(
-        manifest=create_manifest(items),
+        manifest=create_manifest(items, depth.pixel_range),
+        depth=depth,
         modes=modes,
-        corrupt={file.name: file.reason for file in rejected if file.is_corrupt},
-        skipped={**source.skipped, **others, **layout.skipped},
+        corrupt=[LeftOut(file.name, file.reason) for file in rejected if file.is_corrupt],
+        skipped=[*source.skipped, *others, *without_class],
         empty_classes=layout.empty_classes,
+        odd_names=settled.odd,
+        tables=find_tables([file.name for file in others]),
+        similar_classes=layout.similar_classes,
         name_encoding=source.name_encoding,
         encoding_reason=source.encoding_reason,
     )
 
 
-def _check_usable(findings: Findings, rejected: list[_Rejected]) -> None:
+def _read_layout(
+    pictures: list[_Picture], folders: set[str], choices: ImportChoices, tables: tuple[str, ...]
+) -> Layout:
+    try:
+        return read_layout([picture.name for picture in pictures], folders, choices.class_level)
+    except ChoiceNeededError:
+        raise
+    except DatasetError as error:
+        raise DatasetError(error.detail + mention_tables(tables), hint=error.hint) from error
+
+
+def _check_usable(findings: Findings, tables: tuple[str, ...]) -> None:
     manifest = findings.manifest
     if not manifest.items:
-        left_out = {**findings.skipped, **findings.corrupt}
-        seen = "; ".join(f"{name}: {reason}" for name, reason in list(left_out.items())[:3])
+        left_out = [*findings.skipped, *findings.corrupt]
+        seen = "; ".join(f"{name}: {reason}" for name, reason in left_out[:3])
         raise DatasetError(
-            f"there is no picture in a class folder{f' ({seen})' if seen else ''}",
+            f"there is no picture in a class folder{f' ({seen})' if seen else ''}{mention_tables(tables)}",
             hint="Upload a folder for each class with its pictures inside: CLASS/picture.jpg.",
         )
-    if len(manifest.classes) < 2:
-        corrupt = sum(file.is_corrupt for file in rejected)
-        empty = f"; no picture in {', '.join(findings.empty_classes[:10])}" if findings.empty_classes else ""
-        damaged = f"; {corrupt} pictures could not be decoded" if corrupt else ""
+    if len(manifest.classes) < 2 and tables:
         raise DatasetError(
-            f"there is one class only, '{manifest.classes[0]}'{empty}{damaged}",
-            hint="A classifier needs at least two classes: add the folder of another one.",
+            f"there is one class only, '{manifest.classes[0]}'{mention_tables(tables)}",
+            hint="Arrange them as CLASS/picture.jpg. If the folder is the class, leave the table out.",
         )
+
+
+def _check_strictly(findings: Findings, rejected: list[_Rejected]) -> None:
+    """Raises StrictImportError if a picture is left out, or is not called what it was called."""
+    on_purpose = {(file.name, file.reason) for file in rejected if file.is_expected}
+    problems = [FieldError(name.name, f"{name.original} {name.reason}") for name in findings.odd_names]
+    problems += [FieldError(" and ".join(names), "are alike") for names in findings.similar_classes]
+    problems += [
+        FieldError(name, reason)
+        for name, reason in (*findings.corrupt, *findings.skipped)
+        if reason not in (HIDDEN, UNLABELLED) and (name, reason) not in on_purpose
+    ]
+    if problems:
+        problems.sort(key=lambda problem: problem.pointer)
+        raise StrictImportError(problems)
 
 
 def _store(picture: _Picture, image_root: Path) -> None:

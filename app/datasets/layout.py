@@ -8,16 +8,20 @@ the person who imports is asked.
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from app.datasets.manifest import Split
-from app.datasets.sources import show
+from app.datasets.names import name_key, show
 from app.errors import ChoiceNeededError, DatasetError, FieldError
 
 ClassLevel = Literal["top", "leaf", "path"]
+
+NO_CLASS = "lies in no class folder"
+UNLABELLED = "lies in a folder of pictures without labels"
+"""Why a picture is skipped that has no class on purpose."""
 
 _SPLIT_NAMES: dict[str, Split] = {
     "train": "train",
@@ -58,11 +62,15 @@ class Place:
 
 @dataclass(frozen=True)
 class Layout:
-    """``places`` and ``skipped`` (the reason), by the pictures' full names; classes that have no picture."""
+    """``places`` and ``skipped`` (the reason), by the pictures' full names; classes that have no picture.
+
+    ``similar_classes``: classes whose names differ only by case, or by blanks and dots at their ends.
+    """
 
     places: dict[str, Place]
     skipped: dict[str, str]
     empty_classes: tuple[str, ...]
+    similar_classes: tuple[tuple[str, ...], ...] = ()
 
 
 def read_layout(
@@ -70,8 +78,8 @@ def read_layout(
 ) -> Layout:
     """Sorts pictures into classes and splits by their names; ``folders`` are all the folders' paths.
 
-    Raises DatasetError when the folders follow neither layout, or when class names differ only by case, and
-    ChoiceNeededError when folders of several levels could be the classes and ``class_level`` is None.
+    Raises DatasetError when the folders follow neither layout, and ChoiceNeededError when folders of several
+    levels could be the classes and ``class_level`` is None.
     """
     paths = {name: name.split("/") for name in pictures}
     depth = _wrapping_depth(list(paths.values()), stops_at=_ALWAYS_SPLITS)
@@ -84,11 +92,11 @@ def read_layout(
     for name, parts in inner.items():
         below = parts[_first_class_folder(parts, is_split, seen_through) : -1]
         if is_split and len(parts) > 1 and _is_unlabelled(parts[0]):
-            skipped[name] = "lies in a folder of pictures without labels"
+            skipped[name] = UNLABELLED
         elif below:
             class_folders[name] = below
         else:
-            skipped[name] = "lies in no class folder"
+            skipped[name] = NO_CLASS
     label_of = _LEVELS[class_level or _told_level(class_folders.values())]
     places = {
         name: Place("/".join(inner[name]), label_of(below), split_of(inner[name][0]) if is_split else None)
@@ -97,8 +105,7 @@ def read_layout(
     classes = {place.label for place in places.values()}
     others = [parts[depth:] for parts in (f.split("/") for f in folders) if parts[:depth] == wrapping]
     empty = _empty_classes(others, is_split, seen_through, class_folders.values(), class_level)
-    _check_case(classes)
-    return Layout(places, skipped, tuple(sorted(empty - classes)))
+    return Layout(places, skipped, tuple(sorted(empty - classes)), _similar(classes))
 
 
 def split_of(folder: str) -> Split | None:
@@ -222,15 +229,11 @@ def _empty_classes(
     return {_LEVELS[class_level](list(parts)) for parts in found - used - holding}
 
 
-def _check_case(classes: set[str]) -> None:
-    by_key: dict[str, str] = {}
+def _similar(classes: Iterable[str]) -> tuple[tuple[str, ...], ...]:
+    by_key: dict[str, list[str]] = defaultdict(list)
     for name in sorted(classes):
-        other = by_key.setdefault(name.casefold().strip(), name)
-        if other != name:
-            raise DatasetError(
-                f"the classes {show(other)} and {show(name)} differ only by case or spaces",
-                hint="Give the folders one name, or clearly different ones.",
-            )
+        by_key[name_key(name)].append(name)
+    return tuple(tuple(names) for names in by_key.values() if len(names) > 1)
 
 
 def _listed(names: Iterable[str], at_most: int = 8) -> str:

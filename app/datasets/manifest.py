@@ -8,10 +8,11 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from app.errors import DatasetError
 from app.host.files import write_json
+from app.images import PixelRange
 
 MANIFEST, REPORT = "manifest.json", "report.json"
 FORMAT_VERSION = 1
@@ -43,11 +44,15 @@ class Item:
 
 @dataclass(frozen=True)
 class DatasetManifest:
-    """A dataset: ``classes`` in label order, ``items`` sorted by label and name, ``digest`` over both."""
+    """A dataset: ``classes`` in label order, ``items`` sorted by label and name, ``digest`` over all.
+
+    ``pixel_range``: the values of its 16-bit greyscale that become black and white; None: 0 and 65,535.
+    """
 
     digest: str
     classes: tuple[str, ...]
     items: tuple[Item, ...]
+    pixel_range: PixelRange | None = None
 
     @property
     def is_split(self) -> bool:
@@ -61,13 +66,16 @@ class DatasetManifest:
         return {name: counts[name] for name in self.classes}
 
 
-def create_manifest(items: Iterable[Item]) -> DatasetManifest:
+def create_manifest(items: Iterable[Item], pixel_range: PixelRange | None = None) -> DatasetManifest:
     """Puts items into their order and computes the dataset's digest."""
     ordered = tuple(sorted(items, key=lambda item: (item.label, item.name)))
     digest = hashlib.sha256()
     for item in ordered:
         digest.update(json.dumps([item.label, item.split, item.name, item.sha256]).encode() + b"\n")
-    return DatasetManifest(digest.hexdigest(), tuple(sorted({item.label for item in ordered})), ordered)
+    if pixel_range is not None:
+        digest.update(json.dumps({"pixel_range": pixel_range}).encode() + b"\n")
+    classes = tuple(sorted({item.label for item in ordered}))
+    return DatasetManifest(digest.hexdigest(), classes, ordered, pixel_range)
 
 
 def item_id(label: str, split: Split | None, name: str, sha256: str) -> str:
@@ -78,7 +86,13 @@ def item_id(label: str, split: Split | None, name: str, sha256: str) -> str:
 def write_manifest(folder: Path, manifest: DatasetManifest) -> None:
     """Writes ``manifest.json``, whole or not at all."""
     items = [asdict(item) for item in manifest.items]
-    content = {"format_version": FORMAT_VERSION, "digest": manifest.digest, "classes": manifest.classes}
+    content: dict[str, Any] = {
+        "format_version": FORMAT_VERSION,
+        "digest": manifest.digest,
+        "classes": manifest.classes,
+    }
+    if manifest.pixel_range is not None:
+        content["pixel_range"] = manifest.pixel_range
     write_json(folder / MANIFEST, content | {"items": items})
 
 
@@ -92,7 +106,8 @@ def load_manifest(folder: Path) -> DatasetManifest:
                 hint="Import the dataset again.",
             )
         items = [Item(**{**item, "notes": tuple(item["notes"])}) for item in content["items"]]
-        manifest = create_manifest(items)
+        low_high = content.get("pixel_range")
+        manifest = create_manifest(items, (low_high[0], low_high[1]) if low_high else None)
         if manifest.digest != content["digest"]:
             raise ValueError("its digest does not match its items")
     except (FileNotFoundError, ValueError, KeyError, TypeError) as error:

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from statistics import median_low
 from typing import Any
 
+from app.datasets.depth import Depth
+from app.datasets.layout import NO_CLASS
 from app.datasets.manifest import SPLITS, DatasetManifest, Item
+from app.datasets.names import OddName, show
+from app.datasets.sources import LeftOut
+from app.datasets.split import split_dataset
+from app.datasets.tables import mention_tables
+from app.errors import SplitError
 from app.picture_formats import format_of_name
+from app.schemas.hyperparameters import SplitSettings
 
 LISTED = 1000  # longer lists are cut; their totals are exact
 _FEW_PICTURES, _IMBALANCE = 20, 10
@@ -18,13 +26,17 @@ _KIN = {"mpo": "jpeg", "avif": "heif"}  # formats that share their extensions
 
 @dataclass(frozen=True)
 class Findings:
-    """What an import came upon. ``corrupt``, ``skipped``: name → reason. ``modes``: item id → Pillow mode."""
+    """What an import came upon. ``modes``: item id → Pillow mode. ``odd_names``: of pictures and folders."""
 
     manifest: DatasetManifest
     modes: Mapping[str, str]
-    corrupt: Mapping[str, str]
-    skipped: Mapping[str, str]
+    corrupt: Sequence[LeftOut]
+    skipped: Sequence[LeftOut]
     empty_classes: tuple[str, ...]
+    depth: Depth
+    odd_names: tuple[OddName, ...] = ()
+    similar_classes: tuple[tuple[str, ...], ...] = ()
+    tables: tuple[str, ...] = ()
     name_encoding: str | None = None
     encoding_reason: str | None = None
 
@@ -41,31 +53,39 @@ def create_report(findings: Findings) -> dict[str, Any]:
     ]
     report: dict[str, Any] = {
         "digest": manifest.digest,
+        "files": len(manifest.items) + len(findings.corrupt) + len(findings.skipped),
         "items": len(manifest.items),
         "is_split": manifest.is_split,
         "splits": split_counts(manifest.items),
         "classes": _describe_classes(findings),
         "empty_classes": list(findings.empty_classes),
+        "similar_classes": [list(names) for names in findings.similar_classes],
         "small_classes": _small_classes(manifest),
         "corrupt": _with_reasons(findings.corrupt),
         "skipped": _with_reasons(findings.skipped),
+        "odd_names": _cut([asdict(name) for name in findings.odd_names]),
         "duplicates": _cut(duplicates),
         "conflicting_labels": _cut([_describe_conflict(group) for group in conflicts]),
         "across_splits": _cut([[item.name for item in group] for group in leaks]),
         "wrong_extensions": _cut(wrong),
+        "deep_grey": findings.depth.describe(),
         "name_encoding": findings.name_encoding,
         "encoding_reason": findings.encoding_reason,
         "notes": dict(Counter(note for item in manifest.items for note in item.notes).most_common()),
         "totals": {
             "corrupt": len(findings.corrupt),
             "skipped": len(findings.skipped),
+            "odd_names": len(findings.odd_names),
             "duplicates": len(duplicates),
             "conflicting_labels": len(conflicts),
             "across_splits": len(leaks),
             "wrong_extensions": len(wrong),
         },
     }
-    report["advice"] = _advise(report)
+    without_class = any(file.reason == NO_CLASS for file in findings.skipped)
+    report["tables"] = list(findings.tables) if without_class else []
+    report["training_refused"] = _why_not_trained(manifest)
+    report["advice"] = [*_advise(report), *findings.depth.advise()]
     return report
 
 
@@ -124,6 +144,15 @@ def _small_classes(manifest: DatasetManifest) -> list[dict[str, Any]]:
     ]
 
 
+def _why_not_trained(manifest: DatasetManifest) -> str | None:
+    """What a training with the usual split would say; None where it would begin."""
+    try:
+        split_dataset(manifest, SplitSettings(), 0)
+    except SplitError as error:
+        return error.detail
+    return None
+
+
 def _describe_conflict(group: list[Item]) -> dict[str, Any]:
     return {
         "sha256": group[0].sha256,
@@ -132,8 +161,8 @@ def _describe_conflict(group: list[Item]) -> dict[str, Any]:
     }
 
 
-def _with_reasons(reasons: Mapping[str, str]) -> list[dict[str, str]]:
-    return _cut([{"name": name, "reason": reason} for name, reason in sorted(reasons.items())])
+def _with_reasons(left_out: Iterable[LeftOut]) -> list[dict[str, str]]:
+    return _cut([{"name": file.name, "reason": file.reason} for file in sorted(left_out)])
 
 
 def _cut(values: list[Any]) -> list[Any]:
@@ -159,7 +188,14 @@ def _advise(report: dict[str, Any]) -> list[str]:
             f"The names in the zip were read as {encoding}, since {report['encoding_reason']}: look at the "
             "classes' names, and import again with another name_encoding if they are wrong."
         )
-    if small := report["small_classes"]:
+    if similar := report["similar_classes"]:
+        advice.append(
+            f"Classes whose names are alike but for case, blanks or dots: {_alike(similar)}. They are "
+            "different classes: if one is meant, give the folders one name (similar_classes)."
+        )
+    if refused := report["training_refused"]:
+        advice.append(f"A training would be refused: {refused}. Evaluations are not concerned.")
+    elif small := report["small_classes"]:
         advice.append(
             f"Too few different pictures to train, validate and test on: {_names(small)}. "
             "Each class needs at least 3; add some, or remove the class."
@@ -195,6 +231,13 @@ def _advise(report: dict[str, Any]) -> list[str]:
             f"{_count(wrong, 'file has', 'files have')} another format than the extension says: "
             "the content was used (wrong_extensions)."
         )
+    if tables := report["tables"]:
+        advice.append(f"Pictures lie in no class folder{mention_tables(tuple(tables))} (tables, skipped).")
+    if odd := totals["odd_names"]:
+        advice.append(
+            f"{_count(odd, 'name is', 'names are')} odd: no picture is lost, some have another name now "
+            "(odd_names)."
+        )
     if skipped := totals["skipped"]:
         advice.append(f"{_count(skipped, 'file was', 'files were')} skipped (skipped).")
     return advice
@@ -202,6 +245,10 @@ def _advise(report: dict[str, Any]) -> list[str]:
 
 def _formats_tell_classes(formats: list[set[str]]) -> bool:
     return len(formats) > 1 and sum(map(len, formats)) == len(set().union(*formats))
+
+
+def _alike(groups: list[list[str]]) -> str:
+    return ", ".join(" and ".join(map(show, group)) for group in groups[:10])
 
 
 def _names(entries: list[dict[str, Any]]) -> str:

@@ -6,16 +6,17 @@ Nothing is ever written under a name from outside. Every error names the entry, 
 from __future__ import annotations
 
 import re
-import unicodedata
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
+from app.datasets.names import SHOWN, safe_part, show
 from app.errors import ArchiveError, DatasetError, UnsafeArchiveError
 
+HIDDEN = "hidden or system file"
+"""Why a file is skipped that nobody packed on purpose."""
 _DRIVE = re.compile(r"^[A-Za-z]:/")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SYSTEM_NAMES = frozenset({"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir"})
 
 
@@ -38,9 +39,16 @@ class DamagedEntryError(ArchiveError):
     """One file of an upload cannot be read; the others can."""
 
 
+class LeftOut(NamedTuple):
+    """A file that does not become a picture of the dataset."""
+
+    name: str
+    reason: str
+
+
 @dataclass(frozen=True)
 class SourceFile:
-    """A file of an upload. ``name``: its checked path, with ``/`` between folders.
+    """A file of an upload. ``name``: its checked path, with ``/`` between folders. ``raw``: as it came.
 
     ``read`` returns its bytes; call it before asking for the next file. It raises DamagedEntryError where
     only this file is lost.
@@ -48,12 +56,13 @@ class SourceFile:
 
     name: str
     read: Callable[[], bytes]
+    raw: str
 
 
 class Source(ABC):
     """An upload being read; a context manager.
 
-    ``folders`` (paths) and ``skipped`` (name → reason) are complete once ``files`` was walked to its end.
+    ``folders`` (paths) and ``skipped`` are complete once ``files`` was walked to its end.
     ``name_encoding``: what names that declare no encoding were read in, with the reason; None if all do.
     """
 
@@ -64,11 +73,10 @@ class Source(ABC):
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self.folders: set[str] = set()
-        self.skipped: dict[str, str] = {}
+        self.skipped: list[LeftOut] = []
         self.name_encoding: str | None = None
         self.encoding_reason: str | None = None
         self._entries = 0
-        self._names: dict[str, str] = {}
 
     def __enter__(self) -> Source:
         return self
@@ -89,30 +97,17 @@ class Source(ABC):
         """Closes what was opened."""
 
     def check_name(self, raw: str) -> str:
-        """The name to know an entry by: ``/`` between folders, no empty parts, composed Unicode (NFC)."""
+        """The name to know an entry by: ``/`` between folders, no empty parts, safe to store and to show.
+
+        Refuses the upload for a name that could do harm. Names are not yet told apart: see ``names.py``.
+        """
         self._entries += 1
         if self._entries > self.limits.max_entries:
             raise self.unsafe(
                 f"the {self.kind} has more than {self.limits.max_entries:,} entries",
                 hint="Divide the dataset, or raise the limit in the server's settings.",
             )
-        try:
-            length = len(raw.encode())
-        except UnicodeEncodeError as error:
-            raise self.unreadable(
-                f"the name of entry {show(raw)} is not valid UTF-8",
-                hint="Rename the file, or pack the folder again with UTF-8 names.",
-            ) from error
-        if length > self.limits.max_name_bytes:
-            raise self.unsafe(
-                f"entry {show(raw)} has a name of {length} bytes, the limit is {self.limits.max_name_bytes}",
-                hint="Give the file a shorter name and pack the folder again.",
-            )
-        path = unicodedata.normalize("NFC", raw.replace("\\", "/"))
-        if _CONTROL.search(path):
-            raise self.unsafe(
-                f"the name of entry {show(raw)} has control characters", hint="Rename the file."
-            )
+        path = raw.replace("\\", "/")
         if path.startswith("/") or _DRIVE.match(path):
             raise self.unsafe(
                 f"entry {show(raw)} has an absolute path", hint="Pack the folder with relative paths."
@@ -123,45 +118,44 @@ class Source(ABC):
                 f"entry {show(raw)} points outside the {self.kind} with '..'",
                 hint="Pack the folder without it.",
             )
-        return "/".join(parts)
+        if self._is_too_long(raw):
+            return "/".join(map(safe_part, path[:SHOWN].split("/"))) + "…"
+        return "/".join(map(safe_part, parts))
 
-    def admit(self, name: str) -> bool:
-        """Whether to read the file with this checked name; a system file is noted as skipped."""
-        for part in name.split("/"):
-            if part.startswith(".") or part.casefold() in _SYSTEM_NAMES:
-                self.skipped[name] = "hidden or system file"
-                return False
-        key = name.casefold()
-        if key in self._names:
-            other = self._names[key]
-            if other == name:
-                raise self.unsafe(
-                    f"entry {show(name)} is there twice",
-                    hint="Pack the folder again, so that each file is there once.",
-                )
-            raise self.unsafe(
-                f"entries {show(other)} and {show(name)} differ only by upper and lower case",
-                hint="Rename one of them; many systems cannot keep both.",
-            )
-        self._names[key] = name
-        return True
+    def admit(self, name: str, raw: str) -> bool:
+        """Whether to read the file with this checked name; what is not read is noted as skipped."""
+        if _is_hidden(name):
+            self.skip(name, HIDDEN)
+        elif self._is_too_long(raw):
+            length, most = _length(raw), self.limits.max_name_bytes
+            self.skip(name, f"its name has {length:,} bytes, the limit is {most:,}")
+        else:
+            return True
+        return False
+
+    def skip(self, name: str, reason: str) -> None:
+        """Notes a file that is left out; each counts, also where several have one name."""
+        self.skipped.append(LeftOut(name, reason))
 
     def note_folder(self, name: str) -> None:
         """Remembers a folder, so that an empty class can be reported."""
-        if name and not any(
-            part.startswith(".") or part.casefold() in _SYSTEM_NAMES for part in name.split("/")
-        ):
+        if name and not _is_hidden(name) and not name.endswith("…"):
             self.folders.add(name)
 
     def is_too_large(self, name: str, size: int) -> bool:
         """Whether a file is over the limit for one file; it is then noted as skipped."""
         if size <= self.limits.max_file_bytes:
             return False
-        self.skipped[name] = f"{size:,} bytes, the limit for one file is {self.limits.max_file_bytes:,}"
+        self.skip(name, f"{size:,} bytes, the limit for one file is {self.limits.max_file_bytes:,}")
         return True
 
+    def _is_too_long(self, raw: str) -> bool:
+        return _length(raw) > self.limits.max_name_bytes
 
-def show(name: str) -> str:
-    """A name from outside, fit for a message: quoted, escaped and short."""
-    text = ascii(name) if any(not character.isprintable() for character in name) else f"'{name}'"
-    return text if len(text) <= 120 else f"{text[:100]}…"
+
+def _is_hidden(name: str) -> bool:
+    return any(part.startswith(".") or part.casefold() in _SYSTEM_NAMES for part in name.split("/"))
+
+
+def _length(raw: str) -> int:
+    return len(raw.encode("utf-8", "surrogatepass"))

@@ -30,6 +30,12 @@ def split_dataset(manifest: DatasetManifest, settings: SplitSettings, seed: int)
     folders that came split, when an identical file is in test (or, for train, in valid).
     Raises SplitError when a class has too few distinct pictures.
     """
+    if len(manifest.classes) < 2:
+        only = f"one class only, {manifest.classes[0]}" if manifest.classes else "no class"
+        raise SplitError(
+            f"there is {only}: a classifier learns to tell two or more apart",
+            hint="Add pictures of another class. A model that is there already can be evaluated on these.",
+        )
     seed = seed if settings.seed is None else settings.seed
     shares = {"train": settings.train, "valid": settings.valid, "test": settings.test}
     if not manifest.is_split:

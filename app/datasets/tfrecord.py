@@ -25,10 +25,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.datasets.concurrency import ordered_map
-from app.datasets.manifest import DatasetManifest, Item, read_image
-from app.errors import DatasetError, ImageDecodeError
+from app.datasets.manifest import DatasetManifest, Item
+from app.datasets.pictures import decode_item
+from app.errors import DatasetError
 from app.host.files import folder_aside, write_json
-from app.images import RESIZE_RULE, decode_image, fit_to
+from app.images import RESIZE_RULE, PixelRange, fit_to
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +70,7 @@ def write_records(
     offsets = np.zeros(len(manifest.items), np.int64)
     labels = np.array([label_of[item.label] for item in manifest.items], np.int32)
     with ThreadPoolExecutor(threads) as pool:
-        fit = partial(_fit, image_root, size)
+        fit = partial(_fit, image_root, size, manifest.pixel_range)
         pictures = ordered_map(pool, fit, manifest.items, ahead=4 * threads)
         for shard, name in enumerate(names):
             first = shard * per_shard
@@ -90,6 +91,7 @@ def write_records(
         "format_version": FORMAT_VERSION,
         "dataset": manifest.digest,
         "resize_rule": RESIZE_RULE,
+        "pixel_range": manifest.pixel_range,
         "image_size": size,
         "classes": manifest.classes,
         "items": len(manifest.items),
@@ -114,6 +116,8 @@ def ensure_records(
     ask at once, one writes and the others wait.
     """
     name = f"{manifest.digest}-{size[0]}x{size[1]}-{RESIZE_RULE}"
+    if manifest.pixel_range is not None:
+        name += "-{}-{}".format(*manifest.pixel_range)
     folder = cache_root / name
     cache_root.mkdir(parents=True, exist_ok=True)
     with _lock(cache_root / f".{name}.lock"):
@@ -184,14 +188,8 @@ class RecordReader:
         return images.reshape(len(chosen), height, width, 3), self.labels[chosen]
 
 
-def _fit(image_root: Path, size: Size, item: Item) -> NDArray[np.uint8]:
-    try:
-        return fit_to(decode_image(read_image(image_root, item)).pixels, size)
-    except ImageDecodeError as error:
-        raise DatasetError(
-            f"{item.name} ({item.id}) could be decoded when it was imported and cannot now: {error.detail}",
-            hint="Import the dataset again with this version of Loupe.",
-        ) from error
+def _fit(image_root: Path, size: Size, pixel_range: PixelRange | None, item: Item) -> NDArray[np.uint8]:
+    return fit_to(decode_item(image_root, item, pixel_range).pixels, size)
 
 
 def _encode_example(item: Item, label: int, pixels: NDArray[np.uint8]) -> bytes:

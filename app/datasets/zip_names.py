@@ -17,17 +17,21 @@ from typing import NoReturn
 
 import chardet
 
-from app.datasets.sources import show
+from app.datasets.names import show
 from app.errors import ChoiceNeededError, FieldError
 from app.schemas.import_choices import NAME_ENCODINGS
 
-_UTF8_FLAG, _UNICODE_PATH = 0x800, 0x7075
+UTF8_FLAG, _UNICODE_PATH = 0x800, 0x7075
 _CODECS = {"big5": "cp950"}  # where Python's codec has another name
 _DETECTED = {"big5hkscs": "big5"}  # where the detector has another name
 _MARGIN = 3.0
 """How much more likely than every other a reading must be. Measured on short words of eleven encodings: at 3
 hardly any guess is wrong, at 2 several are."""
 _MARGIN_OVER_ODD = 1 / 1.5
+_ODD_NAMES = 10
+"""One name in so many may be unreadable in the encoding that was chosen."""
+_MOST_LEGACY, _LEAST_WORDS = 4, 3
+"""One name in so many may be no UTF-8 where so many words of UTF-8, for each other one, are no chance."""
 _DETECTOR_BYTES = 100_000
 _SHOWN_NAMES, _SHOWN_READINGS = 3, 4
 
@@ -63,6 +67,7 @@ def read_names(infos: Sequence[zipfile.ZipInfo], encoding: str | None) -> ZipNam
     chosen, reason = None, None
     if unknown:
         chosen, reason = (encoding, "it was chosen") if encoding else _judge(list(unknown.values()))
+    _ask_if_wrong(list(unknown.values()), encoding, len(infos))
     for index, name in raw.items():
         names[index] = _decode(name, chosen, is_chosen=encoding is not None)
     return ZipNames(tuple(name or "" for name in names), chosen, reason)
@@ -70,7 +75,7 @@ def read_names(infos: Sequence[zipfile.ZipInfo], encoding: str | None) -> ZipNam
 
 def _declared_name(info: zipfile.ZipInfo) -> str | None:
     # orig_filename, since zipfile cuts ``filename`` at a NUL.
-    return info.orig_filename if info.flag_bits & _UTF8_FLAG else _unicode_path(info)
+    return info.orig_filename if info.flag_bits & UTF8_FLAG else _unicode_path(info)
 
 
 def _raw_name(info: zipfile.ZipInfo) -> bytes:
@@ -96,9 +101,11 @@ def _unicode_path(info: zipfile.ZipInfo) -> str | None:
 
 def _judge(names: list[bytes]) -> tuple[str, str]:
     """The encoding of all names together, and why. Raises ChoiceNeededError where two are likely."""
-    legacy = [name for name in names if not _is_utf8(name)]
+    legacy = [name for name in names if not can_read(name, "utf-8")]
     if not legacy:
         return "utf-8", "the names are valid UTF-8"
+    if _are_mostly_utf8(names, legacy):
+        return "utf-8", "nearly all names are valid UTF-8"
     # A short name can be valid UTF-8 by chance (猫 in GBK), so it is judged with the others.
     readings = _readings([name for name in names if not _is_surely_utf8(name)])
     plausible = [reading for reading in readings if not reading.is_odd] or readings
@@ -109,7 +116,8 @@ def _judge(names: list[bytes]) -> tuple[str, str]:
         if reading.folders != best.folders
         and reading.score * (_MARGIN if reading in plausible else _MARGIN_OVER_ODD) > best.score
     ]
-    if rivals or best.score <= 0:
+    have_one_meaning = len({reading.folders for reading in readings}) == 1
+    if rivals or (best.score <= 0 and not have_one_meaning):
         likely = [best, *rivals] if rivals else readings
         _ask("the zip does not say in which encoding its names are, and several are likely", likely)
     return best.encoding, f"the zip declares none, and they read best as {best.encoding}"
@@ -123,20 +131,38 @@ def _decode(name: bytes, encoding: str | None, *, is_chosen: bool) -> str:
     try:
         return name.decode(_CODECS.get(encoding, encoding))
     except UnicodeDecodeError:
-        _ask(f"the name {name!r} in the zip cannot be read as {encoding}", _readings([name]))
+        # One that is written otherwise; what cannot be read is escaped later.
+        return name.decode("utf-8" if encoding == "utf-8" else "ascii", "surrogateescape")
 
 
-def _is_utf8(name: bytes) -> bool:
+def _ask_if_wrong(names: list[bytes], chosen: str | None, entries: int) -> None:
+    """Asks where many names cannot be read in the encoding that was chosen."""
+    if chosen is None:
+        return
+    unreadable = [name for name in names if not can_read(name, chosen)]
+    if len(unreadable) * _ODD_NAMES > entries:
+        name = unreadable[0]
+        _ask(f"the name {name!r} in the zip cannot be read as {chosen}", _readings([name]))
+
+
+def can_read(name: bytes, encoding: str) -> bool:
+    """Whether a name is one in this encoding."""
     try:
-        name.decode("utf-8")
+        name.decode(_CODECS.get(encoding, encoding))
     except UnicodeDecodeError:
         return False
     return True
 
 
+def _are_mostly_utf8(names: list[bytes], legacy: list[bytes]) -> bool:
+    """Whether a few names are written otherwise in a zip of UTF-8: many words cannot be so by chance."""
+    words, odd = _words([name for name in names if can_read(name, "utf-8")]), _words(legacy)
+    return len(words) >= _LEAST_WORDS * len(odd) and len(legacy) * _MOST_LEGACY <= len(names)
+
+
 def _is_surely_utf8(name: bytes) -> bool:
     """Whether a name is UTF-8 with characters of three bytes, which no other encoding gives by chance."""
-    return _is_utf8(name) and any(character >= "\u0800" for character in name.decode("utf-8"))
+    return can_read(name, "utf-8") and any(character >= "\u0800" for character in name.decode("utf-8"))
 
 
 def _readings(names: list[bytes]) -> list[_Reading]:

@@ -15,15 +15,19 @@ from numpy.typing import NDArray
 
 from app.artifacts import open_artifact
 from app.child import Released, Reporter, StopSignal, write_message
+from app.datasets.class_map import apply_class_map
 from app.datasets.concurrency import ordered_map
-from app.datasets.manifest import DatasetManifest, Item, load_manifest, read_image
+from app.datasets.manifest import DatasetManifest, Item, load_manifest
+from app.datasets.pictures import decode_item
 from app.errors import DatasetError
 from app.evaluation.files import EVALUATION, PREDICTIONS, PROBABILITIES, REPORT
 from app.evaluation.metrics import decide, evaluate_predictions
 from app.evaluation.mistakes import list_mistakes
 from app.evaluation.report import format_report
 from app.evaluation.spec import EvaluationContent, EvaluationResult, EvaluationSpec
+from app.images import DEEP_GREY, FULL_RANGE
 from app.inference.predictor import Predictor
+from app.schemas.class_map import ClassMap
 from app.schemas.progress_lines import ProgressLine
 
 MISTAKES_KEPT = 200
@@ -39,12 +43,15 @@ def evaluate_artifact(
     """
     reporter.stage("evaluating")
     artifact = open_artifact(spec.artifact, digest=spec.artifact_digest)
-    dataset = load_manifest(spec.dataset)
+    whole = load_manifest(spec.dataset)
+    chosen = artifact.manifest.class_map
+    dataset = apply_class_map(whole, None if chosen is None else ClassMap.model_validate(chosen))
     items = select_items(dataset, spec.split, spec.subset)
     classes = artifact.manifest.labels
     unknown = sorted({item.label for item in items} - set(classes))
     labels = _index_labels(items, [*classes, *unknown])
-    probabilities = _replay(Predictor(artifact), items, spec.image_root, reporter, stop)
+    predictor = Predictor(artifact)
+    probabilities, clipped = _replay(predictor, items, spec.image_root, reporter, stop)
 
     subset = spec.subset or "all"
     evaluation = evaluate_predictions(labels, probabilities, classes, unknown)
@@ -52,10 +59,11 @@ def evaluate_artifact(
     mistakes = list_mistakes(names, labels, probabilities, [*classes, *unknown])
     content = EvaluationContent(
         artifact_digest=artifact.digest,
-        dataset_digest=dataset.digest,
+        dataset_digest=whole.digest,
         subset=subset,
         **vars(evaluation),
         mistakes=tuple(mistakes[:MISTAKES_KEPT]),
+        warnings=_warn(predictor, dataset, items, clipped),
     )
     np.save(folder / PROBABILITIES, probabilities)
     _write_predictions(folder / PREDICTIONS, items, probabilities, classes)
@@ -90,24 +98,49 @@ def _index_labels(items: Sequence[Item], classes: Sequence[str]) -> NDArray[np.i
 
 def _replay(
     predictor: Predictor, items: Sequence[Item], image_root: Path, reporter: Reporter, stop: StopSignal
-) -> NDArray[np.float32]:
-    """Probabilities, float32 (items, classes), by as many threads as there are CPUs."""
+) -> tuple[NDArray[np.float32], int]:
+    """Probabilities, float32 (items, classes), by as many threads as there are CPUs; how many are clipped."""
     probabilities = np.empty((len(items), len(predictor.labels)), np.float32)
     threads = os.cpu_count() or 1
-    reported = 0.0
+    reported, clipped = 0.0, 0
     with ThreadPoolExecutor(threads) as pool:
 
-        def answer(item: Item) -> NDArray[np.float32]:
-            return predictor.predict_bytes(read_image(image_root, item))[1]
+        def answer(item: Item) -> tuple[NDArray[np.float32], bool]:
+            image = decode_item(image_root, item, predictor.pixel_range)
+            return predictor.predict(image.pixels), image.is_clipped
 
-        for done, row in enumerate(ordered_map(pool, answer, items, ahead=4 * threads), start=1):
+        answers = ordered_map(pool, answer, items, ahead=4 * threads)
+        for done, (row, is_clipped) in enumerate(answers, start=1):
             probabilities[done - 1] = row
+            clipped += is_clipped
             if stop.release:
                 raise Released
             if done == len(items) or time.monotonic() - reported >= _SECONDS_BETWEEN_REPORTS:
                 reported = time.monotonic()
                 reporter.emit(ProgressLine(done=done, total=len(items), fraction=done / len(items)))
-    return probabilities
+    return probabilities, clipped
+
+
+def _warn(
+    predictor: Predictor, dataset: DatasetManifest, items: Sequence[Item], clipped: int
+) -> tuple[str, ...]:
+    """What makes the measured numbers others than one may think."""
+    warnings = []
+    is_deep = any(note.startswith(DEEP_GREY) for item in items for note in item.notes)
+    (low, high), (model_low, model_high) = (
+        r or FULL_RANGE for r in (dataset.pixel_range, predictor.pixel_range)
+    )
+    if is_deep and (low, high) != (model_low, model_high):
+        warnings.append(
+            f"The dataset's 16-bit pictures are meant from {low} to {high}; they were read from {model_low} "
+            f"to {model_high}, as the model reads them, so they look brighter or darker to it than its own."
+        )
+    if clipped:
+        pictures = "picture has" if clipped == 1 else "pictures have"
+        warnings.append(
+            f"{clipped:,} {pictures} values beyond {model_low} to {model_high}, which were clipped."
+        )
+    return tuple(warnings)
 
 
 def _write_predictions(

@@ -56,6 +56,7 @@ class EvaluationContent(Message):
     confusion_matrix: ConfusionMatrix
     calibration: Calibration
     mistakes: tuple[Mistake, ...]
+    warnings: tuple[str, ...] = ()
 
 
 class EvaluationResult(Message):

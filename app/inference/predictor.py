@@ -41,6 +41,7 @@ class Predictor:
         _require_that_all_is_applied(manifest)
         self.artifact = artifact
         self.labels = manifest.labels
+        self.pixel_range = manifest.input.pixel_range if manifest.input is not None else None
         self._threads = threads
         self._capacity = interpreters or os.cpu_count() or 1
         self._model = artifact.read(LITERT_MODEL)
@@ -77,7 +78,7 @@ class Predictor:
 
     def predict_bytes(self, data: bytes) -> tuple[DecodedImage, NDArray[np.float32]]:
         """Decodes an encoded picture and answers for it. Raises ImageDecodeError, ImageTooLargeError."""
-        image = decode_image(data)
+        image = decode_image(data, pixel_range=self.pixel_range)
         return image, self.predict(image.pixels)
 
     @contextmanager
@@ -114,8 +115,6 @@ class Predictor:
 def _require_that_all_is_applied(manifest: Manifest) -> None:
     """Raises ArtifactError for a model of a newer version, whose answers would be others than it measured."""
     unknown = []
-    if manifest.input is not None and manifest.input.pixel_range is not None:
-        unknown.append("a range of 16-bit pixel values")
     if manifest.calibration is not None:
         unknown.append("calibrated probabilities")
     if unknown:

@@ -9,6 +9,7 @@ from app.jobs.claims import Claim, hold
 from app.models import Dataset, Job
 from app.models.base import db_now
 from app.schemas.job import JobCreate
+from app.schemas.job_payloads import TrainingPayload
 from app.services.dataset_states import select_waiting
 from app.services.job_plan import decide
 from app.services.job_plan_inputs import gather
@@ -53,5 +54,6 @@ def _request_of(job: Job) -> JobCreate:
             "gpus": job.gpus,
             "hyperparameters": job.hyperparameters,
             "split": split,
+            "class_map": TrainingPayload.model_validate(job.payload).class_map,
         }
     )

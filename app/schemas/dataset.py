@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.schemas.common import Problem, Request, Timestamp
-from app.schemas.import_choices import ClassLevel, NameEncoding
+from app.schemas.import_choices import ClassLevel, NameEncoding, PixelRange, Strict
 
 
 class DatasetFromPath(Request):
@@ -20,6 +20,8 @@ class DatasetFromPath(Request):
     )
     name_encoding: NameEncoding | None = None
     class_level: ClassLevel | None = None
+    strict: Strict | None = None
+    pixel_range: PixelRange | None = None
 
 
 class ClassCount(BaseModel):

@@ -48,4 +48,7 @@ class Evaluation(BaseModel):
     )
     calibration: dict[str, Any] | None
     mistakes: list[dict[str, Any]]
+    warnings: list[str] = Field(
+        description="Why the numbers may be others than one thinks, such as 16-bit pictures of another range."
+    )
     created_at: Timestamp

@@ -1,11 +1,11 @@
-"""What only the person who imports can know: how a zip's names are read, and which folders are classes."""
+"""What only the person who imports can know: how names are read, what the classes are, how strict to be."""
 
 from __future__ import annotations
 
 import codecs
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from app.schemas.message import Message
 
@@ -65,8 +65,50 @@ ClassLevel = Annotated[
 ]
 
 
+Strict = Annotated[
+    bool,
+    Field(
+        description="Whether to refuse the upload if a picture is damaged, has an odd name, or would be left "
+        "out: the error lists all of them. Null or false: they are left out or renamed, and the report lists "
+        "them."
+    ),
+]
+
+
+def _read_range(value: Any) -> Any:
+    """``4095``, ``"0-4095"`` or ``[0, 4095]``; a form and a query have only text."""
+    if isinstance(value, str):
+        value = [part.strip() for part in value.split("-")]
+        value = value[0] if len(value) == 1 else value
+    return value if isinstance(value, (list, tuple)) else [0, value]
+
+
+def _is_range(value: tuple[int, int]) -> tuple[int, int]:
+    low, high = value
+    if not 0 <= low < high <= 65535:
+        raise ValueError("give the values of black and white, from 0 to 65535: 0-4095")
+    return value
+
+
+PixelRange = Annotated[
+    tuple[int, int],
+    BeforeValidator(_read_range),
+    AfterValidator(_is_range),
+    Field(
+        description="The values of 16-bit greyscale pictures that become black and white: `0-4095`, `4095`, "
+        "or `[0, 4095]`. Null: 0 to 1023, 4095 or 16383 if all pictures stay within it and one uses over "
+        "half of it, else 0 to 65535. It does not concern other pictures."
+    ),
+    WithJsonSchema(
+        {"anyOf": [{"type": "string"}, {"type": "integer"}, {"type": "array", "items": {"type": "integer"}}]}
+    ),
+]
+
+
 class ImportChoices(Message):
     """Null: not chosen."""
 
     name_encoding: NameEncoding | None = None
     class_level: ClassLevel | None = None
+    strict: Strict | None = None
+    pixel_range: PixelRange | None = None

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
 
+from app.schemas.class_map import ClassMap
 from app.schemas.common import Problem, Request, Slug, Timestamp
 from app.schemas.hyperparameters import Hyperparameters, SplitSettings
 from app.schemas.import_choices import ClassLevel, NameEncoding
@@ -80,6 +81,11 @@ class JobCreate(Request):
     )
     hyperparameters: Hyperparameters = Field(default_factory=Hyperparameters)
     split: SplitSettings = Field(default_factory=SplitSettings)
+    class_map: ClassMap | None = Field(
+        None,
+        description="Which classes the training learns. It belongs to the job and its model: evaluations of "
+        "the model apply it too. Null: all of the dataset.",
+    )
     gate: GateRules = Field(default_factory=lambda: GateRules(min_accuracy=None))
     metadata: dict[str, Annotated[str, Field(max_length=1000)]] = Field(
         default_factory=dict, max_length=50, description="Your own notes, given back as they are."
@@ -183,6 +189,7 @@ class Job(BaseModel):
         description="Settings of the split, and in `counts` the pictures in each part: null until the "
         "dataset is imported and the job started."
     )
+    class_map: ClassMap | None = Field(None, description="Which classes a training learns; null: all.")
     seed: int | None
     device: Device = Field(description="What the job asks for.")
     gpus: int = Field(description="GPUs that it asks for, if it runs on any.")
@@ -215,6 +222,7 @@ class JobPlan(BaseModel):
     network: str
     hyperparameters: dict[str, Any]
     split: dict[str, Any]
+    class_map: ClassMap | None = None
     gate_rules: GateRules
     seed: int
     device: Device

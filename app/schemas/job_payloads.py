@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from app.schemas.class_map import ClassMap
 from app.schemas.import_choices import ImportChoices
 from app.schemas.message import Message
 
@@ -15,6 +16,12 @@ class Payload(Message):
 
     model: str | None = None
     forget_checkpoints_until: int = 0
+
+
+class TrainingPayload(Payload):
+    """``class_map``: None where all classes are learnt."""
+
+    class_map: ClassMap | None = None
 
 
 class UploadPayload(Payload):

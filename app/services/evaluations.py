@@ -9,17 +9,19 @@ from sqlalchemy.orm import Session
 
 from app.context import AppContext
 from app.errors import ConflictError, InvalidRequestError, NotFoundError
+from app.job_queue import TASK_QUEUE
 from app.models import Evaluation, Job, TrainedModel
 from app.models.base import new_id
 from app.schemas import evaluation as schemas
 from app.schemas.job_kinds import get_job_kind
-from app.schemas.job_payloads import EvaluationPayload
+from app.schemas.job_payloads import EvaluationPayload, TrainingPayload
 from app.services.dataset_states import hold_dataset
 from app.services.datasets import require_ready
 from app.services.idempotency import Answer, IdempotentRequest, recall, remember
 from app.services.job_states import TERMINAL, queue_job
 from app.services.jobs import require_job
 from app.services.jobs import to_schema as job_to_schema
+from app.services.workers import require_no_first_release_worker
 
 PREDICTIONS = "predictions.csv"
 
@@ -48,6 +50,8 @@ def create_evaluation(
                 if trained.status in TERMINAL
                 else "Wait for its end.",
             )
+        if TrainingPayload.model_validate(trained.payload).class_map is not None:
+            require_no_first_release_worker(session, [TASK_QUEUE], "class_map")
         if dataset.product_id != trained.product_id:
             raise InvalidRequestError(f"Dataset {dataset_id} belongs to product {dataset.product_id!r}.")
         job = Job(
@@ -128,5 +132,6 @@ def _to_schema(evaluation: Evaluation) -> schemas.Evaluation:
         confusion_matrix=report["confusion_matrix"],
         calibration=report.get("calibration"),
         mistakes=report.get("mistakes", []),
+        warnings=report.get("warnings", []),
         created_at=evaluation.created_at,
     )

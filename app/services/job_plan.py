@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from app.datasets.class_map import apply_class_map, check_class_map
 from app.datasets.manifest import DatasetManifest
 from app.datasets.split import SplitMap, split_dataset
 from app.errors import ConflictError, FieldError, ImageSizeError, InvalidRequestError, WeightsError
@@ -85,12 +86,13 @@ def decide(request: JobCreate, inputs: PlanInputs) -> Plan:
     if given.min_accuracy is None:
         given = given.model_copy(update={"min_accuracy": inputs.min_accuracy or 0.0})
     seed = request.split.seed if request.split.seed is not None else given.seed
-    if inputs.manifest is None:
+    manifest = _choose_classes(request, inputs.manifest)
+    if manifest is None:
         settings = resolve_before_pictures(given, network, pretrained=start)
         splits, counts = None, None
     else:
-        _check_class_weights(given, inputs.manifest)
-        splits = split_dataset(inputs.manifest, request.split, seed)
+        _check_class_weights(given, manifest)
+        splits = split_dataset(manifest, request.split, seed)
         counts = Counter(splits.values())
         model = inputs.initial_model
         settings = resolve_hyperparameters(
@@ -98,7 +100,7 @@ def decide(request: JobCreate, inputs: PlanInputs) -> Plan:
             network,
             pretrained=start,
             train_items=counts["train"],
-            keeps_head=model is not None and model.labels == inputs.manifest.classes,
+            keeps_head=model is not None and model.labels == manifest.classes,
         )
         _check_gpus(request.gpus, counts["train"], settings.batch_size)
     job = JobPlan(
@@ -111,12 +113,20 @@ def decide(request: JobCreate, inputs: PlanInputs) -> Plan:
             "seed": seed,
             "counts": counts and {name: counts[name] for name in ("train", "valid", "test")},
         },
+        class_map=request.class_map,
         gate_rules=request.gate.model_copy(update={"min_accuracy": settings.min_accuracy}),
         seed=settings.seed,
         device=request.device,
         gpus=request.gpus,
     )
     return Plan(job, splits)
+
+
+def _choose_classes(request: JobCreate, manifest: DatasetManifest | None) -> DatasetManifest | None:
+    if manifest is not None and request.class_map is not None:
+        check_class_map(request.class_map, manifest.classes)
+        return apply_class_map(manifest, request.class_map)
+    return manifest
 
 
 def _choose_network(asked: str | None, inputs: PlanInputs) -> NetworkSpec:

@@ -12,11 +12,13 @@ from app.datasets.split import SplitMap
 from app.errors import ConflictError, NotFoundError
 from app.host import failpoints
 from app.host.files import make_folder, write_json
+from app.job_queue import QUEUES
 from app.models import Dataset, Job, TrainedModel
 from app.models.base import new_id
 from app.schemas import job as schemas
 from app.schemas.common import Page, problem_from_error
 from app.schemas.job_kinds import DEVICE_KINDS, MODEL_MAKERS
+from app.schemas.job_payloads import TrainingPayload
 from app.services.dataset_states import hold_dataset, require_not_failed
 from app.services.idempotency import Answer, IdempotentRequest, recall, remember
 from app.services.job_plan import decide
@@ -24,7 +26,7 @@ from app.services.job_plan_inputs import gather
 from app.services.job_states import queue_job
 from app.services.pages import fetch_page
 from app.services.promotion import read_gate, rules_of
-from app.services.workers import waits_for
+from app.services.workers import require_no_first_release_worker, waits_for
 from app.storage.home import Storage
 
 
@@ -51,6 +53,8 @@ def create_job(
             dataset = require_not_failed(hold_dataset(session, inputs.dataset))
             if inputs.initial_model is not None:
                 hold_model(session, inputs.initial_model.id)
+            if request.class_map is not None:
+                require_no_first_release_worker(session, QUEUES, "class_map")
             job = Job(
                 id=job_id,
                 kind="training",
@@ -62,6 +66,9 @@ def create_job(
                 device=plan.job.device,
                 gpus=plan.job.gpus,
                 gate_rules=plan.job.gate_rules.model_dump(mode="json"),
+                payload=TrainingPayload(class_map=request.class_map).model_dump(
+                    mode="json", exclude_defaults=True
+                ),
                 annotations=request.metadata,
             )
             queue_job(session, job)
@@ -150,6 +157,7 @@ def to_schema(session: Session, job: Job) -> schemas.Job:
         network=job.network,
         hyperparameters=job.hyperparameters,
         split=job.split,
+        class_map=TrainingPayload.model_validate(job.payload).class_map,
         seed=(job.hyperparameters or {}).get("seed"),
         device=job.device if job.kind in DEVICE_KINDS else "cpu",
         gpus=job.gpus,

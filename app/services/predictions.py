@@ -51,7 +51,7 @@ def predict(
     results = []
     for picture in pictures:
         try:
-            results.append(_predict_one(predictor, picture, top_k, queue_ms))
+            results.append(_predict_one(predictor, picture, top_k, queue_ms, context.settings.max_pixels))
         except LoupeError as error:
             if len(pictures) == 1 or error.status >= 500:
                 raise
@@ -99,10 +99,10 @@ def _choose(context: AppContext, *, product: str | None, job: str | None, model:
 
 
 def _predict_one(
-    predictor: Predictor, picture: Picture, top_k: int, queue_ms: float
+    predictor: Predictor, picture: Picture, top_k: int, queue_ms: float, max_pixels: int
 ) -> schemas.PredictionItem:
     began = time.perf_counter()
-    image = decode_image(picture.data)
+    image = decode_image(picture.data, max_pixels=max_pixels, pixel_range=predictor.pixel_range)
     decode_ms = _milliseconds_since(began)
     began = time.perf_counter()
     probabilities = predictor.predict(image.pixels)

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from app.artifacts import open_artifact
+from app.datasets.class_map import apply_class_map
 from app.datasets.manifest import load_manifest
 from app.networks import get_network
+from app.schemas.class_map import ClassMap
 from app.schemas.hyperparameters import Hyperparameters
 from app.training.defaults import default_start, resolve_hyperparameters
 from app.training.spec import WEIGHTS_ROOT, load_split
@@ -17,7 +19,9 @@ from app.training.spec import WEIGHTS_ROOT, load_split
 def resolve_spec(value: Mapping[str, Any]) -> dict[str, Any]:
     """The spec with a value for every setting that it leaves out."""
     given = Hyperparameters(**value.get("hyperparameters", {}))
-    manifest = load_manifest(Path(value["dataset"]))
+    given_map = value.get("class_map")
+    class_map = None if given_map is None else ClassMap.model_validate(given_map)
+    manifest = apply_class_map(load_manifest(Path(value["dataset"])), class_map)
     network = get_network(value["network"])
     initial_model = value.get("initial_model")
     settings = resolve_hyperparameters(

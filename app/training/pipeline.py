@@ -27,6 +27,7 @@ from app.artifacts import (
     write_artifact,
 )
 from app.child import Released, Reporter, StopSignal
+from app.datasets.class_map import apply_class_map
 from app.datasets.manifest import DatasetManifest, load_manifest
 from app.datasets.tfrecord import RecordReader, ensure_records
 from app.errors import OutOfMemoryError
@@ -55,7 +56,10 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True)
 class Run:
-    """What the stages share. ``split``: positions of each split's items in manifest and records."""
+    """What the stages share. ``split``: positions of each split's items in manifest and records.
+
+    ``manifest``: the dataset with the classes that are learned; ``dataset_digest``: of the whole one.
+    """
 
     spec: TrainingSpec
     initial_weights: InitialWeights
@@ -63,6 +67,7 @@ class Run:
     reporter: Reporter
     stop: StopSignal
     device: Device
+    dataset_digest: str
     manifest: DatasetManifest
     split: dict[str, list[int]]
     reader: RecordReader
@@ -104,7 +109,8 @@ def _prepare(spec: TrainingSpec, folder: Path, reporter: Reporter, stop: StopSig
                 "processor. CUDA's libraries come with loupe[gpu]; LOUPE_GPUS=none says that there is none."
             )
         )
-    manifest = load_manifest(spec.dataset)
+    dataset = load_manifest(spec.dataset)
+    manifest = apply_class_map(dataset, spec.class_map)
     split = load_split(spec.split, manifest)
     initial = find_initial_weights(spec, manifest.classes)
 
@@ -117,7 +123,9 @@ def _prepare(spec: TrainingSpec, folder: Path, reporter: Reporter, stop: StopSig
     records = ensure_records(manifest, spec.image_root, spec.image_size, spec.records_root, progress=report)
     identity = Identity.of(spec, manifest, split, initial.digest)
     reader = RecordReader(records)
-    return Run(spec, initial, folder, reporter, stop, device, manifest, split, reader, identity)
+    return Run(
+        spec, initial, folder, reporter, stop, device, dataset.digest, manifest, split, reader, identity
+    )
 
 
 def _train(run: Run) -> Fit:
@@ -191,7 +199,7 @@ def _export(run: Run, fit: Fit, model: keras.Model, folder: Path) -> Manifest:
         image_size=run.spec.image_size,
         labels=run.manifest.classes,
         resize_rule=RESIZE_RULE,
-        dataset_digest=run.manifest.digest,
+        dataset_digest=run.dataset_digest,
         split_digest=run.identity.split,
         hyperparameters=settings.model_dump(mode="json"),
         seed=settings.seed,
@@ -199,8 +207,9 @@ def _export(run: Run, fit: Fit, model: keras.Model, folder: Path) -> Manifest:
         metrics={},
         weights_sha256=weights_sha256(read_values(model.weights)),
         serving=Serving(runtime="litert", precision="float32", bytes=files[1].stat().st_size),
-        input=Input(resize_rule=RESIZE_RULE),
+        input=Input(resize_rule=RESIZE_RULE, pixel_range=run.manifest.pixel_range),
         runtimes=(Runtime("litert", "float32", LITERT_MODEL),),
+        class_map=run.spec.class_map.model_dump(mode="json") if run.spec.class_map else None,
         outputs=(Output("probabilities", len(run.manifest.classes)),),
         versions=library_versions(),
         created_at=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),

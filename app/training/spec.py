@@ -15,6 +15,7 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 from app.datasets.manifest import DatasetManifest
 from app.errors import DatasetError, InvalidRequestError
 from app.networks import get_network
+from app.schemas.class_map import ClassMap
 from app.schemas.hyperparameters import ResolvedHyperparameters
 from app.schemas.message import explain_invalid
 
@@ -39,6 +40,7 @@ class TrainingSpec:
     """The content of spec.json. Its settings are resolved; see ``handwritten.resolve_spec`` for others.
 
     ``dataset``: folder with manifest.json. ``split``: JSON file, item id to train, valid or test.
+    ``class_map``: which of the dataset's classes are learned; None: all.
     ``records_root``: where records are cached. ``checkpoint_root``: a folder of this attempt alone.
     ``resume_from``: checkpoints of earlier attempts or the folders that hold them, the newest attempt first.
     ``reported_step``: the last step that the caller knows of; a resume reports those after it again.
@@ -58,6 +60,7 @@ class TrainingSpec:
     checkpoint_root: Path
     logs: Path
     out: Path
+    class_map: ClassMap | None = None
     weights_root: Path = WEIGHTS_ROOT
     initial_model: Path | None = None
     devices: Devices | None = None

@@ -117,7 +117,7 @@ class Supervisor:
     def _start(self) -> None:
         spec = self._persist(lambda: self._kind.build_spec(self._context, self._claim))
         log = self._context.storage.job(self._claim.job_id) / self._log_name
-        environment = {**self._log_environment(), **_devices(self._claim)}
+        environment = {**self._environment(), **_devices(self._claim)}
         self._job.pid = self._child.start(self._kind.module, spec, log, environment)
         # What came before, files that came in or an outage, may have taken longer than a child may be silent.
         self._last_progress = time.monotonic()
@@ -127,13 +127,14 @@ class Supervisor:
     def _log_name(self) -> str:
         return f"process-{self._claim.attempt:04d}.log"
 
-    def _log_environment(self) -> dict[str, str]:
-        """The child knows no settings; its log is to look like ours and to name the job."""
+    def _environment(self) -> dict[str, str]:
+        """The child reads no settings: its log is to look like ours and to name the job."""
         settings = self._context.settings
         return {
             child.LOG_LEVEL: settings.log_level,
             child.LOG_FORMAT: settings.log_format,
             child.JOB_ID: self._claim.job_id,
+            child.MAX_PIXELS: str(settings.max_pixels),
         }
 
     # --- While it runs -----------------------------------------------------------------------------------

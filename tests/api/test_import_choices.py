@@ -138,3 +138,15 @@ def test_a_worker_of_the_first_release_would_ignore_a_choice_so_it_is_refused(
         answer = client.post(f"/jobs/{dataset['job']}/retry", json={"class_level": "leaf"})
     assert answer.status_code == 409
     assert "does not know class_level" in answer.json()["detail"]
+
+
+def test_a_strict_import_fails_with_every_odd_file(
+    client: TestClient, context: AppContext, path: str
+) -> None:
+    archive = make_zip({**pictures(CATS_AND_DOGS), "\u732b/a\tb.png": b"x", "\u732b/c\nd.png": b"x"})
+    lax = finish(client, context, client.post(path, files={"file": archive}))
+    assert (lax["status"], lax["items"], lax["skipped"]) == ("ready", 8, 2)
+    strict = finish(client, context, client.post(path, files={"file": archive}, data={"strict": "true"}))
+    assert strict["status"] == "failed"
+    assert strict["error"]["code"] == "not_as_it_is"
+    assert {error["pointer"] for error in strict["error"]["errors"]} == {"猫/a%09b.png", "猫/c%0Ad.png"}

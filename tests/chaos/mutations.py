@@ -288,6 +288,20 @@ MUTATIONS = (
         "tests/services/test_deletions.py",
     ),
     _one(
+        "two files of an upload under one name",
+        "app/datasets/names.py",
+        '        names[index] = _unused(name, f"{file.raw}\\0{file.sha256}", taken)\n',
+        "        names[index] = name\n",
+        "tests/datasets/test_names.py",
+    ),
+    _one(
+        "a prediction that forgets the model's pixel range",
+        "app/services/predictions.py",
+        ", pixel_range=predictor.pixel_range)\n",
+        ")\n",
+        "tests/api/test_pixel_range.py",
+    ),
+    _one(
         "logs not synced",
         "app/training/logs.py",
         "            sync(Path(file.name))\n",

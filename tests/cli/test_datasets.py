@@ -67,6 +67,24 @@ def test_choices_travel_with_the_upload_and_with_the_retry(
     }  # fmt: skip
 
 
+def test_a_strict_import_of_a_folder_names_what_it_would_leave_out(
+    loupe: Run, server: Server, tmp_path: Path
+) -> None:
+    server.answer = lambda _: as_json({"id": "dst_1", "job": "job_1", "status": "queued"})
+    (tmp_path / "in/cat").mkdir(parents=True)
+    (tmp_path / "in/cat/1.png").write_bytes(b"x")
+    (tmp_path / "in/cat/.hidden").write_bytes(b"x")
+    arguments = ("dataset", "import", "p", tmp_path / "in", "--strict", "--no-wait", "--server", server.url)
+
+    loupe(*arguments)
+    (tmp_path / "in/cat/2.png").symlink_to("/etc/passwd")
+    refused = loupe(*arguments)
+
+    assert [request.path for request in server.requests] == ["/products/p/datasets?strict=true"]
+    assert refused.status == 1
+    assert "cat/2.png: a link that leads out" in refused.err
+
+
 def test_an_import_that_asks_names_the_job_to_retry(loupe: Run, server: Server, tmp_path: Path) -> None:
     error = {"code": "choice_needed", "title": "t", "detail": "two readings", "hint": "JOB", "errors": []}
     job = {

@@ -1,4 +1,4 @@
-"""``loupe train --device --gpus`` and what ``loupe job show`` says of it, against the real API."""
+"""``loupe train``: its device, GPUs and classes, and what ``loupe job show`` says, against the real API."""
 
 from __future__ import annotations
 
@@ -31,6 +31,11 @@ def test_a_training_that_asks_for_gpus_shows_what_it_waits_for(
     shown = loupe("job", "show", started.out.strip(), *to).out
     assert "2 GPUs" in shown
     assert "A worker with a GPU: none is running." in shown
+    chosen = loupe(*train, "--drop", "blue", "--merge", "warm=red,green", "--dry-run")
+    assert "one class only, warm" in chosen.err
+    chosen = loupe(*train, "--keep", "blue", "--merge", "warm=red,green", "--dry-run")
+    assert "keep blue; red, green become warm" in chosen.out, chosen.err
+    assert "NEW=OLD" in loupe(*train, "--merge", "warm", "--dry-run").err
     plan = loupe(*train, "--device", "cpu", "--dry-run").out
     assert "device" in plan
     assert "cpu" in plan

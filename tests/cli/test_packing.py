@@ -96,13 +96,17 @@ def test_a_folder_without_files_is_refused_with_the_expected_shape(tmp_path: Pat
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has names that are no text")
-def test_a_name_that_is_no_text_is_told_before_anything_is_sent(tmp_path: Path) -> None:
+def test_a_name_that_is_no_text_is_sent_as_it_is(tmp_path: Path) -> None:
     _write(tmp_path / "cat/a.png")
     bad = os.fsencode(tmp_path) + b"/cat/\xff.png"
     Path(os.fsdecode(bad)).write_bytes(b"x")
 
-    with pytest.raises(CommandError, match="not valid UTF-8"):
-        scan_folder(tmp_path)
+    contents = scan_folder(tmp_path)
+
+    sent = b"".join(pack(contents))
+    assert len(sent) == packed_size(contents)
+    with tarfile.open(fileobj=io.BytesIO(sent), encoding="utf-8", errors="surrogateescape") as archive:
+        assert archive.getnames() == ["cat", "cat/a.png", "cat/\udcff.png"]
     assert display_name(Path(os.fsdecode(bad))).endswith("/cat/\ufffd.png")
 
 

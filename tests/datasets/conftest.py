@@ -14,6 +14,7 @@ from PIL import Image
 from app.datasets.importer import import_dataset
 from app.datasets.manifest import DatasetManifest, Item, create_manifest, item_id
 from app.datasets.sources import Limits
+from app.schemas.import_choices import ImportChoices
 
 Files = Mapping[str, bytes]
 
@@ -86,7 +87,9 @@ class Importer:
         self.root, self.images = root, root / "images"
         self.progress: list[tuple[int, float]] = []
 
-    def __call__(self, source: Path, out: str = "dataset", **limits: Any) -> dict[str, Any]:
+    def __call__(
+        self, source: Path, out: str = "dataset", choices: ImportChoices | None = None, **limits: Any
+    ) -> dict[str, Any]:
         result = import_dataset(
             source,
             self.images,
@@ -94,6 +97,7 @@ class Importer:
             self.root / "scratch",
             Limits(**limits),
             lambda done, fraction: self.progress.append((done, fraction)),
+            choices,
         )
         return result.model_dump(mode="json")
 

@@ -57,8 +57,6 @@ def test_each_kind_is_read_whatever_the_file_is_called(
         ("/etc/cron.d/escape.png", "absolute"),
         ("C:\\Windows\\escape.png", "absolute"),
         ("\\\\server\\share\\escape.png", "absolute"),
-        ("cat/" + "x" * 4096 + ".png", "has a name of 4104 bytes, the limit is 1024"),
-        ("cat/line\nbreak.png", "control characters"),
     ],
 )
 def test_a_name_that_could_do_harm_is_refused(
@@ -70,55 +68,27 @@ def test_a_name_that_could_do_harm_is_refused(
     assert set(tmp_path.rglob("*")) == before
 
 
-def test_a_nul_in_a_zip_name_is_refused(write_zip: Any) -> None:
-    path = write_zip({"cat/1.pngX.exe": b"1"})
-    path.write_bytes(path.read_bytes().replace(b"1.pngX", b"1.png\0"))
-    refused(path, "control characters")
-
-
-@pytest.mark.parametrize("write", ["write_zip", "write_tar"])
-def test_names_that_differ_only_by_case_are_refused(request: pytest.FixtureRequest, write: str) -> None:
-    path = request.getfixturevalue(write)({"cat/Tom.png": b"1", "cat/tom.png": b"2"})
-    refused(path, "'cat/Tom.png' and 'cat/tom.png' differ only by upper and lower case")
-
-
-def test_a_name_that_is_there_twice_is_refused(tmp_path: Path) -> None:
-    with tarfile.open(tmp_path / "a.tar", "w") as archive:
-        for _ in range(2):
-            archive.addfile(tarfile.TarInfo("cat/1.png"))
-    refused(tmp_path / "a.tar", "'cat/1.png' is there twice")
-    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
-        archive.writestr("cat/1.png", b"1")
-        with pytest.warns(UserWarning, match="Duplicate"):
-            archive.writestr("cat/1.png", b"2")
-    refused(tmp_path / "a.zip", "'cat/1.png' is there twice")
-
-
 @pytest.mark.parametrize(
     ("kind", "match"),
     [
-        (tarfile.SYMTYPE, "is a link"),
-        (tarfile.LNKTYPE, "is a link"),
         (tarfile.CHRTYPE, "is a device"),
         (tarfile.BLKTYPE, "is a device"),
         (tarfile.FIFOTYPE, "is a device or a pipe"),
     ],
 )
-def test_a_tar_with_anything_but_files_and_folders_is_refused(
-    tmp_path: Path, kind: bytes, match: str
-) -> None:
+def test_a_tar_with_a_device_or_a_pipe_is_refused(tmp_path: Path, kind: bytes, match: str) -> None:
     member = tarfile.TarInfo("cat/1.png")
     member.type, member.linkname = kind, "/etc/passwd"
     refused(add_member(tmp_path / "a.tar", member), match)
 
 
-@pytest.mark.parametrize(("mode", "match"), [(0o120777, "is a link"), (0o020666, "is a device")])
-def test_a_zip_with_a_link_or_a_device_is_refused(tmp_path: Path, mode: int, match: str) -> None:
+@pytest.mark.parametrize("mode", [0o020666, 0o060666, 0o010666, 0o140777])
+def test_a_zip_with_a_device_or_a_pipe_is_refused(tmp_path: Path, mode: int) -> None:
     info = zipfile.ZipInfo("cat/1.png")
     info.create_system, info.external_attr = 3, mode << 16
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr(info, "/etc/passwd")
-    refused(tmp_path / "a.zip", match)
+    refused(tmp_path / "a.zip", "is a device")
 
 
 def test_an_encrypted_zip_is_refused(write_zip: Any) -> None:
@@ -183,14 +153,16 @@ def test_a_tar_header_of_a_gigabyte_is_not_read_into_memory(tmp_path: Path) -> N
     refused(path, "header of 1,073,741,824 bytes")
 
 
-def test_a_sparse_tar_entry_is_refused(tmp_path: Path) -> None:
+def test_a_sparse_tar_entry_is_left_out(tmp_path: Path) -> None:
     member = tarfile.TarInfo("cat/1.png")
     header = bytearray(member.tobuf(tarfile.GNU_FORMAT))
     header[156:157] = tarfile.GNUTYPE_SPARSE
     header[148:156] = b" " * 8
     header[148:156] = b"%06o\0 " % sum(header)
     (tmp_path / "a.tar").write_bytes(bytes(header) + bytes(10240))
-    refused(tmp_path / "a.tar", "sparse")
+    with open_archive(tmp_path / "a.tar", Limits()) as source:
+        assert list(source.files()) == []
+        assert source.skipped == [("cat/1.png", "a sparse file; pack it without --sparse")]
 
 
 @pytest.mark.parametrize("write", ["write_zip", "write_tar"])
@@ -218,7 +190,7 @@ def test_a_file_over_the_limit_for_one_file_is_skipped_with_its_reason(
     path = request.getfixturevalue(write)({"cat/film.mp4": os.urandom(5000), "cat/1.png": b"1"})
     with open_archive(path, Limits(max_file_bytes=4000)) as source:
         assert [file.name for file in source.files()] == ["cat/1.png"]
-        assert "5,000 bytes" in source.skipped["cat/film.mp4"]
+        assert "5,000 bytes" in dict(source.skipped)["cat/film.mp4"]
 
 
 @pytest.mark.parametrize(
@@ -285,22 +257,28 @@ def test_utf8_names_are_read_from_a_zip_that_does_not_declare_them(tmp_path: Pat
     assert list(walk(path)) == ["cat/schöön.png"]
 
 
-def test_a_zip_whose_declared_utf8_name_is_none_is_an_error(tmp_path: Path) -> None:
+def test_a_zip_whose_declared_utf8_name_is_none_is_read_all_the_same(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
-        archive.writestr("cat/schön.png", b"1")
+        for word in ("schön", "über", "Grün", "Öl"):
+            for number in range(4):
+                archive.writestr(f"cat/{word}{number}.png", word)
     path = tmp_path / "a.zip"
-    path.write_bytes(path.read_bytes().replace("ö".encode(), b"\xff\xff"))
-    with pytest.raises(ArchiveError):
-        walk(path)
+    path.write_bytes(path.read_bytes().replace("Öl3".encode(), b"\xd6_l3"))
+    found = walk(path)
+    assert len(found) == 16
+    assert list(found.values()).count("Öl".encode()) == 4
+    assert "cat/schön3.png" in found
 
 
 @pytest.mark.parametrize("tar_format", [tarfile.GNU_FORMAT, tarfile.USTAR_FORMAT, tarfile.PAX_FORMAT])
-def test_a_tar_name_that_is_not_utf8_is_an_error_that_shows_it(tmp_path: Path, tar_format: int) -> None:
+def test_bytes_of_a_tar_name_that_are_not_utf8_are_written_with_a_percent_sign(
+    tmp_path: Path, tar_format: int
+) -> None:
     member = tarfile.TarInfo("cat/sch\udcf6n.png")
     path = add_member(
         tmp_path / "a.tar", member, format=tar_format, encoding="utf-8", errors="surrogateescape"
     )
-    refused(path, r"'cat/sch\\udcf6n.png' is not valid UTF-8", ArchiveError)
+    assert list(walk(path)) == ["cat/sch%F6n.png"]
 
 
 def test_composed_and_decomposed_names_are_one_name(write_zip: Any) -> None:
@@ -312,8 +290,7 @@ def test_system_files_are_skipped_with_a_reason_and_folders_remembered(write_zip
     path = write_zip({"cat/1.png": b"1", "dog/": b"", **dict.fromkeys(hidden, b"x")})
     with open_archive(path, Limits()) as source:
         assert [file.name for file in source.files()] == ["cat/1.png"]
-        assert set(source.skipped) == set(hidden)
-        assert set(source.skipped.values()) == {"hidden or system file"}
+        assert source.skipped == [(name, "hidden or system file") for name in hidden]
         assert source.folders == {"dog"}
         assert source.progress() == 1
 

@@ -73,14 +73,28 @@ def test_pictures_outside_class_folders_are_skipped_with_a_reason() -> None:
         (["train/cat/1.png", "test/cat/1.png", "birds/1.png"], "'birds'"),
         (["train/1.png", "test/1.png"], "directly in 'test', 'train'"),
         (["cat/train/1.png", "cat/test/1.png", "dog/train/1.png"], "not the other way round"),
-        (["Cat/1.png", "cat/2.png"], "'Cat' and 'cat' differ only by case"),
-        (["train/Cat/1.png", "test/cat/2.png"], "'Cat' and 'cat' differ only by case"),
     ],
 )
 def test_a_mixed_up_layout_says_what_was_seen_and_what_is_expected(names: list[str], match: str) -> None:
     with pytest.raises(DatasetError, match=match) as caught:
         read_layout(names, ())
     assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["Cat/1.png", "cat/2.png", "dog/3.png"],
+        ["train/Cat/1.png", "test/cat/2.png", "train/dog/1.png"],
+        ["cat./1.png", "cat/2.png", "dog/3.png"],
+        ["cat/1.png", "cat\u00a0/2.png", "dog/3.png"],
+        ["cat/1.png", "cat\u200b/2.png", "dog/3.png"],
+    ],
+)
+def test_classes_whose_names_are_alike_are_different_classes_and_named(names: list[str]) -> None:
+    layout = read_layout(names, ())
+    assert len({place.label for place in layout.places.values()}) == 3
+    assert [len(group) for group in layout.similar_classes] == [2]
 
 
 def test_class_folders_without_a_picture_are_named() -> None:

@@ -81,7 +81,7 @@ def test_most_test_pictures_stay_when_a_dataset_grows(make_manifest: Any) -> Non
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    classes=st.lists(st.integers(3, 40), min_size=1, max_size=8),
+    classes=st.lists(st.integers(3, 40), min_size=2, max_size=8),
     copies=st.integers(0, 10),
     valid=st.floats(0.01, 0.45),
     test=st.floats(0.01, 0.45),

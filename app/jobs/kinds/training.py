@@ -19,6 +19,7 @@ from app.jobs.waiting import resolve_waiting
 from app.models import Evaluation, Job, JobEpoch, TrainedModel
 from app.models.base import new_id
 from app.schemas.hyperparameters import ResolvedHyperparameters
+from app.schemas.job_payloads import TrainingPayload
 from app.services import promotion
 from app.services.job_states import append_event
 from app.services.products import lock_product
@@ -63,6 +64,7 @@ class Training(Kind[TrainingSpec, TrainingResult]):
                 dataset=storage.dataset(job.dataset),
                 image_root=storage.images,
                 split=storage.job_split(job.id),
+                class_map=TrainingPayload.model_validate(job.payload).class_map,
                 records_root=storage.records,
                 checkpoint_root=storage.job_checkpoints(job.id) / f"{claim.fence:04d}",
                 resume_from=tuple(root for root in recorded_attempts(storage, session, job) if root.is_dir()),

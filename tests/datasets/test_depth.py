@@ -1,0 +1,113 @@
+"""16-bit greyscale that holds fewer bits: seen over the whole dataset, kept, and read so everywhere."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from app.datasets.depth import read_depth
+from app.datasets.manifest import load_manifest
+from app.datasets.tfrecord import RecordReader, ensure_records
+from app.schemas.import_choices import ImportChoices
+
+
+def deep(largest: int, seed: int = 0) -> bytes:
+    pixels = np.random.default_rng(seed).integers(0, largest + 1, (10, 12), np.uint16)
+    pixels[0, 0] = largest
+    output = io.BytesIO()
+    Image.fromarray(pixels).save(output, "PNG")
+    return output.getvalue()
+
+
+def of(*largest: int) -> dict[str, bytes]:
+    return {f"{'cat' if n % 2 else 'dog'}/{n}.png": deep(value, n) for n, value in enumerate(largest)}
+
+
+@pytest.mark.parametrize(
+    ("largest", "expected"),
+    [
+        ([1023, 10], (0, 1023)),
+        ([512, 1], (0, 1023)),
+        ([4095, 10], (0, 4095)),
+        ([2048], (0, 4095)),
+        ([16383, 4095], (0, 16383)),
+        ([511], None),
+        ([1024], None),
+        ([4096], None),
+        ([8191], None),
+        ([16384], None),
+        ([65535, 4095], None),
+        ([], None),
+        ([None, None], None),
+        ([None, 4000], (0, 4095)),
+    ],
+)
+def test_the_range_is_seen_where_it_is_clear(largest: list[int | None], expected: Any) -> None:
+    assert read_depth(largest, None).pixel_range == expected
+
+
+def test_an_import_keeps_the_range_that_it_saw(importer: Any, write_zip: Any, picture: Any) -> None:
+    files = {**of(4095, 100, 3000, 20), "cat/colour.png": picture(1)}
+    importer(write_zip(files))
+    report = json.loads((importer.root / "dataset/report.json").read_text())
+    manifest = load_manifest(importer.root / "dataset")
+    assert manifest.pixel_range == (0, 4095)
+    assert report["deep_grey"] == {
+        "pictures": 4,
+        "largest_value": 4095,
+        "pixel_range": [0, 4095],
+        "is_chosen": False,
+        "pictures_beyond": 0,
+    }
+    assert any("4,095: 0 to 4095 is read as black to white" in sentence for sentence in report["advice"])
+    notes = {note for item in manifest.items for note in item.notes}
+    assert notes == {"16-bit greyscale scaled from 0 to 4095 and repeated to three channels"}
+
+
+def test_the_range_can_be_chosen_and_makes_another_dataset(importer: Any, write_zip: Any) -> None:
+    path = write_zip(of(4095, 100, 3000, 20))
+    digests = set()
+    for given, expected in (
+        ("0-1023", (0, 1023)),
+        ("4095", (0, 4095)),
+        (None, (0, 4095)),
+        ([0, 65535], None),
+    ):
+        digests.add(importer(path, choices=ImportChoices(pixel_range=given))["digest"])
+        assert load_manifest(importer.root / "dataset").pixel_range == expected
+    assert len(digests) == 3
+    importer(path, choices=ImportChoices(pixel_range=[0, 1023]))
+    advice = json.loads((importer.root / "dataset/report.json").read_text())["advice"]
+    assert any("2 have values beyond 0 to 1023, which are clipped" in sentence for sentence in advice)
+
+
+def test_dark_pictures_of_no_clear_range_are_an_advice(importer: Any, write_zip: Any) -> None:
+    importer(write_zip(of(300, 100, 200, 20)))
+    report = json.loads((importer.root / "dataset/report.json").read_text())
+    assert report["deep_grey"]["pixel_range"] == [0, 65535]
+    assert any("import again with its pixel_range" in sentence for sentence in report["advice"])
+
+
+@pytest.mark.parametrize("value", ["4095-0", "-1", "0-65536", "a-b", [1], [0, 1, 2], 70000, "0--5"])
+def test_what_is_no_range_is_refused(value: Any) -> None:
+    with pytest.raises(ValueError, match="pixel_range"):
+        ImportChoices(pixel_range=value)
+
+
+def test_records_hold_the_range_and_each_range_has_its_own(
+    importer: Any, write_zip: Any, tmp_path: Any
+) -> None:
+    path = write_zip(of(4095, 4095, 4095, 4095))
+    brightest = []
+    for number, given in enumerate(([0, 4095], [0, 65535])):
+        importer(path, str(number), choices=ImportChoices(pixel_range=given))
+        manifest = load_manifest(importer.root / str(number))
+        records = ensure_records(manifest, importer.images, (10, 12), tmp_path / "records")
+        brightest.append(int(RecordReader(records).read([0, 1, 2, 3])[0].max()))
+    assert brightest == [255, 16]
+    assert len([path for path in (tmp_path / "records").iterdir() if path.is_dir()]) == 2
