@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from app.cli.client import CommandError
 from app.cli.console import printable
-from app.datasets.report import is_picture_name
+from app.datasets.picture_names import is_picture_name
 from app.errors import FieldError
 
 CHUNK_BYTES = 2**18

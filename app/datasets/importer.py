@@ -27,7 +27,8 @@ from app.datasets.manifest import (
     write_manifest,
 )
 from app.datasets.names import Found, Settled, settle_names
-from app.datasets.report import Findings, create_report, is_picture_name, split_counts
+from app.datasets.picture_names import is_picture_name
+from app.datasets.report import Findings, create_report, split_counts
 from app.datasets.sources import HIDDEN, DamagedEntryError, LeftOut, Limits, Source
 from app.datasets.spec import ClassCount, ImportResult
 from app.datasets.tables import find_tables, mention_tables

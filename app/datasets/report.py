@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import PurePosixPath
 from statistics import median_low
 from typing import Any
 
@@ -13,6 +12,7 @@ from app.datasets.depth import Depth
 from app.datasets.layout import NO_CLASS
 from app.datasets.manifest import SPLITS, DatasetManifest, Item
 from app.datasets.names import OddName, show
+from app.datasets.picture_names import promised_format
 from app.datasets.sources import LeftOut
 from app.datasets.split import split_dataset
 from app.datasets.tables import mention_tables
@@ -21,10 +21,6 @@ from app.schemas.hyperparameters import SplitSettings
 
 LISTED = 1000  # longer lists are cut; their totals are exact
 _FEW_PICTURES, _IMBALANCE = 20, 10
-_EXTENSIONS = {
-    "jpg": "jpeg", "jpeg": "jpeg", "jpe": "jpeg", "jfif": "jpeg", "mpo": "jpeg", "png": "png", "webp": "webp",
-    "bmp": "bmp", "dib": "bmp", "tif": "tiff", "tiff": "tiff", "gif": "gif",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -100,13 +96,8 @@ def split_counts(items: Iterable[Item]) -> dict[str, int] | None:
 
 def has_wrong_extension(item: Item) -> bool:
     """Whether the file's name promises another picture format than its content has."""
-    promised = _EXTENSIONS.get(PurePosixPath(item.name).suffix[1:].lower())
+    promised = promised_format(item.name)
     return promised is not None and promised != {"mpo": "jpeg"}.get(item.format, item.format)
-
-
-def is_picture_name(name: str) -> bool:
-    """Whether the file's extension is one of a picture format that Loupe reads."""
-    return PurePosixPath(name).suffix[1:].lower() in _EXTENSIONS
 
 
 def _copies(items: Iterable[Item]) -> list[list[Item]]:
