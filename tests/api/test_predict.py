@@ -90,7 +90,7 @@ def test_a_single_picture_that_cannot_be_decoded_is_a_422(trained: Trained, data
 
 def test_a_picture_with_too_many_pixels_is_refused_before_it_is_decoded(trained: Trained) -> None:
     output = io.BytesIO()
-    Image.new("1", (8000, 8000)).save(output, "PNG")
+    Image.new("1", (12_000, 12_000)).save(output, "PNG")
     answer = trained.client.post(
         "/predict", files={"file": ("x.png", output.getvalue())}, data={"product": "squares"}
     )
