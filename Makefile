@@ -30,7 +30,7 @@ $(STAMP): requirements/dev.txt pyproject.toml $(if $(findstring $(VENV)-uv,$(UV)
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@touch $(STAMP)
 
-demo: setup ## Start Loupe, train on real pictures, show the metrics, predict. ARGS=--exit ends it afterwards.
+demo: setup ## Start Loupe, train on real images, show the metrics, predict. ARGS=--exit ends it afterwards.
 	$(BIN)/loupe demo $(ARGS)
 
 up: setup ## Start Loupe in ~/.loupe.

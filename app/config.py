@@ -35,7 +35,7 @@ class Settings(BaseSettings):
 
     home: Path = Field(
         Path("~/.loupe"),
-        description="Folder for the database, pictures, models, logs and the embedded Redis.",
+        description="Folder for the database, images, models, logs and the embedded Redis.",
     )
     database_url: str | None = Field(
         None, description="SQLAlchemy URL of the database. Unset: SQLite in the home folder."
@@ -99,11 +99,11 @@ class Settings(BaseSettings):
     max_upload_bytes: int = Field(20 * 2**30, gt=0, description="Largest archive that may be uploaded.")
     max_predict_bytes: int = Field(64 * 2**20, gt=0, description="Largest body of a prediction request.")
     max_json_bytes: int = Field(2**20, gt=0, description="Largest body of any other request.")
-    max_predict_files: int = Field(64, gt=0, description="Most pictures in one prediction request.")
+    max_predict_files: int = Field(64, gt=0, description="Most images in one prediction request.")
     max_pixels: int = Field(
         120_000_000,
         gt=0,
-        description="Most pixels of a picture, in imports, trainings, evaluations and predictions. Decoding "
+        description="Most pixels of an image, in imports, trainings, evaluations and predictions. Decoding "
         "one takes up to 18 bytes a pixel: 2.1 GiB for 120 million.",
     )
     max_dataset_items: int = Field(
@@ -148,7 +148,7 @@ class Settings(BaseSettings):
         2 * 2**30, gt=0, description="Memory for loaded models, least used leave first."
     )
     inference_threads: int = Field(
-        0, ge=0, description="Pictures predicted at once per model; 0 takes the cores."
+        0, ge=0, description="Images predicted at once per model; 0 takes the cores."
     )
     worker_metrics_port: int = Field(
         0,

@@ -114,15 +114,15 @@ class StorageFullError(LoupeError):
     status, code, title, retryable = 507, "disk_full", "No space left on the device", True
 
 
-# --- Pictures and datasets ------------------------------------------------------------------------------
+# --- Images and datasets ------------------------------------------------------------------------------
 
 
 class ImageDecodeError(LoupeError):
-    status, code, title = 422, "undecodable_image", "Not a picture that can be decoded"
+    status, code, title = 422, "undecodable_image", "Not an image that can be decoded"
 
 
 class ImageTooLargeError(ImageDecodeError):
-    status, code, title = 413, "image_too_large", "Picture has too many pixels"
+    status, code, title = 413, "image_too_large", "Image has too many pixels"
 
 
 class DatasetError(LoupeError):
@@ -144,7 +144,7 @@ class ChoiceNeededError(DatasetError):
 
 
 class StrictImportError(DatasetError):
-    """A strict import that would leave a picture out, or call it otherwise. All reasons, up to a bound."""
+    """A strict import that would leave an image out, or call it otherwise. All reasons, up to a bound."""
 
     code, title = "not_as_it_is", "The upload cannot be imported as it is"
     most_listed: ClassVar[int] = 500

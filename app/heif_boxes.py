@@ -18,7 +18,7 @@ _SEQUENCE_HEADER = 1
 
 @dataclass(frozen=True)
 class CodedPixels:
-    """What is decoded for the first picture. ``total``: all tiles, and the planes that belong to it."""
+    """What is decoded for the first image. ``total``: all tiles, and the planes that belong to it."""
 
     largest: int = 0
     total: int = 0
@@ -68,7 +68,7 @@ def _join(*counts: CodedPixels) -> CodedPixels:
 
 def _count_item(data: bytes, items: _Items, item: int, depth: int) -> CodedPixels:
     if depth > _DEEPEST:
-        raise ValueError("its pictures are nested too deeply")
+        raise ValueError("its images are nested too deeply")
     if item not in items.counts:
         sizes = [items.sizes[index - 1] for index in items.properties.get(item, ()) if index]
         own, kind = max(sizes, default=0), items.kinds.get(item)

@@ -1,6 +1,6 @@
 """The only image code: bytes to RGB pixels, and pixels to a network's input size.
 
-Import, training and predict all go through these two functions, so that a picture means the same everywhere.
+Import, training and predict all go through these two functions, so that an image means the same everywhere.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ MAX_PIXELS = 120_000_000
 """Unless set: cameras of 100 megapixels give 102 million pixels, phones of 108 megapixels 108 million."""
 _LARGE_PIXELS = 25_000_000
 _one_large_picture = Lock()
-"""Decoding takes up to 18 bytes a pixel: pictures over ``_LARGE_PIXELS`` are decoded one at a time."""
+"""Decoding takes up to 18 bytes a pixel: images over ``_LARGE_PIXELS`` are decoded one at a time."""
 RESIZE_RULE = "pillow-bilinear-stretch-1"
 PixelRange = tuple[int, int]
 """The values of 16-bit greyscale that become black and white."""
 FULL_RANGE: PixelRange = (0, 65535)
 DEEP_GREY = "16-bit greyscale"
-"""How the note of such a picture begins."""
+"""How the note of such an image begins."""
 
-# Naming the plugins keeps Pillow from loading all of its forty when the first picture is opened.
+# Naming the plugins keeps Pillow from loading all of its forty when the first image is opened.
 _FORMATS = (
     "JPEG",  # opens MPO too, which is not registered under a name of its own
     "PNG",
@@ -45,14 +45,14 @@ _FORMATS = (
 _HEIF = "HEIF"
 # Of HEIF and AVIF: colour, transparency and the whole are three planes; encoders pad a frame to whole blocks.
 _CODED_FOR_EACH_PIXEL, _PADDING, _BLOCK_PIXELS = 3, 1.1, 64 * 64
-# (offset, first bytes there, what to call it): what people take for a picture that Loupe reads
+# (offset, first bytes there, what to call it): what people take for an image that Loupe reads
 _OTHER_KINDS = (
     (4, b"ftyp", "a video"),
     (0, b"%PDF", "a PDF"),
     (0, b"<svg", "an SVG drawing"),
     (0, b"8BPS", "a Photoshop file"),
-    (0, b"\0\0\0\x0cjP", "a JPEG 2000 picture"),
-    (0, b"\xff\x0a", "a JPEG XL picture"),
+    (0, b"\0\0\0\x0cjP", "a JPEG 2000 image"),
+    (0, b"\xff\x0a", "a JPEG XL image"),
     (0, b"PK\x03\x04", "a zip archive"),
     (0, b"<!DOCTYPE", "a web page"),
     (0, b"<html", "a web page"),
@@ -69,19 +69,19 @@ _UPRIGHT = {
 
 
 class _Limit:
-    """The most pixels of a picture in this process."""
+    """The most pixels of an image in this process."""
 
     pixels = MAX_PIXELS
 
 
 @dataclass(frozen=True)
 class DecodedImage:
-    """A picture's pixels and what was done to get them.
+    """An image's pixels and what was done to get them.
 
     ``pixels``: uint8 (height, width, 3), RGB, upright, read-only; ``width`` and ``height`` are theirs.
     ``format``: a name of ``app.picture_formats``, by content. ``mode``: Pillow's name of its pixels.
-    ``notes``: each conversion that changed the picture, in words. ``largest``: the largest value of 16-bit
-    greyscale, None for other pictures; ``is_clipped``: whether values lie beyond the range that was read.
+    ``notes``: each conversion that changed the image, in words. ``largest``: the largest value of 16-bit
+    greyscale, None for other images; ``is_clipped``: whether values lie beyond the range that was read.
     """
 
     pixels: NDArray[np.uint8]
@@ -102,22 +102,22 @@ def limit_pixels(most: int) -> None:
 def decode_image(
     data: bytes, *, max_pixels: int | None = None, pixel_range: PixelRange | None = None
 ) -> DecodedImage:
-    """Decodes an encoded picture, whatever its file is called.
+    """Decodes an encoded image, whatever its file is called.
 
     First page of a TIFF, first frame of an animation, EXIF orientation applied, alpha composited on white,
     16-bit greyscale scaled from ``pixel_range``, by default all 16 bits. Raises ImageTooLargeError over
     ``max_pixels`` (the limit of the process unless given), before a pixel is decoded, and ImageDecodeError
-    for what is empty, damaged, cut short or no picture.
+    for what is empty, damaged, cut short or no image.
     """
     if not data:
-        raise ImageDecodeError("the file is empty (0 bytes)", hint="Copy or export the picture again.")
+        raise ImageDecodeError("the file is empty (0 bytes)", hint="Copy or export the image again.")
     file = _open(data, _Limit.pixels if max_pixels is None else max_pixels)
     with _one_large_picture if file.width * file.height > _LARGE_PIXELS else nullcontext():
         return _decode(file, pixel_range or FULL_RANGE)
 
 
 def deep_grey_note(pixel_range: PixelRange | None) -> str:
-    """The note of a 16-bit greyscale picture that is read in this range."""
+    """The note of a 16-bit greyscale image that is read in this range."""
     if pixel_range in (None, FULL_RANGE):
         return f"{DEEP_GREY} divided by 257 and repeated to three channels"
     low, high = pixel_range or FULL_RANGE
@@ -128,7 +128,7 @@ def fit_to(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8
     """Resizes uint8 (H, W, 3) to uint8 (height, width, 3) by ``RESIZE_RULE``.
 
     ``size`` is (height, width). Pillow's bilinear filter, which averages over the source area when it shrinks
-    (antialiasing); the whole picture is kept and its aspect ratio is not.
+    (antialiasing); the whole image is kept and its aspect ratio is not.
     """
     height, width = size
     if pixels.shape[:2] == size:
@@ -147,15 +147,15 @@ def _open(data: bytes, max_pixels: int) -> ImageFile.ImageFile:
     except Exception as error:
         if is_boxed and not heif:
             raise ImageDecodeError(
-                "the picture is HEIC, which needs the package pillow-heif; it is not installed",
-                hint="Install pillow-heif where Loupe runs, or convert the picture to JPEG.",
+                "the image is HEIC, which needs the package pillow-heif; it is not installed",
+                hint="Install pillow-heif where Loupe runs, or convert the image to JPEG.",
             ) from error
         if looks_like_picture(data):
             raise ImageDecodeError(
-                "the picture's header is damaged or cut short", hint="Copy or export the picture again."
+                "the image's header is damaged or cut short", hint="Copy or export the image again."
             ) from error
         raise ImageDecodeError(
-            f"the content is {_kind_of(data)}, not a picture that Loupe reads",
+            f"the content is {_kind_of(data)}, not an image that Loupe reads",
             hint=f"Convert it to {READABLE}.",
         ) from error
     _check_pixels(image.size, max_pixels)
@@ -166,7 +166,7 @@ def _open(data: bytes, max_pixels: int) -> ImageFile.ImageFile:
 
 @cache
 def _heif_plugin() -> tuple[str, ...]:
-    """Loads libheif when the first such picture comes; ``docs/decisions/0007`` says why it may be missing."""
+    """Loads libheif when the first such image comes; ``docs/decisions/0007`` says why it may be missing."""
     try:
         from pillow_heif import register_heif_opener
     except ImportError:
@@ -180,12 +180,12 @@ def _check_coded_pixels(data: bytes, max_pixels: int) -> None:
         coded = count_coded_pixels(data)
     except ValueError as error:
         raise ImageDecodeError(
-            f"the picture is damaged or cut short: {error}", hint="Copy or export the picture again."
+            f"the image is damaged or cut short: {error}", hint="Copy or export the image again."
         ) from error
     most = _PADDING * max_pixels + _BLOCK_PIXELS
     if coded.largest > most or coded.total > _CODED_FOR_EACH_PIXEL * most:
         raise ImageTooLargeError(
-            f"the picture decodes to {coded.total / 1e6:.1f} million pixels in all, with "
+            f"the image decodes to {coded.total / 1e6:.1f} million pixels in all, with "
             f"{coded.largest / 1e6:.1f} million in one part; the limit is {max_pixels / 1e6:g} million",
             hint=_shrink_to(max_pixels),
         )
@@ -195,7 +195,7 @@ def _check_pixels(size: tuple[int, int], max_pixels: int) -> None:
     width, height = size
     if width * height > max_pixels:
         raise ImageTooLargeError(
-            f"the picture has {width} x {height} = {width * height / 1e6:.1f} million pixels, "
+            f"the image has {width} x {height} = {width * height / 1e6:.1f} million pixels, "
             f"the limit is {max_pixels / 1e6:g} million",
             hint=_shrink_to(max_pixels),
         )
@@ -230,8 +230,8 @@ def _decode(file: ImageFile.ImageFile, pixel_range: PixelRange) -> DecodedImage:
         raise
     except Exception as error:  # Pillow's decoders raise nearly every built-in exception on damaged data
         raise ImageDecodeError(
-            f"the {kind.upper()} picture is damaged or cut short: {error}",
-            hint="Copy or export the picture again.",
+            f"the {kind.upper()} image is damaged or cut short: {error}",
+            hint="Copy or export the image again.",
         ) from error
     height, width = pixels.shape[:2]
     return DecodedImage(pixels, width, height, kind, mode, tuple(notes), largest, is_clipped)
@@ -266,7 +266,7 @@ def _to_rgb(image: Image.Image, notes: list[str]) -> NDArray[np.uint8]:
     mode = image.mode
     if mode == "F":
         raise ImageDecodeError(
-            "the picture has floating-point pixels, which have no fixed range",
+            "the image has floating-point pixels, which have no fixed range",
             hint="Export it with 8 or 16 bits a channel.",
         )
     if mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:
@@ -288,14 +288,14 @@ def _deep_grey_to_rgb(
     smallest, largest = int(grey.min()), int(grey.max())
     if smallest < 0 or largest > FULL_RANGE[1]:
         raise ImageDecodeError(
-            "the picture has 32-bit or signed pixels outside 0 to 65535, which have no fixed range",
+            "the image has 32-bit or signed pixels outside 0 to 65535, which have no fixed range",
             hint="Export it with 8 or 16 bits a channel.",
         )
     low, high = pixel_range
     notes.append(deep_grey_note(pixel_range))
     if is_clipped := smallest < low or largest > high:
         notes.append(f"values of {smallest} to {largest} clipped to {low} to {high}")
-    # A fixed range, not the picture's own: brightness must mean the same in every picture.
+    # A fixed range, not the image's own: brightness must mean the same in every image.
     eight_bit = np.take(_scale(low, high), grey)
     return np.repeat(eight_bit[..., np.newaxis], 3, axis=2), largest, is_clipped
 

@@ -43,7 +43,7 @@ PROBLEM = {
 
 DESCRIPTION = """Train, prove and serve image classifiers, one per product.
 
-Make a product, import its pictures, start a job, follow its metrics, then predict. Errors are problem
+Make a product, import its images, start a job, follow its metrics, then predict. Errors are problem
 documents (RFC 9457) with a hint. Every path also exists under `/v1`."""
 
 

@@ -1,4 +1,4 @@
-"""The picture formats that Loupe reads: the one list of their names, file extensions and first bytes."""
+"""The image formats that Loupe reads: the one list of their names, file extensions and first bytes."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def looks_like_picture(data: bytes) -> bool:
 
 
 def is_meant_as_picture(name: str, data: bytes) -> bool:
-    """Whether a file is a picture by its name or its first bytes: what else cannot be decoded is damaged."""
+    """Whether a file is an image by its name or its first bytes: what else cannot be decoded is damaged."""
     return format_of_name(name) is not None or looks_like_picture(data)
 
 

@@ -1,4 +1,4 @@
-"""How fast pictures come in: decoded and resized, written as records once, read from them while training."""
+"""How fast images come in: decoded and resized, written as records once, read from them while training."""
 
 from __future__ import annotations
 

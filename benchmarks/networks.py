@@ -5,7 +5,7 @@
     python -m benchmarks.networks --missing       measure those without numbers
     python -m benchmarks.networks --write         write the table from the numbers at hand
 
-Training is a whole step (forward, backward, AdamW) at the network's own picture size, per picture of the
+Training is a whole step (forward, backward, AdamW) at the network's own image size, per image of the
 batch, on all cores. Serving is LiteRT in float32 at batch 1 on one thread. The best repetition counts, for
 others may use the machine.
 """
@@ -29,12 +29,12 @@ from app.networks.registry import NetworkSpec, get_network
 PAGE = Path(__file__).parents[1] / "docs" / "networks.md"
 BATCH = 8
 LARGE_PIXELS = 400
-"""Of pictures this large a batch does not fit into 24 GiB."""
+"""Of images this large a batch does not fit into 24 GiB."""
 
 HEADER = """# Networks
 
 Parameters are the trainable ones at 1,000 classes; operations are the multiply-accumulates of convolutions
-and dense layers for one picture of the input size; MB is the size of the weights in float32. Any picture size
+and dense layers for one image of the input size; MB is the size of the weights in float32. Any image size
 from the smallest on is taken; the input size is the default. Names are matched without regard to case,
 underscores and hyphens; the aliases are other common spellings.
 
@@ -88,12 +88,12 @@ def render(measured: dict[str, Any]) -> str:
             f"[{spec.paper}]({spec.paper_url})" if spec.paper_url else spec.paper,
         ]
         lines.append(f"| {' | '.join(cells)} |")
-    lines.append(f"\nMilliseconds a picture, measured on {measured['machine'] or 'no machine yet'}:")
+    lines.append(f"\nMilliseconds an image, measured on {measured['machine'] or 'no machine yet'}:")
     lines.append(
-        "`python -m benchmarks.networks`. Training: a step with 8 pictures on all cores, divided by 8;"
+        "`python -m benchmarks.networks`. Training: a step with 8 images on all cores, divided by 8;"
     )
     lines.append(
-        "¹ one picture at a time, which takes longer. Serving: one picture, one thread, LiteRT in float32."
+        "¹ one image at a time, which takes longer. Serving: one image, one thread, LiteRT in float32."
     )
     return "\n".join(lines) + "\n"
 
@@ -104,7 +104,7 @@ def _training(numbers: dict[str, Any]) -> str:
 
 
 def measure(spec: NetworkSpec) -> dict[str, float | int]:
-    """Milliseconds a picture for a training step and for serving."""
+    """Milliseconds an image for a training step and for serving."""
     import keras
     import numpy as np
     from ai_edge_litert.interpreter import Interpreter

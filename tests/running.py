@@ -1,4 +1,4 @@
-"""Products with pictures, and running their queued jobs in this process.
+"""Products with images, and running their queued jobs in this process.
 
 A job runs by the real claim, supervisor and child, without Celery in between.
 """
@@ -38,7 +38,7 @@ def run_queued(context: AppContext) -> list[str]:
 def upload_pictures(
     client: httpx.Client, product: str, files: dict[str, bytes] | None = None, **settings: Any
 ) -> dict[str, Any]:
-    """Makes a product and uploads pictures to it; returns the dataset, which waits for its import."""
+    """Makes a product and uploads images to it; returns the dataset, which waits for its import."""
     client.post("/products", json={"id": product, **settings}).raise_for_status()
     archive = make_zip(make_files() if files is None else files)
     answer = client.post(f"/products/{product}/datasets", files={"file": ("pictures.zip", archive)})

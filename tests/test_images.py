@@ -21,7 +21,7 @@ from app.picture_formats import looks_like_picture
 
 FORMATS = ["JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "MPO", "AVIF"]
 # Loupe has no encoder of HEIC. These were written by pillow-heif 1.8.1 from `gradient()`, with quality 95 and
-# chroma 444; `noise` is that of the test for truncated pictures, `white` has 512 x 512 pixels.
+# chroma 444; `noise` is that of the test for truncated images, `white` has 512 x 512 pixels.
 HEIC = Path(__file__).with_name("heic")
 
 
@@ -264,7 +264,7 @@ def test_an_enormous_picture_is_refused_by_its_header(side: int) -> None:
     with pytest.raises(ImageTooLargeError) as caught:
         decode_image(png_header(side, side))
     assert caught.value.detail == (
-        f"the picture has {side} x {side} = {side * side / 1e6:.1f} million pixels, the limit is 120 million"
+        f"the image has {side} x {side} = {side * side / 1e6:.1f} million pixels, the limit is 120 million"
     )
     assert "LOUPE_MAX_PIXELS" in str(caught.value.hint)
     assert caught.value.status == 413

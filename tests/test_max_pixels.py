@@ -1,4 +1,4 @@
-"""``LOUPE_MAX_PIXELS``: one limit and one message wherever a picture is decoded."""
+"""``LOUPE_MAX_PIXELS``: one limit and one message wherever an image is decoded."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.pictures import make_files, make_picture
 from tests.running import TINY, import_pictures, run_queued
 
 LARGE = make_picture("red", 1, size=64)
-MESSAGE = "the picture has 64 x 64 = 0.0 million pixels, the limit is 0.004 million"
+MESSAGE = "the image has 64 x 64 = 0.0 million pixels, the limit is 0.004 million"
 
 
 def limited(context: AppContext) -> AppContext:

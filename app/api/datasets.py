@@ -49,7 +49,7 @@ IN_QUERY = "For an archive that is the body; a form or JSON may have it as a fie
     },
 )
 async def import_dataset(product: str, request: Request, context: ContextDep) -> JSONResponse:
-    """Import pictures: an archive of class folders, split or not, or a folder the server can reach."""
+    """Import images: an archive of class folders, split or not, or a folder the server can reach."""
     return accepted(await receive_dataset(context, product, request))
 
 
@@ -87,18 +87,18 @@ def get_report(dataset: str, context: ContextDep) -> DatasetReport:
 def list_items(
     dataset: str,
     context: ContextDep,
-    job: Annotated[str | None, Query(description="Show each picture's split in this training.")] = None,
-    label: Annotated[str | None, Query(description="Only pictures of this class.")] = None,
+    job: Annotated[str | None, Query(description="Show each image's split in this training.")] = None,
+    label: Annotated[str | None, Query(description="Only images of this class.")] = None,
     limit: Limit = 50,
     after: After = None,
 ) -> Page[DatasetItem]:
-    """The pictures of a dataset."""
+    """The images of a dataset."""
     return datasets.list_items(context, dataset, job_id=job, label=label, limit=limit, after=after)
 
 
 @router.get("/datasets/{dataset}/items/{item}/image", response_class=FileResponse)
 def get_item_image(dataset: str, item: str, context: ContextDep) -> FileResponse:
-    """The original picture, byte for byte."""
+    """The original image, byte for byte."""
     path, picture = datasets.get_item_image(context, dataset, item)
     return FileResponse(
         path,

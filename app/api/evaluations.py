@@ -39,5 +39,5 @@ def get_evaluation(job: str, context: ContextDep, dataset: DatasetQuery = None) 
 
 @router.get("/evaluation/predictions", response_class=FileResponse)
 def get_predictions(job: str, context: ContextDep, dataset: DatasetQuery = None) -> FileResponse:
-    """One CSV row per picture: item, label, and the served probability of every class."""
+    """One CSV row per image: item, label, and the served probability of every class."""
     return FileResponse(evaluations.get_predictions_file(context, job, dataset), media_type="text/csv")

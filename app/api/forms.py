@@ -45,7 +45,7 @@ async def read_form(request: Request, *, fields: Collection[str], max_files: int
 
 
 class FileFormParser(MultiPartParser):
-    """A part named ``file``, or one with a picture's type, is a file also when it has no file name.
+    """A part named ``file``, or one with an image's type, is a file also when it has no file name.
 
     Starlette would read it as a text field: of at most 1 MB, and changed by decoding.
     """

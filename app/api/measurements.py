@@ -45,13 +45,13 @@ class Measurements:
         )
         self._pictures = Counter(
             "loupe_predicted_pictures",
-            "Pictures asked about, by product and `answered` or the error's code.",
+            "Images asked about, by product and `answered` or the error's code.",
             ("product", "outcome"),
             registry=self.registry,
         )
 
     def predicted(self, product: str, seconds: float, outcomes: list[str]) -> None:
-        """A request that was answered, with the outcome of each of its pictures."""
+        """A request that was answered, with the outcome of each of its images."""
         self._predictions.labels(product, ANSWERED).observe(seconds)
         for outcome in outcomes:
             self._pictures.labels(product, outcome).inc()

@@ -135,7 +135,7 @@ def _from_statistics(found: Statistics) -> Iterator[Metric]:
         ("kind",),
         {**dict.fromkeys(JOB_KINDS, 0.0), **found.lease_age_seconds},
     )
-    yield _gauge("loupe_training_images_per_second", "Pictures trained on a second.", found.images_per_second)
+    yield _gauge("loupe_training_images_per_second", "Images trained on a second.", found.images_per_second)
     yield _labelled(
         "loupe_workers", "Worker processes, alive or lost.", ("queue", "status", "version"), found.workers
     )

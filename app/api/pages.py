@@ -58,7 +58,7 @@ REDOC_START = b"""Redoc.init(document.currentScript.dataset.document, {}, docume
 TYPES = {".js": "text/javascript", ".css": "text/css"}
 FROM_PACKAGE = ("swagger-ui-bundle.js", "swagger-ui.css", "redoc.standalone.js")
 STARTS = {"swagger-start.js": SWAGGER_START, "redoc-start.js": REDOC_START}
-# The one picture that ReDoc fetches from its makers.
+# The one image that ReDoc fetches from its makers.
 REDOC_LOGO = b"https://cdn.redoc.ly/redoc/logo-mini.svg"
 
 

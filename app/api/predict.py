@@ -54,7 +54,7 @@ FORM_FIELDS: dict[str, Any] = {
     "file": {
         "type": "array",
         "items": {"type": "string", "format": "binary"},
-        "description": "One picture, or several parts of this name.",
+        "description": "One image, or several parts of this name.",
     },
     **{
         name: {"type": "integer" if name == "top_k" else "string", "description": text}
@@ -63,7 +63,7 @@ FORM_FIELDS: dict[str, Any] = {
 }
 
 
-PICTURE = {"type": "string", "format": "binary", "description": "The picture file."}
+PICTURE = {"type": "string", "format": "binary", "description": "The image file."}
 
 # A schema given by hand stands outside of the document's components, so it must hold all its parts.
 JSON_SCHEMA = PredictRequest.model_json_schema()
@@ -101,7 +101,7 @@ class Question:
     },
 )
 async def predict(request: Request, context: ContextDep, cache: ModelCacheDep) -> Predictions:
-    """Classify one or several pictures with the best model of a product, or with the one of a job."""
+    """Classify one or several images with the best model of a product, or with the one of a job."""
     question = await _read_question(request, context.settings.max_predict_files)
     measurements: Measurements = request.app.state.measurements
     began = time.perf_counter()
@@ -138,7 +138,7 @@ async def _read_question(request: Request, max_files: int) -> Question:
 
 
 async def _from_form(request: Request, form: FormData, max_files: int) -> Question:
-    # The parts are called `file` in the documents; a picture under another name is a picture all the same.
+    # The parts are called `file` in the documents; an image under another name is an image all the same.
     files = [part for _, part in form.multi_items() if isinstance(part, UploadFile)]
     _check_count(len(files), max_files)
     pictures = [Picture(part.filename or None, await part.read()) for part in files]
@@ -160,7 +160,7 @@ def _from_json(request: Request, body: bytes, max_files: int) -> Question:
             pointer = f"/inputs/{index}/b64"
             raise InvalidRequestError(
                 f"{pointer} is not base64: {error}.",
-                hint="Send the bytes of the picture file as base64: base64 -w0 picture.jpg. A data URL, line "
+                hint="Send the bytes of the image file as base64: base64 -w0 image.jpg. A data URL, line "
                 "breaks, the URL-safe alphabet and missing padding are accepted.",
                 errors=(FieldError(pointer, str(error)),),
             ) from error
@@ -183,12 +183,12 @@ def _question(request: Request, fields: dict[str, str], pictures: list[Picture])
 def _check_count(count: int, max_files: int) -> None:
     if count == 0:
         raise InvalidRequestError(
-            "The form has no picture.",
-            hint="Send each picture as a part `file`: curl -F file=@picture.jpg …",
+            "The form has no image.",
+            hint="Send each image as a part `file`: curl -F file=@image.jpg …",
             errors=(FieldError("file", "missing"),),
         )
     if count > max_files:
         raise TooLargeError(
-            f"{count} pictures are more than the {max_files} that one request may hold.",
+            f"{count} images are more than the {max_files} that one request may hold.",
             hint="Send several requests.",
         )

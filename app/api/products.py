@@ -22,7 +22,7 @@ AliasName = Annotated[Slug, Path(description="Name of the alias; `champion` answ
 
 @router.post("", status_code=status.HTTP_201_CREATED, response_model=Product)
 def create_product(request: ProductCreate, context: ContextDep, idempotent: IdempotentDep) -> JSONResponse:
-    """Make a product: a thing whose pictures are classified."""
+    """Make a product: a thing whose images are classified."""
     return created(products.create_product(context, request, idempotent))
 
 

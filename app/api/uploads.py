@@ -68,7 +68,7 @@ async def _from_form(context: AppContext, product: str, request: Request) -> Ans
         if file is None:
             raise InvalidRequestError(
                 "The form has no file.",
-                hint="Send the archive as the part `file`: curl -F file=@pictures.zip …",
+                hint="Send the archive as the part `file`: curl -F file=@images.zip …",
                 errors=(FieldError("file", "missing"),),
             )
         choices = _read_choices(request, form)

@@ -61,7 +61,7 @@ class Runtime:
 
 @dataclass(frozen=True)
 class Output:
-    """One output of the model, in the order of its tensors; ``size`` is its length for one picture."""
+    """One output of the model, in the order of its tensors; ``size`` is its length for one image."""
 
     kind: Literal["probabilities", "features"]
     size: int
@@ -69,7 +69,7 @@ class Output:
 
 @dataclass(frozen=True)
 class Calibration:
-    """How raw probabilities become served ones, fitted on ``items`` pictures of ``split``."""
+    """How raw probabilities become served ones, fitted on ``items`` images of ``split``."""
 
     method: str
     parameters: Mapping[str, float]
@@ -87,7 +87,7 @@ class Decision:
 
 @dataclass(frozen=True)
 class ReferenceFeatures:
-    """Features of training pictures, to measure how strange one is: ``items`` rows of ``dimensions``."""
+    """Features of training images, to measure how strange one is: ``items`` rows of ``dimensions``."""
 
     file: str
     items: int
@@ -100,7 +100,7 @@ class Manifest:
     """What one needs to know to use a model, and where it comes from.
 
     ``image_size`` is (height, width) in pixels; ``labels`` are in the order of the model's outputs;
-    ``resize_rule`` is ``app.images.RESIZE_RULE`` of the code that made the training pictures.
+    ``resize_rule`` is ``app.images.RESIZE_RULE`` of the code that made the training images.
     ``class_map``: which classes of the dataset were learned, and how they were called there; None: all.
     The sections from ``input`` to ``reference_features`` may be absent: then they were not measured, and
     what ``resize_rule`` and ``serving`` say holds. Artifacts of the first release have none of them.

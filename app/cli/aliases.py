@@ -20,7 +20,7 @@ AliasName = Annotated[str, typer.Argument(metavar="ALIAS", help="Name of the ali
 promote_epilog = examples(
     "loupe promote screws mdl_…",
     "loupe promote screws mdl_… --alias canary --reason 'on line 2 for a week'",
-    "loupe promote screws mdl_… --override --reason 'the new test pictures are harder'",
+    "loupe promote screws mdl_… --override --reason 'the new test images are harder'",
 )
 
 

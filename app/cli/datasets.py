@@ -54,16 +54,16 @@ from app.cli.reports import show_import_report, summarise_import
 from app.host.files import write_aside
 from app.picture_formats import READABLE
 
-app = typer.Typer(no_args_is_help=True, help="Datasets: the labelled pictures of a product.")
+app = typer.Typer(no_args_is_help=True, help="Datasets: the labelled images of a product.")
 
 DatasetId = Annotated[str, typer.Argument(metavar="DATASET", help="Id of the dataset, dst_…")]
 
 
 @app.command(
     "import",
-    help="Import pictures. A folder is packed while it is sent.\n\n"
+    help="Import images. A folder is packed while it is sent.\n\n"
     "The folder holds one folder per class; or train, valid and test, each with one folder per class. "
-    f"Pictures may be {READABLE} of any size; what is no picture is left out and listed.",
+    f"Images may be {READABLE} of any size; what is no image is left out and listed.",
     epilog=examples(
         "loupe dataset import screws ~/pictures/screws",
         "loupe dataset import screws screws.zip",
@@ -76,7 +76,7 @@ def import_dataset(
     path: Annotated[
         str,
         typer.Argument(
-            metavar="PATH", help="A folder, or a zip, tar or tar.gz, of one folder of pictures per class."
+            metavar="PATH", help="A folder, or a zip, tar or tar.gz, of one folder of images per class."
         ),
     ],
     server_path: Annotated[
@@ -87,7 +87,7 @@ def import_dataset(
     strict: Annotated[
         bool,
         typer.Option(
-            "--strict", help="Refuse, with the whole list, if a picture is damaged, odd or would be left out."
+            "--strict", help="Refuse, with the whole list, if an image is damaged, odd or would be left out."
         ),
     ] = False,
     pixel_range: Annotated[
@@ -197,14 +197,14 @@ def show_report(dataset: DatasetId, as_json: AsJson = False, server: Server = DE
 def list_items(
     dataset: DatasetId,
     job: Annotated[
-        str | None, typer.Option("--job", help="Show the split of each picture in this training.")
+        str | None, typer.Option("--job", help="Show the split of each image in this training.")
     ] = None,
-    label: Annotated[str | None, typer.Option("--label", help="Only pictures of this class.")] = None,
+    label: Annotated[str | None, typer.Option("--label", help="Only images of this class.")] = None,
     limit: Limit = 50,
     as_json: AsJson = False,
     server: Server = DEFAULT_SERVER,
 ) -> None:
-    """List the pictures of a dataset."""
+    """List the images of a dataset."""
     page = Client(server).list_rows(f"/datasets/{quoted(dataset)}/items", limit, job=job, label=label)
     if as_json:
         say_json(page)
@@ -275,7 +275,7 @@ def delete_dataset(
     yes: Yes = False,
     server: Server = DEFAULT_SERVER,
 ) -> None:
-    """Delete a dataset and the pictures that no other one has; refused if something depends on it.
+    """Delete a dataset and the images that no other one has; refused if something depends on it.
 
     Also with --force it is refused while a job on it has not ended, or an alias points at one of its models.
     """
@@ -283,7 +283,7 @@ def delete_dataset(
     path = f"/datasets/{quoted(dataset)}"
     found = client.get(path)
     jobs = [job for job in list_jobs(client, found["product"]) if (job["dataset"] or {}).get("id") == dataset]
-    parts = [*([count(found["items"], "picture", "pictures")] if found["items"] else []), *count_jobs(jobs)]
+    parts = [*([count(found["items"], "image", "images")] if found["items"] else []), *count_jobs(jobs)]
     contents = f" with {', '.join(parts)}" if parts else ""
     confirm(f"Delete dataset {dataset} ({found['source']}){contents}?", force=force, yes=yes)
     client.delete(path, force=force or None)

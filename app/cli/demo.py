@@ -26,7 +26,7 @@ from app.cli.reports import show_classes, show_confusions, summarise_import
 PRODUCT, PRODUCT_NAME = "digits", "Handwritten digits (demo)"
 NETWORK = "tiny_cnn"
 EPOCHS = 15
-# Mirrored digits are no digits. On so few pictures many epochs tie in accuracy; the loss tells them apart.
+# Mirrored digits are no digits. On so few images many epochs tie in accuracy; the loss tells them apart.
 SETTINGS = {"learning_rate": 0.003, "horizontal_flip": False, "monitor": "valid_loss", "seed": 1}
 DRAWN = 4
 
@@ -74,11 +74,11 @@ def _service(server: str | None, home: Path, port: int) -> Iterator[DemoService]
 
 
 def _walk(client: Client, folder: Path, epochs: int) -> None:
-    _heading(1, "Pictures: scikit-learn's handwritten digits, as PNG files in a folder per class")
+    _heading(1, "Images: scikit-learn's handwritten digits, as PNG files in a folder per class")
     digits = write_digits(folder)
     held_out = sorted(digits.held_out.glob("*/*.png"))
     say(f"{digits.uploaded}")
-    say(f"{digits.held_out}: {len(held_out)} pictures that Loupe does not see before the end")
+    say(f"{digits.held_out}: {len(held_out)} images that Loupe does not see before the end")
 
     _heading(2, "A product and its dataset")
     product = _make_product(client)
@@ -104,7 +104,7 @@ def _walk(client: Client, folder: Path, epochs: int) -> None:
     say()
     show_confusions(evaluation["confusion_matrix"])
 
-    _heading(5, f"Predictions for the {len(held_out)} pictures held out")
+    _heading(5, f"Predictions for the {len(held_out)} images held out")
     with count_progress() as progress:
         asked = {"product": product, "job": job["id"], "top_k": "3"}
         answers = list(predict_files(client, held_out, asked, progress))
@@ -135,7 +135,7 @@ def _show_answers(pictures: Sequence[Path], answers: Sequence[dict[str, Any]]) -
     right = [
         answer["top"]["label"] == path.parent.name for path, answer in zip(pictures, answers, strict=True)
     ]
-    # One picture of every few classes, and the mistakes: those teach most.
+    # One image of every few classes, and the mistakes: those teach most.
     mistakes = [index for index, is_right in enumerate(right) if not is_right]
     spread = range(0, len(pictures), max(1, len(pictures) // DRAWN))
     shown = [*mistakes[:2], *(index for index in spread if index not in mistakes[:2])][:DRAWN]
@@ -169,7 +169,7 @@ def _say_where_next(server: str, product: str, job: str, picture: Path) -> None:
         f"loupe predict {product} {shlex.quote(str(picture.parent.parent))} --csv{option}",
         f"curl -F file=@{shlex.quote(str(picture))} '{server}/predict?product={product}'",
         f"curl {server}/jobs/{job}/metrics",
-        "loupe product create NAME      your own pictures; loupe --help shows the way",
+        "loupe product create NAME      your own images; loupe --help shows the way",
     ):
         say(f"  {line}")
 

@@ -1,6 +1,6 @@
-"""The demo's pictures: scikit-learn's handwritten digits as PNG files, and as blocks in a terminal.
+"""The demo's images: scikit-learn's handwritten digits as PNG files, and as blocks in a terminal.
 
-The UCI ML hand-written digits (test set), 1,797 pictures of 8 × 8 pixels with values 0 to 16: E. Alpaydin,
+The UCI ML hand-written digits (test set), 1,797 images of 8 × 8 pixels with values 0 to 16: E. Alpaydin,
 C. Kaynak, Optical Recognition of Handwritten Digits, UCI Machine Learning Repository (1998).
 """
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rich.text import Text
 
-# About 20 of each class. Evenly spread, since the pictures stand in the order of those who wrote them.
+# About 20 of each class. Evenly spread, since the images stand in the order of those who wrote them.
 HELD_OUT_EVERY = 9
 SHADES = " ░▒▓█"
 
@@ -26,7 +26,7 @@ class DigitFolders:
 
 
 def write_digits(folder: Path) -> DigitFolders:
-    """Writes every picture under ``folder``, every ninth of a class apart. The same bytes every time."""
+    """Writes every image under ``folder``, every ninth of a class apart. The same bytes every time."""
     from PIL import Image
     from sklearn.datasets import load_digits
 
@@ -44,7 +44,7 @@ def write_digits(folder: Path) -> DigitFolders:
 
 
 def draw_picture(path: Path) -> list[Text]:
-    """A small grey picture as lines of blocks, two characters a pixel."""
+    """A small grey image as lines of blocks, two characters a pixel."""
     from PIL import Image
 
     with Image.open(path) as image:

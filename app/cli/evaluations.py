@@ -22,9 +22,7 @@ def evaluate(
     job: Annotated[str, typer.Argument(metavar="JOB", help="Id of a training that made a model.")],
     dataset: Annotated[
         str | None,
-        typer.Option(
-            "--dataset", help="All pictures of this dataset; the job's own test split if not given."
-        ),
+        typer.Option("--dataset", help="All images of this dataset; the job's own test split if not given."),
     ] = None,
     stored: Annotated[
         bool, typer.Option("--stored", help="Show the evaluation that is there, and measure nothing anew.")
@@ -34,7 +32,7 @@ def evaluate(
 ) -> None:
     """Evaluate a training's model: scores with intervals, per class, and the confusion matrix.
 
-    Every picture goes through the same code as a prediction, from its original file.
+    Every image goes through the same code as a prediction, from its original file.
     """
     client = Client(server)
     path = f"/jobs/{quoted(job)}"
@@ -47,4 +45,4 @@ def evaluate(
         return
     show_evaluation(answer)
     if answer["mistakes"]:
-        note(f"{len(answer['mistakes']):,} wrong pictures: loupe job logs {job} test_result.log")
+        note(f"{len(answer['mistakes']):,} wrong images: loupe job logs {job} test_result.log")

@@ -106,7 +106,7 @@ def _bar_state(job: Mapping[str, Any], label: str | None) -> dict[str, Any]:
         speed, eta = progress.get("images_per_second"), progress.get("eta_seconds")
         details = [
             f"epoch {progress['epoch']}/{progress['epochs']}" if progress.get("epoch") else "starting",
-            f"{speed:,.0f} pictures/s" if speed else "",
+            f"{speed:,.0f} images/s" if speed else "",
             f"{format_seconds(eta)} left" if eta is not None else "",
         ]
         state |= {"completed": progress["fraction"], "total": 1.0, "detail": "  ".join(filter(None, details))}

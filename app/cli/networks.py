@@ -21,8 +21,8 @@ app = typer.Typer(
 def list_networks(as_json: AsJson = False, server: Server = DEFAULT_SERVER) -> None:
     """List the networks that can be trained, with their cost and their published weights.
 
-    In millions: parameters, and the multiply-accumulates (MACs) for one picture. MB is the size of the
-    weights in float32, top-1 their published accuracy on ImageNet, ms the time for one picture.
+    In millions: parameters, and the multiply-accumulates (MACs) for one image. MB is the size of the
+    weights in float32, top-1 their published accuracy on ImageNet, ms the time for one image.
     Papers and aliases are in docs/networks.md, and in --json.
     """
     networks = _fetch(server)

@@ -24,7 +24,7 @@ Limit = Annotated[int, typer.Option("--limit", min=1, help="Most rows to show.")
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 Home = Annotated[
     Path | None,
-    typer.Option("--home", metavar="DIR", help="Folder for the database, pictures, models and logs."),
+    typer.Option("--home", metavar="DIR", help="Folder for the database, images, models and logs."),
 ]
 NameEncoding = Annotated[
     str | None,

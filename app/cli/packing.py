@@ -1,4 +1,4 @@
-"""Pictures on this machine's disk: finding them, and a folder as a tar stream without a copy of it."""
+"""Images on this machine's disk: finding them, and a folder as a tar stream without a copy of it."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class FolderContents:
 
 @dataclass
 class FoundPictures:
-    """Pictures to ask about, each once. ``left_out``: why → files of the folders that are not asked about."""
+    """Images to ask about, each once. ``left_out``: why → files of the folders that are not asked about."""
 
     pictures: dict[Path, None] = field(default_factory=dict)
     left_out: dict[str, list[str]] = field(default_factory=dict)
@@ -62,7 +62,7 @@ class FoundPictures:
 def scan_folder(folder: Path) -> FolderContents:
     """Everything in a folder but hidden and system files, and links that lead out of it.
 
-    Files that look like no picture are packed too: pictures hide under wrong names, and the server's report
+    Files that look like no image are packed too: images hide under wrong names, and the server's report
     tells what it skipped, and which names are odd. Raises CommandError for an empty folder.
     """
     root = folder.resolve()
@@ -72,7 +72,7 @@ def scan_folder(folder: Path) -> FolderContents:
         why = "; ".join(f"{len(names)} left out: {reason}" for reason, names in contents.left_out.items())
         raise CommandError(
             f"There is no file in {folder}{f' ({why})' if why else ''}.",
-            hint="A dataset is a folder with one folder of pictures per class.",
+            hint="A dataset is a folder with one folder of images per class.",
         )
     return contents
 
@@ -122,11 +122,11 @@ def archive_type(path: Path) -> str:
 
 
 def find_pictures(paths: Iterable[Path]) -> FoundPictures:
-    """The files among ``paths``, and the pictures in its folders at any depth, in the order of their names.
+    """The files among ``paths``, and the images in its folders at any depth, in the order of their names.
 
-    A file that is named is taken whatever it is; in a folder, what is a picture by its name or its first
+    A file that is named is taken whatever it is; in a folder, what is an image by its name or its first
     bytes, as an import has it. Raises CommandError for a path that is not there, and for a folder without
-    pictures.
+    images.
     """
     found = FoundPictures()
     for path in paths:
@@ -135,7 +135,7 @@ def find_pictures(paths: Iterable[Path]) -> FoundPictures:
             _find_below(path, inside)
             if not inside.pictures:
                 raise CommandError(
-                    f"There is no picture in {printable(display_name(path))}"
+                    f"There is no image in {printable(display_name(path))}"
                     f"{''.join(f' ({line})' for line in describe_left_out(inside.left_out))}.",
                     hint=f"Loupe reads {READABLE}.",
                 )
@@ -214,7 +214,7 @@ def _find_below(folder: Path, found: FoundPictures) -> None:
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError:
-        # Reading it as a picture fails too: its error becomes a row.
+        # Reading it as an image fails too: its error becomes a row.
         found.pictures[folder] = None
         return
     for entry in entries:
@@ -230,7 +230,7 @@ def _find_below(folder: Path, found: FoundPictures) -> None:
         elif _is_picture(path):
             found.pictures[path] = None
         else:
-            found.leave_out("no picture", path)
+            found.leave_out("no image", path)
 
 
 def _is_picture(path: Path) -> bool:

@@ -32,14 +32,14 @@ BATCH_FILES, BATCH_BYTES = 16, 16 * 2**20
 # The server answers a request on one core; a few at once use more of them.
 REQUESTS_AT_ONCE = 4
 WIDEST_RANKS = 10
-# Where a lone picture's answer is an error about the picture, not about the request.
+# Where a lone image's answer is an error about the image, not about the request.
 PICTURE_ERRORS = frozenset({"undecodable_image", "image_too_large", "too_large"})
 
 predict_epilog = examples(
-    "loupe predict screws picture.jpg",
-    "loupe predict screws ~/new-pictures --csv > answers.csv",
-    "loupe predict screws@3 picture.jpg",
-    "loupe predict screws picture.jpg --job job_… --top-k 3",
+    "loupe predict screws image.jpg",
+    "loupe predict screws ~/new-images --csv > answers.csv",
+    "loupe predict screws@3 image.jpg",
+    "loupe predict screws image.jpg --job job_… --top-k 3",
 )
 
 
@@ -54,7 +54,7 @@ def predict(
     ],
     paths: Annotated[
         list[Path],
-        typer.Argument(metavar="FILES_OR_FOLDER…", help="Pictures, and folders that are searched for some."),
+        typer.Argument(metavar="FILES_OR_FOLDER…", help="Images, and folders that are searched for some."),
     ],
     job: Annotated[str | None, typer.Option("--job", help="Ask the model of this job instead.")] = None,
     model: Annotated[str | None, typer.Option("--model", help="Ask this model instead.")] = None,
@@ -63,10 +63,10 @@ def predict(
     as_json: Annotated[bool, typer.Option("--json", help="Print the server's answers as JSON.")] = False,
     server: Server = DEFAULT_SERVER,
 ) -> None:
-    """Say what is on pictures.
+    """Say what is on images.
 
-    Folders are searched at any depth; what is no picture by its name or its content is left out and named.
-    A picture that cannot be read is a row with its error; the status is then 1.
+    Folders are searched at any depth; what is no image by its name or its content is left out and named.
+    An image that cannot be read is a row with its error; the status is then 1.
     """
     if as_csv and as_json:
         raise CommandError("--csv and --json exclude each other.")
@@ -86,7 +86,7 @@ def predict(
         else:
             failed = _print_rows(answers, pictures, top_k, progress)
     if failed:
-        note(f"{failed:,} of {len(pictures):,} pictures could not be predicted.", style="red")
+        note(f"{failed:,} of {len(pictures):,} images could not be predicted.", style="red")
         raise typer.Exit(1)
 
 
@@ -95,7 +95,7 @@ def predict_files(
 ) -> Iterator[dict[str, Any]]:
     """The answers in the order of ``pictures``, with the answering ``model`` in each, as they come in.
 
-    However many pictures there are, those of a few requests are in memory.
+    However many images there are, those of a few requests are in memory.
     """
 
     def ask(batch: Sequence[Path]) -> list[dict[str, Any]]:
@@ -177,7 +177,7 @@ def _size(path: Path) -> int:
 def _print_rows(
     answers: Iterator[dict[str, Any]], pictures: Sequence[Path], top_k: int, progress: Progress
 ) -> int:
-    """A row for each picture as it comes; the labels of each few rows decide how wide their column is."""
+    """A row for each image as it comes; the labels of each few rows decide how wide their column is."""
     ranks = min(top_k, WIDEST_RANKS)
     widest = out.width // 2 if out.is_terminal else out.width
     name_width = min(widest, max(cell_len(printable(display_name(path))) for path in pictures))

@@ -22,7 +22,7 @@ from app.cli.console import (
 from app.cli.deletions import confirm, count, count_jobs, list_jobs
 from app.cli.options import DEFAULT_SERVER, AsJson, Limit, Server, Yes, examples
 
-app = typer.Typer(no_args_is_help=True, help="Products: each has its own pictures, trainings and models.")
+app = typer.Typer(no_args_is_help=True, help="Products: each has its own images, trainings and models.")
 
 ProductId = Annotated[str, typer.Argument(metavar="PRODUCT", help="Id of the product.")]
 Name = Annotated[str | None, typer.Option("--name", help="A name for people.")]
@@ -51,7 +51,7 @@ def create_product(
         say_json(answer)
         return
     say(f"Product {answer['id']} is there.")
-    note(f"Next, its pictures: loupe dataset import {answer['id']} FOLDER")
+    note(f"Next, its images: loupe dataset import {answer['id']} FOLDER")
 
 
 @app.command("list")

@@ -28,8 +28,8 @@ LISTED_NAMES = 10
 
 
 def summarise_metrics(items: int | None, metrics: Mapping[str, Any], subset: str) -> dict[str, object]:
-    """The numbers over all pictures, as fields to show."""
-    over = f", {items:,} pictures" if items is not None else ""
+    """The numbers over all images, as fields to show."""
+    over = f", {items:,} images" if items is not None else ""
     top_k = metrics["top_k"]
     return {
         f"{subset} accuracy": format_estimate(metrics["accuracy"]) + over,
@@ -44,9 +44,9 @@ def show_evaluation(evaluation: Mapping[str, Any]) -> None:
     subset = "test" if evaluation["subset"] == "test" else "overall"
     show_fields(summarise_metrics(evaluation["items"], evaluation["metrics"], subset))
     if unknown := evaluation["unknown_classes"]:
-        known = format_estimate(evaluation["accuracy_of_known_classes"]) or "no pictures"
+        known = format_estimate(evaluation["accuracy_of_known_classes"]) or "no images"
         show_fields({"on known classes": known, "unknown classes": join_counts(_as_counts(unknown))})
-        note("A picture of an unknown class counts as wrong: the model cannot answer with that class.")
+        note("An image of an unknown class counts as wrong: the model cannot answer with that class.")
     for warning in evaluation.get("warnings", ()):
         note(f"warning: {printable(warning)}", style="yellow")
     say()
@@ -119,7 +119,7 @@ def summarise_import(dataset: Mapping[str, Any], report: Mapping[str, Any]) -> N
     """The few lines after an import."""
     left_out = f", {dataset['skipped']:,} files left out" if dataset["skipped"] else ""
     say(
-        f"{dataset['id']}: {dataset['items']:,} pictures in {len(dataset['classes'])} classes{left_out}",
+        f"{dataset['id']}: {dataset['items']:,} images in {len(dataset['classes'])} classes{left_out}",
         style="bold",
     )
     say(f"  {join_counts(dataset['classes'])}")

@@ -34,7 +34,7 @@ from app.errors import LoupeError
 
 GETTING_STARTED = """[bold]Getting started[/bold]
 
-[cyan]loupe demo[/cyan] shows all of it on handwritten digits. For pictures of your own, one folder per class:
+[cyan]loupe demo[/cyan] shows all of it on handwritten digits. For images of your own, one folder per class:
 
 [cyan]loupe up[/cyan] and then, in another terminal:
 
@@ -44,7 +44,7 @@ GETTING_STARTED = """[bold]Getting started[/bold]
 
 [cyan]loupe train screws --follow[/cyan]
 
-[cyan]loupe predict screws picture.jpg[/cyan]"""
+[cyan]loupe predict screws image.jpg[/cyan]"""
 
 app = typer.Typer(
     name="loupe",

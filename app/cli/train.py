@@ -25,7 +25,7 @@ def train(
         str | None, typer.Option("--dataset", help="Id of a dataset; the newest if not given.")
     ] = None,
     epochs: Annotated[int | None, typer.Option("--epochs", help="Passes over the train split.")] = None,
-    batch_size: Annotated[int | None, typer.Option("--batch-size", help="Pictures in one step.")] = None,
+    batch_size: Annotated[int | None, typer.Option("--batch-size", help="Images in one step.")] = None,
     learning_rate: Annotated[
         float | None, typer.Option("--learning-rate", help="Peak learning rate.")
     ] = None,
@@ -73,7 +73,7 @@ def train(
     as_json: AsJson = False,
     server: Server = DEFAULT_SERVER,
 ) -> None:
-    """Train a network on a product's pictures.
+    """Train a network on a product's images.
 
     Settings that are not given have defaults; --dry-run shows them all.
     With --follow, Ctrl-C leaves the training running, and the status is 1 unless a model passed its gate.

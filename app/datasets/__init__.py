@@ -1,1 +1,1 @@
-"""Datasets: reading folders and archives of pictures, the validation report, the split and TFRecord files."""
+"""Datasets: reading folders and archives of images, the validation report, the split and TFRecord files."""

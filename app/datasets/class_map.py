@@ -1,4 +1,4 @@
-"""A dataset as a training with a class map sees it: fewer classes, the same pictures under the same ids."""
+"""A dataset as a training with a class map sees it: fewer classes, the same images under the same ids."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from app.schemas.class_map import ClassMap
 
 
 def apply_class_map(manifest: DatasetManifest, class_map: ClassMap | None) -> DatasetManifest:
-    """The manifest with classes renamed, and without the pictures of those that leave; its digest differs."""
+    """The manifest with classes renamed, and without the images of those that leave; its digest differs."""
     if class_map is None:
         return manifest
     names = {name: class_map.apply(name) for name in manifest.classes}

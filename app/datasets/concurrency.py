@@ -1,4 +1,4 @@
-"""Work on many pictures in a few threads without holding many of them in memory; decoding frees the GIL."""
+"""Work on many images in a few threads without holding many of them in memory; decoding frees the GIL."""
 
 from __future__ import annotations
 

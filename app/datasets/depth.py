@@ -1,4 +1,4 @@
-"""Greyscale pictures of 16 bits that hold 10, 12 or 14: which values of a dataset are black and white."""
+"""Greyscale images of 16 bits that hold 10, 12 or 14: which values of a dataset are black and white."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _CAMERA_BITS = (10, 12, 14)
 
 @dataclass(frozen=True)
 class Depth:
-    """``pixel_range``: None where it is all 16 bits. ``largest``: the largest value of each such picture."""
+    """``pixel_range``: None where it is all 16 bits. ``largest``: the largest value of each such image."""
 
     pixel_range: PixelRange | None
     largest: tuple[int, ...]
     is_chosen: bool
 
     def correct(self, notes: tuple[str, ...]) -> tuple[str, ...]:
-        """Notes of a picture that was decoded before the range was known."""
+        """Notes of an image that was decoded before the range was known."""
         before, now = deep_grey_note(None), deep_grey_note(self.pixel_range)
         return tuple(now if note == before else note for note in notes)
 
@@ -42,7 +42,7 @@ class Depth:
         if not self.largest:
             return []
         top, (low, high) = max(self.largest), self.pixel_range or FULL_RANGE
-        seen = f"The largest value of {len(self.largest):,} pictures with 16-bit greyscale is {top:,}"
+        seen = f"The largest value of {len(self.largest):,} images with 16-bit greyscale is {top:,}"
         if beyond := sum(value > high for value in self.largest):
             return [f"{seen}: {beyond:,} have values beyond {low} to {high}, which are clipped (deep_grey)."]
         if self.is_chosen:
@@ -61,7 +61,7 @@ class Depth:
 
 
 def read_depth(largest: Sequence[int | None], chosen: PixelRange | None) -> Depth:
-    """Decides once for all pictures; ``largest``: of each picture, None where it is no 16-bit greyscale."""
+    """Decides once for all images; ``largest``: of each image, None where it is no 16-bit greyscale."""
     values = tuple(value for value in largest if value is not None)
     pixel_range = chosen or _see_range(values)
     return Depth(None if pixel_range == FULL_RANGE else pixel_range, values, chosen is not None)

@@ -33,7 +33,7 @@ def export_folders(
 ) -> ExportResult:
     """Writes the original files to ``out``, a tar: as split/class/name, or class/name where nothing is split.
 
-    Items that ``split`` leaves out are left out here. Importing the tar gives the same pictures again.
+    Items that ``split`` leaves out are left out here. Importing the tar gives the same images again.
     """
     groups = _by_split(manifest, split)
     total, taken = sum(len(items) for items in groups.values()), set[str]()

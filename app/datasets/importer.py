@@ -1,4 +1,4 @@
-"""Imports an upload: decodes every picture once, stores the originals, writes manifest and report."""
+"""Imports an upload: decodes every image once, stores the originals, writes manifest and report."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ _ADVICE_IN_RESULT = 20
 
 @dataclass(frozen=True)
 class _Picture:
-    """A decoded picture, its bytes waiting in a file of ours. ``raw``: its name as it came."""
+    """A decoded image, its bytes waiting in a file of ours. ``raw``: its name as it came."""
 
     name: str
     raw: str
@@ -70,7 +70,7 @@ class _Picture:
 
 @dataclass(frozen=True)
 class _Rejected:
-    """``is_expected``: whether it is no picture at all, such as a text file."""
+    """``is_expected``: whether it is no image at all, such as a text file."""
 
     name: str
     raw: str
@@ -116,7 +116,7 @@ def import_dataset(
         for picture in pictures:
             if picture.name in layout.places:
                 _store(picture, image_root)
-        os.sync()  # once instead of an fsync each: the pictures must survive what their manifest survives
+        os.sync()  # once instead of an fsync each: the images must survive what their manifest survives
         report = create_report(findings)
         _publish(out, findings.manifest, report)
     finally:
@@ -153,7 +153,7 @@ def _settle(pictures: list[_Picture], rejected: list[_Rejected]) -> Settled:
 
 
 def _rename(pictures: list[_Picture], settled: Settled) -> tuple[list[_Picture], list[LeftOut]]:
-    """The pictures under names that no two share, and those that the upload holds a second time."""
+    """The images under names that no two share, and those that the upload holds a second time."""
     named = list(zip(pictures, settled.names, strict=False))  # the names of what was rejected come after
     again = "there a second time, with the same content"
     return (
@@ -271,8 +271,8 @@ def _check_usable(findings: Findings, tables: tuple[str, ...]) -> None:
         left_out = [*findings.skipped, *findings.corrupt]
         seen = "; ".join(f"{name}: {reason}" for name, reason in left_out[:3])
         raise DatasetError(
-            f"there is no picture in a class folder{f' ({seen})' if seen else ''}{mention_tables(tables)}",
-            hint="Upload a folder for each class with its pictures inside: CLASS/picture.jpg.",
+            f"there is no image in a class folder{f' ({seen})' if seen else ''}{mention_tables(tables)}",
+            hint="Upload a folder for each class with its images inside: CLASS/picture.jpg.",
         )
     if len(manifest.classes) < 2 and tables:
         raise DatasetError(
@@ -282,7 +282,7 @@ def _check_usable(findings: Findings, tables: tuple[str, ...]) -> None:
 
 
 def _check_strictly(findings: Findings, rejected: list[_Rejected]) -> None:
-    """Raises StrictImportError if a picture is left out, or is not called what it was called."""
+    """Raises StrictImportError if an image is left out, or is not called what it was called."""
     on_purpose = {(file.name, file.reason) for file in rejected if file.is_expected}
     problems = [FieldError(name.name, f"{name.original} {name.reason}") for name in findings.odd_names]
     problems += [FieldError(" and ".join(names), "are alike") for names in findings.similar_classes]
@@ -297,7 +297,7 @@ def _check_strictly(findings: Findings, rejected: list[_Rejected]) -> None:
 
 
 def _store(picture: _Picture, image_root: Path) -> None:
-    """Moves a picture into the store, unless its sound copy is there; safe while others do the same."""
+    """Moves an image into the store, unless its sound copy is there; safe while others do the same."""
     target = image_path(image_root, picture.sha256)
     if _is_sound(target, picture.sha256):
         return
@@ -312,7 +312,7 @@ def _store(picture: _Picture, image_root: Path) -> None:
 
 
 def _is_sound(target: Path, sha256: str) -> bool:
-    """Whether a picture is in the store. From then on it stays there until the manifest that names it does:
+    """Whether an image is in the store. From then on it stays there until the manifest that names it does:
     it is young, and what is young is not collected (``app/jobs/garbage.py``).
     """
     try:

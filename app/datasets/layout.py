@@ -1,4 +1,4 @@
-"""Which class and which split a picture belongs to, told from the folders that it lies in.
+"""Which class and which split an image belongs to, told from the folders that it lies in.
 
 Two layouts are read, inside any number of folders that wrap everything: class folders, and train, valid and
 test folders of class folders, in their usual spellings. Where folders of several levels could be the classes,
@@ -20,8 +20,8 @@ from app.errors import ChoiceNeededError, DatasetError, FieldError
 ClassLevel = Literal["top", "leaf", "path"]
 
 NO_CLASS = "lies in no class folder"
-UNLABELLED = "lies in a folder of pictures without labels"
-"""Why a picture is skipped that has no class on purpose."""
+UNLABELLED = "lies in a folder of images without labels"
+"""Why an image is skipped that has no class on purpose."""
 
 _SPLIT_NAMES: dict[str, Split] = {
     "train": "train",
@@ -41,7 +41,7 @@ _BESIDE_NAMES = frozenset({"set", "seg", "data", "dataset", "split", "images", "
 _ALWAYS_SPLITS = frozenset({"train", "training", "valid", "val", "validation", "test", "testing"})
 """Names that are a split also where no other split lies beside them."""
 _EXPECTED = (
-    "Arrange the pictures as CLASS/picture.jpg, or as train/CLASS/picture.jpg, valid/CLASS/picture.jpg and "
+    "Arrange the images as CLASS/picture.jpg, or as train/CLASS/picture.jpg, valid/CLASS/picture.jpg and "
     "test/CLASS/picture.jpg."
 )
 _LEVELS: dict[ClassLevel, Callable[[list[str]], str]] = {
@@ -53,7 +53,7 @@ _LEVELS: dict[ClassLevel, Callable[[list[str]], str]] = {
 
 @dataclass(frozen=True)
 class Place:
-    """Where a picture belongs. ``name``: its path without the folders that wrap everything."""
+    """Where an image belongs. ``name``: its path without the folders that wrap everything."""
 
     name: str
     label: str
@@ -62,7 +62,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Layout:
-    """``places`` and ``skipped`` (the reason), by the pictures' full names; classes that have no picture.
+    """``places`` and ``skipped`` (the reason), by the images' full names; classes that have no image.
 
     ``similar_classes``: classes whose names differ only by case, or by blanks and dots at their ends.
     """
@@ -76,7 +76,7 @@ class Layout:
 def read_layout(
     pictures: Iterable[str], folders: Iterable[str], class_level: ClassLevel | None = None
 ) -> Layout:
-    """Sorts pictures into classes and splits by their names; ``folders`` are all the folders' paths.
+    """Sorts images into classes and splits by their names; ``folders`` are all the folders' paths.
 
     Raises DatasetError when the folders follow neither layout, and ChoiceNeededError when folders of several
     levels could be the classes and ``class_level`` is None.
@@ -124,7 +124,7 @@ def _is_unlabelled(folder: str) -> bool:
 
 
 def _wrapping_depth(paths: list[list[str]], stops_at: frozenset[str] = frozenset()) -> int:
-    """How many folders wrap all pictures that lie in a class folder."""
+    """How many folders wrap all images that lie in a class folder."""
     depth = 0
     while True:
         tops = {parts[depth] for parts in paths if len(parts) > depth + 1}
@@ -141,12 +141,12 @@ def _comes_split(paths: list[list[str]]) -> bool:
     others = {top for top in tops - splits if not _is_unlabelled(top)}
     if splits & with_folders and others:
         raise DatasetError(
-            f"beside {_listed(splits)} there are pictures in {_listed(others)}",
+            f"beside {_listed(splits)} there are images in {_listed(others)}",
             hint=f"Move these folders into the split folders, or leave them out. {_EXPECTED}",
         )
     if splits and not tops - splits and not with_folders:
         raise DatasetError(
-            f"the pictures lie directly in {_listed(splits)}, without class folders", hint=_EXPECTED
+            f"the images lie directly in {_listed(splits)}, without class folders", hint=_EXPECTED
         )
     below = {parts[1] for parts in paths if len(parts) > 2}
     if not splits and below and all(map(split_of, below)) and all(len(parts) > 2 for parts in paths):
@@ -185,7 +185,7 @@ def _first_class_folder(parts: list[str], is_split: bool, seen_through: Mapping[
 def _told_level(class_folders: Iterable[list[str]]) -> ClassLevel:
     """The outermost level; raises ChoiceNeededError if folders in it could be classes of their own."""
     counts = Counter(map(tuple, class_folders))
-    # A folder that holds pictures itself is a class; one that only holds several folders may group classes.
+    # A folder that holds images itself is a class; one that only holds several folders may group classes.
     inside = Counter(folders[0] for folders in counts)
     if not any(several > 1 and (top,) not in counts for top, several in inside.items()):
         return "top"
@@ -223,7 +223,7 @@ def _empty_classes(
     found = {tuple(parts) for parts in inside if parts}
     if class_level in (None, "top"):
         return {parts[0] for parts in found}
-    # Below the outermost level only a folder that holds neither pictures nor folders is an empty class.
+    # Below the outermost level only a folder that holds neither images nor folders is an empty class.
     used = {tuple(parts[:depth]) for parts in with_pictures for depth in range(1, len(parts) + 1)}
     holding = {parts[:-1] for parts in found}
     return {_LEVELS[class_level](list(parts)) for parts in found - used - holding}

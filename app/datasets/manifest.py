@@ -1,4 +1,4 @@
-"""What a dataset is: classes and pictures, kept as ``manifest.json``; the originals are content-addressed."""
+"""What a dataset is: classes and images, kept as ``manifest.json``; the originals are content-addressed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One labelled picture.
+    """One labelled image.
 
     ``name``: its path inside the upload, without folders that wrap everything. ``split``: where the upload's
     own train, valid or test folder puts it. ``width`` and ``height`` are in pixels, upright. ``sha256`` and
@@ -61,7 +61,7 @@ class DatasetManifest:
 
     @property
     def class_counts(self) -> dict[str, int]:
-        """Pictures of each class, in label order."""
+        """Images of each class, in label order."""
         counts = Counter(item.label for item in self.items)
         return {name: counts[name] for name in self.classes}
 
@@ -79,7 +79,7 @@ def create_manifest(items: Iterable[Item], pixel_range: PixelRange | None = None
 
 
 def item_id(label: str, split: Split | None, name: str, sha256: str) -> str:
-    """A picture's id: the same whenever the same picture is imported under the same name and label."""
+    """An image's id: the same whenever the same image is imported under the same name and label."""
     return "img_" + hashlib.sha256(json.dumps([label, split, name, sha256]).encode()).hexdigest()[:16]
 
 
@@ -123,7 +123,7 @@ def image_path(image_root: Path, sha256: str) -> Path:
 
 
 def read_image(image_root: Path, item: Item) -> bytes:
-    """The original bytes of a picture. Raises DatasetError when they are missing or not the imported ones."""
+    """The original bytes of an image. Raises DatasetError when they are missing or not the imported ones."""
     try:
         data = image_path(image_root, item.sha256).read_bytes()
     except FileNotFoundError:
@@ -131,7 +131,7 @@ def read_image(image_root: Path, item: Item) -> bytes:
     if data is None or hashlib.sha256(data).hexdigest() != item.sha256:
         state = "missing" if data is None else "damaged"
         raise DatasetError(
-            f"the stored picture {item.name} ({item.id}) is {state}",
+            f"the stored image {item.name} ({item.id}) is {state}",
             hint="Import the dataset again to restore it.",
         )
     return data

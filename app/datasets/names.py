@@ -1,6 +1,6 @@
 """The names of an upload's files: made safe one by one, then told apart, and the odd ones listed.
 
-A name that is only odd costs no picture and no import. Two files never get one name, and which name a file
+A name that is only odd costs no image and no import. Two files never get one name, and which name a file
 gets depends on the upload's files alone, not on their order or on the archive that they came in.
 """
 
@@ -121,7 +121,7 @@ def _unused(name: str, token: str, taken: set[str]) -> str:
 
 
 def _rank(file: Found) -> tuple[bool, bool, bool, str, str, str]:
-    """A picture before what is left out, a sound name before an odd one and one that was recomposed."""
+    """An image before what is left out, a sound name before an odd one and one that was recomposed."""
     return (
         file.sha256 is None,
         _why_odd(file) is not None,

@@ -1,4 +1,4 @@
-"""The pictures of a dataset, decoded: how training and evaluation read them."""
+"""The images of a dataset, decoded: how training and evaluation read them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from app.images import DecodedImage, PixelRange, decode_image
 
 
 def decode_item(image_root: Path, item: Item, pixel_range: PixelRange | None) -> DecodedImage:
-    """Decodes a picture of a dataset. Raises DatasetError that names it."""
+    """Decodes an image of a dataset. Raises DatasetError that names it."""
     try:
         return decode_image(read_image(image_root, item), pixel_range=pixel_range)
     except ImageTooLargeError as error:

@@ -26,7 +26,7 @@ _KIN = {"mpo": "jpeg", "avif": "heif"}  # formats that share their extensions
 
 @dataclass(frozen=True)
 class Findings:
-    """What an import came upon. ``modes``: item id → Pillow mode. ``odd_names``: of pictures and folders."""
+    """What an import came upon. ``modes``: item id → Pillow mode. ``odd_names``: of images and folders."""
 
     manifest: DatasetManifest
     modes: Mapping[str, str]
@@ -90,13 +90,13 @@ def create_report(findings: Findings) -> dict[str, Any]:
 
 
 def split_counts(items: Iterable[Item]) -> dict[str, int] | None:
-    """Pictures in each of the upload's own splits; None where it did not come split."""
+    """Images in each of the upload's own splits; None where it did not come split."""
     counts = Counter(item.split for item in items if item.split is not None)
     return {split: counts[split] for split in SPLITS} if counts else None
 
 
 def has_wrong_extension(item: Item) -> bool:
-    """Whether the file's name promises another picture format than its content has."""
+    """Whether the file's name promises another image format than its content has."""
     promised = format_of_name(item.name)
     return promised is not None and _KIN.get(promised, promised) != _KIN.get(item.format, item.format)
 
@@ -132,7 +132,7 @@ def _spread(values: list[int]) -> dict[str, int]:
 
 
 def _small_classes(manifest: DatasetManifest) -> list[dict[str, Any]]:
-    """Classes without three different pictures, one for each split."""
+    """Classes without three different images, one for each split."""
     distinct: dict[str, set[str]] = defaultdict(set)
     for item in manifest.items:
         distinct[item.label].add(item.sha256)
@@ -175,12 +175,12 @@ def _advise(report: dict[str, Any]) -> list[str]:
     advice = []
     if conflicts := totals["conflicting_labels"]:
         advice.append(
-            f"{_count(conflicts, 'picture lies', 'pictures lie')} in more than one class: "
+            f"{_count(conflicts, 'image lies', 'images lie')} in more than one class: "
             "decide on one label each (conflicting_labels)."
         )
     if leaks := totals["across_splits"]:
         advice.append(
-            f"{_count(leaks, 'picture is', 'pictures are')} in more than one split: training leaves the "
+            f"{_count(leaks, 'image is', 'images are')} in more than one split: training leaves the "
             "copies out of train and valid, so that the test stays honest (across_splits)."
         )
     if (encoding := report["name_encoding"]) not in (None, "utf-8"):
@@ -197,24 +197,24 @@ def _advise(report: dict[str, Any]) -> list[str]:
         advice.append(f"A training would be refused: {refused}. Evaluations are not concerned.")
     elif small := report["small_classes"]:
         advice.append(
-            f"Too few different pictures to train, validate and test on: {_names(small)}. "
+            f"Too few different images to train, validate and test on: {_names(small)}. "
             "Each class needs at least 3; add some, or remove the class."
         )
     if empty := report["empty_classes"]:
-        advice.append(f"No picture in the folders {', '.join(empty[:10])}: fill them, or remove them.")
+        advice.append(f"No image in the folders {', '.join(empty[:10])}: fill them, or remove them.")
     if corrupt := totals["corrupt"]:
         advice.append(
-            f"{_count(corrupt, 'picture', 'pictures')} could not be decoded and had to be left out: "
+            f"{_count(corrupt, 'image', 'images')} could not be decoded and had to be left out: "
             "replace or remove (corrupt)."
         )
     if few := [entry for entry in classes if len(SPLITS) <= entry["count"] < _FEW_PICTURES]:
         advice.append(
-            f"Fewer than {_FEW_PICTURES} pictures in {_names(few)}: results will be uncertain; add more."
+            f"Fewer than {_FEW_PICTURES} images in {_names(few)}: results will be uncertain; add more."
         )
     counts = [entry["count"] for entry in classes]
     if counts and max(counts) > _IMBALANCE * min(counts):
         advice.append(
-            f"The largest class has {max(counts)} pictures, the smallest {min(counts)}: look at the balanced "
+            f"The largest class has {max(counts)} images, the smallest {min(counts)}: look at the balanced "
             'accuracy, and consider class_weights "balanced".'
         )
     if _formats_tell_classes([set(entry["formats"]) for entry in classes]):
@@ -223,7 +223,7 @@ def _advise(report: dict[str, Any]) -> list[str]:
         )
     if duplicates := totals["duplicates"]:
         advice.append(
-            f"{_count(duplicates, 'picture is', 'pictures are')} there more than once: copies stay in one "
+            f"{_count(duplicates, 'image is', 'images are')} there more than once: copies stay in one "
             "split and add nothing (duplicates)."
         )
     if wrong := totals["wrong_extensions"]:
@@ -232,10 +232,10 @@ def _advise(report: dict[str, Any]) -> list[str]:
             "the content was used (wrong_extensions)."
         )
     if tables := report["tables"]:
-        advice.append(f"Pictures lie in no class folder{mention_tables(tuple(tables))} (tables, skipped).")
+        advice.append(f"Images lie in no class folder{mention_tables(tuple(tables))} (tables, skipped).")
     if odd := totals["odd_names"]:
         advice.append(
-            f"{_count(odd, 'name is', 'names are')} odd: no picture is lost, some have another name now "
+            f"{_count(odd, 'name is', 'names are')} odd: no image is lost, some have another name now "
             "(odd_names)."
         )
     if skipped := totals["skipped"]:

@@ -40,7 +40,7 @@ class DamagedEntryError(ArchiveError):
 
 
 class LeftOut(NamedTuple):
-    """A file that does not become a picture of the dataset."""
+    """A file that does not become an image of the dataset."""
 
     name: str
     reason: str

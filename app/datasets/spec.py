@@ -13,7 +13,7 @@ from app.schemas.message import Message
 
 
 class ImportSpec(Message):
-    """``source``: a folder or an archive. ``out``: the dataset's folder, ``image_root``: all pictures'."""
+    """``source``: a folder or an archive. ``out``: the dataset's folder, ``image_root``: all images'."""
 
     format_version: Literal[1] = 1
     kind: Literal["import"] = "import"
@@ -30,7 +30,7 @@ class ClassCount(Message):
 
 
 class ImportResult(Message):
-    """``counts``: pictures by split, None where the upload was not split. ``skipped``: files left out."""
+    """``counts``: images by split, None where the upload was not split. ``skipped``: files left out."""
 
     digest: str
     classes: tuple[ClassCount, ...]

@@ -1,8 +1,8 @@
 """The split of a dataset into train, valid and test: pure, deterministic, stratified, without leaks.
 
-Pictures with identical bytes form a group and never cross splits. Each class's groups are ranked by the
+Images with identical bytes form a group and never cross splits. Each class's groups are ranked by the
 SHA-256 of (seed, content digest): test takes the first, valid the next, train the rest, so a dataset that
-grows keeps most of its test pictures. How many is decided by the largest remainder, by class and overall.
+grows keeps most of its test images. How many is decided by the largest remainder, by class and overall.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ def split_dataset(manifest: DatasetManifest, settings: SplitSettings, seed: int)
     """Assigns items to splits; the result is in the manifest's order.
 
     ``settings.seed`` goes before ``seed``. Folders that came split are kept, and only a missing valid or test
-    split is drawn, from train. Items are left out of the result when counts ask for fewer pictures, and, in
+    split is drawn, from train. Items are left out of the result when counts ask for fewer images, and, in
     folders that came split, when an identical file is in test (or, for train, in valid).
-    Raises SplitError when a class has too few distinct pictures.
+    Raises SplitError when a class has too few distinct images.
     """
     if len(manifest.classes) < 2:
         only = f"one class only, {manifest.classes[0]}" if manifest.classes else "no class"
         raise SplitError(
             f"there is {only}: a classifier learns to tell two or more apart",
-            hint="Add pictures of another class. A model that is there already can be evaluated on these.",
+            hint="Add images of another class. A model that is there already can be evaluated on these.",
         )
     seed = seed if settings.seed is None else settings.seed
     shares = {"train": settings.train, "valid": settings.valid, "test": settings.test}
@@ -69,9 +69,9 @@ def _draw(
     small = [name for name, members in groups.items() if len(members) < len(splits)]
     if small:
         raise SplitError(
-            f"a class needs at least {len(splits)} different pictures to be in {_listed(splits)}; "
+            f"a class needs at least {len(splits)} different images to be in {_listed(splits)}; "
             f"too few in {_listed(small)}",
-            hint="Add pictures to these classes, or remove them from the dataset.",
+            hint="Add images to these classes, or remove them from the dataset.",
         )
     sizes = np.array([len(members) for members in groups.values()], dtype=np.int64)
     wanted = np.array([shares[name] for name in splits], dtype=np.float64)
@@ -100,14 +100,14 @@ def _counts(
     wanted, available = int(totals.sum()), int(sizes.sum())
     if wanted > available:
         raise SplitError(
-            f"the counts ask for {wanted} pictures, the dataset has {available} different ones",
+            f"the counts ask for {wanted} images, the dataset has {available} different ones",
             hint="Ask for fewer, or give ratios.",
         )
     for name, total in zip(splits, totals, strict=True):
         if total < len(sizes):
             raise SplitError(
-                f"{name} has {int(total)} pictures for {len(sizes)} classes, each class needs at least one",
-                hint=f"Ask for at least {len(sizes)} pictures in each split.",
+                f"{name} has {int(total)} images for {len(sizes)} classes, each class needs at least one",
+                hint=f"Ask for at least {len(sizes)} images in each split.",
             )
     quota = sizes.astype(np.float64) * (wanted / available)
     rows = np.maximum(_largest_remainder(quota), len(splits))
@@ -134,7 +134,7 @@ def _apportion(
         while row.min() == 0:
             row[row.argmin()] += 1
             row[row.argmax()] -= 1
-    # Rounding each class alone favours the same split every time; moving single pictures evens it out.
+    # Rounding each class alone favours the same split every time; moving single images evens it out.
     while (surplus := counts.sum(axis=0) - columns).any():
         giver, taker = int(surplus.argmax()), int(surplus.argmin())
         gain = (counts - ideal)[:, giver] - (counts - ideal)[:, taker]
@@ -159,15 +159,15 @@ def _check_folders(manifest: DatasetManifest, kept: SplitMap) -> None:
     for split in ("valid", "test"):
         if split not in kept.values() and any(item.split == split for item in manifest.items):
             raise SplitError(
-                f"every picture in the {split} folder is also in another split",
-                hint=f"Give {split} pictures of its own.",
+                f"every image in the {split} folder is also in another split",
+                hint=f"Give {split} images of its own.",
             )
     trained = {item.label for item in manifest.items if kept.get(item.id) == "train"}
     untrained = [name for name in manifest.classes if name not in trained]
     if untrained:
         raise SplitError(
-            f"the train folder has no picture of its own for {_listed(untrained)}",
-            hint="Add pictures of these classes to train, or remove the classes from valid and test.",
+            f"the train folder has no image of its own for {_listed(untrained)}",
+            hint="Add images of these classes to train, or remove the classes from valid and test.",
         )
 
 

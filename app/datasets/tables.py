@@ -1,4 +1,4 @@
-"""Tables beside the pictures that may tell their classes. None is read yet; errors and advice name them."""
+"""Tables beside the images that may tell their classes. None is read yet; errors and advice name them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def find_tables(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def mention_tables(tables: tuple[str, ...]) -> str:
-    """The end of a sentence about pictures without classes; empty where there is no table."""
+    """The end of a sentence about images without classes; empty where there is no table."""
     if not tables:
         return ""
     more = f" and {len(tables) - _LISTED} more" if len(tables) > _LISTED else ""

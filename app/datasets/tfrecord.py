@@ -53,11 +53,11 @@ def write_records(
     progress: Progress | None = None,
     threads: int = 2,
 ) -> None:
-    """Writes the pictures, decoded and resized to ``size`` (height, width), to a new folder ``out``.
+    """Writes the images, decoded and resized to ``size`` (height, width), to a new folder ``out``.
 
-    One record a picture, in the manifest's order, with the features image/raw (uint8, height by width by 3),
+    One record an image, in the manifest's order, with the features image/raw (uint8, height by width by 3),
     image/height, image/width, image/channels, image/class/label, image/class/text, image/id, image/filename.
-    The bytes depend on nothing but the dataset and the size. Raises DatasetError for a picture that is
+    The bytes depend on nothing but the dataset and the size. Raises DatasetError for an image that is
     missing or damaged.
     """
     out.mkdir(parents=True, exist_ok=True)
@@ -148,7 +148,7 @@ def find_damage(folder: Path) -> str | None:
 
 
 class RecordReader:
-    """Random access to the pictures of an uncompressed records folder; safe to share between threads.
+    """Random access to the images of an uncompressed records folder; safe to share between threads.
 
     ``labels``: int32 (len,), all labels in record order, which is the manifest's.
     """
@@ -177,7 +177,7 @@ class RecordReader:
     def read(
         self, indices: Sequence[int] | NDArray[np.integer[Any]]
     ) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
-        """Copies out the pictures at ``indices``, uint8 (n, height, width, 3), and labels, int32 (n,)."""
+        """Copies out the images at ``indices``, uint8 (n, height, width, 3), and labels, int32 (n,)."""
         chosen = np.asarray(indices, np.int64)
         height, width = self.image_size
         length = height * width * 3
@@ -259,7 +259,7 @@ def _create(path: Path, compression: Literal["gzip"] | None) -> Iterator[IO[byte
         if compression is None:
             yield file
         else:
-            # No file name and no time in the gzip header: equal pictures give equal bytes.
+            # No file name and no time in the gzip header: equal images give equal bytes.
             with gzip.GzipFile("", "wb", compresslevel=6, fileobj=file, mtime=0) as compressed:
                 yield cast("IO[bytes]", compressed)
 

@@ -17,7 +17,7 @@ GIB = 2**30
 LEAST_BYTES = GIB
 LEAST_FILES = 10_000
 SLOW_SYNC_SECONDS = 0.5
-# A record at the usual size; a training keeps one for each picture of its dataset.
+# A record at the usual size; a training keeps one for each image of its dataset.
 RECORD_BYTES = 224 * 224 * 3
 # Two attempts' checkpoints, two of each, and a checkpoint is some three times its model.
 CHECKPOINTS = 12
@@ -78,7 +78,7 @@ def check_space(installation: Installation) -> list[Finding]:
 
 
 def _files_left(home: Path) -> Finding | None:
-    """Every picture is a file."""
+    """Every image is a file."""
     found = os.statvfs(home)
     if found.f_files and found.f_favail < LEAST_FILES:
         detail = f"Only {found.f_favail} more files fit at {home} (inodes)."

@@ -1,4 +1,4 @@
-"""Numbers about a model's answers on pictures it has not seen, and the replay that measures them as served.
+"""Numbers about a model's answers on images it has not seen, and the replay that measures them as served.
 
 No web, no TensorFlow.
 """

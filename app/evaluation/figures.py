@@ -16,7 +16,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class TopK:
-    """The share of pictures whose true label is among the ``k`` most probable ones."""
+    """The share of images whose true label is among the ``k`` most probable ones."""
 
     k: int
     value: float
@@ -24,7 +24,7 @@ class TopK:
 
 @dataclass(frozen=True)
 class Metrics:
-    """The numbers over all pictures. Macro means: averaged over the classes that have pictures."""
+    """The numbers over all images. Macro means: averaged over the classes that have images."""
 
     accuracy: Estimate
     balanced_accuracy: Estimate
@@ -37,7 +37,7 @@ class Metrics:
 
 @dataclass(frozen=True)
 class ClassScores:
-    """One class against the rest; all scores are None where ``support``, its number of pictures, is 0."""
+    """One class against the rest; all scores are None where ``support``, its number of images, is 0."""
 
     name: str
     precision: float | None
@@ -48,7 +48,7 @@ class ClassScores:
 
 @dataclass(frozen=True)
 class ConfusionMatrix:
-    """``counts[i][j]``: pictures of class ``labels[i]`` that were answered with ``labels[j]``."""
+    """``counts[i][j]``: images of class ``labels[i]`` that were answered with ``labels[j]``."""
 
     labels: tuple[str, ...]
     counts: tuple[tuple[int, ...], ...]
@@ -56,7 +56,7 @@ class ConfusionMatrix:
 
 @dataclass(frozen=True)
 class CalibrationBin:
-    """Pictures whose top probability lies in (``low``, ``high``], its mean, and how many were right."""
+    """Images whose top probability lies in (``low``, ``high``], its mean, and how many were right."""
 
     low: float
     high: float
@@ -75,7 +75,7 @@ class Calibration:
 
 @dataclass(frozen=True)
 class UnknownClass:
-    """A class that the model does not know, and its pictures: none of them can be answered rightly."""
+    """A class that the model does not know, and its images: none of them can be answered rightly."""
 
     name: str
     items: int
@@ -83,9 +83,9 @@ class UnknownClass:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Everything measured over ``items`` pictures, those of unknown classes among them.
+    """Everything measured over ``items`` images, those of unknown classes among them.
 
-    ``accuracy_of_known_classes`` leaves these out; None where no picture is of a known class.
+    ``accuracy_of_known_classes`` leaves these out; None where no image is of a known class.
     """
 
     items: int

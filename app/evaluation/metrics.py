@@ -44,7 +44,7 @@ def evaluate_predictions(
 
     The answer is the most probable class; of equal ones the one with the lower index (``decide``). Labels
     from c on are of the ``unknown`` classes, which the model never answers: their probability is 0.
-    Raises ValueError for no pictures, fewer than two known classes, shapes that disagree and NaN.
+    Raises ValueError for no images, fewer than two known classes, shapes that disagree and NaN.
     """
     _check(labels, probabilities, known, unknown)
     classes = (*known, *unknown)
@@ -89,7 +89,7 @@ def _check(
     if len(known) < 2:
         raise ValueError("at least two classes are needed")
     if len(labels) == 0:
-        raise ValueError("there are no pictures to evaluate")
+        raise ValueError("there are no images to evaluate")
     if labels.shape != (len(labels),) or probabilities.shape != (len(labels), len(known)):
         raise ValueError(f"labels {labels.shape}, probabilities {probabilities.shape}, {len(known)} classes")
     if labels.min() < 0 or labels.max() >= len(known) + len(unknown):
@@ -101,7 +101,7 @@ def _check(
 def _score_classes(
     labels: NDArray[np.integer[Any]], predicted: NDArray[np.intp], classes: Sequence[str]
 ) -> tuple[ClassScores, ...]:
-    """A class with pictures that was never answered has precision 0, scikit-learn's ``zero_division=0``."""
+    """A class with images that was never answered has precision 0, scikit-learn's ``zero_division=0``."""
     columns = precision_recall_fscore_support(
         labels, predicted, labels=np.arange(len(classes)), average=None, zero_division=0
     )
@@ -151,8 +151,8 @@ def _mean_of_proportions(successes: Counts, trials: Counts) -> Estimate:
 def _resample(counts: Counts) -> tuple[Floats, Floats]:
     """Macro precision and macro F1 of stratified bootstrap samples, each (RESAMPLES,).
 
-    Drawing a class's pictures with replacement is drawing its row of the matrix from a multinomial, at a cost
-    of the row's non-zero cells instead of its pictures.
+    Drawing a class's images with replacement is drawing its row of the matrix from a multinomial, at a cost
+    of the row's non-zero cells instead of its images.
     """
     generator = np.random.default_rng(RESAMPLING_SEED)
     support = counts.sum(axis=1)
@@ -172,7 +172,7 @@ def _resample(counts: Counts) -> tuple[Floats, Floats]:
 
 
 def _percentiles(value: float, resampled: Floats) -> Estimate:
-    """Samples that are all alike (no picture was wrong) say nothing about certainty: no bounds then."""
+    """Samples that are all alike (no image was wrong) say nothing about certainty: no bounds then."""
     tail = (1 - CONFIDENCE_LEVEL) / 2
     low, high = (float(bound) for bound in np.quantile(resampled, (tail, 1 - tail)))
     if low == high:

@@ -1,4 +1,4 @@
-"""The pictures that were answered wrongly, the most confident first: where to look for wrong labels."""
+"""The images that were answered wrongly, the most confident first: where to look for wrong labels."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ def evaluate_artifact(
 
 
 def select_items(dataset: DatasetManifest, split_path: Path | None, subset: str | None) -> list[Item]:
-    """The pictures to replay, in the dataset's order. Raises DatasetError when there are none."""
+    """The images to replay, in the dataset's order. Raises DatasetError when there are none."""
     if subset is None:
         items = list(dataset.items)
     elif split_path is None:
@@ -84,8 +84,8 @@ def select_items(dataset: DatasetManifest, split_path: Path | None, subset: str 
         items = [item for item in dataset.items if split.get(item.id) == subset]
     if not items:
         raise DatasetError(
-            f"There are no pictures to evaluate in {subset or 'the dataset'}.",
-            hint="Evaluate another subset, or import a dataset with pictures in it.",
+            f"There are no images to evaluate in {subset or 'the dataset'}.",
+            hint="Evaluate another subset, or import a dataset with images in it.",
         )
     return items
 
@@ -132,11 +132,11 @@ def _warn(
     )
     if is_deep and (low, high) != (model_low, model_high):
         warnings.append(
-            f"The dataset's 16-bit pictures are meant from {low} to {high}; they were read from {model_low} "
+            f"The dataset's 16-bit images are meant from {low} to {high}; they were read from {model_low} "
             f"to {model_high}, as the model reads them, so they look brighter or darker to it than its own."
         )
     if clipped:
-        pictures = "picture has" if clipped == 1 else "pictures have"
+        pictures = "image has" if clipped == 1 else "images have"
         warnings.append(
             f"{clipped:,} {pictures} values beyond {model_low} to {model_high}, which were clipped."
         )

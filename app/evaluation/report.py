@@ -12,7 +12,7 @@ TOP_CONFUSIONS = 50
 
 
 def format_report(evaluation: Evaluation, mistakes: Sequence[Mistake], subset: str) -> str:
-    """Accuracy and loss first, then the table of classes, the confusion matrix and every wrong picture."""
+    """Accuracy and loss first, then the table of classes, the confusion matrix and every wrong image."""
     return "\n".join(
         [
             *_summary(evaluation, subset),
@@ -31,14 +31,14 @@ def _summary(evaluation: Evaluation, subset: str) -> Iterator[str]:
     metrics = evaluation.metrics
     right = sum(row[index] for index, row in enumerate(evaluation.confusion_matrix.counts))
     yield (
-        f"{subset} accuracy: {_estimate(metrics.accuracy)}, {right} of {evaluation.items} pictures, "
+        f"{subset} accuracy: {_estimate(metrics.accuracy)}, {right} of {evaluation.items} images, "
         f"{subset} loss: {metrics.log_loss:.5f}"
     )
     if evaluation.unknown_classes:
         names = ", ".join(f"{_printable(entry.name)} {entry.items}" for entry in evaluation.unknown_classes)
         known = evaluation.accuracy_of_known_classes
-        yield f"pictures of classes that the model does not know, all answered wrongly: {names}"
-        yield f"accuracy on the classes that it knows: {_estimate(known) if known else 'no pictures'}"
+        yield f"images of classes that the model does not know, all answered wrongly: {names}"
+        yield f"accuracy on the classes that it knows: {_estimate(known) if known else 'no images'}"
     yield f"balanced accuracy: {_estimate(metrics.balanced_accuracy)}"
     yield f"macro F1: {_estimate(metrics.macro_f1)}"
     yield f"top-{metrics.top_k.k} accuracy: {metrics.top_k.value:.5f}"
@@ -87,7 +87,7 @@ def _confusions(matrix: ConfusionMatrix) -> list[str]:
 
 def _wrong_pictures(mistakes: Sequence[Mistake]) -> list[str]:
     if not mistakes:
-        return ["No picture was answered wrongly."]
+        return ["No image was answered wrongly."]
     rows: list[tuple[str, ...]] = [("probability", "true", "predicted", "item", "name")]
     rows += [
         (
@@ -96,7 +96,7 @@ def _wrong_pictures(mistakes: Sequence[Mistake]) -> list[str]:
         )
         for mistake in mistakes
     ]
-    return [f"Wrong pictures ({len(mistakes)}), the most confident first", *_align(rows, left=5)]
+    return [f"Wrong images ({len(mistakes)}), the most confident first", *_align(rows, left=5)]
 
 
 def _align(rows: Sequence[tuple[str, ...]], left: int = 1) -> list[str]:

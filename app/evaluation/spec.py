@@ -20,7 +20,7 @@ class EvaluationSpec(Message):
     """``artifact``, ``dataset`` and ``image_root`` are folders.
 
     ``split``: a JSON file, item id to split; None: the split that the dataset came with. ``subset``: one of
-    its splits; None: all pictures. ``artifact_digest``: what the artifact's must be, where it is known.
+    its splits; None: all images. ``artifact_digest``: what the artifact's must be, where it is known.
     """
 
     format_version: Literal[1] = 1
@@ -33,7 +33,7 @@ class EvaluationSpec(Message):
 
 
 class Mistake(Message):
-    """A picture, its class, and the class that was answered with its probability."""
+    """An image, its class, and the class that was answered with its probability."""
 
     item: str
     name: str

@@ -1,4 +1,4 @@
-"""One loaded model that answers for pictures: the only way a packaged model is asked, served or evaluated."""
+"""One loaded model that answers for images: the only way a packaged model is asked, served or evaluated."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Predictor:
 
     A LiteRT interpreter serves one call at a time, so there is a pool: up to ``interpreters`` (default: the
     number of CPUs), each made when the ones before are busy. ``threads`` is how many threads one of them
-    computes with; one thread a picture and several pictures at once give the most pictures a second.
+    computes with; one thread an image and several images at once give the most images a second.
     """
 
     def __init__(self, artifact: Artifact, *, threads: int = 1, interpreters: int | None = None) -> None:
@@ -34,7 +34,7 @@ class Predictor:
         manifest = artifact.manifest
         if manifest.resize_rule != RESIZE_RULE:
             raise ArtifactError(
-                f"The model was trained on pictures resized by {manifest.resize_rule!r}; "
+                f"The model was trained on images resized by {manifest.resize_rule!r}; "
                 f"this Loupe resizes by {RESIZE_RULE!r}.",
                 hint="Train the model again with this version.",
             )
@@ -62,7 +62,7 @@ class Predictor:
         return len(self._model) + self._count * (len(self._model) + activations)
 
     def predict(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Probabilities, float32 (classes,) in the labels' order, of an RGB picture, uint8 (H, W, 3).
+        """Probabilities, float32 (classes,) in the labels' order, of an RGB image, uint8 (H, W, 3).
 
         Raises ArtifactError when the model's answer is no probability distribution.
         """
@@ -77,7 +77,7 @@ class Predictor:
         return probabilities
 
     def predict_bytes(self, data: bytes) -> tuple[DecodedImage, NDArray[np.float32]]:
-        """Decodes an encoded picture and answers for it. Raises ImageDecodeError, ImageTooLargeError."""
+        """Decodes an encoded image and answers for it. Raises ImageDecodeError, ImageTooLargeError."""
         image = decode_image(data, pixel_range=self.pixel_range)
         return image, self.predict(image.pixels)
 

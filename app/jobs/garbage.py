@@ -3,10 +3,10 @@
 An outage of the storage at a job's end, a request that was cut off, a job that was deleted from another host:
 each may leave files. Whatever is younger than an hour is left alone, since its row may not be written yet.
 
-The pictures of a deleted dataset are collected here too, because no transaction spans the database and the
-home folders of all hosts: an import may have found a picture there a moment ago and rely on it. So a deleted
-dataset leaves its folder, which lists its pictures. Those go that no other dataset here lists and that nobody
-stored or looked for in a day: no import takes that long from its first picture to its manifest.
+The images of a deleted dataset are collected here too, because no transaction spans the database and the
+home folders of all hosts: an import may have found an image there a moment ago and rely on it. So a deleted
+dataset leaves its folder, which lists its images. Those go that no other dataset here lists and that nobody
+stored or looked for in a day: no import takes that long from its first image to its manifest.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def clean_storage(context: AppContext) -> None:
 
 
 def remove_deleted_datasets(context: AppContext) -> None:
-    """Deletes from this home folder the datasets that were deleted, and the pictures that only they had."""
+    """Deletes from this home folder the datasets that were deleted, and the images that only they had."""
     storage = context.storage
     # A list that was read before the rows: whoever is in it and has no row was deleted.
     folders = {folder.name: folder for folder in storage.datasets.glob("dst_*")}
@@ -96,7 +96,7 @@ def remove_deleted_datasets(context: AppContext) -> None:
         return
     with context.db.read() as session:
         if has_first_release_worker(session, [TASK_QUEUE]):
-            return  # Its imports do not touch the pictures that they find.
+            return  # Its imports do not touch the images that they find.
     try:
         used = _list_pictures(folder for name, folder in folders.items() if name not in deleted)
     except DatasetError as error:
@@ -113,12 +113,12 @@ def remove_deleted_datasets(context: AppContext) -> None:
 
 
 def _are_old(folder: Path) -> bool:
-    """Whether the pictures of a dataset have lain here long, which is as long as its manifest."""
+    """Whether the images of a dataset have lain here long, which is as long as its manifest."""
     return not (folder / MANIFEST).exists() or _has_lain_long(folder / MANIFEST)
 
 
 def _list_pictures(folders: Iterable[Path]) -> set[str]:
-    """The pictures of these datasets, but of those that failed. Raises DatasetError."""
+    """The images of these datasets, but of those that failed. Raises DatasetError."""
     return {
         item.sha256
         for folder in folders
@@ -128,16 +128,16 @@ def _list_pictures(folders: Iterable[Path]) -> set[str]:
 
 
 def _read_deleted(folder: Path) -> DatasetManifest | None:
-    """None for a failed import, and for a manifest that tells no more what pictures there were."""
+    """None for a failed import, and for a manifest that tells no more what images there were."""
     try:
         return load_manifest(folder)
     except DatasetError as error:
-        logger.warning("garbage: the pictures of %s are not known: %s", folder.name, error.detail)
+        logger.warning("garbage: the images of %s are not known: %s", folder.name, error.detail)
         return None
 
 
 def _collect_pictures(home: HomeFolder, unused: Iterable[str]) -> bool:
-    """Deletes pictures that have lain here long; False if some stay because they have not.
+    """Deletes images that have lain here long; False if some stay because they have not.
 
     Each is moved aside first. Who touched it before that made it young, so it is put back; who touches it
     after that finds none, and stores its own.

@@ -21,7 +21,7 @@ class UnprotectedError(LoupeError):
 
 
 def serve(settings: Settings) -> None:
-    """Serves until a signal ends it. Raises UnprotectedError rather than expose pictures to a network,
+    """Serves until a signal ends it. Raises UnprotectedError rather than expose images to a network,
     StorageRefusedError when the shared storage cannot be used.
     """
     check_protected(settings)

@@ -1,4 +1,4 @@
-"""A product: a thing whose pictures are classified."""
+"""A product: a thing whose images are classified."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def _check_image_size(spec: NetworkSpec, image_size: int | tuple[int, int] | Non
     height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
     if min(height, width) < spec.min_image_size:
         raise ImageSizeError(
-            f"{spec.name} takes pictures of at least {spec.min_image_size} x {spec.min_image_size} pixels, "
+            f"{spec.name} takes images of at least {spec.min_image_size} x {spec.min_image_size} pixels, "
             f"not {height} x {width}",
             hint=f"Set image_size to {spec.min_image_size} or more; the network's own is {spec.image_size}.",
         )

@@ -56,7 +56,7 @@ def build_backbone(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
 
 
 def build_efficientnet(x: keras.KerasTensor, variant: EfficientNetVariant) -> keras.KerasTensor:
-    """Stem, seven stages of inverted residual blocks, the last 1x1 and the average over the picture."""
+    """Stem, seven stages of inverted residual blocks, the last 1x1 and the average over the image."""
     width = 1.0 if variant.lite else variant.width
     x = _conv(x, _round_filters(32, width), 3, strides=2, name="conv_stem")
     x = _norm_act(x, variant, "bn1")

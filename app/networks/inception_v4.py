@@ -57,7 +57,7 @@ def conv_bn(
 def branch(
     x: keras.KerasTensor, convolutions: list[Convolution], name: str, *, reduce: bool = False
 ) -> keras.KerasTensor:
-    """One path through a block; with ``reduce``, its last convolution halves the picture, without padding."""
+    """One path through a block; with ``reduce``, its last convolution halves the image, without padding."""
     last = len(convolutions) - 1
     for index, (filters, kernel_size) in enumerate(convolutions):
         strides, padding = (2, "valid") if reduce and index == last else (1, "same")
@@ -67,14 +67,14 @@ def branch(
 
 
 def reduction(x: keras.KerasTensor, branches: list[list[Convolution]], name: str) -> keras.KerasTensor:
-    """Branches that halve the picture, and its maximum, side by side."""
+    """Branches that halve the image, and its maximum, side by side."""
     paths = [branch(x, path, f"{name}.branch{index}", reduce=True) for index, path in enumerate(branches)]
     pool = layers.MaxPooling2D(3, 2, name=f"{name}.branch{len(branches)}")(x)
     return layers.Concatenate(name=name)([*paths, pool])
 
 
 def pool_branch(x: keras.KerasTensor, filters: int, name: str) -> keras.KerasTensor:
-    """Average of the neighbours (outside the picture there are none), then a 1x1."""
+    """Average of the neighbours (outside the image there are none), then a 1x1."""
     # Keras leaves the padding out of the average, as TF-slim does and torch does on request.
     x = layers.AveragePooling2D(3, 1, padding="same", name=f"{name}.0")(x)
     return conv_bn(x, filters, 1, name=f"{name}.1")

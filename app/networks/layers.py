@@ -34,7 +34,7 @@ NORMALIZATIONS: dict[str, tuple[Any, Any]] = {
 
 
 def normalize(x: keras.KerasTensor, normalization: str) -> keras.KerasTensor:
-    """Raw RGB 0..255 to the family's range; in float32, since 8 bits of picture fill half of float16."""
+    """Raw RGB 0..255 to the family's range; in float32, since 8 bits of image fill half of float16."""
     scale, offset = NORMALIZATIONS[normalization]
     return layers.Rescaling(scale, offset, dtype="float32", name="normalization")(x)
 

@@ -1,4 +1,4 @@
-"""How long a picture takes in each network, as `make bench-networks` measured it: plain data."""
+"""How long an image takes in each network, as `make bench-networks` measured it: plain data."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ MEASURED = Path(__file__).with_name("measured.json")
 
 @dataclass(frozen=True)
 class Speed:
-    """Milliseconds a picture at the network's own size.
+    """Milliseconds an image at the network's own size.
 
-    ``training_ms``: a whole step on all cores, divided by its ``batch`` pictures. ``serving_ms``: LiteRT in
-    float32, one picture at a time, on one thread.
+    ``training_ms``: a whole step on all cores, divided by its ``batch`` images. ``serving_ms``: LiteRT in
+    float32, one image at a time, on one thread.
     """
 
     training_ms: float

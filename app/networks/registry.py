@@ -27,7 +27,7 @@ class NetworkSpec:
 
     ``parameters`` (trainable) and ``statistics`` (BatchNorm's moving mean and variance, not trainable) are
     counted at 1,000 classes; ``macs`` are the multiply-accumulate operations of convolutions and dense layers
-    for one picture of ``image_size`` pixels a side, in millions. ``dropout`` is the rate before the
+    for one image of ``image_size`` pixels a side, in millions. ``dropout`` is the rate before the
     classifier.
     """
 

@@ -1,6 +1,6 @@
 """Deep Residual Learning for Image Recognition, https://arxiv.org/abs/1512.03385
 
-Differs from the paper as torchvision and timm do ("v1.5"): a bottleneck halves the picture in its 3x3, not in
+Differs from the paper as torchvision and timm do ("v1.5"): a bottleneck halves the image in its 3x3, not in
 its first 1x1. ResNeXt and SE-ResNet are built from the same blocks. Layers are named as in torchvision.
 """
 
@@ -24,7 +24,7 @@ class ResNetVariant:
     width_per_group: int = 64
     squeeze_excite: bool = False
     stride_in_first_conv: bool = False
-    """The paper's bottleneck halves the picture in its first 1x1."""
+    """The paper's bottleneck halves the image in its first 1x1."""
     caffe_stem: bool = False
     """The stem of the SE networks' Caffe release: maximum without padding, layers under the name layer0."""
 
@@ -44,7 +44,7 @@ def build_backbone(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
 
 
 def build_resnet(x: keras.KerasTensor, variant: ResNetVariant) -> keras.KerasTensor:
-    """Stem, four stages of residual blocks and the average over the picture."""
+    """Stem, four stages of residual blocks and the average over the image."""
     stem, pool = ("layer0.", max_pool_ceil) if variant.caffe_stem else ("", max_pool)
     x = conv(x, 64, 7, strides=2, name=f"{stem}conv1")
     x = batch_norm(x, name=f"{stem}bn1")

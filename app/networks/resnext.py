@@ -1,6 +1,6 @@
 """Aggregated Residual Transformations for Deep Neural Networks, https://arxiv.org/abs/1611.05431
 
-ResNet's bottleneck with a grouped 3x3, the picture halved in that 3x3. Layers are named as in torchvision.
+ResNet's bottleneck with a grouped 3x3, the image halved in that 3x3. Layers are named as in torchvision.
 """
 
 from __future__ import annotations

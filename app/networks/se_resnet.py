@@ -1,6 +1,6 @@
 """Squeeze-and-Excitation Networks, https://arxiv.org/abs/1709.01507
 
-As the authors released them in Caffe: the SE-ResNets halve the picture in a block's first 1x1 (the
+As the authors released them in Caffe: the SE-ResNets halve the image in a block's first 1x1 (the
 SE-ResNeXts in the 3x3), and the stem's maximum has no padding. Layers are named as in timm's legacy_seresnet.
 """
 

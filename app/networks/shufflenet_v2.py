@@ -36,7 +36,7 @@ def build_backbone(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
 
 
 def _down_block(x: keras.KerasTensor, filters: int, name: str) -> keras.KerasTensor:
-    """Halve the picture in both branches."""
+    """Halve the image in both branches."""
     left = depthwise_conv(x, 3, strides=2, name=f"{name}.branch1.0")
     left = batch_norm(left, name=f"{name}.branch1.1")
     left = conv(left, filters, 1, name=f"{name}.branch1.2")

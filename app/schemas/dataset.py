@@ -35,13 +35,13 @@ class Dataset(BaseModel):
     status: Literal["importing", "ready", "failed"]
     source: str = Field(description="Name of the uploaded file, or the path.")
     digest: str | None = Field(
-        description="Digest of all pictures and labels; the same pictures have the same digest."
+        description="Digest of all images and labels; the same images have the same digest."
     )
     classes: list[ClassCount]
     counts: dict[str, int] | None = Field(
-        description="Pictures in train, valid and test where the folders came split, else null."
+        description="Images in train, valid and test where the folders came split, else null."
     )
-    items: int | None = Field(description="Pictures in the dataset.")
+    items: int | None = Field(description="Images in the dataset.")
     skipped: int | None = Field(description="Files left out; the report says why.")
     job: str | None = Field(description="The import job.")
     error: Problem | None

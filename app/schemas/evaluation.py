@@ -10,7 +10,7 @@ from app.schemas.common import Request, Timestamp
 
 
 class EvaluationCreate(Request):
-    """An evaluation of the job's model: on its own test split, or on all pictures of another dataset."""
+    """An evaluation of the job's model: on its own test split, or on all images of another dataset."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{}]})
 
@@ -32,13 +32,13 @@ class Evaluation(BaseModel):
     subset: Literal["test", "all"]
     items: int
     metrics: dict[str, Any] = Field(
-        description="Over all pictures. A picture of a class that the model does not know counts as wrong."
+        description="Over all images. An image of a class that the model does not know counts as wrong."
     )
     unknown_classes: list[UnknownClass] = Field(
-        description="Classes of the dataset that the model does not know, with their pictures."
+        description="Classes of the dataset that the model does not know, with their images."
     )
     accuracy_of_known_classes: dict[str, Any] | None = Field(
-        description="Accuracy without the pictures of unknown classes; null where there are no others."
+        description="Accuracy without the images of unknown classes; null where there are no others."
     )
     classes: list[dict[str, Any]] = Field(
         description="Scores per class: the model's in its own order, then those that it does not know."
@@ -49,6 +49,6 @@ class Evaluation(BaseModel):
     calibration: dict[str, Any] | None
     mistakes: list[dict[str, Any]]
     warnings: list[str] = Field(
-        description="Why the numbers may be others than one thinks, such as 16-bit pictures of another range."
+        description="Why the numbers may be others than one thinks, such as 16-bit images of another range."
     )
     created_at: Timestamp

@@ -18,6 +18,6 @@ class ExportCreate(Request):
     )
 
     format: Literal["folders", "tfrecord"]
-    image_size: ImageSize | None = Field(None, description="tfrecord: size of the pictures in the records.")
+    image_size: ImageSize | None = Field(None, description="tfrecord: size of the images in the records.")
     compression: Literal["gzip"] | None = Field(None, description="tfrecord: compression of the shards.")
     job: str | None = Field(None, description="Split as in this training; else as the dataset came.")

@@ -38,7 +38,7 @@ def _early_stopping(value: Any) -> Any:
 class Hyperparameters(BaseModel):
     """Every setting of a training run, with its default. A job stores and returns all of them, resolved.
 
-    Where the default is null, the best value depends on the network, the number of pictures, or the weights
+    Where the default is null, the best value depends on the network, the number of images, or the weights
     that training starts from.
     """
 
@@ -53,7 +53,7 @@ class Hyperparameters(BaseModel):
         None,
         ge=1,
         le=10_000,
-        description="Passes over the train split; null decides by the number of pictures.",
+        description="Passes over the train split; null decides by the number of images.",
     )
     freeze_epochs: int | None = Field(
         None,
@@ -61,7 +61,7 @@ class Hyperparameters(BaseModel):
         le=10_000,
         description="Epochs at the start in which only the new classifier learns; null decides by the start.",
     )
-    batch_size: int = Field(32, ge=1, le=4096, description="Pictures in one training step.")
+    batch_size: int = Field(32, ge=1, le=4096, description="Images in one training step.")
     image_size: ImageSize | None = Field(
         None, description="Input size in pixels; null takes the network's own."
     )
@@ -103,7 +103,7 @@ class Hyperparameters(BaseModel):
         "light",
         description="light: flip, shift, zoom, brightness and contrast; strong: more of each and cutout.",
     )
-    horizontal_flip: bool = Field(True, description="Whether augmentation may mirror pictures left to right.")
+    horizontal_flip: bool = Field(True, description="Whether augmentation may mirror images left to right.")
     class_weights: Literal["none", "balanced"] | dict[str, Annotated[float, Field(gt=0)]] = Field(
         "none",
         description="Weight of each class in the loss: none, balanced (inverse frequency), or by class name.",
@@ -125,7 +125,7 @@ class Hyperparameters(BaseModel):
         description="Least test accuracy, as gate.min_accuracy; null takes the product's gate, or 0.",
     )
     shuffle_buffer: int | None = Field(
-        None, ge=1, description="Pictures in the shuffle buffer; null shuffles the whole train split."
+        None, ge=1, description="Images in the shuffle buffer; null shuffles the whole train split."
     )
     mixed_precision: bool | None = Field(
         None,
@@ -185,16 +185,16 @@ Share = Annotated[float, Field(ge=0)]
 
 
 class SplitSettings(BaseModel):
-    """How pictures are divided: three ratios that add up to 1, or three counts of pictures.
+    """How images are divided: three ratios that add up to 1, or three counts of images.
 
     Folders that came already split (train/valid/test) are kept as they are.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    train: Share = Field(0.7, description="Ratio, or number of pictures.")
-    valid: Share = Field(0.15, description="Ratio, or number of pictures.")
-    test: Share = Field(0.15, description="Ratio, or number of pictures.")
+    train: Share = Field(0.7, description="Ratio, or number of images.")
+    valid: Share = Field(0.15, description="Ratio, or number of images.")
+    test: Share = Field(0.15, description="Ratio, or number of images.")
     seed: int | None = Field(
         None, ge=0, le=2**31 - 1, description="Seed of the draw; null takes the job's seed."
     )
@@ -212,5 +212,5 @@ class SplitSettings(BaseModel):
 
     @property
     def is_counts(self) -> bool:
-        """Whether the shares are numbers of pictures rather than ratios."""
+        """Whether the shares are numbers of images rather than ratios."""
         return all(share >= 1 and float(share).is_integer() for share in (self.train, self.valid, self.test))

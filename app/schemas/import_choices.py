@@ -60,7 +60,7 @@ ClassLevel = Annotated[
     Literal["top", "leaf", "path"],
     Field(
         description="Which of several levels of folders are the classes: `top`, the outermost; `leaf`, the "
-        "ones that hold the pictures; `path`, all of them, joined by '/'. Null: the import asks if need be."
+        "ones that hold the images; `path`, all of them, joined by '/'. Null: the import asks if need be."
     ),
 ]
 
@@ -68,7 +68,7 @@ ClassLevel = Annotated[
 Strict = Annotated[
     bool,
     Field(
-        description="Whether to refuse the upload if a picture is damaged, has an odd name, or would be left "
+        description="Whether to refuse the upload if an image is damaged, has an odd name, or would be left "
         "out: the error lists all of them. Null or false: they are left out or renamed, and the report lists "
         "them."
     ),
@@ -95,9 +95,9 @@ PixelRange = Annotated[
     BeforeValidator(_read_range),
     AfterValidator(_is_range),
     Field(
-        description="The values of 16-bit greyscale pictures that become black and white: `0-4095`, `4095`, "
-        "or `[0, 4095]`. Null: 0 to 1023, 4095 or 16383 if all pictures stay within it and one uses over "
-        "half of it, else 0 to 65535. It does not concern other pictures."
+        description="The values of 16-bit greyscale images that become black and white: `0-4095`, `4095`, "
+        "or `[0, 4095]`. Null: 0 to 1023, 4095 or 16383 if all images stay within it and one uses over "
+        "half of it, else 0 to 65535. It does not concern other images."
     ),
     WithJsonSchema(
         {"anyOf": [{"type": "string"}, {"type": "integer"}, {"type": "array", "items": {"type": "integer"}}]}

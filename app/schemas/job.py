@@ -130,7 +130,7 @@ class Progress(BaseModel):
     epochs: int | None = None
     step: int | None = Field(None, description="Training steps done over all epochs.")
     steps: int | None = None
-    done: int | None = Field(None, description="Pictures done, in stages that count pictures.")
+    done: int | None = Field(None, description="Images done, in stages that count images.")
     total: int | None = None
     fraction: float = Field(0.0, ge=0, le=1, description="Share of the work that is done.")
     images_per_second: float | None = None
@@ -183,10 +183,10 @@ class Job(BaseModel):
     network: str | None
     hyperparameters: dict[str, Any] | None = Field(
         description="Every setting, resolved. Until its dataset is imported and the job started, those that "
-        "depend on the number of pictures are null."
+        "depend on the number of images are null."
     )
     split: dict[str, Any] | None = Field(
-        description="Settings of the split, and in `counts` the pictures in each part: null until the "
+        description="Settings of the split, and in `counts` the images in each part: null until the "
         "dataset is imported and the job started."
     )
     class_map: ClassMap | None = Field(None, description="Which classes a training learns; null: all.")

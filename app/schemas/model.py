@@ -86,10 +86,10 @@ class NetworkWeights(BaseModel):
 
 
 class NetworkSpeed(BaseModel):
-    """Milliseconds a picture at the default size; `make bench-networks` measures those of another machine."""
+    """Milliseconds an image at the default size; `make bench-networks` measures those of another machine."""
 
-    training_ms: float = Field(description="A whole training step on all cores, divided by its pictures.")
-    serving_ms: float = Field(description="One picture at a time on one thread.")
+    training_ms: float = Field(description="A whole training step on all cores, divided by its images.")
+    serving_ms: float = Field(description="One image at a time on one thread.")
     machine: str
 
 

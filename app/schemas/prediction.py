@@ -1,4 +1,4 @@
-"""Predictions: what a client gets for a picture."""
+"""Predictions: what a client gets for an image."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from app.schemas.common import Problem, Request
 
 
 class InlineImage(Request):
-    """A picture inside a JSON body."""
+    """An image inside a JSON body."""
 
-    b64: str = Field(description="The picture file as base64, or as a data URL.")
+    b64: str = Field(description="The image file as base64, or as a data URL.")
     name: str | None = Field(None, max_length=1024)
 
 
 class PredictRequest(Request):
-    """Pictures as JSON. Multipart and raw bodies are cheaper; this is for clients that speak nothing else."""
+    """Images as JSON. Multipart and raw bodies are cheaper; this is for clients that speak nothing else."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -54,7 +54,7 @@ class PredictionTiming(BaseModel):
 
 
 class PredictionItem(BaseModel):
-    """The answer for one picture, or the error that this one picture has."""
+    """The answer for one image, or the error that this one image has."""
 
     name: str | None
     image: PredictionImage | None = None
@@ -66,10 +66,10 @@ class PredictionItem(BaseModel):
 
 
 class Predictions(BaseModel):
-    """The answer to a request. For a single picture its fields stand at the top level too."""
+    """The answer to a request. For a single image its fields stand at the top level too."""
 
     model_config = ConfigDict(extra="allow")
 
     model: PredictionModel
     results: list[PredictionItem]
-    errors: int = Field(description="How many of the pictures have an error.")
+    errors: int = Field(description="How many of the images have an error.")

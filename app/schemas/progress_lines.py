@@ -38,7 +38,7 @@ class AliveLine(Line):
 
 
 class ProgressLine(Line):
-    """``done`` of ``total`` pictures of the stage; ``fraction`` of the whole job, None where not known."""
+    """``done`` of ``total`` images of the stage; ``fraction`` of the whole job, None where not known."""
 
     kind: Literal["progress"] = "progress"
     done: int
@@ -57,7 +57,7 @@ class PlanLine(Line):
 
 
 class StepLine(Line):
-    """Loss and accuracy are means over the pictures of the batch."""
+    """Loss and accuracy are means over the images of the batch."""
 
     kind: Literal["step"] = "step"
     step: int

@@ -110,7 +110,7 @@ def list_items(
     limit: int,
     after: str | None,
 ) -> Page[schemas.DatasetItem]:
-    """The pictures in the order of the manifest, with the split that each has in ``job_id``."""
+    """The images in the order of the manifest, with the split that each has in ``job_id``."""
     manifest = read_manifest(context, dataset_id)
     splits = _splits_of_job(context, dataset_id, job_id) if job_id else None
     items: Iterable[Item] = manifest.items
@@ -137,7 +137,7 @@ def list_items(
 
 
 def get_item_image(context: AppContext, dataset_id: str, item_id: str) -> tuple[Path, Item]:
-    """The original picture file of an item."""
+    """The original image file of an item."""
     storage = context.storage
     read_manifest(context, dataset_id)
     item = _items_by_id(storage.dataset(dataset_id)).get(item_id)

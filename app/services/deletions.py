@@ -62,7 +62,7 @@ def delete_dataset(context: AppContext, dataset_id: str, *, force: bool = False)
 
     Raises ConflictError, which names what depends on it: also with ``force`` while a job on it has not ended
     or an alias points at one of its models. A dataset whose import failed was never read: it goes at once.
-    Its pictures go later, see ``app/jobs/garbage.py``.
+    Its images go later, see ``app/jobs/garbage.py``.
     """
     with context.db.write() as session:
         require_dataset(session, dataset_id)

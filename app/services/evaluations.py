@@ -78,7 +78,7 @@ def get_evaluation(context: AppContext, job_id: str, dataset_id: str | None = No
 
 
 def get_predictions_file(context: AppContext, job_id: str, dataset_id: str | None = None) -> Path:
-    """The CSV with one row per picture: item, label, and the served probability of every class."""
+    """The CSV with one row per image: item, label, and the served probability of every class."""
     with context.db.read() as session:
         evaluation = _require_evaluation(session, job_id, dataset_id)
     return context.storage.remote.download(context.storage.absolute(evaluation.folder)) / PREDICTIONS

@@ -70,7 +70,7 @@ class Plan:
 def decide(request: JobCreate, inputs: PlanInputs) -> Plan:
     """The job with every setting resolved; raises the error of what cannot be.
 
-    While the dataset is importing, what depends on its pictures stays open: the epochs, and for a fine-tuning
+    While the dataset is importing, what depends on its images stays open: the epochs, and for a fine-tuning
     how the backbone is treated; the counts of the split. The same request, decided again, settles it.
     """
     if inputs.manifest is None and inputs.has_first_release_worker:
@@ -196,7 +196,7 @@ def _check_gpus(gpus: int, items: int, batch_size: int) -> None:
     smallest = items // count_steps(items, batch_size)
     if gpus > smallest:
         raise InvalidRequestError(
-            f"Batches of {smallest} pictures cannot be divided among {gpus} GPUs.",
+            f"Batches of {smallest} images cannot be divided among {gpus} GPUs.",
             hint="Ask for fewer gpus, or for a larger batch_size.",
             errors=(FieldError("/gpus", f"at most {smallest}"),),
         )

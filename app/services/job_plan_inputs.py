@@ -80,7 +80,7 @@ def _choose_dataset(session: Session, product: Product, dataset_id: str | None) 
             return require_not_failed(newest)
     raise ConflictError(
         f"Product {product.id!r} has no dataset to train on.",
-        hint=f"Import pictures first: `POST /products/{product.id}/datasets`.",
+        hint=f"Import images first: `POST /products/{product.id}/datasets`.",
     )
 
 

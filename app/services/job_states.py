@@ -69,7 +69,7 @@ def append_event(session: Session, job: Job, event_type: str, **data: Any) -> No
 def _fail_dataset(session: Session, job: Job) -> None:
     """The dataset of a failed or cancelled import does not become ready, and what waits for it fails too."""
     dataset = session.get_one(Dataset, job.dataset)
-    cancelled = ConflictError("The import was cancelled.", hint="Import the pictures again.")
+    cancelled = ConflictError("The import was cancelled.", hint="Import the images again.")
     dataset.status, dataset.error = "failed", job.error or cancelled.as_dict()
     dataset.ready_at = utc_now() if job.error is None else None
     session.flush()  # Holds the dataset's row: whoever queues a job for it meanwhile sees that it failed.

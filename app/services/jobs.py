@@ -97,7 +97,7 @@ def plan_job(context: AppContext, request: schemas.JobCreate) -> schemas.JobPlan
 
 
 def store_split(storage: Storage, job_id: str, splits: SplitMap) -> None:
-    """Which picture is in which split, kept here and where other hosts find it."""
+    """Which image is in which split, kept here and where other hosts find it."""
     make_folder(storage.job(job_id))  # Absent on another host than the one that took the request.
     write_json(storage.job_split(job_id), splits)
     storage.remote.upload(storage.job_split(job_id))

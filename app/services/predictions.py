@@ -1,4 +1,4 @@
-"""Predictions: which class is in this picture, says the best model of the product."""
+"""Predictions: which class is in this image, says the best model of the product."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MAX_CHOICES = 10_000
 
 @dataclass(frozen=True)
 class Picture:
-    """One uploaded picture file."""
+    """One uploaded image file."""
 
     name: str | None
     data: bytes

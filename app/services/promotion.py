@@ -24,9 +24,9 @@ SHOWN_CLASSES = 10
 
 @dataclass(frozen=True)
 class Figures:
-    """What a model is judged by: its answers to its own test pictures, measured as it is served.
+    """What a model is judged by: its answers to its own test images, measured as it is served.
 
-    ``counts[i][j]``: pictures of class ``labels[i]`` that were answered with ``labels[j]``; empty where the
+    ``counts[i][j]``: images of class ``labels[i]`` that were answered with ``labels[j]``; empty where the
     evaluation is not there any more.
     """
 
@@ -36,7 +36,7 @@ class Figures:
     counts: tuple[tuple[int, ...], ...] = ()
 
     def accuracy_on(self, classes: Collection[str]) -> float | None:
-        """The accuracy on the pictures of some classes, of all answers; None where there are no pictures."""
+        """The accuracy on the images of some classes, of all answers; None where there are no images."""
         rows = [index for index, label in enumerate(self.labels) if label in classes]
         if not self.counts or not (items := sum(sum(self.counts[row]) for row in rows)):
             return None
@@ -128,11 +128,11 @@ def compare(candidate: Figures, champion: Champion) -> tuple[bool, list[str]]:
         return False, reasons
     new_accuracy, old_accuracy = candidate.accuracy_on(shared), old.accuracy_on(shared)
     if new_accuracy is None or old_accuracy is None:
-        reasons.append(f"One of the two has no test pictures of {_join(shared)}, which both know: {STAYS}")
+        reasons.append(f"One of the two has no test images of {_join(shared)}, which both know: {STAYS}")
         return False, reasons
     becomes_champion = bool(added) and new_accuracy >= old_accuracy
     reasons.append(
-        f"On the test pictures of {_join(shared)}, which both know, its accuracy is {new_accuracy:.4f}, "
+        f"On the test images of {_join(shared)}, which both know, its accuracy is {new_accuracy:.4f}, "
         f"and that of the champion {champion.model} {old_accuracy:.4f}: "
         + ("the model becomes champion." if becomes_champion else STAYS)
     )
@@ -151,8 +151,8 @@ def _compare_alike(candidate: Figures, champion: Champion) -> tuple[bool, list[s
         sentence = f"Test accuracy {new:.4f} is below the {old:.4f} of the champion {champion.model}: {STAYS}"
         return becomes_champion, [] if becomes_champion else [sentence]
     sentence = (
-        f"Test accuracy {new:.4f} on pictures of {candidate.dataset}, that of the champion {champion.model} "
-        f"{old:.4f} on pictures of {champion.figures.dataset}: "
+        f"Test accuracy {new:.4f} on images of {candidate.dataset}, that of the champion {champion.model} "
+        f"{old:.4f} on images of {champion.figures.dataset}: "
     )
     return becomes_champion, [sentence + ("the model becomes champion." if becomes_champion else STAYS)]
 

@@ -1,8 +1,8 @@
-"""Datasets in the shared storage: manifest and report as they are, the pictures in a few large packs.
+"""Datasets in the shared storage: manifest and report as they are, the images in a few large packs.
 
-A dataset may have a hundred thousand pictures of some kilobytes each, and storage is slow by the object. A
-pack is a tar of pictures named by their SHA-256; ``pictures.json`` says in which pack, and where in it, each
-one lies, so that a single picture can be read without its pack. Packs are named by their own SHA-256.
+A dataset may have a hundred thousand images of some kilobytes each, and storage is slow by the object. A
+pack is a tar of images named by their SHA-256; ``pictures.json`` says in which pack, and where in it, each
+one lies, so that a single image can be read without its pack. Packs are named by their own SHA-256.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _DAMAGED_HINT = "Restore the storage from a backup, or import the dataset again.
 
 
 class Place(NamedTuple):
-    """Where a picture lies: a pack, and the bytes of it."""
+    """Where an image lies: a pack, and the bytes of it."""
 
     pack: str
     start: int
@@ -45,7 +45,7 @@ class Place(NamedTuple):
 
 
 def upload_packs(home: HomeFolder, store: ObjectStore, dataset_id: str) -> None:
-    """Stores the pictures of an imported dataset, and writes into its folder where each one lies."""
+    """Stores the images of an imported dataset, and writes into its folder where each one lies."""
     folder, prefix = home.dataset(dataset_id), _prefix(dataset_id)
     there = store.list_keys(prefix)
 
@@ -64,7 +64,7 @@ def upload_packs(home: HomeFolder, store: ObjectStore, dataset_id: str) -> None:
 
 
 def download_missing(home: HomeFolder, store: ObjectStore, dataset_id: str) -> None:
-    """Brings the pictures that are not here whole of a dataset whose folder is here.
+    """Brings the images that are not here whole of a dataset whose folder is here.
 
     Raises StorageDamagedError, DatasetError.
     """
@@ -92,7 +92,7 @@ def download_missing(home: HomeFolder, store: ObjectStore, dataset_id: str) -> N
 
 
 def download_one(home: HomeFolder, store: ObjectStore, dataset_id: str, sha256: str) -> None:
-    """Brings one picture out of its pack. Raises StorageDamagedError, DatasetError."""
+    """Brings one image out of its pack. Raises StorageDamagedError, DatasetError."""
     place = _find_place(home.dataset(dataset_id), sha256)
     key = f"{_prefix(dataset_id)}/{place.pack}.tar"
     for _ in range(2):
@@ -104,7 +104,7 @@ def download_one(home: HomeFolder, store: ObjectStore, dataset_id: str, sha256: 
 
 
 def remove_packs(store: ObjectStore, dataset_id: str) -> None:
-    """Deletes the pictures of a dataset; other datasets have their own packs."""
+    """Deletes the images of a dataset; other datasets have their own packs."""
     store.delete(list(store.list_keys(_prefix(dataset_id))))
 
 
@@ -123,7 +123,7 @@ def _prefix(dataset_id: str) -> str:
 
 
 def _divide(items: Iterable[Item]) -> Iterator[list[Item]]:
-    """The pictures, each content once, in groups of about the size of a pack."""
+    """The images, each content once, in groups of about the size of a pack."""
     group: list[Item] = []
     size = 0
     for item in {item.sha256: item for item in items}.values():
@@ -137,7 +137,7 @@ def _divide(items: Iterable[Item]) -> Iterator[list[Item]]:
 
 
 def _write_pack(path: Path, items: list[Item], images: Path) -> dict[str, list[int]]:
-    """Writes the tar; where in it each picture begins and ends. Equal pictures give equal bytes."""
+    """Writes the tar; where in it each image begins and ends. Equal images give equal bytes."""
     places = {}
     with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
         for item in items:
@@ -165,7 +165,7 @@ def _find_place(folder: Path, sha256: str) -> Place:
         place = None
     if place is None:
         raise DatasetError(
-            f"The picture {sha256} is neither here nor in the shared storage.",
+            f"The image {sha256} is neither here nor in the shared storage.",
             hint="It was imported before there was one: `loupe storage push` where it was.",
         )
     return place
@@ -182,7 +182,7 @@ def _read_places(folder: Path) -> dict[str, Place]:
 
 
 def _keep(home: HomeFolder, sha256: str, data: bytes) -> None:
-    """Puts a picture into the store of this host, whole; harmless when several do so."""
+    """Puts an image into the store of this host, whole; harmless when several do so."""
     target = image_path(home.images, sha256)
     with home.scratch_folder("picture") as scratch:
         (scratch / sha256).write_bytes(data)

@@ -37,8 +37,8 @@ class Storage(HomeFolder):
             logger.warning("%s is deleted here but not in the storage yet: %s", path, error.detail)
 
     def discard_dataset(self, dataset_id: str) -> None:
-        """Deletes a dataset from the shared storage, its pictures too. Its folder here stays for the garbage
-        collection of each host, which reads in it what pictures to look after.
+        """Deletes a dataset from the shared storage, its images too. Its folder here stays for the garbage
+        collection of each host, which reads in it what images to look after.
         """
         try:
             self.remote.remove_dataset(dataset_id)

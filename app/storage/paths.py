@@ -25,7 +25,7 @@ class HomeFolder:
 
     @property
     def images(self) -> Path:
-        """Original pictures by SHA-256, shared by all datasets."""
+        """Original images by SHA-256, shared by all datasets."""
         return self.root / "images"
 
     @property
@@ -62,7 +62,7 @@ class HomeFolder:
         return self.jobs / job_id
 
     def job_split(self, job_id: str) -> Path:
-        """Which picture is in which split of this job: item id → train, valid, test."""
+        """Which image is in which split of this job: item id → train, valid, test."""
         return self.job(job_id) / "split.json"
 
     def job_logs(self, job_id: str) -> Path:

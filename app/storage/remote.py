@@ -74,11 +74,11 @@ class Remote(ABC):
 
     @abstractmethod
     def upload_dataset(self, dataset_id: str) -> None:
-        """Shows an imported dataset; its pictures go first."""
+        """Shows an imported dataset; its images go first."""
 
     @abstractmethod
     def remove_dataset(self, dataset_id: str) -> None:
-        """Deletes a dataset from the storage, its pictures last."""
+        """Deletes a dataset from the storage, its images last."""
 
     @abstractmethod
     def list_datasets(self) -> list[str]:
@@ -86,14 +86,14 @@ class Remote(ABC):
 
     @abstractmethod
     def download_pictures(self, dataset_id: str) -> None:
-        """Brings the dataset and those of its pictures that are not here whole.
+        """Brings the dataset and those of its images that are not here whole.
 
         Raises StorageDamagedError, DatasetError.
         """
 
     @abstractmethod
     def download_picture(self, dataset_id: str, sha256: str) -> None:
-        """Brings one picture without the others, if it is not here.
+        """Brings one image without the others, if it is not here.
 
         Raises StorageDamagedError, DatasetError.
         """

@@ -1,6 +1,6 @@
-"""Random variations of training pictures, as batched TensorFlow ops that depend on each picture's own draws.
+"""Random variations of training images, as batched TensorFlow ops that depend on each image's own draws.
 
-A picture's pixels do not depend on its neighbours in the batch, to the bit. Its parameters are therefore
+An image's pixels do not depend on its neighbours in the batch, to the bit. Its parameters are therefore
 computed in NumPy, from add, multiply and divide alone: these round alike in vectorised and scalar code, where
 sin may not. As ops of a TensorFlow graph they came out otherwise for other batch sizes.
 """
@@ -17,7 +17,7 @@ Array = np.ndarray[Any, Any]
 Strength = Literal["none", "light", "strong"]
 
 DRAWS = 15
-"""Uniform numbers that one picture needs."""
+"""Uniform numbers that one image needs."""
 
 PARAMETERS = 18
 """What is made of them: a projective transform (8), gain and offset of each channel (6), a box (4)."""
@@ -80,10 +80,10 @@ def augmentation_parameters(
 
 
 def augment(images: Any, parameters: Any, *, strength: Strength) -> Any:
-    """Varies raw pictures: float32 (n, h, w, 3), 0 to 255 in and out. ``parameters`` are made for it.
+    """Varies raw images: float32 (n, h, w, 3), 0 to 255 in and out. ``parameters`` are made for it.
 
     light: flip, shift and zoom, brightness and contrast. strong: more of each, rotation, colour balance and,
-    for every second picture, cutout (DeVries and Taylor, arXiv 1708.04552). Borders are mirrored.
+    for every second image, cutout (DeVries and Taylor, arXiv 1708.04552). Borders are mirrored.
     """
     if strength == "none":
         return images

@@ -1,4 +1,4 @@
-"""Which pictures a step sees and how they are varied: pure functions of (seed, epoch), never stored."""
+"""Which images a step sees and how they are varied: pure functions of (seed, epoch), never stored."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def epoch_batches(
 ) -> Sequence[Indices]:
     """The batches of one epoch, as positions 0 to items - 1; every position occurs once.
 
-    Batches differ in size by one at most and none exceeds ``batch_size``: a last batch of a few pictures
+    Batches differ in size by one at most and none exceeds ``batch_size``: a last batch of a few images
     would take a full step on their noise, and BatchNorm would take its statistics from them.
     """
     order = epoch_order(items, seed=seed, epoch=epoch, shuffle_buffer=shuffle_buffer)
@@ -48,6 +48,6 @@ def epoch_order(items: int, *, seed: int, epoch: int, shuffle_buffer: int | None
 
 
 def augmentation_draws(items: int, draws: int, *, seed: int, epoch: int) -> np.ndarray[Any, Any]:
-    """float32 (items, draws), uniform in [0, 1): row i varies picture i in this epoch, whatever its batch."""
+    """float32 (items, draws), uniform in [0, 1): row i varies image i in this epoch, whatever its batch."""
     sequence = np.random.SeedSequence([seed, epoch], spawn_key=(1,))
     return np.random.Generator(np.random.PCG64(sequence)).random((items, draws), dtype=np.float32)

@@ -1,4 +1,4 @@
-"""The defaults that depend on the network, the number of pictures and the weights to start from."""
+"""The defaults that depend on the network, the number of images and the weights to start from."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from app.schemas.hyperparameters import Hyperparameters, ResolvedHyperparameters
 T = TypeVar("T", bound=Hyperparameters)
 
 _SMALL = 500
-"""Train pictures under which a fine-tuning is careful with the backbone."""
+"""Train images under which a fine-tuning is careful with the backbone."""
 
 
 def default_start(network: str, weights_root: Path) -> str:
@@ -76,7 +76,7 @@ _FINE_TUNED: dict[str, Any] = {"learning_rate": 3e-3, "batch_norm": "frozen"}
 
 
 def _fine_tuned(train_items: int) -> dict[str, Any]:
-    # Measured: docs/decisions/0009-fine-tuning.md. Few pictures are soon learnt by heart by a backbone that
+    # Measured: docs/decisions/0009-fine-tuning.md. Few images are soon learnt by heart by a backbone that
     # may move far, and make few steps an epoch for the classifier to learn first.
     is_small = train_items < _SMALL
     return {
@@ -87,7 +87,7 @@ def _fine_tuned(train_items: int) -> dict[str, Any]:
 
 
 def _epochs(train_items: int, *, pictures: int, least: int, most: int) -> int:
-    """As many as show about ``pictures`` pictures in all, within limits."""
+    """As many as show about ``pictures`` images in all, within limits."""
     return max(least, min(most, math.ceil(pictures / train_items)))
 
 

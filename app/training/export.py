@@ -1,4 +1,4 @@
-"""From trained weights to the model that is shipped: raw pictures in, probabilities out, in float32."""
+"""From trained weights to the model that is shipped: raw images in, probabilities out, in float32."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ StopReason = Literal["completed", "early_stopped", "stopped_by_user"]
 
 @dataclass
 class Sums:
-    """Totals over the pictures of the epoch so far; ``seconds`` leaves out waits between attempts."""
+    """Totals over the images of the epoch so far; ``seconds`` leaves out waits between attempts."""
 
     loss: float = 0.0
     correct: float = 0.0

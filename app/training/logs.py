@@ -14,7 +14,7 @@ EPOCH_LOG, STEP_LOG, TEST_LOG = "training_result.log", "training_result_step.log
 
 @dataclass(frozen=True, slots=True)
 class StepRecord:
-    """What one step reports. Loss and accuracy are means over the pictures of its batch."""
+    """What one step reports. Loss and accuracy are means over the images of its batch."""
 
     step: int
     epoch: int

@@ -268,7 +268,7 @@ def naming_lack_of_memory(spec: TrainingSpec) -> Iterator[None]:
     except (MemoryError, tf.errors.ResourceExhaustedError) as error:
         (height, width), batch_size = spec.image_size, spec.hyperparameters.batch_size
         raise OutOfMemoryError(
-            f"Out of memory with batches of {batch_size} pictures of {height} x {width} pixels.",
+            f"Out of memory with batches of {batch_size} images of {height} x {width} pixels.",
             hint="Lower batch_size or image_size, or choose a smaller network.",
         ) from error
 

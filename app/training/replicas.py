@@ -23,7 +23,7 @@ class Replicas:
     def run(self, function: Callable[..., Any], batch: Sequence[Any], *shared: Any) -> Any:
         """The sum over the devices of ``function(*part of the batch, *shared)``; call it in a tf.function.
 
-        The parts differ in size by one at most. A batch must have a picture for every device: BatchNorm has
+        The parts differ in size by one at most. A batch must have an image for every device: BatchNorm has
         no statistics of none.
         """
         if self._strategy is None:

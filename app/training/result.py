@@ -10,7 +10,7 @@ from app.schemas.message import Message
 
 
 class Parity(Message):
-    """How far the packaged model's answers are from the trained network's, over ``items`` test pictures."""
+    """How far the packaged model's answers are from the trained network's, over ``items`` test images."""
 
     items: int
     labels_equal: int

@@ -95,7 +95,7 @@ def load_split(path: Path, manifest: DatasetManifest) -> dict[str, list[int]]:
     for name, members in positions.items():
         if not members:
             raise DatasetError(
-                f"The {name} split has no pictures.", hint="Add pictures, or give this split a larger share."
+                f"The {name} split has no images.", hint="Add images, or give this split a larger share."
             )
     return positions
 

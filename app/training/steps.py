@@ -23,7 +23,7 @@ def build_train_step(
     """step(images uint8 (n, h, w, 3), labels int32 (n,), weights float32 (n,), parameters, learning rate).
 
     Minimises the mean over the batch of weight x cross-entropy, labels smoothed as set. Returns float32 (2,):
-    the sum of those losses and the number of pictures classified right, both before the update.
+    the sum of those losses and the number of images classified right, both before the update.
     Several replicas take a part of the batch each and add up their gradients; BatchNorm sees its part alone.
     With ``is_frozen`` only the classifier learns, on features as they will be when the network is used.
     """
@@ -44,7 +44,7 @@ def build_train_step(
                 pictures = backbone(pictures, training=settings.batch_norm == "updated")
             logits = tf.cast(head(pictures, training=True), tf.float32)
             losses = weights * cross_entropy(labels, logits, label_smoothing=settings.label_smoothing)
-            # By the pictures of the whole batch: the optimizers add up the gradients of its parts.
+            # By the images of the whole batch: the optimizers add up the gradients of its parts.
             loss = tf.reduce_sum(losses) / items * scale
         variables = [head.trainable_variables, [] if is_frozen else backbone.trainable_variables]
         head_gradients, backbone_gradients = tape.gradient(loss, variables)
@@ -102,7 +102,7 @@ def build_evaluation_step(model: keras.Model, replicas: Replicas = ONE) -> Step:
     if replicas.count == 1:
         return cast("Step", step)
     whole = build_evaluation_step(model)
-    # The last batch may have fewer pictures than there are devices.
+    # The last batch may have fewer images than there are devices.
     return lambda images, labels: (step if len(labels) >= replicas.count else whole)(images, labels)
 
 

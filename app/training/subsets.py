@@ -1,4 +1,4 @@
-"""The pictures of one split as training reads them: batches from the records, weighted and to be varied."""
+"""The images of one split as training reads them: batches from the records, weighted and to be varied."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ EVALUATION_BATCH = 64
 
 @dataclass(frozen=True)
 class Subset:
-    """``positions`` (n,): where its pictures are in the records."""
+    """``positions`` (n,): where its images are in the records."""
 
     reader: RecordReader
     positions: Array
@@ -84,7 +84,7 @@ class TrainingSubset(Subset):
 def weigh_classes(
     rule: Literal["none", "balanced"] | dict[str, float], labels: Array, classes: Sequence[str]
 ) -> Array:
-    """float32 (classes,). ``balanced``: inverse frequency in ``labels``, 1 on average over its pictures.
+    """float32 (classes,). ``balanced``: inverse frequency in ``labels``, 1 on average over its images.
 
     Classes that a mapping does not name weigh 1. Raises InvalidRequestError for a name that is no class.
     """

@@ -15,7 +15,7 @@ from app.training.optimizer import create_optimizer
 
 
 class Trainee:
-    """``backbone``: picture to features; ``head``: features to logits. They share the network's layers."""
+    """``backbone``: image to features; ``head``: features to logits. They share the network's layers."""
 
     def __init__(self, model: keras.Model, settings: ResolvedHyperparameters) -> None:
         features = model.get_layer("head_dropout").input

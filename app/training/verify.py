@@ -78,7 +78,7 @@ def compare_probabilities(replay: Replay, items: Sequence[str], expected: Array)
     Labels must agree except where Keras itself has two classes within ``TIE``.
     """
     if sorted(items) != sorted(replay.items):
-        raise ParityError("The packaged model was not asked about the pictures of the test split.")
+        raise ParityError("The packaged model was not asked about the images of the test split.")
     row_of = {item: row for row, item in enumerate(items)}
     expected = expected[[row_of[item] for item in replay.items]]
     difference = np.abs(replay.probabilities - expected)
@@ -90,7 +90,7 @@ def compare_probabilities(replay: Replay, items: Sequence[str], expected: Array)
     bad = np.flatnonzero(is_wrong | is_off)
     if bad.size:
         raise ParityError(
-            f"{bad.size} of {len(rows)} test pictures get another answer from the packaged model, "
+            f"{bad.size} of {len(rows)} test images get another answer from the packaged model, "
             f"{replay.items[bad[0]]} first; probabilities differ by up to {difference.max():.2g}.",
             hint="The model was not saved. This is a fault of Loupe or of a library: please report it.",
         )

@@ -105,7 +105,7 @@ class _Now:
         running = _gauge("running_jobs", "Jobs that run now.", "kind")
         memory = _gauge("children_resident_bytes", "Memory of the jobs' processes.", "kind")
         beats = _gauge("heartbeat_age_seconds", "Time since the oldest beat of a running job.", "kind")
-        speed = _gauge("training_images_per_second", "Pictures trained on a second, over running trainings.")
+        speed = _gauge("training_images_per_second", "Images trained on a second, over running trainings.")
         jobs = list(self._jobs.values())
         for kind in {job.kind for job in jobs}:
             of_kind = [job for job in jobs if job.kind == kind]

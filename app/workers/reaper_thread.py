@@ -68,7 +68,7 @@ class ReaperThread(threading.Thread):
             reaper.clean_up_ended_jobs(self._context)
             garbage.remove_kept_models(self._context)
             if not self._removal.is_alive():
-                # Beside the rounds, as below: a dataset may have a million pictures.
+                # Beside the rounds, as below: a dataset may have a million images.
                 self._removal = threading.Thread(target=self._remove_datasets, name="removal", daemon=True)
                 self._removal.start()
         if time.monotonic() >= self._garbage_next:

@@ -116,10 +116,10 @@ def test_a_model_that_failed_its_gate_needs_an_override_which_is_recorded(aliase
     assert "override" in refused.json()["hint"]
     assert aliases.now == {"champion": aliases.champion}
 
-    assert aliases.put("champion", failed, override=True, reason="harder pictures").status_code == 200
+    assert aliases.put("champion", failed, override=True, reason="harder images").status_code == 200
     assert aliases.now == {"champion": failed}
     newest, before = aliases.history("champion")["data"]
-    assert (newest["is_override"], newest["reason"]) == (True, "harder pictures")
+    assert (newest["is_override"], newest["reason"]) == (True, "harder images")
     assert not before["is_override"]
 
 

@@ -107,7 +107,7 @@ def test_the_report_names_what_was_left_out_and_what_to_do(client: TestClient, c
         (make_tar({"a/../../x.png": make_picture("red", 1)}), "unsafe_archive"),
         (make_zip({"red/" + "n" * 4096 + ".png": make_picture("red", 1)}), "data_error"),
         (make_zip({**make_files(4, ("red",)), "labels.csv": b"x"}), "data_error"),
-        (make_zip({"notes.txt": b"no pictures"}), "data_error"),
+        (make_zip({"notes.txt": b"no images"}), "data_error"),
         (make_zip({"red_000.png": make_picture("red", 0)}), "data_error"),
     ],
     ids=lambda value: value if isinstance(value, str) else None,

@@ -43,7 +43,7 @@ def test_a_training_ends_with_a_model_that_measures_what_was_reported(trained: T
 
 
 def test_what_is_served_is_what_was_measured(trained: Trained) -> None:
-    """The promise: predicting each test picture over HTTP gives the probabilities of the evaluation."""
+    """The promise: predicting each test image over HTTP gives the probabilities of the evaluation."""
     client = trained.client
     predictions = client.get(f"/jobs/{trained.job}/evaluation/predictions")
     rows = list(csv.DictReader(io.StringIO(predictions.text)))

@@ -92,7 +92,7 @@ def test_predictions_are_counted_by_product_and_outcome(trained: Trained) -> Non
         ]
 
     before = counts()
-    broken = ("file", ("b.png", b"no picture"))
+    broken = ("file", ("b.png", b"no image"))
     for files, product in (([picture] * 3, "squares"), ([picture, broken], "squares"), ([broken], "squares")):
         client.post("/predict", files=files, data={"product": product})
     client.post("/predict", files=[picture], data={"product": "made-up"})

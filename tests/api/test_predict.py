@@ -73,7 +73,7 @@ def test_a_picture_in_a_part_without_a_file_name_is_a_picture(trained: Trained, 
 
 
 def test_of_several_files_one_bad_one_is_an_error_in_its_own_place(trained: Trained) -> None:
-    files = [("file", ("a.png", RED)), ("file", ("b.png", b"not a picture")), ("file", ("c.png", RED))]
+    files = [("file", ("a.png", RED)), ("file", ("b.png", b"not an image")), ("file", ("c.png", RED))]
     answer = trained.client.post("/predict", files=files, data={"product": "squares"}).json()
     assert [item["name"] for item in answer["results"]] == ["a.png", "b.png", "c.png"]
     assert answer["errors"] == 1
@@ -127,7 +127,7 @@ def test_a_form_without_a_picture_and_one_with_too_many_are_refused(trained: Tra
     client = trained.client
     empty = client.post("/predict", files={"product": (None, "squares")})
     assert empty.status_code == 422
-    assert "no picture" in empty.json()["detail"]
+    assert "no image" in empty.json()["detail"]
     named_otherwise = client.post("/predict", files={"image": ("red.png", RED)}, data={"product": "squares"})
     assert named_otherwise.status_code == 200
     many = [

@@ -211,7 +211,7 @@ def test_a_name_in_place_of_a_file_is_refused_with_the_right_curl(
 ) -> None:
     answer = ask(client, operation, files={"file": (None, "picture.jpg")})
     problem = assert_problem(answer, 422)
-    assert "'picture.jpg', not a file" in problem["detail"]
+    assert "'image.jpg', not a file" in problem["detail"]
     assert "curl -F file=@" in problem["hint"]
 
 

@@ -149,7 +149,7 @@ class Loupe:
         return answer.json()
 
     def import_pictures(self, count: int = 171) -> None:
-        """512 pictures in three classes, more or less."""
+        """512 images in three classes, more or less."""
         dataset = upload_pictures(self.http, PRODUCT, make_files(count))["id"]
         wait_for(lambda: self.get(f"/datasets/{dataset}")["status"] == "ready", 120, "the import")
 

@@ -218,7 +218,7 @@ MUTATIONS = (
         POWER,
     ),
     _one(
-        "imported pictures not synced",
+        "imported images not synced",
         "app/datasets/importer.py",
         "        os.sync()  #",
         "        #",
@@ -281,7 +281,7 @@ MUTATIONS = (
         SUPERVISOR,
     ),
     _one(
-        "pictures that another import has just found are collected",
+        "images that another import has just found are collected",
         "app/datasets/importer.py",
         "        return touch(target) and hashlib",
         "        return target.exists() and hashlib",

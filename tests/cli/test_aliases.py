@@ -73,12 +73,12 @@ def test_aliases_of_all_products_are_listed(loupe: Run, server: Server) -> None:
 
 
 def test_the_history_tells_who_and_why_and_what_was_overridden(loupe: Run, server: Server) -> None:
-    by_hand = {**MOVE, "moved_by": None, "reason": "harder pictures", "is_override": True}
+    by_hand = {**MOVE, "moved_by": None, "reason": "harder images", "is_override": True}
     removed = {**MOVE, "to_model": None, "moved_by": None, "reason": None}
     server.answer = lambda _: _page(removed, by_hand, MOVE)
     ended = loupe("alias", "history", "screws", "canary", "--server", server.url)
     assert ended.status == 0
-    for words in ("(override) harder pictures", "a client", "job_2", "It is better.", "removed"):
+    for words in ("(override) harder images", "a client", "job_2", "It is better.", "removed"):
         assert words in ended.out
     assert server.requests[0].path.startswith("/products/screws/aliases/canary/history?")
 

@@ -51,7 +51,7 @@ def test_a_script_that_deletes_a_dataset_is_not_asked(loupe: Run, server: Server
     server.answer = _answer
     ended = loupe("dataset", "delete", "dst_1", "--server", server.url)
     assert ended.status == 0
-    assert "Dataset dst_1 is deleted with 300 pictures, 2 trainings, 1 model." in ended.out
+    assert "Dataset dst_1 is deleted with 300 images, 2 trainings, 1 model." in ended.out
     assert _deleted(server) == ["/datasets/dst_1"]
 
 
@@ -88,7 +88,7 @@ def test_on_a_terminal_a_dataset_goes_after_a_yes(
     server.answer = _answer
     _type(monkeypatch, typed)
     ended = loupe("dataset", "delete", "dst_1", "--server", server.url)
-    assert "300 pictures, 2 trainings, 1 model" in ended.err + ended.out
+    assert "300 images, 2 trainings, 1 model" in ended.err + ended.out
     assert (ended.status, _deleted(server)) == (0 if deleted else 1, deleted)
 
 

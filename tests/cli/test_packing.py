@@ -92,7 +92,7 @@ def test_a_folder_without_files_is_refused_with_the_expected_shape(tmp_path: Pat
     with pytest.raises(CommandError, match="no file") as error:
         scan_folder(tmp_path)
 
-    assert "one folder of pictures per class" in str(error.value.hint)
+    assert "one folder of images per class" in str(error.value.hint)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has names that are no text")
@@ -123,7 +123,7 @@ def test_pictures_are_found_at_any_depth_in_the_order_of_their_names(tmp_path: P
     ]
     assert found.left_out == {
         "hidden or system file": [str(tmp_path / ".cache"), str(tmp_path / "a/.4.png")],
-        "no picture": [str(tmp_path / "notes.txt")],
+        "no image": [str(tmp_path / "notes.txt")],
     }
 
 
@@ -145,7 +145,7 @@ def test_every_extension_of_every_format_is_a_picture_and_so_is_its_content_unde
     found = find_pictures([tmp_path])
 
     assert set(found.pictures) == everything
-    assert found.left_out == {"no picture": [str(tmp_path / "film.mp4"), str(tmp_path / "none")]}
+    assert found.left_out == {"no image": [str(tmp_path / "film.mp4"), str(tmp_path / "none")]}
 
 
 def test_what_is_no_file_is_left_out_and_what_cannot_be_read_is_kept_for_its_error(tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ def test_a_file_that_is_named_is_taken_once_whatever_it_is_called(tmp_path: Path
     assert list(find_pictures([odd, odd]).pictures) == [odd]
 
 
-@pytest.mark.parametrize(("name", "message"), [("nowhere", "no file or folder"), ("empty", "no picture in")])
+@pytest.mark.parametrize(("name", "message"), [("nowhere", "no file or folder"), ("empty", "no image in")])
 def test_paths_without_pictures_are_an_error(tmp_path: Path, name: str, message: str) -> None:
     (tmp_path / "empty").mkdir()
 
@@ -180,7 +180,7 @@ def test_paths_without_pictures_are_an_error(tmp_path: Path, name: str, message:
 def test_the_error_for_a_folder_without_pictures_names_its_files_and_the_formats(tmp_path: Path) -> None:
     _write(tmp_path / "notes.txt")
 
-    with pytest.raises(CommandError, match=r"1 left out, no picture: .*notes\.txt") as caught:
+    with pytest.raises(CommandError, match=r"1 left out, no image: .*notes\.txt") as caught:
         find_pictures([tmp_path])
     assert caught.value.hint == f"Loupe reads {READABLE}."
 
@@ -188,7 +188,7 @@ def test_the_error_for_a_folder_without_pictures_names_its_files_and_the_formats
 def test_what_was_left_out_is_one_line_for_each_reason() -> None:
     names = [f"{number}.txt" for number in range(1200)]
 
-    (line,) = describe_left_out({"no picture": names})
+    (line,) = describe_left_out({"no image": names})
 
-    assert line.startswith("1,200 left out, no picture: 0.txt, 1.txt")
+    assert line.startswith("1,200 left out, no image: 0.txt, 1.txt")
     assert line.endswith("9.txt and 1,190 more")

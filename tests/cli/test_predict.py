@@ -15,14 +15,14 @@ MODEL = {"id": "mdl_1", "product": "screws", "version": 3, "alias": "champion", 
 
 
 def _answer(request: Received) -> Answer:
-    """As the server does: `bad` in a picture's content makes its own answer an error."""
+    """As the server does: `bad` in an image's content makes its own answer an error."""
     contents = [
         part.partition(b"\r\n\r\n")[2] for part in request.body.split(b"--")[1:] if b'name="file"' in part
     ]
     if len(contents) > 5:
-        return as_problem(413, "too_large", "Too many pictures.")
+        return as_problem(413, "too_large", "Too many images.")
     results = [
-        {"name": "x", "error": {"code": "undecodable_image", "detail": "no picture"}, "predictions": []}
+        {"name": "x", "error": {"code": "undecodable_image", "detail": "no image"}, "predictions": []}
         if b"bad" in content
         else {
             "name": "x",
@@ -35,13 +35,13 @@ def _answer(request: Received) -> Answer:
         for content in contents
     ]
     if len(results) == 1 and "error" in results[0]:
-        return as_problem(422, "undecodable_image", "no picture")
+        return as_problem(422, "undecodable_image", "no image")
     return as_json({"model": MODEL, "results": results, "errors": 0})
 
 
 @pytest.fixture
 def pictures(tmp_path: Path, server: Server) -> Path:
-    """A folder of 20 pictures that say what they are; the last is bad."""
+    """A folder of 20 images that say what they are; the last is bad."""
     server.answer = _answer
     for index in range(20):
         (tmp_path / f"{index:02d}.png").write_bytes(b"bad" if index == 19 else f"class{index}".encode())
@@ -54,7 +54,7 @@ def test_every_picture_has_its_own_answer_in_order(loupe: Run, server: Server, p
     rows = list(csv.DictReader(io.StringIO(ended.out)))
     assert [row["picture"] for row in rows] == [str(pictures / f"{index:02d}.png") for index in range(20)]
     assert [row["label"] for row in rows[:-1]] == [f"class{index}" for index in range(19)]
-    assert rows[-1]["error"] == "no picture"
+    assert rows[-1]["error"] == "no image"
     assert float(rows[0]["probability"]) == 0.75
 
 
@@ -74,9 +74,9 @@ def test_one_bad_picture_is_a_row_and_makes_the_status_1(loupe: Run, server: Ser
     both = loupe("predict", "screws", pictures / "00.png", pictures / "19.png", "--server", server.url)
 
     assert (good.status, alone.status, both.status) == (0, 1, 1)
-    assert "no picture" in alone.out
+    assert "no image" in alone.out
     assert "class0" in both.out
-    assert "no picture" in both.out
+    assert "no image" in both.out
     assert "mdl_1, version 3, champion of screws" in both.err
 
 
@@ -132,8 +132,8 @@ def test_what_is_no_picture_is_left_out_and_named_and_hidden_pictures_are_found(
 
     assert ended.status == 0
     assert [Path(row["name"]).name for row in ended.json["results"]] == ["a.heic", "b.apng", "c"]
-    assert ended.json["left_out"] == {"no picture": [str(folder / "d.txt"), str(folder / "e")]}
-    assert f"2 left out, no picture: {folder / 'd.txt'}, {folder / 'e'}" in ended.err
+    assert ended.json["left_out"] == {"no image": [str(folder / "d.txt"), str(folder / "e")]}
+    assert f"2 left out, no image: {folder / 'd.txt'}, {folder / 'e'}" in ended.err
 
 
 def test_a_pipe_and_a_film_are_rows_and_are_not_read(loupe: Run, server: Server, tmp_path: Path) -> None:

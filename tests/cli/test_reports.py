@@ -11,7 +11,7 @@ from app.evaluation.metrics import evaluate_predictions
 
 
 def _evaluation(classes: list[str], *, wrong: int = 0) -> dict[str, object]:
-    """Ten pictures of each class; ``wrong`` of the first class are answered with the second."""
+    """Ten images of each class; ``wrong`` of the first class are answered with the second."""
     labels = np.repeat(np.arange(len(classes)), 10)
     predicted = labels.copy()
     predicted[:wrong] = 1
@@ -26,7 +26,7 @@ def test_an_evaluation_shows_the_interval_the_classes_and_the_matrix(
     show_evaluation(_evaluation(["good", "scratch"], wrong=3))
 
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "test accuracy      0.8500 (95 % interval 0.6396 to 0.9476), 20 pictures"
+    assert lines[0] == "test accuracy      0.8500 (95 % interval 0.6396 to 0.9476), 20 images"
     assert ["good", "1.0000", "0.7000", "0.8235", "10"] in [line.split() for line in lines]
     assert lines[-3].split() == ["true", "\\", "predicted", "good", "scratch"]
     assert lines[-2].split() == ["good", "7", "3"]
@@ -64,7 +64,7 @@ def test_an_import_names_what_was_left_out_and_what_to_do(capsys: pytest.Capture
         "corrupt": [{"name": "good/x.png", "reason": "it is cut off"}],
         "skipped": [],
         "totals": {"corrupt": 12, "skipped": 0},
-        "advice": ["Add pictures."],
+        "advice": ["Add images."],
     }
     show_import_report(report)
 
@@ -73,7 +73,7 @@ def test_an_import_names_what_was_left_out_and_what_to_do(capsys: pytest.Capture
     assert "12 could not be decoded" in out
     assert "good/x.png: it is cut off" in out
     assert "and 11 more" not in out
-    assert "advice: Add pictures." in out
+    assert "advice: Add images." in out
 
 
 def test_an_import_is_summed_up_in_a_few_lines(capsys: pytest.CaptureFixture[str]) -> None:
@@ -82,7 +82,7 @@ def test_an_import_is_summed_up_in_a_few_lines(capsys: pytest.CaptureFixture[str
     summarise_import({**dataset, "counts": {"train": 1000, "valid": 103, "test": 100}}, {"advice": []})
 
     assert capsys.readouterr().out.splitlines() == [
-        "dst_1: 1,203 pictures in 2 classes, 2 files left out",
+        "dst_1: 1,203 images in 2 classes, 2 files left out",
         "  good 1,200, scratch 3",
         "  came split: train 1,000, valid 103, test 100",
     ]

@@ -1,4 +1,4 @@
-"""The commands against a whole Loupe, from a folder of pictures to a prediction."""
+"""The commands against a whole Loupe, from a folder of images to a prediction."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def remote(monkeypatch: pytest.MonkeyPatch, loupe: Run, service: Service) -> Run
 
 
 def test_from_a_folder_of_pictures_to_a_prediction(remote: Run, tmp_path: Path) -> None:
-    folder = write_folder(tmp_path / "pictures", {**make_files(), "red/notes.txt": b"no picture"})
+    folder = write_folder(tmp_path / "pictures", {**make_files(), "red/notes.txt": b"no image"})
     unseen = write_folder(tmp_path / "unseen", {f"{label}.png": make_picture(label, 99) for label in COLOURS})
     (unseen / "broken.jpg").write_bytes(b"\xff\xd8\xff")
 
     assert remote("product", "create", "whole-way", "--network", "tiny_cnn").status == 0
     imported = remote("dataset", "import", "whole-way", folder)
     assert imported.status == 0, imported.err
-    assert "36 pictures in 3 classes, 1 files left out" in imported.out
+    assert "36 images in 3 classes, 1 files left out" in imported.out
     assert "advice: " in imported.out
     (dataset,) = remote("dataset", "list", "whole-way", "--json").json["data"]
     assert dataset["source"] == "pictures.tar"

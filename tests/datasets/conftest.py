@@ -21,7 +21,7 @@ Files = Mapping[str, bytes]
 
 @pytest.fixture(scope="session")
 def picture() -> Callable[..., bytes]:
-    """Makes an encoded picture: the same number, the same bytes."""
+    """Makes an encoded image: the same number, the same bytes."""
 
     def make(number: int, file_format: str = "PNG", size: tuple[int, int] = (12, 10)) -> bytes:
         pixels = np.random.default_rng(number).integers(0, 256, (size[1], size[0], 3), np.uint8)
@@ -34,7 +34,7 @@ def picture() -> Callable[..., bytes]:
 
 @pytest.fixture
 def two_classes(picture: Callable[..., bytes]) -> dict[str, bytes]:
-    """Four pictures of cats and four of dogs, in class folders."""
+    """Four images of cats and four of dogs, in class folders."""
     return {
         f"{label}/{number}.png": picture(10 * index + number)
         for index, label in enumerate(("cat", "dog"))
@@ -103,7 +103,7 @@ class Importer:
 
     @property
     def left_behind(self) -> list[str]:
-        """Everything that imports left on disk but finished datasets and stored pictures."""
+        """Everything that imports left on disk but finished datasets and stored images."""
         return [
             str(path.relative_to(self.root))
             for path in self.root.rglob("*")

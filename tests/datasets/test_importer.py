@@ -89,7 +89,7 @@ def test_what_is_no_picture_or_damaged_is_left_out_with_its_reason(
     bad = {
         "cat/empty.jpg": b"",
         "cat/short.png": whole[: len(whole) // 2],
-        "cat/fake.jpg": b"not a picture at all",
+        "cat/fake.jpg": b"not an image at all",
         "cat/no-extension": whole[:60],
         "cat/notes.txt": b"some text",
         "cat/.DS_Store": b"x",
@@ -149,9 +149,9 @@ def test_wrong_extensions_do_not_matter_and_are_reported(
 @pytest.mark.parametrize(
     ("files", "match"),
     [
-        ({}, "no picture in a class folder"),
-        ({"cat/notes.txt": b"text"}, "no picture in a class folder.*notes.txt"),
-        ({"cat/": b"", "dog/": b""}, "no picture in a class folder"),
+        ({}, "no image in a class folder"),
+        ({"cat/notes.txt": b"text"}, "no image in a class folder.*notes.txt"),
+        ({"cat/": b"", "dog/": b""}, "no image in a class folder"),
     ],
 )
 def test_an_upload_without_pictures_is_an_error(

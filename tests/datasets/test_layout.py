@@ -125,7 +125,7 @@ def test_a_folder_that_wraps_the_classes_inside_each_split_is_seen_through() -> 
 def test_pictures_to_predict_beside_the_splits_are_left_out() -> None:
     names = ["seg_train/seg_train/a/1.png", "seg_train/seg_train/b/1.png", "seg_pred/seg_pred/1.png"]
     layout = read_layout(names, ())
-    assert layout.skipped == {names[2]: "lies in a folder of pictures without labels"}
+    assert layout.skipped == {names[2]: "lies in a folder of images without labels"}
     assert {place.label for place in layout.places.values()} == {"a", "b"}
 
 

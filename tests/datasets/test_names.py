@@ -1,4 +1,4 @@
-"""Names that are odd cost no import, no picture, and are all listed; whatever the upload comes in."""
+"""Names that are odd cost no import, no image, and are all listed; whatever the upload comes in."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def report_of(importer: Any) -> dict[str, Any]:
 
 
 def items_of(importer: Any) -> dict[str, str]:
-    """Name → digest of each picture; fails where two have one name."""
+    """Name → digest of each image; fails where two have one name."""
     items = load_manifest(importer.root / "dataset").items
     assert len({item.name for item in items}) == len({item.name.casefold() for item in items}) == len(items)
     return {item.name: item.sha256 for item in items}

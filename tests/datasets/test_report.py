@@ -85,7 +85,7 @@ def test_small_and_empty_classes_are_named(report: Any, picture: Any) -> None:
 def test_imbalance_and_telltale_formats_are_pointed_out(report: Any, picture: Any) -> None:
     files = {**many(picture, "cat", 33, 0), **many(picture, "dog", 3, 100, file_format="BMP")}
     advice = " ".join(report(files)["advice"])
-    assert "33 pictures, the smallest 3" in advice
+    assert "33 images, the smallest 3" in advice
     assert "file format" in advice
 
 

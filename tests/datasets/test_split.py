@@ -112,8 +112,8 @@ def test_counts_are_met_exactly_and_the_rest_is_left_out(make_manifest: Any) -> 
 @pytest.mark.parametrize(
     ("shares", "match"),
     [
-        ({"train": 80, "valid": 10, "test": 10}, "ask for 100 pictures, the dataset has 87"),
-        ({"train": 40, "valid": 10, "test": 2}, "test has 2 pictures for 3 classes"),
+        ({"train": 80, "valid": 10, "test": 10}, "ask for 100 images, the dataset has 87"),
+        ({"train": 40, "valid": 10, "test": 2}, "test has 2 images for 3 classes"),
     ],
 )
 def test_counts_that_cannot_be_met_are_an_error(
@@ -186,7 +186,7 @@ def test_copies_across_the_folders_are_left_out_of_train_and_valid(make_manifest
     ("content", "match"),
     [
         ([("a", "1", "train"), ("b", "2", "train"), ("a", "1", "valid"), ("a", "1", "test")], "valid folder"),
-        ([("a", "1", "train"), ("a", "2", "valid"), ("b", "3", "test")], "no picture of its own for b"),
+        ([("a", "1", "train"), ("a", "2", "valid"), ("b", "3", "test")], "no image of its own for b"),
         ([("a", "1", "train"), ("b", "2", "train"), ("a", "3", "test")], "valid, train; too few in a, b"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Layouts with a table beside the pictures are not read yet: what is said names the table."""
+"""Layouts with a table beside the images are not read yet: what is said names the table."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_advice_says_what_a_training_would_refuse(importer: Any, write_zip: Any,
     split |= {"valid/dog/1.png": picture(40), "test/dog/1.png": picture(41)}
     for files, said in (
         (rare, "too few in dog"),
-        (split, "the train folder has no picture of its own for dog"),
+        (split, "the train folder has no image of its own for dog"),
     ):
         importer(write_zip(files))
         report = json.loads((importer.root / "dataset/report.json").read_text())

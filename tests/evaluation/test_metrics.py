@@ -179,7 +179,7 @@ def test_it_is_json_without_nan_even_when_everything_is_wrong_and_impossible() -
 @pytest.mark.parametrize(
     ("labels", "probabilities", "message"),
     [
-        ([], np.zeros((0, 3)), "no pictures"),
+        ([], np.zeros((0, 3)), "no images"),
         ([0], np.zeros((1, 2)), "classes"),
         ([0, 1], np.zeros((1, 3)), "labels"),
         ([3], np.zeros((1, 3)), "between 0 and 2"),

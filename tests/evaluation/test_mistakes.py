@@ -1,4 +1,4 @@
-"""The list of wrong pictures."""
+"""The list of wrong images."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ from app.inference.predictor import Predictor
 
 @dataclass
 class Pictures:
-    """A dataset that grows in a test: pictures of one colour, of all sizes."""
+    """A dataset that grows in a test: images of one colour, of all sizes."""
 
     root: Path
     items: list[Item] = field(default_factory=list)
@@ -92,7 +92,7 @@ def evaluate(spec: dict[str, Any], folder: Path, *, release: bool = False) -> di
 
 
 def replayed(folder: Path) -> list[str]:
-    """Ids of the pictures that were replayed."""
+    """Ids of the images that were replayed."""
     with (folder / PREDICTIONS).open(encoding="utf-8", newline="") as file:
         return [row["item"] for row in csv.DictReader(file)]
 
@@ -189,7 +189,7 @@ def test_at_most_200_mistakes_are_kept_and_all_are_in_the_report(
     for _ in range(205):
         pictures.add("blue", "red")
     assert len(evaluate(pictures.spec(artifact), folder)["mistakes"]) == 200
-    assert "Wrong pictures (205)" in (folder / REPORT).read_text()
+    assert "Wrong images (205)" in (folder / REPORT).read_text()
 
 
 def test_pictures_of_classes_that_the_model_does_not_know_count_as_wrong_and_are_named(
@@ -242,12 +242,12 @@ def test_a_dataset_of_unknown_classes_alone_is_all_wrong(
     # As docs/evaluation.md says of an impossible answer.
     assert metrics["log_loss"] == pytest.approx(15.94, abs=0.01)
     assert evaluation["classes"][-1] == {"name": "pink", "precision": 0, "recall": 0, "f1": 0, "support": 3}
-    assert "accuracy on the classes that it knows: no pictures" in (folder / REPORT).read_text()
+    assert "accuracy on the classes that it knows: no images" in (folder / REPORT).read_text()
 
 
 def test_a_subset_without_pictures_is_an_error(pictures: Pictures, artifact: Artifact, folder: Path) -> None:
     item = pictures.add("red", "red")
-    with pytest.raises(DatasetError, match="no pictures to evaluate in test"):
+    with pytest.raises(DatasetError, match="no images to evaluate in test"):
         evaluate(pictures.spec(artifact, {item.id: "train"}, "test"), folder)
 
 
@@ -286,7 +286,7 @@ def test_a_child_that_is_asked_to_leave_does_so_without_a_result(
     held_up.unlink()
     os.mkfifo(held_up)
     with start_child(pictures.spec(artifact), folder) as child:
-        with held_up.open("wb") as writer:  # opens once the child reads the picture
+        with held_up.open("wb") as writer:  # opens once the child reads the image
             child.send_signal(signal.SIGTERM)
             writer.write(data)
         assert child.wait(timeout=60) == ExitCode.RELEASED

@@ -19,7 +19,7 @@ def report(labels: list[int], predicted: list[int], classes: list[str], name: st
 
 def test_accuracy_and_loss_come_first() -> None:
     first = report([0, 0, 1, 1], [0, 0, 1, 0], ["cat", "dog"]).splitlines()[0]
-    assert first.startswith("test accuracy: 0.75000 (95 % interval 0.30064 to 0.95441), 3 of 4 pictures")
+    assert first.startswith("test accuracy: 0.75000 (95 % interval 0.30064 to 0.95441), 3 of 4 images")
     assert f"test loss: {-(3 * np.log(0.9) + np.log(0.1)) / 4:.5f}" in first
 
 
@@ -40,7 +40,7 @@ def test_many_classes_give_the_largest_confusions_instead_of_a_matrix() -> None:
 
 
 def test_nothing_wrong_is_said_in_words() -> None:
-    assert report([0, 1], [0, 1], ["a", "b"]).endswith("No picture was answered wrongly.\n")
+    assert report([0, 1], [0, 1], ["a", "b"]).endswith("No image was answered wrongly.\n")
 
 
 def test_a_name_cannot_send_control_characters_to_a_terminal() -> None:

@@ -1,4 +1,4 @@
-"""Weights and pictures that torch and Keras can both make, and the logits that torch recorded for them.
+"""Weights and images that torch and Keras can both make, and the logits that torch recorded for them.
 
 Everything follows from a tensor's place in the state dict and its shape, through integer arithmetic and one
 division, so that no random generator's version matters.
@@ -40,7 +40,7 @@ def make_tensor(index: int, name: str, shape: tuple[int, ...], gain: float) -> n
     """The tensor at that place of a state dict, in torch's layout.
 
     ``gain`` is the middle of BatchNorm's scales: it decides whether signals grow with depth, until rounding
-    errors decide the answer, or fade, until the picture does not matter any more.
+    errors decide the answer, or fade, until the image does not matter any more.
     """
     if len(shape) > 1:
         limit = math.sqrt(6 / math.prod(shape[1:]))
@@ -57,7 +57,7 @@ def make_state(tensors: list[tuple[str, tuple[int, ...]]], gain: float) -> dict[
 
 
 def make_pictures(side: int, count: int = 2) -> np.ndarray:
-    """Normalised pictures (count, side, side, 3): large squares, whose averages differ, under fine noise."""
+    """Normalised images (count, side, side, 3): large squares, whose averages differ, under fine noise."""
     squares = uniform(side + 1, (count, 5, 5, 3), -1.5, 1.5)
     for axis in (1, 2):
         squares = squares.repeat(-(-side // 5), axis).take(range(side), axis)
@@ -66,7 +66,7 @@ def make_pictures(side: int, count: int = 2) -> np.ndarray:
 
 
 def load_recorded() -> dict[str, dict[str, Any]]:
-    """For each network its reference's name, the tensors of its state dict, and logits by picture side."""
+    """For each network its reference's name, the tensors of its state dict, and logits by image side."""
     recorded: dict[str, dict[str, Any]] = json.loads(gzip.decompress(RECORDED.read_bytes()))
     for entry in recorded.values():
         entry["tensors"] = [(name, tuple(shape)) for name, shape in entry["tensors"]]

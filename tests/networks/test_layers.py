@@ -15,7 +15,7 @@ def pictures(side: int, channels: int) -> np.ndarray:
 
 
 def apply(layer: object, picture: np.ndarray, **settings: object) -> np.ndarray:
-    """What a function that builds layers makes of one picture."""
+    """What a function that builds layers makes of one image."""
     image = keras.Input(picture.shape[1:])
     assert callable(layer)
     answer: np.ndarray = keras.Model(image, layer(image, **settings)).predict_on_batch(picture)

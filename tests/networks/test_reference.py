@@ -16,7 +16,7 @@ from tests.networks.rotation import number_of_commit, turn
 
 RECORDED = load_recorded()
 
-# The largest difference allowed, as a share of what tells the two pictures apart: wrong padding, pooling,
+# The largest difference allowed, as a share of what tells the two images apart: wrong padding, pooling,
 # activation or order of channels shows at ten times as much or more.
 TOLERANCE = 2e-3
 

@@ -39,7 +39,7 @@ EVALUATION = EvaluationContent(
     ),
     mistakes=(),
 )
-"""Of four pictures of two classes two were answered right."""
+"""Of four images of two classes two were answered right."""
 _numbers = itertools.count()
 
 
@@ -68,7 +68,7 @@ def add_product(context: AppContext) -> tuple[str, str]:
 
 
 def train(context: AppContext, folder: Path, *, leaves_artifact: bool = True, **fields: Any) -> Job:
-    """A training after its end. Its model answered half of its test pictures rightly (EVALUATION)."""
+    """A training after its end. Its model answered half of its test images rightly (EVALUATION)."""
     claim = claims.claim(context, add_job(context, **fields), "a")
     assert claim is not None
     result = leave_result(folder / claim.job_id)

@@ -218,7 +218,7 @@ def shared(tmp_path: Path, settings: Settings) -> Iterator[AppContext]:
 
 
 def _import(context: AppContext, folder: Path, count: int) -> str:
-    """A dataset of an hour's age and more, of ``count`` pictures a class."""
+    """A dataset of an hour's age and more, of ``count`` images a class."""
     product, _ = add_product(context)
     name = "dst_" + str(ULID.from_timestamp(time.time() - LONG_AGO)).lower()
     source = write_folder(folder / name, make_files(count))
@@ -278,7 +278,7 @@ def test_what_an_outage_left_of_a_deleted_dataset_goes_from_the_storage_later(
 def test_a_picture_that_an_import_found_a_moment_ago_is_not_collected(
     context: AppContext, tmp_path: Path
 ) -> None:
-    """Its import has looked for its pictures, found them, and has not written its manifest yet."""
+    """Its import has looked for its images, found them, and has not written its manifest yet."""
     deleted = _import(context, tmp_path, 3)
     manifest = load_manifest(context.storage.dataset(deleted))
     _age(context)

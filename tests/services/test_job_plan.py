@@ -29,7 +29,7 @@ from app.services.job_plan import (
 )
 
 OPEN = ("epochs", "freeze_epochs", "backbone_learning_rate_factor")
-"""What depends on the pictures when a training starts from weights."""
+"""What depends on the images when a training starts from weights."""
 
 
 def make_manifest(*classes: str, pictures: int = 20) -> DatasetManifest:
@@ -159,7 +159,7 @@ def test_what_the_pictures_forbid_is_refused_once_they_are_known() -> None:
     weights = {"class_weights": {"fox": 2.0}}
     with pytest.raises(InvalidRequestError, match="does not have: fox"):
         plan(hyperparameters=weights)
-    with pytest.raises(InvalidRequestError, match="Batches of 28 pictures") as raised:
+    with pytest.raises(InvalidRequestError, match="Batches of 28 images") as raised:
         plan(gpus=30)
     assert raised.value.errors[0].pointer == "/gpus"
     for request in ({}, {"hyperparameters": weights}, {"gpus": 30}):

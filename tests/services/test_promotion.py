@@ -75,7 +75,7 @@ def test_models_of_different_datasets_are_compared_and_the_job_says_so() -> None
     assert better.becomes_champion
     assert not worse.becomes_champion
     assert better.reasons == (
-        "Test accuracy 0.9000 on pictures of dst_2, that of the champion mdl_old 0.9000 on pictures of "
+        "Test accuracy 0.9000 on images of dst_2, that of the champion mdl_old 0.9000 on images of "
         "dst_1: the model becomes champion.",
     )
     assert worse.reasons[0].endswith("the model is saved but does not become champion.")
@@ -89,7 +89,7 @@ def test_a_class_added_later_does_not_keep_a_model_out() -> None:
     assert (decision.passed, decision.becomes_champion) == (True, True)
     assert decision.reasons == (
         "Only the new model knows washer.",
-        "On the test pictures of bolt, nut, which both know, its accuracy is 0.9000, "
+        "On the test images of bolt, nut, which both know, its accuracy is 0.9000, "
         "and that of the champion mdl_old 0.9000: the model becomes champion.",
     )
 
@@ -127,8 +127,8 @@ def test_a_model_that_only_lost_classes_has_the_easier_question_and_does_not_bec
     ("candidate", "words"),
     [
         (measured("dst_2", washer=(9, 1), rivet=(1, 9)), "No class is known to both"),
-        (measured("dst_2", bolt=(0, 0), washer=(0, 9)), "no test pictures of bolt"),
-        (Figures(1.0, "dst_2", ("bolt", "nut", "washer")), "no test pictures of bolt, nut"),
+        (measured("dst_2", bolt=(0, 0), washer=(0, 9)), "no test images of bolt"),
+        (Figures(1.0, "dst_2", ("bolt", "nut", "washer")), "no test images of bolt, nut"),
     ],
 )
 def test_where_nothing_can_be_compared_the_champion_stays_and_the_job_says_so(
@@ -236,7 +236,7 @@ def test_the_champion_is_compared_by_what_its_own_test_answered(
 ) -> None:
     first = train(any_context, tmp_path)
     product, dataset = first.product_id, first.dataset
-    # The champion knew "good" and "schräg" alone, and answered one picture of four rightly.
+    # The champion knew "good" and "schräg" alone, and answered one image of four rightly.
     with any_context.db.write() as session:
         champion = session.scalars(select(TrainedModel)).one()
         champion.labels = ["good", "schräg"]
@@ -252,7 +252,7 @@ def test_the_champion_is_compared_by_what_its_own_test_answered(
     assert gate.became_champion
     assert gate.reasons == [
         "Only the new model knows crack.",
-        "On the test pictures of good, schräg, which both know, its accuracy is 0.5000, "
+        "On the test images of good, schräg, which both know, its accuracy is 0.5000, "
         f"and that of the champion {champion.id} 0.2500: the model becomes champion.",
     ]
     with any_context.db.read() as session:

@@ -1,4 +1,4 @@
-"""A dataset of real pictures, easy but not trivial: noise with one colour channel a little brighter."""
+"""A dataset of real images, easy but not trivial: noise with one colour channel a little brighter."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def store_pictures(root: Path, drawn: Iterable[tuple[str, str, np.ndarray]], sid
 
 @pytest.fixture
 def make_spec(pictures: Pictures, tmp_path: Path) -> Callable[..., dict[str, Any]]:
-    """spec.json of a training on the pictures, its folders under the test's own; fields can be replaced."""
+    """spec.json of a training on the images, its folders under the test's own; fields can be replaced."""
     return partial(_make_spec, pictures, tmp_path)
 
 

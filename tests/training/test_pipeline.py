@@ -174,7 +174,7 @@ def test_an_empty_split_says_which_and_what_to_do(make_spec: Callable[..., Spec]
     assigned = json.loads(Path(spec["split"]).read_text())
     path = tmp_path / "split.json"
     path.write_text(json.dumps({item: name for item, name in assigned.items() if name != "valid"}))
-    with pytest.raises(DatasetError, match="valid split has no pictures") as error:
+    with pytest.raises(DatasetError, match="valid split has no images") as error:
         run({**spec, "split": str(path)}, tmp_path / "run")
     assert error.value.hint
 
@@ -200,7 +200,7 @@ def test_a_lack_of_memory_has_a_name_and_advice(
     make_spec: Callable[..., Spec], exhaust: Callable[[], None]
 ) -> None:
     spec = parse_spec(make_spec(hyperparameters=SETTINGS))
-    with pytest.raises(OutOfMemoryError, match="16 pictures of 16 x 16") as raised:  # noqa: SIM117
+    with pytest.raises(OutOfMemoryError, match="16 images of 16 x 16") as raised:  # noqa: SIM117
         with naming_lack_of_memory(spec):
             exhaust()
     assert "batch_size" in str(raised.value.hint)
@@ -239,7 +239,7 @@ def test_parity_compares_picture_by_picture_and_lets_ties_fall_either_way() -> N
 def test_another_answer_than_the_networks_is_an_error(change: float) -> None:
     served = EXPECTED.copy()
     served[0] += [-change, change]
-    with pytest.raises(ParityError, match=r"1 of 3 test pictures .*, a first"):
+    with pytest.raises(ParityError, match=r"1 of 3 test images .*, a first"):
         compare_probabilities(make_replay(served), ["a", "b", "c"], EXPECTED)
 
 

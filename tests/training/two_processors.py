@@ -34,7 +34,7 @@ from app.training.subsets import Subset, TrainingSubset
 from app.training.trainee import Trainee
 from tests.training.settings import make_settings
 
-# 105 pictures in batches of up to 16 are seven of 15: two devices get seven and eight of each.
+# 105 images in batches of up to 16 are seven of 15: two devices get seven and eight of each.
 COMMON: dict[str, Any] = {
     "image_size": 16,
     "batch_size": 16,
@@ -111,7 +111,7 @@ def describe(fit: Fit) -> dict[str, Any]:
 
 
 def one_step(replicas: Replicas, reader: RecordReader, weights: list[float]) -> dict[str, Any]:
-    """What one step on the first pictures does, with dropout."""
+    """What one step on the first images does, with dropout."""
     settings = make_settings(**{**COMMON, "augmentation": "none", "dropout": 0.5})
     keras.utils.set_random_seed(0)
     with replicas.scope():

@@ -78,7 +78,7 @@ def test_a_job_says_what_it_asks_for_and_refuses_what_cannot_be(squares: TestCli
         ({"device": "cpu", "gpus": 2}, "device is cpu"),
         ({"device": "tpu"}, "/device"),
         ({"gpus": 0}, "/gpus"),
-        # 25 pictures in batches of 8 at most: the smallest has six.
+        # 25 images in batches of 8 at most: the smallest has six.
         ({"gpus": 7, "network": "tiny_cnn", "hyperparameters": TINY}, "/gpus"),
     ):
         answer = squares.post("/jobs", json={"product": "squares", **body})

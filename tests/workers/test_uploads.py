@@ -81,7 +81,7 @@ def there(shared: Settings, tmp_path: Path) -> Iterator[AppContext]:
 
 
 def send(client: Any) -> str:
-    """Uploads pictures; returns the job of their import."""
+    """Uploads images; returns the job of their import."""
     answer = client.post("/products/p/datasets", files={"file": ("p.zip", make_zip(make_files(2)))})
     assert answer.status_code == 202, answer.text
     job: str = answer.json()["job"]

@@ -35,7 +35,7 @@ class Training(Kind[TrainingSpec, TrainingResult]):
     result_type = TrainingResult
 
     def download_inputs(self, context: AppContext, claim: Claim) -> None:
-        resolve_waiting(context, claim)  # First: what cannot be trained needs no pictures.
+        resolve_waiting(context, claim)  # First: what cannot be trained needs no images.
         storage = context.storage
         with context.db.read() as session:
             job = session.get_one(Job, claim.job_id)
