@@ -21,10 +21,10 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Any, TypeVar
 
-from app import images
 from app.errors import CrashedError, LoupeError, StorageFullError, is_disk_full
 from app.host import failpoints
 from app.host.files import write_aside, write_json
+from app.images import decode
 from app.logs import configure_logging, log_context
 from app.schemas.job_kinds import JobStage
 from app.schemas.message import dump_message, parse_message
@@ -107,7 +107,7 @@ def run_child(work: Work[Spec], spec_type: type[Spec], folder: Path) -> int:
     configure_logging(
         os.environ.get(LOG_LEVEL, "INFO"), "json" if os.environ.get(LOG_FORMAT) == "json" else "text"
     )
-    images.limit_pixels(int(os.environ.get(MAX_PIXELS) or images.MAX_PIXELS))
+    decode.limit_pixels(int(os.environ.get(MAX_PIXELS) or decode.MAX_PIXELS))
     with log_context(job_id=os.environ.get(JOB_ID)):
         return _run_child(work, spec_type, folder)
 

@@ -18,7 +18,7 @@ from app.datasets.importer import import_dataset
 from app.datasets.manifest import load_manifest
 from app.datasets.sources import Limits
 from app.datasets.tfrecord import RecordReader, ensure_records
-from app.images import decode_image, fit_to
+from app.images.decode import decode_image, fit_to
 
 
 def make_photo(number: int) -> bytes:

@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from app.artifacts import KERAS_MODEL, LITERT_MODEL, Artifact, Manifest, Serving, write_artifact
-from app.images import RESIZE_RULE
+from app.images.decode import RESIZE_RULE
 from app.inference.predictor import Predictor
 
 Answer = Callable[[NDArray[np.uint8]], Any]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from app.artifacts import Artifact, Manifest, Serving, write_artifact
-from app.images import RESIZE_RULE
+from app.images.decode import RESIZE_RULE
 
 SIZE = (16, 24)
 LABELS = ("red", "green", "blue")

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from app.config import Settings
+from app.images.formats import FORMATS, READABLE
 from app.main import create_app
-from app.picture_formats import FORMATS, READABLE
 from docs.generate import DOCUMENTS, ROOT
 
 PROSE = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")))

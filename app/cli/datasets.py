@@ -52,7 +52,7 @@ from app.cli.packing import (
 )
 from app.cli.reports import show_import_report, summarise_import
 from app.host.files import write_aside
-from app.picture_formats import READABLE
+from app.images.formats import READABLE
 
 app = typer.Typer(no_args_is_help=True, help="Datasets: the labelled images of a product.")
 

@@ -12,7 +12,7 @@ from typing import BinaryIO
 from app.cli.client import CommandError
 from app.cli.console import printable
 from app.errors import FieldError
-from app.picture_formats import FIRST_BYTES, READABLE, format_of_name, is_meant_as_picture
+from app.images.formats import FIRST_BYTES, READABLE, format_of_name, is_meant_as_image
 
 CHUNK_BYTES = 2**18
 # What the server takes as one file; larger ones are films or archives, and would travel for nothing.
@@ -238,6 +238,6 @@ def _is_picture(path: Path) -> bool:
         return True
     try:
         with path.open("rb") as file:
-            return is_meant_as_picture(path.name, file.read(FIRST_BYTES))
+            return is_meant_as_image(path.name, file.read(FIRST_BYTES))
     except OSError:
         return True  # what it is cannot be known: its error becomes a row

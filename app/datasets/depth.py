@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from app.images import FULL_RANGE, PixelRange, deep_grey_note
+from app.images.decode import FULL_RANGE, PixelRange, deep_grey_note
 
 _CAMERA_BITS = (10, 12, 14)
 

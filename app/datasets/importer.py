@@ -40,8 +40,8 @@ from app.errors import (
     StrictImportError,
 )
 from app.host.files import folder_aside, make_folder, touch, write_aside, write_json
-from app.images import decode_image
-from app.picture_formats import is_meant_as_picture
+from app.images.decode import decode_image
+from app.images.formats import is_meant_as_image
 from app.schemas.import_choices import ImportChoices
 
 Progress = Callable[[int, float], None]
@@ -181,7 +181,7 @@ def _decode(job: _Content) -> _Picture | _Rejected:
     except ImageTooLargeError as error:
         return _Rejected(name, raw, error.detail, is_corrupt=False)
     except ImageDecodeError as error:
-        is_picture = is_meant_as_picture(name, content)
+        is_picture = is_meant_as_image(name, content)
         return _Rejected(name, raw, error.detail, is_corrupt=is_picture, is_expected=not is_picture)
     staged.write_bytes(content)
     digest = hashlib.sha256(content).hexdigest()

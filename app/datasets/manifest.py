@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from app.errors import DatasetError
 from app.host.files import write_json
-from app.images import PixelRange
+from app.images.decode import PixelRange
 
 MANIFEST, REPORT = "manifest.json", "report.json"
 FORMAT_VERSION = 1

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from app.datasets.manifest import Item, read_image
 from app.errors import DatasetError, ImageDecodeError, ImageTooLargeError
-from app.images import DecodedImage, PixelRange, decode_image
+from app.images.decode import DecodedImage, PixelRange, decode_image
 
 
 def decode_item(image_root: Path, item: Item, pixel_range: PixelRange | None) -> DecodedImage:

@@ -16,7 +16,7 @@ from app.datasets.sources import LeftOut
 from app.datasets.split import split_dataset
 from app.datasets.tables import mention_tables
 from app.errors import SplitError
-from app.picture_formats import format_of_name
+from app.images.formats import format_of_name
 from app.schemas.hyperparameters import SplitSettings
 
 LISTED = 1000  # longer lists are cut; their totals are exact

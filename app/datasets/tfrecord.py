@@ -29,7 +29,7 @@ from app.datasets.manifest import DatasetManifest, Item
 from app.datasets.pictures import decode_item
 from app.errors import DatasetError
 from app.host.files import folder_aside, write_json
-from app.images import RESIZE_RULE, PixelRange, fit_to
+from app.images.decode import RESIZE_RULE, PixelRange, fit_to
 
 logger = logging.getLogger(__name__)
 

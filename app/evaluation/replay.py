@@ -25,7 +25,7 @@ from app.evaluation.metrics import decide, evaluate_predictions
 from app.evaluation.mistakes import list_mistakes
 from app.evaluation.report import format_report
 from app.evaluation.spec import EvaluationContent, EvaluationResult, EvaluationSpec
-from app.images import DEEP_GREY, FULL_RANGE
+from app.images.decode import DEEP_GREY, FULL_RANGE
 from app.inference.predictor import Predictor
 from app.schemas.class_map import ClassMap
 from app.schemas.progress_lines import ProgressLine

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from app.artifacts import LITERT_MODEL, Artifact, Manifest
 from app.errors import ArtifactError
-from app.images import RESIZE_RULE, DecodedImage, decode_image, fit_to
+from app.images.decode import RESIZE_RULE, DecodedImage, decode_image, fit_to
 
 _SUM_TOLERANCE = 1e-3
 _HINT = "Train the model again, or roll back to the one before."

@@ -12,7 +12,7 @@ import numpy as np
 
 from app.context import AppContext
 from app.errors import ArtifactError, LoupeError, UnavailableError
-from app.images import decode_image
+from app.images.decode import decode_image
 from app.inference.cache import ModelCache
 from app.inference.predictor import Predictor
 from app.schemas import prediction as schemas

@@ -33,7 +33,7 @@ from app.datasets.tfrecord import RecordReader, ensure_records
 from app.errors import OutOfMemoryError
 from app.host import failpoints
 from app.host.files import folder_aside
-from app.images import RESIZE_RULE
+from app.images.decode import RESIZE_RULE
 from app.networks import get_network
 from app.networks.create import create_network
 from app.schemas.hyperparameters import ResolvedHyperparameters

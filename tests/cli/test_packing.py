@@ -10,7 +10,7 @@ import pytest
 
 from app.cli.client import CommandError
 from app.cli.packing import describe_left_out, display_name, find_pictures, pack, packed_size, scan_folder
-from app.picture_formats import FORMATS, READABLE
+from app.images.formats import FORMATS, READABLE
 
 
 def _write(path: Path, content: bytes = b"picture") -> Path:

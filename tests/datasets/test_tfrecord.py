@@ -13,7 +13,7 @@ import pytest
 from app.datasets.manifest import DatasetManifest, image_path, load_manifest, read_image
 from app.datasets.tfrecord import RecordReader, ensure_records, find_damage, write_records
 from app.errors import DatasetError
-from app.images import decode_image, fit_to
+from app.images.decode import decode_image, fit_to
 
 SIZE = (6, 9)
 

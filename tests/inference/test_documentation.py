@@ -19,7 +19,7 @@ from app.evaluation.files import FILES
 from app.evaluation.metrics import CALIBRATION_BINS, RESAMPLES, evaluate_predictions
 from app.evaluation.replay import MISTAKES_KEPT
 from app.evaluation.spec import Mistake
-from app.images import RESIZE_RULE
+from app.images.decode import RESIZE_RULE
 from app.inference.predictor import Predictor
 
 DOCS = Path(__file__).parents[2] / "docs"

@@ -18,7 +18,7 @@ from PIL import Image
 from app.artifacts import Artifact, Input
 from app.artifacts.manifest import Calibration
 from app.errors import ArtifactError, ImageDecodeError
-from app.images import RESIZE_RULE, fit_to
+from app.images.decode import RESIZE_RULE, fit_to
 from app.inference.predictor import Predictor
 
 MakeArtifact = Callable[..., Artifact]

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 FIRST_BYTES = 64
-"""As many bytes of a file as ``looks_like_picture`` needs."""
+"""As many bytes of a file as ``looks_like_image`` needs."""
 
 
 @dataclass(frozen=True)
-class PictureFormat:
+class ImageFormat:
     """``name``: as an answer gives it. ``brands``: what an ISO media file of the format calls itself."""
 
     name: str
@@ -22,19 +22,19 @@ class PictureFormat:
 
 _CONTAINER_BRANDS = (b"mif1", b"msf1")  # HEVC or AV1 inside: only the decoders find out
 FORMATS = (
-    PictureFormat("jpeg", "JPEG", (
+    ImageFormat("jpeg", "JPEG", (
         "jpg", "jpeg", "jpe", "jfif", "jif", "jfi", "pjpeg", "pjp",
     ), (b"\xff\xd8\xff",)),
-    PictureFormat("png", "PNG", ("png", "apng"), (b"\x89PNG\r\n\x1a\n",)),
-    PictureFormat("webp", "WebP", ("webp",)),
-    PictureFormat("heif", "HEIC", ("heic", "heif", "hif", "heics", "heifs"), brands=(
+    ImageFormat("png", "PNG", ("png", "apng"), (b"\x89PNG\r\n\x1a\n",)),
+    ImageFormat("webp", "WebP", ("webp",)),
+    ImageFormat("heif", "HEIC", ("heic", "heif", "hif", "heics", "heifs"), brands=(
         b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", *_CONTAINER_BRANDS,
     )),
-    PictureFormat("avif", "AVIF", ("avif", "avifs"), brands=(b"avif", b"avis", *_CONTAINER_BRANDS)),
-    PictureFormat("bmp", "BMP", ("bmp", "dib"), (b"BM",)),
-    PictureFormat("tiff", "TIFF", ("tif", "tiff"), (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
-    PictureFormat("gif", "GIF", ("gif",), (b"GIF8",)),
-    PictureFormat("mpo", "MPO", ("mpo",)),  # a JPEG by its first bytes
+    ImageFormat("avif", "AVIF", ("avif", "avifs"), brands=(b"avif", b"avis", *_CONTAINER_BRANDS)),
+    ImageFormat("bmp", "BMP", ("bmp", "dib"), (b"BM",)),
+    ImageFormat("tiff", "TIFF", ("tif", "tiff"), (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
+    ImageFormat("gif", "GIF", ("gif",), (b"GIF8",)),
+    ImageFormat("mpo", "MPO", ("mpo",)),  # a JPEG by its first bytes
 )  # fmt: skip
 READABLE = ", ".join(entry.label for entry in FORMATS[:-1]) + f" or {FORMATS[-1].label}"
 _BY_EXTENSION = {extension: entry.name for entry in FORMATS for extension in entry.extensions}
@@ -46,7 +46,7 @@ def format_of_name(name: str) -> str | None:
     return _BY_EXTENSION.get(PurePosixPath(name).suffix[1:].lower())
 
 
-def looks_like_picture(data: bytes) -> bool:
+def looks_like_image(data: bytes) -> bool:
     """Whether the first bytes are those of a format that Loupe reads, damaged or not."""
     return (
         data.startswith(_STARTS)
@@ -55,11 +55,11 @@ def looks_like_picture(data: bytes) -> bool:
     )
 
 
-def is_meant_as_picture(name: str, data: bytes) -> bool:
+def is_meant_as_image(name: str, data: bytes) -> bool:
     """Whether a file is an image by its name or its first bytes: what else cannot be decoded is damaged."""
-    return format_of_name(name) is not None or looks_like_picture(data)
+    return format_of_name(name) is not None or looks_like_image(data)
 
 
-def has_brand(data: bytes, entry: PictureFormat) -> bool:
+def has_brand(data: bytes, entry: ImageFormat) -> bool:
     """Whether an ISO media file starts with one of the format's major brands."""
     return data[4:8] == b"ftyp" and data[8:12] in entry.brands

@@ -14,10 +14,10 @@ from PIL import Image
 
 from app.config import Settings
 from app.errors import ImageDecodeError, ImageTooLargeError
-from app.heif_boxes import count_coded_pixels
-from app.images import MAX_PIXELS, decode_image, fit_to
-from app.picture_formats import FORMATS as READ_FORMATS
-from app.picture_formats import looks_like_picture
+from app.images.decode import MAX_PIXELS, decode_image, fit_to
+from app.images.formats import FORMATS as READ_FORMATS
+from app.images.formats import looks_like_image
+from app.images.heif_boxes import count_coded_pixels
 
 FORMATS = ["JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "MPO", "AVIF"]
 # Loupe has no encoder of HEIC. These were written by pillow-heif 1.8.1 from `gradient()`, with quality 95 and
@@ -81,7 +81,7 @@ def test_every_format_in_the_list_is_read_and_known_by_its_first_bytes() -> None
         is_heif = entry.name == "heif"
         data = (HEIC / "gradient.heic").read_bytes() if is_heif else encode(gradient(), entry.name.upper())
         assert decode_image(data).format == entry.name
-        assert looks_like_picture(data[:64])
+        assert looks_like_image(data[:64])
 
 
 @pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
@@ -325,7 +325,7 @@ def test_boxes_that_point_at_each_other_or_outside_of_the_file_are_damaged() -> 
 
 
 def test_without_the_heic_decoder_the_error_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.images._heif_plugin", tuple)
+    monkeypatch.setattr("app.images.decode._heif_plugin", tuple)
     with pytest.raises(ImageDecodeError, match="pillow-heif"):
         decode_image((HEIC / "gradient.heic").read_bytes())
     assert decode_image(encode(gradient(), "AVIF")).format == "avif"
@@ -387,6 +387,6 @@ def test_resizing_keeps_the_whole_picture_and_averages_when_it_shrinks() -> None
 def test_importing_the_module_changes_no_global_setting_of_pillow() -> None:
     script = (
         "from PIL import Image, ImageFile; a = (Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES);"
-        "import app.images; assert a == (Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES)"
+        "import app.images.decode; assert a == (Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES)"
     )
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

@@ -17,8 +17,8 @@ from PIL import AvifImagePlugin, ExifTags, Image, ImageFile, TiffImagePlugin, We
 from PIL.Image import Transpose
 
 from app.errors import ImageDecodeError, ImageTooLargeError
-from app.heif_boxes import count_coded_pixels
-from app.picture_formats import READABLE, looks_like_picture
+from app.images.formats import READABLE, looks_like_image
+from app.images.heif_boxes import count_coded_pixels
 
 MAX_PIXELS = 120_000_000
 """Unless set: cameras of 100 megapixels give 102 million pixels, phones of 108 megapixels 108 million."""
@@ -79,7 +79,7 @@ class DecodedImage:
     """An image's pixels and what was done to get them.
 
     ``pixels``: uint8 (height, width, 3), RGB, upright, read-only; ``width`` and ``height`` are theirs.
-    ``format``: a name of ``app.picture_formats``, by content. ``mode``: Pillow's name of its pixels.
+    ``format``: a name of ``app.images.formats``, by content. ``mode``: Pillow's name of its pixels.
     ``notes``: each conversion that changed the image, in words. ``largest``: the largest value of 16-bit
     greyscale, None for other images; ``is_clipped``: whether values lie beyond the range that was read.
     """
@@ -138,7 +138,7 @@ def fit_to(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8
 
 def _open(data: bytes, max_pixels: int) -> ImageFile.ImageFile:
     Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit knows nothing of ours.
-    is_boxed = data[4:8] == b"ftyp" and looks_like_picture(data)
+    is_boxed = data[4:8] == b"ftyp" and looks_like_image(data)
     heif = _heif_plugin() if is_boxed else ()
     try:
         image = Image.open(io.BytesIO(data), formats=(*_FORMATS, *heif))
@@ -150,7 +150,7 @@ def _open(data: bytes, max_pixels: int) -> ImageFile.ImageFile:
                 "the image is HEIC, which needs the package pillow-heif; it is not installed",
                 hint="Install pillow-heif where Loupe runs, or convert the image to JPEG.",
             ) from error
-        if looks_like_picture(data):
+        if looks_like_image(data):
             raise ImageDecodeError(
                 "the image's header is damaged or cut short", hint="Copy or export the image again."
             ) from error
