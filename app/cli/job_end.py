@@ -20,7 +20,7 @@ def finish_job(client: Client, job: dict[str, Any], *, as_json: bool = False) ->
         show_end(client, job)
         if job["model"]:
             address = f"{job['product']} --model {job['model']}" if failed_gate else job["product"]
-            note(f"Per class: loupe evaluate {job['id']}    Use it: loupe predict {address} PICTURE…")
+            note(f"Per class: loupe evaluate {job['id']}    Use it: loupe predict {address} IMAGE…")
             if failed_gate:
                 note(f"Promote it all the same: loupe promote {job['product']} {job['model']} --override")
     if job["status"] != "succeeded" or failed_gate:
@@ -75,7 +75,9 @@ def say_failure(job: dict[str, Any]) -> None:
     elif status == "failed" and error and error["code"] == "choice_needed":
         note(f"JOB is {identifier}.")
     elif status == "failed":
-        note(f"What happened: loupe job events {identifier}    Try again: loupe job retry {identifier}")
+        # Of what another attempt would not change the hint says what to do.
+        again = f"    Try again: loupe job retry {identifier}" if error and error["retryable"] else ""
+        note(f"What happened: loupe job events {identifier}{again}")
 
 
 def describe_standing(model: dict[str, Any]) -> str:

@@ -33,7 +33,7 @@ BATCH_FILES, BATCH_BYTES = 16, 16 * 2**20
 REQUESTS_AT_ONCE = 4
 WIDEST_RANKS = 10
 # Where a lone image's answer is an error about the image, not about the request.
-PICTURE_ERRORS = frozenset({"undecodable_image", "image_too_large", "too_large"})
+IMAGE_ERRORS = frozenset({"undecodable_image", "image_too_large", "too_large"})
 
 predict_epilog = examples(
     "loupe predict screws image.jpg",
@@ -129,7 +129,7 @@ def _ask(client: Client, batch: Sequence[Path], fields: Mapping[str, str]) -> li
             if len(readable) > 1 and error.problem["status"] == 413:
                 middle = len(batch) // 2
                 return [*_ask(client, batch[:middle], fields), *_ask(client, batch[middle:], fields)]
-            if len(readable) > 1 or error.problem.get("code") not in PICTURE_ERRORS:
+            if len(readable) > 1 or error.problem.get("code") not in IMAGE_ERRORS:
                 raise
             results[readable[0][0]] = {"error": dict(error.problem)}
     return [{**results[path], "name": display_name(path)} for path in batch]

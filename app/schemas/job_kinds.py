@@ -33,6 +33,8 @@ class JobKind:
     """Whether it divides its dataset, once it is planned."""
     makes_model: bool = False
     """Whether a model comes out, which a gate judges."""
+    makes_evaluation: bool = False
+    """Whether an evaluation of a model that was trained before comes out."""
     makes_export: bool = False
     """Whether it leaves a file to download."""
     reads_upload: bool = False
@@ -51,7 +53,7 @@ _ALL = (
         makes_model=True,
     ),
     JobKind("import", "an import", "imports", makes_dataset=True, reads_upload=True),
-    JobKind("evaluation", "an evaluation", "evaluations"),
+    JobKind("evaluation", "an evaluation", "evaluations", makes_evaluation=True),
     JobKind("export", "an export", "exports", makes_export=True),
 )
 JOB_KINDS: dict[str, JobKind] = {kind.name: kind for kind in _ALL}

@@ -184,7 +184,7 @@ def _other_jobs(found: _Found) -> list[Job]:
         if job.status in TERMINAL
         and job.id not in with_model
         and not JOB_KINDS[job.kind].makes_dataset
-        and not (job.kind == "evaluation" and job.status == "succeeded")
+        and not (JOB_KINDS[job.kind].makes_evaluation and job.status == "succeeded")
     ]
 
 

@@ -16,6 +16,7 @@ ERROR: dict[str, Any] = {
     "status": 500,
     "detail": "The process was killed by signal 9.",
     "hint": "Look at the memory.",
+    "retryable": True,
     "errors": [],
 }
 COMMANDS = {

@@ -63,7 +63,7 @@ def test_a_training_whose_model_failed_its_gate_ends_with_status_1_and_says_wher
     assert ended.status == 1
     assert "mdl_1, version 3, kept although it failed its gate" in ended.out
     assert "It is below min_accuracy." in ended.out
-    assert "loupe predict screws --model mdl_1 PICTURE…" in ended.err
+    assert "loupe predict screws --model mdl_1 IMAGE…" in ended.err
 
 
 def test_a_model_that_passed_but_is_worse_than_the_champion_is_a_success(loupe: Run, server: Server) -> None:

@@ -101,8 +101,11 @@ def test_a_job_that_fails_says_why_and_makes_the_status_1(remote: Run, tmp_path:
     ended = remote("dataset", "import", "bad-archive", tmp_path / "pictures.zip")
 
     assert ended.status == 1
-    assert ended.err.splitlines()[-2].startswith("error: ")
-    assert ended.err.splitlines()[-1].startswith("hint: ")
+    error, hint, events = ended.err.splitlines()[-3:]
+    assert error.startswith("error: ")
+    assert hint.startswith("hint: ")
+    assert "loupe job events" in events
+    assert "retry" not in events, "the same archive would fail again"
 
 
 def test_ctrl_c_leaves_a_training_running(

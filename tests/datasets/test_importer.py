@@ -118,7 +118,7 @@ def test_what_is_no_picture_or_damaged_is_left_out_with_its_reason(
 def test_heic_avif_and_apng_are_imported_and_damaged_ones_are_counted(
     importer: Any, write_zip: Any, two_classes: dict[str, bytes], picture: Any
 ) -> None:
-    heic = (Path(__file__).parents[1] / "heic/gradient.heic").read_bytes()
+    heic = (Path(__file__).parents[1] / "images/heic/gradient.heic").read_bytes()
     files = {
         "cat/a.heic": heic,
         "cat/b.avif": picture(600, "AVIF"),

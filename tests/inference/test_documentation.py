@@ -78,13 +78,13 @@ def test_the_code_for_use_without_loupe_gives_the_served_answer(
     noise = np.random.default_rng(1).integers(0, 256, (70, 90, 3), dtype=np.uint8)
     exif = Image.Exif()
     exif[0x0112] = 6
-    Image.fromarray(noise).save(elsewhere / "picture.jpg", exif=exif)
+    Image.fromarray(noise).save(elsewhere / "image.jpg", exif=exif)
     monkeypatch.chdir(elsewhere)
 
     [code] = re.findall(r"```python\n(.*?)```", ARTIFACTS, re.DOTALL)
     namespace: dict[str, Any] = {}
     exec(code, namespace)
 
-    expected = Predictor(artifact).predict_bytes((elsewhere / "picture.jpg").read_bytes())[1]
+    expected = Predictor(artifact).predict_bytes((elsewhere / "image.jpg").read_bytes())[1]
     assert list(namespace["answers"].values()) == expected.tolist()
     assert artifact.manifest.labels[int(expected.argmax())] in capsys.readouterr().out
