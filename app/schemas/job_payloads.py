@@ -38,6 +38,12 @@ class ImportPayload(UploadPayload, ImportChoices):
     """What is imported, and how it is read."""
 
 
+SINCE_FIRST_RELEASE = (TrainingPayload.model_fields | ImportPayload.model_fields).keys() - (
+    UploadPayload.model_fields.keys()
+)
+"""What a worker of the first release does not read: it would do the job as if it was not asked for."""
+
+
 class EvaluationPayload(Payload):
     """``job``: the training that made the model and the split that ``subset`` is of."""
 

@@ -29,7 +29,7 @@ from app.services.idempotency import Answer, IdempotentRequest, recall, remember
 from app.services.job_states import queue_job
 from app.services.pages import decode_cursor, encode_cursor, fetch_page
 from app.services.products import hold_product, require_product
-from app.services.workers import has_first_release_worker, require_no_first_release_worker
+from app.services.workers import has_first_release_worker
 
 
 def import_upload(
@@ -218,8 +218,6 @@ def _start_import(
             return before
         hold_product(session, product_id)
         chosen = (choices or ImportChoices()).model_dump(exclude_none=True)
-        if chosen:
-            require_no_first_release_worker(session, [TASK_QUEUE], " and ".join(chosen))
         dataset = Dataset(id=new_id("dst"), product_id=product_id, status="importing", source=name[-1024:])
         session.add(dataset)
         session.flush()

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from app.context import AppContext
 from app.errors import ConflictError, FieldError
 from app.models import Alias, AliasMove, Dataset, Evaluation, Job, TrainedModel
-from app.schemas.job_kinds import JOB_KINDS
+from app.schemas.job_kinds import get_job_kind
 from app.services.dataset_states import no_dataset
 from app.services.datasets import require_dataset
 from app.services.job_lifecycle import delete_rows, discard_files
@@ -135,7 +135,7 @@ def _gather(
 def _reasons_of_dataset(dataset: Dataset, found: _Found) -> list[_Reason]:
     """Worst first."""
     if dataset.status == "importing":
-        [importing] = [job for job in found.active if JOB_KINDS[job.kind].makes_dataset]
+        [importing] = [job for job in found.active if get_job_kind(job.kind).makes_dataset]
         remedy = f"Cancel job {importing.id} first: `POST /jobs/{importing.id}/cancel`."
         return [_Reason("it is still importing", [_name_job(importing)], remedy)]
     active = [*found.active, *found.readers]
@@ -183,8 +183,8 @@ def _other_jobs(found: _Found) -> list[Job]:
         for job in found.jobs
         if job.status in TERMINAL
         and job.id not in with_model
-        and not JOB_KINDS[job.kind].makes_dataset
-        and not (JOB_KINDS[job.kind].makes_evaluation and job.status == "succeeded")
+        and not get_job_kind(job.kind).makes_dataset
+        and not (get_job_kind(job.kind).makes_evaluation and job.status == "succeeded")
     ]
 
 
@@ -253,7 +253,7 @@ def _discard(context: AppContext, found: _Found) -> None:
 
 
 def _name_job(job: Job) -> FieldError:
-    return FieldError(f"/jobs/{job.id}", f"{JOB_KINDS[job.kind].noun}, {job.status}")
+    return FieldError(f"/jobs/{job.id}", f"{get_job_kind(job.kind).noun}, {job.status}")
 
 
 def _name_model(model: TrainedModel, aliases: Sequence[str] = ()) -> FieldError:

@@ -9,7 +9,6 @@ from sqlalchemy.orm import Session
 
 from app.context import AppContext
 from app.errors import ChoiceNeededError, ConflictError, FieldError, InvalidRequestError
-from app.job_queue import TASK_QUEUE
 from app.models import Alias, Dataset, Evaluation, Job, JobEpoch, JobEvent, JobStep, TrainedModel
 from app.models.base import db_now
 from app.schemas import job as schemas
@@ -20,7 +19,7 @@ from app.services.dataset_states import hold_dataset, require_not_failed
 from app.services.job_states import TERMINAL, append_event, move_job
 from app.services.jobs import hold_model, lock_job, to_schema
 from app.services.trained_models import jobs_by_model, models_read_by
-from app.services.workers import require_no_first_release_worker
+from app.services.workers import require_workers_for
 from app.storage.home import Storage
 
 
@@ -67,6 +66,7 @@ def stop_job(context: AppContext, job_id: str) -> tuple[schemas.Job, bool]:
         append_event(session, job, "stop_requested")
         if job.status == "paused":
             # It takes a worker to evaluate and package the best epoch.
+            require_workers_for(session, job)
             move_job(session, job, "queued", reason="stopped")
         session.flush()
         answer = to_schema(session, job)
@@ -109,6 +109,7 @@ def resume_job(context: AppContext, job_id: str) -> tuple[schemas.Job, bool]:
                 hint="A failed job can be retried: `POST /jobs/<id>/retry`.",
             )
         get_job_kind(job.kind)  # Where it is not known, no queue can be named.
+        require_workers_for(session, job)
         job.dispatched_at = db_now()
         move_job(session, job, "queued", reason="resumed")
         session.flush()
@@ -129,8 +130,6 @@ def retry_job(context: AppContext, job_id: str, request: schemas.JobRetry) -> sc
                 f"Job {job_id} is {get_job_kind(job.kind).noun}; only an import takes {', '.join(choices)}.",
                 errors=tuple(FieldError(f"/{name}", "only for an import") for name in choices),
             )
-        if choices:
-            require_no_first_release_worker(session, [TASK_QUEUE], " and ".join(choices))
         if get_job_kind(job.kind).reads_upload:
             _require_upload(context, job)
         if get_job_kind(job.kind).makes_dataset:
@@ -141,6 +140,7 @@ def retry_job(context: AppContext, job_id: str, request: schemas.JobRetry) -> sc
         for model_id in models_read_by(job):
             hold_model(session, model_id)
         job.payload = {**job.payload, **choices}
+        require_workers_for(session, job)
         job.error = job.finished_at = None
         job.attempts_without_checkpoint = 0
         job.cancel_requested = job.stop_requested = job.pause_requested = False

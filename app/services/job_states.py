@@ -12,7 +12,7 @@ from app.models import Dataset, Job, JobEvent
 from app.models.base import db_now, utc_now
 from app.schemas.job_kinds import get_job_kind
 from app.services.dataset_states import import_failed, select_waiting
-from app.services.workers import require_workers_that_know
+from app.services.workers import require_workers_for
 
 TRANSITIONS: dict[str, frozenset[str]] = {
     "queued": frozenset({"running", "paused", "cancelled", "failed"}),
@@ -43,9 +43,9 @@ def move_job(session: Session, job: Job, status: str, **data: Any) -> None:
 def queue_job(session: Session, job: Job) -> None:
     """Stores a new job as queued; announcing it, once this is committed, is the caller's.
 
-    Raises ConflictError while a worker beats that does not know the job's kind.
+    Raises ConflictError while a worker beats that would misread the job.
     """
-    require_workers_that_know(session, job.kind)
+    require_workers_for(session, job)
     job.status = "queued"
     job.dispatched_at = db_now()
     session.add(job)

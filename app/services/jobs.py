@@ -12,7 +12,6 @@ from app.datasets.split import SplitMap
 from app.errors import ConflictError, NotFoundError
 from app.host import failpoints
 from app.host.files import make_folder, write_json
-from app.job_queue import QUEUES
 from app.models import Dataset, Job, TrainedModel
 from app.models.base import new_id
 from app.schemas import job as schemas
@@ -26,7 +25,7 @@ from app.services.job_plan_inputs import gather
 from app.services.job_states import queue_job
 from app.services.pages import fetch_page
 from app.services.promotion import read_gate, rules_of
-from app.services.workers import require_no_first_release_worker, waits_for
+from app.services.workers import waits_for
 from app.storage.home import Storage
 
 
@@ -53,8 +52,6 @@ def create_job(
             dataset = require_not_failed(hold_dataset(session, inputs.dataset))
             if inputs.initial_model is not None:
                 hold_model(session, inputs.initial_model.id)
-            if request.class_map is not None:
-                require_no_first_release_worker(session, QUEUES, "class_map")
             job = Job(
                 id=job_id,
                 kind="training",

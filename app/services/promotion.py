@@ -110,7 +110,7 @@ def compare(candidate: Figures, champion: Champion) -> tuple[bool, list[str]]:
     """Whether the candidate is no worse than the champion on the classes that both know, and why.
 
     A class that is new must not keep a model out, so each is asked only about the classes that both know. A
-    candidate that brings no new class and lacks one has the easier question: only a person may promote it.
+    candidate that lacks a class would never answer it: only a person may promote it.
     """
     old = champion.figures
     if set(candidate.labels) == set(old.labels):
@@ -130,16 +130,14 @@ def compare(candidate: Figures, champion: Champion) -> tuple[bool, list[str]]:
     if new_accuracy is None or old_accuracy is None:
         reasons.append(f"One of the two has no test images of {_join(shared)}, which both know: {STAYS}")
         return False, reasons
-    becomes_champion = bool(added) and new_accuracy >= old_accuracy
+    becomes_champion = not lost and new_accuracy >= old_accuracy
     reasons.append(
         f"On the test images of {_join(shared)}, which both know, its accuracy is {new_accuracy:.4f}, "
         f"and that of the champion {champion.model} {old_accuracy:.4f}: "
         + ("the model becomes champion." if becomes_champion else STAYS)
     )
-    if not added:
-        reasons.append(
-            "It only lost classes, and had the easier question: promote it by hand if that is meant."
-        )
+    if lost:
+        reasons.append(f"It would never answer {_join(lost)}: promote it by hand if that is meant.")
     return becomes_champion, reasons
 
 

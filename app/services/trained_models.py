@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from sqlalchemy import select
@@ -19,6 +20,7 @@ from app.services.jobs import require_job
 from app.services.pages import fetch_page
 from app.services.products import require_product
 
+VERSION = re.compile(r"[1-9][0-9]*")
 MAX_VERSION = 2**31 - 1
 """The most that the column holds."""
 
@@ -112,19 +114,27 @@ def _model_of_job(session: Session, job_id: str) -> TrainedModel:
 
 
 def _model_of_product(session: Session, product: str) -> tuple[TrainedModel, str | None]:
-    product_id, _, name = product.partition("@")
-    name = name or CHAMPION
+    product_id, at, name = product.partition("@")
+    name = name if at else CHAMPION
     require_product(session, product_id)
-    if name.isdecimal():
+    if VERSION.fullmatch(name):
         return _model_of_version(session, product_id, int(name)), None
     alias = session.get(Alias, (product_id, name))
-    if alias is None:
+    if alias is not None:
+        return session.get_one(TrainedModel, alias.model_id), name
+    if name == CHAMPION:
         raise ConflictError(
             f"Product {product_id!r} has no {name} yet.",
             hint="Train a model that passes the product's gate: `POST /jobs`. "
             f"Or choose a model by hand: `PUT /products/{product_id}/aliases/{name}`.",
         )
-    return session.get_one(TrainedModel, alias.model_id), name
+    of_product = select(Alias.name).where(Alias.product_id == product_id)
+    there = session.scalars(of_product.order_by(Alias.name)).all()
+    raise NotFoundError(
+        f"Product {product_id!r} has no alias {name!r}.",
+        hint=f"Its aliases: {', '.join(there) or 'none'}. Write {product_id}@ALIAS, {product_id}@3 for "
+        f"version 3, or {product_id} for its champion.",
+    )
 
 
 def _model_of_version(session: Session, product_id: str, version: int) -> TrainedModel:

@@ -18,12 +18,13 @@ from sqlalchemy.orm import Session
 from app import __version__
 from app.context import AppContext
 from app.errors import ConflictError
-from app.job_queue import GPU_QUEUE, TRAINING_QUEUE
+from app.job_queue import GPU_QUEUE, QUEUES, TASK_QUEUE, TRAINING_QUEUE
 from app.models import Dataset, GpuLease, Job, Worker
 from app.models.base import db_now, new_id, utc_now
 from app.schemas import worker as schemas
 from app.schemas.common import Page
 from app.schemas.job_kinds import DEVICE_KINDS, JOB_KINDS, KNOWN_TO_FIRST_RELEASE
+from app.schemas.job_payloads import SINCE_FIRST_RELEASE
 from app.services.pages import fetch_page
 
 LIVING_SECONDS = 60.0
@@ -107,7 +108,18 @@ def list_workers(context: AppContext, *, limit: int, after: str | None) -> Page[
         return fetch_page(session, select(Worker), Worker.id, to_schema, limit=limit, after=after)
 
 
-def require_workers_that_know(session: Session, kind: str) -> None:
+def require_workers_for(session: Session, job: Job) -> None:
+    """Raises ConflictError while a living worker of an older release would misread a job that is queued."""
+    _require_workers_that_know(session, job.kind)
+    unread = sorted(SINCE_FIRST_RELEASE & (job.payload or {}).keys())
+    if not job.is_planned:
+        unread.append("trainings that wait for their dataset")
+    if unread:
+        queues = QUEUES if job.kind in DEVICE_KINDS else [TASK_QUEUE]
+        require_no_first_release_worker(session, queues, " and ".join(unread))
+
+
+def _require_workers_that_know(session: Session, kind: str) -> None:
     """Raises ConflictError while a living worker of an older release would take such a job for another."""
     living = session.scalars(select(Worker).where(Worker.beat_at > db_now() - LIVING_SECONDS))
     for worker in living:

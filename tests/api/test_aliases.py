@@ -174,8 +174,8 @@ def test_a_version_is_an_address(trained: Trained) -> None:
     [*_, first] = trained.client.get("/models?product=squares").json()["data"]
     answer = ask("squares@1").json()["model"]
     assert (answer["id"], answer["version"], answer["alias"]) == (first["id"], 1, None)
-    for version in ("99", "0", "99999999999999999999"):
-        assert ask(f"squares@{version}").status_code == 404
-    missing = ask("squares@canary")
-    assert missing.status_code == 409
-    assert "PUT /products/squares/aliases/canary" in missing.json()["hint"]
+    for version in ("99", "0", "01", "１", "99999999999999999999", "canary", "Champion", "1@2", ""):
+        missing = ask(f"squares@{version}")
+        assert missing.status_code == 404, version
+        assert "squares" in missing.json()["hint"]
+    assert "Its aliases: champion" in ask("squares@canary").json()["hint"]

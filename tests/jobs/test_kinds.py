@@ -74,22 +74,22 @@ def test_only_what_uses_a_device_waits_for_one() -> None:
     for name in JOB_KINDS:
         queues = {queue_for(name, device) for device in ("auto", "cpu", "gpu")}
         assert len(queues) == (3 if name in DEVICE_KINDS else 1)
-    for nobody in (("dream", "auto"), ("training", "abacus")):
+    for nobody in (("of-tomorrow", "auto"), ("training", "abacus")):
         with pytest.raises(KeyError):
             queue_for(*nobody)
 
 
 def test_a_job_of_a_newer_releases_kind_is_left_to_that_release(any_context: AppContext) -> None:
     job = add_job(any_context)
-    change_job(any_context, job, kind="dream")
+    change_job(any_context, job, kind="of-tomorrow")
     assert claims.claim(any_context, job, "a") is None
     assert claims.list_waiting(any_context, QUEUES) == []
-    assert jobs.get_job(any_context, job).kind == "dream"
-    with pytest.raises(ConflictError, match="does not know jobs of the kind 'dream'"):
+    assert jobs.get_job(any_context, job).kind == "of-tomorrow"
+    with pytest.raises(ConflictError, match="does not know jobs of the kind 'of-tomorrow'"):
         job_lifecycle.pause_job(any_context, job)
-    assert gather_statistics(any_context).jobs["dream", "queued"] == 1
+    assert gather_statistics(any_context).jobs["of-tomorrow", "queued"] == 1
     change_job(any_context, job, status="paused")
-    with pytest.raises(ConflictError, match="does not know jobs of the kind 'dream'"):
+    with pytest.raises(ConflictError, match="does not know jobs of the kind 'of-tomorrow'"):
         job_lifecycle.resume_job(any_context, job)
 
 
@@ -100,7 +100,7 @@ def test_a_lost_job_of_a_newer_releases_kind_keeps_no_other_from_being_reclaimed
     for job in (newer, lost):
         assert claims.claim(any_context, job, "a")
         expire(any_context, job)
-    change_job(any_context, newer, kind="dream", stage="dreaming")
+    change_job(any_context, newer, kind="of-tomorrow", stage="dreaming")
     assert reaper.reclaim_lost_jobs(any_context, is_gone=lambda _: False, trust_expiry=True) == [lost]
     shown = jobs.get_job(any_context, newer)
     assert (shown.status, shown.stage) == ("running", "dreaming")

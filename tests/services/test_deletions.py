@@ -81,6 +81,19 @@ def test_an_importing_dataset_names_the_job_to_cancel(any_context: AppContext) -
     assert error.hint == f"Cancel job {job} first: `POST /jobs/{job}/cancel`."
 
 
+@pytest.mark.parametrize("status", ["queued", "succeeded"])
+def test_what_a_newer_release_made_is_left_to_it(any_context: AppContext, status: str) -> None:
+    product, dataset = add_product(any_context)
+    job = add_job(any_context, product_id=product, dataset_id=dataset)
+    change_job(any_context, job, kind="of-tomorrow", status=status)
+    for force in (False, True):
+        with pytest.raises(ConflictError, match="does not know jobs of the kind 'of-tomorrow'"):
+            deletions.delete_dataset(any_context, dataset, force=force)
+        with pytest.raises(ConflictError, match="does not know jobs of the kind 'of-tomorrow'"):
+            deletions.delete_product(any_context, product, force=force)
+    assert read_job(any_context, job).status == status
+
+
 def test_a_failed_import_goes_without_force_with_the_trainings_that_waited_for_it(
     any_context: AppContext,
 ) -> None:

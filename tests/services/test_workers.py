@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from sqlalchemy import null, select, update
@@ -11,12 +13,14 @@ from app import __version__
 from app.context import AppContext
 from app.errors import ConflictError
 from app.jobs import claims
-from app.models import Worker
-from app.models.base import db_now
+from app.models import Job, Worker
+from app.models.base import db_now, new_id
+from app.schemas.job import JobRetry
 from app.schemas.job_kinds import KNOWN_TO_FIRST_RELEASE
-from app.services import workers
+from app.services import job_lifecycle, workers
+from app.services.job_states import queue_job
 from app.services.workers import FORGET_SECONDS, Registration
-from tests.services.rows import add_job
+from tests.services.rows import add_job, change_job, read_job
 
 DEVICES = {"cpu_cores": 2, "memory_bytes": 2**34, "gpus": []}
 
@@ -79,12 +83,12 @@ def test_a_kind_that_a_living_worker_does_not_know_is_refused(any_context: AppCo
     older = replace(new_worker(), kinds=["import"])
     workers.beat(any_context, older)
     with pytest.raises(ConflictError, match="does not know trainings"), any_context.db.read() as session:
-        workers.require_workers_that_know(session, "training")
+        workers.require_workers_for(session, Job(kind="training"))
     with any_context.db.read() as session:
-        workers.require_workers_that_know(session, "import")
+        workers.require_workers_for(session, Job(kind="import"))
     workers.leave(any_context, older.id)
     with any_context.db.read() as session:
-        workers.require_workers_that_know(session, "training")
+        workers.require_workers_for(session, Job(kind="training"))
 
 
 def test_a_worker_of_the_first_release_is_known_by_what_it_does_not_register(any_context: AppContext) -> None:
@@ -95,6 +99,37 @@ def test_a_worker_of_the_first_release_is_known_by_what_it_does_not_register(any
         assert workers.has_first_release_worker(session, ["tasks"])
         assert not workers.has_first_release_worker(session, ["training"])
         for kind in KNOWN_TO_FIRST_RELEASE:
-            workers.require_workers_that_know(session, kind)
+            workers.require_workers_for(session, Job(kind=kind))
         session.execute(update(Worker).values(beat_at=0))
         assert not workers.has_first_release_worker(session, ["tasks"])
+
+
+MAPPED: dict[str, Any] = {"class_map": {"keep": None, "drop": ["unclear"], "merge": {}}}
+
+
+def _create(context: AppContext, _: str) -> None:
+    with context.db.write() as session:
+        queue_job(session, Job(id=new_id("job"), kind="training", payload=MAPPED))
+
+
+@pytest.mark.parametrize(
+    ("verb", "status"),
+    [
+        (_create, "paused"),
+        (job_lifecycle.resume_job, "paused"),
+        (job_lifecycle.stop_job, "paused"),
+        (lambda context, job: job_lifecycle.retry_job(context, job, JobRetry()), "failed"),
+    ],
+    ids=["create", "resume", "stop", "retry"],
+)
+def test_what_a_worker_of_the_first_release_would_ignore_is_not_queued_beside_it(
+    any_context: AppContext, verb: Callable[[AppContext, str], object], status: str
+) -> None:
+    job = add_job(any_context, payload=MAPPED)
+    workers.beat(any_context, new_worker(queue="training"))
+    with any_context.db.write() as session:
+        session.execute(update(Worker).values(kinds=null()))
+    change_job(any_context, job, status=status, attempt=1, progress={"step": 1}, best={"epoch": 1})
+    with pytest.raises(ConflictError, match="does not know class_map"):
+        verb(any_context, job)
+    assert read_job(any_context, job).status == status
