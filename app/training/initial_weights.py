@@ -46,7 +46,7 @@ def find_initial_weights(spec: TrainingSpec, classes: Sequence[str]) -> InitialW
         return InitialWeights(verify(weights, path), path)
     if spec.initial_model is None:
         raise WeightsError(f"The model {start} is gone, whose weights training should start from.")
-    artifact = open_artifact(spec.initial_model)
+    artifact = open_artifact(spec.initial_model, digest=spec.initial_model_digest)
     manifest = artifact.manifest
     if get_network(manifest.network) != get_network(spec.network):
         raise WeightsError(f"The model {start} is a {manifest.network}, not a {spec.network}.")

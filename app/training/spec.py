@@ -45,8 +45,8 @@ class TrainingSpec:
     ``resume_from``: checkpoints of earlier attempts or the folders that hold them, the newest attempt first.
     ``reported_step``: the last step that the caller knows of; a resume reports those after it again.
     ``weights_root``: where published weights are kept. ``initial_model``: artifact of the model that
-    ``pretrained`` names. ``devices``: what to compute on; None: one GPU if there is one. ``logs``, ``out``:
-    where the log files and the artifact go.
+    ``pretrained`` names, of that ``initial_model_digest`` where it is known. ``devices``: what to compute on;
+    None: one GPU if there is one. ``logs``, ``out``: where the log files and the artifact go.
     """
 
     job_id: str
@@ -63,6 +63,7 @@ class TrainingSpec:
     class_map: ClassMap | None = None
     weights_root: Path = WEIGHTS_ROOT
     initial_model: Path | None = None
+    initial_model_digest: str | None = None
     devices: Devices | None = None
     resume_from: tuple[Path, ...] = ()
     reported_step: int | None = None

@@ -151,6 +151,8 @@ def test_another_networks_or_a_damaged_or_a_missing_model_is_refused(
         find(initial_model=first["artifact"], network="resnet18")
     with pytest.raises(ArtifactError):
         find(initial_model=str(tmp_path))
+    with pytest.raises(ArtifactError, match="has changed since the model was registered"):
+        find(initial_model=first["artifact"], initial_model_digest="0" * 64)
 
 
 def test_weights_for_other_classes_leave_the_classifier_as_it_was_drawn(

@@ -13,6 +13,7 @@ from app.jobs.kinds.base import Kind
 from app.models import Evaluation, Job, TrainedModel
 from app.schemas.job_payloads import EvaluationPayload
 from app.storage.home import Storage
+from app.storage.model_folders import download_model
 
 
 class EvaluationKind(Kind[EvaluationSpec, EvaluationResult]):
@@ -24,7 +25,8 @@ class EvaluationKind(Kind[EvaluationSpec, EvaluationResult]):
         job, storage = read_claimed(context, claim), context.storage
         storage.remote.download_pictures(job.dataset)
         storage.remote.download(storage.job_split(_payload(job).job))
-        storage.remote.download(storage.absolute(_read_model(context, job).folder))
+        model = _read_model(context, job)
+        download_model(storage, storage.absolute(model.folder), model.digest)
 
     def build_spec(self, context: AppContext, claim: Claim) -> EvaluationSpec:
         job, storage = read_claimed(context, claim), context.storage

@@ -24,6 +24,7 @@ from app.services import promotion
 from app.services.job_states import append_event
 from app.services.products import lock_product
 from app.storage.home import Storage
+from app.storage.model_folders import download_model
 from app.storage.weights import download_weights
 from app.training.result import TrainingResult
 from app.training.spec import Devices, TrainingSpec
@@ -47,7 +48,7 @@ class Training(Kind[TrainingSpec, TrainingResult]):
         if _start(job) == "imagenet":
             download_weights(storage, job.network or "")
         if model is not None:
-            storage.remote.download(storage.absolute(model.folder))
+            download_model(storage, storage.absolute(model.folder), model.digest)
 
     def build_spec(self, context: AppContext, claim: Claim) -> TrainingSpec:
         resolve_waiting(context, claim)  # Where hosts share nothing, nothing is downloaded.
@@ -77,6 +78,7 @@ class Training(Kind[TrainingSpec, TrainingResult]):
                 ),
                 weights_root=storage.weights,
                 initial_model=storage.absolute(model.folder) if model else None,
+                initial_model_digest=model.digest if model else None,
                 # Since the last epoch that is stored, not the last step: a worker may be lost between a
                 # step's line and its epoch's. A step that is reported again overwrites itself.
                 reported_step=session.scalar(newest) or 0,
