@@ -18,6 +18,7 @@ from app.context import AppContext
 from app.errors import FieldError, InvalidRequestError
 from app.schemas.common import Page
 from app.schemas.job import EpochPoint, JobEvent, JobMetrics, LogFile, StepPoint
+from app.schemas.numbers import MOST
 from app.services import job_records
 
 router = APIRouter(prefix="/jobs/{job}", tags=["jobs"], route_class=CheckedRoute)
@@ -35,7 +36,7 @@ LOG_POLL_SECONDS = 0.5
 def get_metrics(
     job: str,
     context: ContextDep,
-    since: Annotated[int, Query(ge=0, le=2**31 - 1, description="Only what came after this step.")] = 0,
+    since: Annotated[int, Query(ge=0, le=MOST, description="Only what came after this step.")] = 0,
     max_points: Annotated[
         int, Query(ge=2, le=100_000, description="Thin the steps evenly to so many.")
     ] = 2000,
@@ -89,7 +90,7 @@ def get_log(
     job: str,
     name: str,
     context: ContextDep,
-    tail: Annotated[int | None, Query(ge=1, le=2**31 - 1, description="Only the last lines.")] = None,
+    tail: Annotated[int | None, Query(ge=1, le=MOST, description="Only the last lines.")] = None,
     follow: Annotated[bool, Query(description="Go on until the job has ended.")] = False,
 ) -> Response:
     """A log: `training_result.log`, `training_result_step.log` or `test_result.log`."""

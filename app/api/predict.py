@@ -38,15 +38,14 @@ OPTIONS = {
     "model": "Answer from this model.",
     "top_k": "How many labels to return, most probable first.",
 }
+TOP_K = {"type": "integer", "minimum": 1, "maximum": 1000, "default": 5}
 PARAMETERS = [
     {
         "name": name,
         "in": "query",
         "required": False,
         "description": text,
-        "schema": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 5}
-        if name == "top_k"
-        else {"type": "string"},
+        "schema": TOP_K if name == "top_k" else {"type": "string"},
     }
     for name, text in OPTIONS.items()
 ]
@@ -57,7 +56,7 @@ FORM_FIELDS: dict[str, Any] = {
         "description": "One image, or several parts of this name.",
     },
     **{
-        name: {"type": "integer" if name == "top_k" else "string", "description": text}
+        name: {**(TOP_K if name == "top_k" else {"type": "string"}), "description": text}
         for name, text in OPTIONS.items()
     },
 }

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 
+from app.schemas.numbers import Numbers
+
 T = TypeVar("T")
 
 
@@ -26,7 +28,7 @@ Slug = Annotated[
 ]
 
 
-class Request(BaseModel):
+class Request(Numbers):
     """Base of request bodies: a field that does not exist is an error, not ignored."""
 
     model_config = ConfigDict(extra="forbid")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field
 
 from app.schemas.common import Request
-from app.schemas.hyperparameters import ImageSize
+from app.schemas.numbers import refuse_truth_value
+
+Side = Annotated[
+    int, Field(json_schema_extra={"minimum": 1, "maximum": 2048}), BeforeValidator(refuse_truth_value)
+]
 
 
 class ExportCreate(Request):
@@ -18,6 +22,10 @@ class ExportCreate(Request):
     )
 
     format: Literal["folders", "tfrecord"]
-    image_size: ImageSize | None = Field(None, description="tfrecord: size of the images in the records.")
+    image_size: Side | tuple[Side, Side] | None = Field(
+        None,
+        description="tfrecord: size of the images in the records: one number for a square, or "
+        "[height, width], in pixels.",
+    )
     compression: Literal["gzip"] | None = Field(None, description="tfrecord: compression of the shards.")
     job: str | None = Field(None, description="Split as in this training; else as the dataset came.")

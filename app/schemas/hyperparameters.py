@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
+from app.schemas.numbers import MOST, Numbers, refuse_truth_value
+
+# Checked as one setting below, so that the message names both sides; the document shows the range here.
+Side = Annotated[
+    int, Field(json_schema_extra={"minimum": 8, "maximum": 2048}), BeforeValidator(refuse_truth_value)
+]
 ImageSize = Annotated[
-    int | tuple[int, int],
+    Side | tuple[Side, Side],
     Field(description="Height and width in pixels: one number for a square, or [height, width]."),
 ]
 
@@ -15,7 +21,7 @@ ImageSize = Annotated[
 Pretrained = Annotated[str, Field(pattern=r"^(imagenet|none|mdl_[0-9a-z]+)$")]
 
 
-class EarlyStopping(BaseModel):
+class EarlyStopping(Numbers):
     """End the training when the validation metric has not improved for a while."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -23,7 +29,9 @@ class EarlyStopping(BaseModel):
     patience: int = Field(
         10, ge=1, le=10_000, description="Validations without an improvement before stopping."
     )
-    min_delta: float = Field(0.0, ge=0, description="The least change that counts as an improvement.")
+    min_delta: float = Field(
+        0.0, ge=0, le=1_000_000, description="The least change that counts as an improvement."
+    )
 
 
 def _early_stopping(value: Any) -> Any:
@@ -35,7 +43,10 @@ def _early_stopping(value: Any) -> Any:
     return {"patience": value} if isinstance(value, int) else value
 
 
-class Hyperparameters(BaseModel):
+ClassWeight = Annotated[float, Field(ge=0.000_001, le=1_000_000), BeforeValidator(refuse_truth_value)]
+
+
+class Hyperparameters(Numbers):
     """Every setting of a training run, with its default. A job stores and returns all of them, resolved.
 
     Where the default is null, the best value depends on the network, the number of images, or the weights
@@ -86,10 +97,13 @@ class Hyperparameters(BaseModel):
     warmup_epochs: float = Field(
         1.0,
         ge=0,
+        le=10_000,
         description="Epochs over which the rate rises linearly from 0, at most half of the epochs with a "
         "frozen backbone and half of those after them. A job shows the longest that it uses.",
     )
-    decay_epochs: float = Field(10.0, gt=0, description="step, exponential: epochs between two decays.")
+    decay_epochs: float = Field(
+        10.0, ge=0.001, le=10_000, description="step, exponential: epochs between two decays."
+    )
     decay_rate: float = Field(0.1, gt=0, le=1, description="step, exponential: factor of one decay.")
     momentum: float = Field(0.9, ge=0, lt=1, description="sgd, rmsprop: momentum.")
     weight_decay: float = Field(1e-4, ge=0, le=1, description="Decoupled weight decay on kernels.")
@@ -104,12 +118,12 @@ class Hyperparameters(BaseModel):
         description="light: flip, shift, zoom, brightness and contrast; strong: more of each and cutout.",
     )
     horizontal_flip: bool = Field(True, description="Whether augmentation may mirror images left to right.")
-    class_weights: Literal["none", "balanced"] | dict[str, Annotated[float, Field(gt=0)]] = Field(
+    class_weights: Literal["none", "balanced"] | dict[str, ClassWeight] = Field(
         "none",
         description="Weight of each class in the loss: none, balanced (inverse frequency), or by class name.",
     )
     validation_freq: int = Field(
-        1, ge=1, description="Epochs between two validations; the last epoch is always validated."
+        1, ge=1, le=MOST, description="Epochs between two validations; the last epoch is always validated."
     )
     monitor: Literal["valid_accuracy", "valid_loss"] = Field(
         "valid_accuracy",
@@ -125,7 +139,10 @@ class Hyperparameters(BaseModel):
         description="Least test accuracy, as gate.min_accuracy; null takes the product's gate, or 0.",
     )
     shuffle_buffer: int | None = Field(
-        None, ge=1, description="Images in the shuffle buffer; null shuffles the whole train split."
+        None,
+        ge=1,
+        le=MOST,
+        description="Images in the shuffle buffer; null shuffles the whole train split.",
     )
     mixed_precision: bool | None = Field(
         None,
@@ -136,7 +153,7 @@ class Hyperparameters(BaseModel):
         description="Bit-equal results for equal input; null turns it on for CPU, where it costs little.",
     )
     seed: int = Field(
-        0, ge=0, le=2**31 - 1, description="Seed of initial weights, data order, augmentation and split."
+        0, ge=0, le=MOST, description="Seed of initial weights, data order, augmentation and split."
     )
 
     @model_validator(mode="after")
@@ -181,10 +198,10 @@ class ResolvedHyperparameters(Hyperparameters):
         return (size, size) if isinstance(size, int) else size
 
 
-Share = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=MOST)]
 
 
-class SplitSettings(BaseModel):
+class SplitSettings(Numbers):
     """How images are divided: three ratios that add up to 1, or three counts of images.
 
     Folders that came already split (train/valid/test) are kept as they are.
@@ -195,9 +212,7 @@ class SplitSettings(BaseModel):
     train: Share = Field(0.7, description="Ratio, or number of images.")
     valid: Share = Field(0.15, description="Ratio, or number of images.")
     test: Share = Field(0.15, description="Ratio, or number of images.")
-    seed: int | None = Field(
-        None, ge=0, le=2**31 - 1, description="Seed of the draw; null takes the job's seed."
-    )
+    seed: int | None = Field(None, ge=0, le=MOST, description="Seed of the draw; null takes the job's seed.")
 
     @model_validator(mode="after")
     def _check_shares(self) -> Self:

@@ -11,6 +11,7 @@ from app.schemas.common import Problem, Request, Slug, Timestamp
 from app.schemas.hyperparameters import Hyperparameters, SplitSettings
 from app.schemas.import_choices import ClassLevel, NameEncoding
 from app.schemas.job_kinds import JOB_KINDS, JobStage
+from app.schemas.numbers import Numbers
 
 Device = Literal["auto", "cpu", "gpu"]
 JobStatus = Literal["queued", "running", "paused", "succeeded", "failed", "cancelled"]
@@ -29,7 +30,7 @@ JobKind = Annotated[
 StopReason = Literal["completed", "early_stopped", "stopped_by_user", "budget_reached"]
 
 
-class GateRules(BaseModel):
+class GateRules(Numbers):
     """What a training's model must reach, and what becomes of one that does not."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)

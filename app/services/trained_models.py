@@ -23,6 +23,7 @@ from app.services.products import require_product
 VERSION = re.compile(r"[1-9][0-9]*")
 MAX_VERSION = 2**31 - 1
 """The most that the column holds."""
+MAX_VERSION_DIGITS = 10
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ def _model_of_product(session: Session, product: str) -> tuple[TrainedModel, str
     name = name if at else CHAMPION
     require_product(session, product_id)
     if VERSION.fullmatch(name):
-        return _model_of_version(session, product_id, int(name)), None
+        return _model_of_version(session, product_id, name), None
     alias = session.get(Alias, (product_id, name))
     if alias is not None:
         return session.get_one(TrainedModel, alias.model_id), name
@@ -137,15 +138,17 @@ def _model_of_product(session: Session, product: str) -> tuple[TrainedModel, str
     )
 
 
-def _model_of_version(session: Session, product_id: str, version: int) -> TrainedModel:
+def _model_of_version(session: Session, product_id: str, name: str) -> TrainedModel:
     model = None
-    if version <= MAX_VERSION:
+    # Python reads no number of thousands of digits.
+    version = int(name) if len(name) <= MAX_VERSION_DIGITS else None
+    if version is not None and version <= MAX_VERSION:
         model = session.scalar(
             select(TrainedModel).where(TrainedModel.product_id == product_id, TrainedModel.version == version)
         )
     if model is None:
         raise NotFoundError(
-            f"Product {product_id!r} has no model of version {version}.",
+            f"Product {product_id!r} has no model of version {name[:20]}.",
             hint=f"`GET /models?product={product_id}` lists them.",
         )
     return model

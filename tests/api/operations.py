@@ -30,7 +30,7 @@ class Operation:
         return [one["name"] for one in self.parameters if one["in"] == "query"]
 
     def fields(self, media_type: str) -> list[str]:
-        return sorted(_resolve(self.content[media_type]["schema"])["properties"])
+        return sorted(resolve(self.content[media_type]["schema"])["properties"])
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
@@ -39,7 +39,7 @@ class Operation:
 _DOCUMENT = create_app(Settings(_env_file=None)).openapi()
 
 
-def _resolve(schema: dict[str, Any]) -> dict[str, Any]:
+def resolve(schema: dict[str, Any]) -> dict[str, Any]:
     for one in (schema, *schema.get("anyOf", ())):
         if "$ref" in one:
             return dict(_DOCUMENT["components"]["schemas"][one["$ref"].rpartition("/")[2]])

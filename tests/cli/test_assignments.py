@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -57,7 +58,9 @@ def test_a_value_cannot_also_be_an_object(assignments: list[str]) -> None:
 
 def test_every_default_can_be_written_as_an_assignment() -> None:
     def written(value: Any) -> str:
-        return {None: "null", True: "true", False: "false"}.get(value, str(value))
+        # 1 is no way to write true: 1 == True, so a lookup in a dictionary would find it.
+        is_constant = value is None or isinstance(value, bool)
+        return json.dumps(value) if is_constant else str(value)
 
     defaults = Hyperparameters().model_dump()
     hyperparameters, _ = parse_assignments([f"{name}={written(value)}" for name, value in defaults.items()])
