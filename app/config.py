@@ -142,7 +142,14 @@ class Settings(BaseSettings):
         "oldest are removed.",
     )
     kept_model_days: float = Field(
-        30.0, gt=0, description="Days after which a model that failed its gate is removed."
+        30.0, gt=0, le=36_500, description="Days after which a model that failed its gate is removed."
+    )
+    idempotency_key_days: float = Field(
+        7.0,
+        gt=0,
+        le=36_500,
+        description="Days for which a request with an Idempotency-Key that was sent before gets its first "
+        "answer again.",
     )
     model_cache_bytes: int = Field(
         2 * 2**30, gt=0, description="Memory for loaded models, least used leave first."

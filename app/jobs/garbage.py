@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
 
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 from ulid import ULID
 
@@ -26,7 +26,7 @@ from app.context import AppContext
 from app.datasets.manifest import MANIFEST, DatasetManifest, image_path, load_manifest
 from app.errors import DatasetError
 from app.job_queue import TASK_QUEUE
-from app.models import Dataset, Evaluation, Job, TrainedModel
+from app.models import Dataset, Evaluation, IdempotencyKey, Job, TrainedModel
 from app.models.base import utc_now
 from app.schemas.job_kinds import UPLOAD_READERS
 from app.services.aliases import models_of_recent_moves
@@ -58,6 +58,12 @@ def clean_home(context: AppContext) -> None:
         storage.remove(storage.job(name))
     for name in _unknown(context, [folder.name for folder in storage.models.iterdir()], "mdl_"):
         storage.remove(storage.models / name)
+    clean_scratch(context)
+
+
+def clean_scratch(context: AppContext) -> None:
+    """Deletes from this home folder what lay in scratch for long: what was cut off left it there."""
+    storage = context.storage
     old = [path for path in storage.scratch.iterdir() if _has_lain_long(path)]
     unneeded = _unneeded(context, [path.name for path in old])
     for path in old:
@@ -84,6 +90,13 @@ def clean_storage(context: AppContext) -> None:
     for name in _unneeded(context, uploads):
         if _age(name.removeprefix("upload-")) > YOUNG_SECONDS:
             storage.discard(storage.scratch / name)
+
+
+def forget_requests(context: AppContext) -> None:
+    """Deletes the idempotency keys that are older than the setting says."""
+    oldest = utc_now() - timedelta(days=context.settings.idempotency_key_days)
+    with context.db.write() as session:
+        session.execute(delete(IdempotencyKey).where(IdempotencyKey.created_at < oldest))
 
 
 def remove_deleted_datasets(context: AppContext) -> None:

@@ -30,7 +30,7 @@ def download_upload(context: AppContext, claim: Claim) -> None:
             .order_by(JobEvent.number.desc())
             .limit(1)
         )
-    path = context.storage.absolute(payload.source)
+    path = context.storage.find_upload(payload.source)
     if context.storage.remote.download(path).exists():
         return
     if claimed_at is not None and _waited(context, claimed_at) > WAIT_SECONDS:

@@ -227,7 +227,7 @@ def _start_import(
             product_id=product_id,
             dataset_id=dataset.id,
             payload=ImportPayload(
-                source=context.storage.remote.address(source) if is_upload else str(source),
+                source=_name_upload(context, session, source) if is_upload else str(source),
                 is_upload=is_upload,
                 host=socket.gethostname(),
                 **chosen,
@@ -238,6 +238,13 @@ def _start_import(
         remember(session, idempotent, 202, answer)
     context.queue.enqueue(job.id, job.kind)
     return answer
+
+
+def _name_upload(context: AppContext, session: Session, upload: Path) -> str:
+    """Its path in the home folder, which may move; a first release on one host reads the whole path alone."""
+    if context.settings.storage_url is None and has_first_release_worker(session, [TASK_QUEUE]):
+        return str(upload)
+    return context.storage.relative(upload)
 
 
 def _upload_for_first_release(context: AppContext, upload: Path) -> None:

@@ -179,7 +179,7 @@ def find_upload(storage: Storage, job: Job) -> Path | None:
     if job.kind not in UPLOAD_READERS:
         return None
     payload = UploadPayload.model_validate(job.payload)
-    return storage.absolute(payload.source) if payload.is_upload else None
+    return storage.find_upload(payload.source) if payload.is_upload else None
 
 
 def needs_upload(job: Job) -> bool:

@@ -42,7 +42,8 @@ def send_uploads(context: AppContext) -> None:
 
 def _find_jobs(context: AppContext, uploads: Collection[Path]) -> dict[Path, Job]:
     """The job of each upload that has one, whatever became of it."""
-    paths = {context.storage.remote.address(path): path for path in uploads}
+    # Whole paths are those of rows that are older than the shared storage.
+    paths = {name: path for path in uploads for name in (context.storage.relative(path), str(path))}
     source = Job.payload["source"].as_string()
     with context.db.read() as session:
         jobs = session.scalars(select(Job).where(Job.kind.in_(UPLOAD_READERS), source.in_(paths)))

@@ -82,6 +82,12 @@ class HomeFolder:
         """A fresh path for an incoming file."""
         return self.scratch / f"upload-{str(ULID()).lower()}"
 
+    def find_upload(self, address: str) -> Path:
+        """Where the upload lies that a row names, also where the home folder was moved or copied since: older
+        rows have its whole path.
+        """
+        return self.scratch / Path(address).name
+
     def relative(self, path: Path) -> str:
         """The form in which the database keeps a path, so that the home folder can move."""
         return path.relative_to(self.root).as_posix()

@@ -34,10 +34,6 @@ class Remote(ABC):
         """What ``/readyz`` says of it: each check with "ok" or what is wrong. Raises nothing."""
 
     @abstractmethod
-    def address(self, path: Path) -> str:
-        """How a row names a file of this home folder so that the worker that reads the row finds it."""
-
-    @abstractmethod
     def upload(self, path: Path, source: Path | None = None) -> None:
         """Shows a whole thing to the other hosts; it lies at ``source`` if not at ``path``.
 
@@ -122,10 +118,6 @@ class NoRemote(Remote):
 
     def checks(self) -> dict[str, str]:
         return {}
-
-    def address(self, path: Path) -> str:
-        # The whole path, as workers of the first release read it.
-        return str(path)
 
     def upload(self, path: Path, source: Path | None = None) -> None:
         pass

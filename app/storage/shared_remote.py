@@ -55,9 +55,6 @@ class SharedRemote(Remote):
             return {"storage": f"{error.detail} {error.hint}"}
         return {"storage": "ok"}
 
-    def address(self, path: Path) -> str:
-        return self._home.relative(path)
-
     def upload(self, path: Path, source: Path | None = None) -> None:
         source, key = source or path, self._home.relative(path)
         files = _describe_all(source)

@@ -69,20 +69,22 @@ class ReaperThread(threading.Thread):
             garbage.remove_kept_models(self._context)
             if not self._removal.is_alive():
                 # Beside the rounds, as below: a dataset may have a million images.
-                self._removal = threading.Thread(target=self._remove_datasets, name="removal", daemon=True)
+                self._removal = threading.Thread(target=self._remove_old, name="removal", daemon=True)
                 self._removal.start()
         if time.monotonic() >= self._garbage_next:
             self._garbage_next = time.monotonic() + GARBAGE_SECONDS
             # Beside the rounds: lost jobs do not wait until a large storage has been looked through.
             threading.Thread(target=self._collect_garbage, name="garbage", daemon=True).start()
 
-    def _remove_datasets(self) -> None:
+    def _remove_old(self) -> None:
         try:
+            garbage.forget_requests(self._context)
+            garbage.clean_scratch(self._context)
             garbage.remove_deleted_datasets(self._context)
         except LoupeError as error:
             logger.warning("garbage: %s", error.detail)
         except Exception:
-            logger.exception("garbage: deleted datasets stay, the next round follows")
+            logger.exception("garbage: something stays, the next round follows")
 
     def _collect_garbage(self) -> None:
         try:

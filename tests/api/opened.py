@@ -13,6 +13,9 @@ from app.config import Settings
 from app.context import AppContext
 from app.main import create_app
 
+LOOPBACK = "http://127.0.0.1"
+"""Without a key the API answers loopback names alone; a TestClient calls itself ``testserver``."""
+
 
 @contextmanager
 def opened(settings: Settings, **options: Any) -> Iterator[TestClient]:

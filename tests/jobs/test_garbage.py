@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -18,11 +19,12 @@ from app.config import Settings
 from app.context import AppContext
 from app.errors import ConflictError
 from app.jobs import garbage
-from app.models import Alias, AliasMove, Evaluation, TrainedModel
+from app.models import Alias, AliasMove, Evaluation, IdempotencyKey, TrainedModel
 from app.models.base import utc_now
 from app.schemas.job import JobRetry
 from app.services import evaluations, job_lifecycle, jobs, trained_models
 from app.services.aliases import move_alias
+from app.services.idempotency import Answer, IdempotentRequest, remember
 from tests.services.rows import add_job, add_product, change_job, events, train
 from tests.stores import store_of
 
@@ -108,13 +110,40 @@ def test_an_upload_that_has_waited_for_the_storage_for_days_stays_here(context: 
     assert [waiting.exists(), stored.exists()] == [True, False]
 
 
-def test_what_lay_in_scratch_for_days_goes(context: AppContext) -> None:
+@pytest.mark.parametrize("clean", [garbage.clean_home, garbage.clean_scratch])
+def test_what_lay_in_scratch_for_days_goes(context: AppContext, clean: Callable[[AppContext], None]) -> None:
     old, young = context.storage.scratch / "pack-1", context.storage.scratch / "pack-2"
     for folder in (old, young):
         folder.mkdir()
     os.utime(old, (time.time() - LONG_AGO,) * 2)
-    garbage.clean_home(context)
+    clean(context)
     assert [old.exists(), young.exists()] == [False, True]
+
+
+@pytest.mark.parametrize("is_old_row", [False, True])
+def test_an_upload_that_was_cut_off_goes_on_one_host_too(settings: Settings, is_old_row: bool) -> None:
+    with closing(AppContext.open(settings)) as alone:
+        migrations.upgrade(alone.db)
+        cut_off, waiting = alone.storage.upload(), alone.storage.upload()
+        for path in (cut_off, waiting):
+            path.write_text("x")
+            os.utime(path, (time.time() - LONG_AGO,) * 2)
+        source = str(waiting) if is_old_row else alone.storage.relative(waiting)
+        add_job(alone, kind="import", payload={"source": source, "is_upload": True})
+        garbage.clean_scratch(alone)
+        assert [cut_off.exists(), waiting.exists()] == [False, True]
+
+
+def test_an_idempotency_key_is_forgotten_after_its_days(context: AppContext) -> None:
+    for key in ("old", "young"):
+        request = IdempotentRequest("POST /products", key, "0" * 64)
+        with context.db.write() as session:
+            remember(session, request, 201, Answer({"key": key}, None))
+    with context.db.write() as session:
+        session.get_one(IdempotencyKey, ("POST /products", "old")).created_at = utc_now() - timedelta(days=8)
+    garbage.forget_requests(context)
+    with context.db.read() as session:
+        assert session.scalars(select(IdempotencyKey.key)).all() == ["young"]
 
 
 @dataclass

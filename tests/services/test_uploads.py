@@ -39,7 +39,7 @@ def receive(context: AppContext) -> Path:
 
 
 def add_import(context: AppContext, path: Path) -> str:
-    payload = {"source": context.storage.remote.address(path), "is_upload": True, "host": "here"}
+    payload = {"source": context.storage.relative(path), "is_upload": True, "host": "here"}
     return add_job(context, kind="import", payload=payload)
 
 

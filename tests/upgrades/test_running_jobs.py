@@ -12,9 +12,12 @@ from fastapi.testclient import TestClient
 
 from app import __version__
 from app.context import AppContext
+from app.services import workers
 from tests.api.test_lifecycle import product, run_while, submit  # noqa: F401
 from tests.running import all_events, run_queued, upload_pictures
 from tests.services.rows import read_job
+from tests.services.test_uploads import forget_kinds
+from tests.services.test_workers import new_worker
 
 
 def change(checkpoint: Path, **environment: str) -> None:
@@ -80,6 +83,9 @@ def test_a_training_goes_on_from_what_another_version_saved_and_says_so(
 
 
 def test_an_upload_is_named_as_an_older_worker_reads_it(client: TestClient, context: AppContext) -> None:
+    old = new_worker(queue="tasks")
+    workers.beat(context, old)
+    forget_kinds(context, old.id)
     job = upload_pictures(client, "p")["job"]
     assert Path(read_job(context, job).payload["source"]).is_file(), "it takes the path as it stands"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 
@@ -10,7 +11,7 @@ import pytest
 from app.context import AppContext
 from app.errors import UnavailableError
 from app.host.processes import process_owner
-from app.jobs import claims, reaper
+from app.jobs import claims, garbage, reaper
 from app.workers import reaper_thread
 from app.workers.reaper_thread import ReaperThread
 from tests.services.rows import add_job, expire, read_job
@@ -66,4 +67,15 @@ def test_after_an_outage_of_the_database_too(
         assert rounds.acquire(timeout=30)
     thread._shutdown.set()
     thread.join()
+    assert read_job(context, expired).status == "running"
+
+
+def test_a_round_removes_what_a_killed_api_left_in_scratch(context: AppContext, expired: str) -> None:
+    cut_off = context.storage.upload()
+    cut_off.write_text("x")
+    os.utime(cut_off, (time.time() - 2 * garbage.SCRATCH_SECONDS,) * 2)
+    thread = seen_well(context, 0)
+    thread._round()
+    thread._removal.join()
+    assert not cut_off.exists()
     assert read_job(context, expired).status == "running"

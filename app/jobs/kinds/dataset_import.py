@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from app.context import AppContext
 from app.datasets.sources import Limits
 from app.datasets.spec import ImportResult, ImportSpec
@@ -13,6 +15,7 @@ from app.models import Dataset
 from app.models.base import utc_now
 from app.schemas.import_choices import ImportChoices
 from app.schemas.job_payloads import ImportPayload
+from app.services.job_lifecycle import find_upload
 
 
 class DatasetImport(Kind[ImportSpec, ImportResult]):
@@ -28,7 +31,7 @@ class DatasetImport(Kind[ImportSpec, ImportResult]):
         job, settings, storage = read_claimed(context, claim), context.settings, context.storage
         payload = ImportPayload.model_validate(job.payload)
         return ImportSpec(
-            source=storage.absolute(payload.source),
+            source=find_upload(storage, job) or Path(payload.source),
             image_root=storage.images,
             out=storage.dataset(job.dataset),
             limits=Limits(
