@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 # sun_path holds 108 bytes on Linux and 104 on macOS, its terminating zero included.
 MAX_SOCKET_PATH = 100
 PATH_PREFIX = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)+")
+HOST_PATTERN = re.compile(r"(?:\*\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|[0-9a-f.]*:[0-9a-f:.]+")
 ORIGIN = re.compile(r"https?://(?:[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:]+\])(?::[0-9]{1,5})?")
 
 
@@ -84,6 +85,12 @@ class Settings(BaseSettings):
         None,
         description="Addresses or networks of the proxies whose X-Forwarded headers count, separated by "
         "commas; `*` trusts every client. Unset: uvicorn's FORWARDED_ALLOW_IPS, else 127.0.0.1 and ::1.",
+    )
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Host names under which the API is answered, besides those of loopback, separated by "
+        "commas: loupe.example, *.example.org for all below it, `*` for any. Unset: any where an API key is "
+        "set, else none.",
     )
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
@@ -203,6 +210,17 @@ class Settings(BaseSettings):
         if origins != ("*",) and not all(ORIGIN.fullmatch(origin) for origin in origins):
             raise ValueError("must be `*`, or origins such as https://line.example, separated by commas")
         return origins
+
+    @field_validator("allowed_hosts", mode="before")
+    @classmethod
+    def _split_hosts(cls, value: Any) -> Any:
+        parts = value.split(",") if isinstance(value, str) else value
+        hosts = tuple(part.strip().lower().strip("[]") for part in parts if part.strip())
+        if not all(host == "*" or HOST_PATTERN.fullmatch(host) for host in hosts):
+            raise ValueError(
+                "must be host names without a port, such as loupe.example or *.example.org, or `*`"
+            )
+        return hosts
 
     @field_validator("dataset_roots", mode="before")
     @classmethod

@@ -62,6 +62,14 @@ class UnauthorizedError(LoupeError):
     status, code, title = 401, "unauthorized", "API key missing or wrong"
 
 
+class ForeignHostError(LoupeError):
+    status, code, title = 403, "foreign_host", "Not answered for this host"
+
+
+class ForeignSiteError(LoupeError):
+    status, code, title = 403, "foreign_site", "Sent by a web page of another site"
+
+
 class NotFoundError(LoupeError):
     status, code, title = 404, "not_found", "Not found"
 

@@ -29,6 +29,7 @@ from app.api.measurements import Measurements
 from app.api.middleware import BodyLimitMiddleware, MeasuringMiddleware, RequestIdMiddleware
 from app.api.problems import install_problem_handlers
 from app.api.proxies import ProxyMiddleware
+from app.api.sites import SitesMiddleware
 from app.api.upload_thread import sending_uploads
 from app.config import Settings
 from app.context import AppContext
@@ -76,6 +77,7 @@ def create_app(settings: Settings) -> FastAPI:
     install_problem_handlers(app)
     app.add_middleware(HeadMiddleware)
     app.add_middleware(BodyLimitMiddleware, settings=settings)
+    app.add_middleware(SitesMiddleware, settings=settings)
     app.add_middleware(RequestIdMiddleware)
     if settings.cors_origins:
         app.add_middleware(OriginsMiddleware, origins=settings.cors_origins)

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Names the PostgreSQL and the Redis of this Compose project where no others are named, then becomes the command.
+# Names the PostgreSQL, the Redis and the API of this Compose project where no others are named, then becomes the command.
 set -eu
 folder=${PASSWORDS_FOLDER:-/run/loupe}
 
@@ -10,6 +10,10 @@ fi
 if [ -z "${LOUPE_REDIS_URL:-}" ] && [ -f "$folder/redis_password" ]; then
   LOUPE_REDIS_URL="redis://:$(cat "$folder/redis_password")@redis/0"
   export LOUPE_REDIS_URL
+fi
+# Without a key Loupe answers loopback names alone, and a Prometheus in this network asks for `api`.
+if [ -z "${LOUPE_ALLOWED_HOSTS:-}" ] && [ -z "${LOUPE_API_KEY:-}" ]; then
+  export LOUPE_ALLOWED_HOSTS=api
 fi
 mkdir -p "${TMPDIR:-/tmp}"
 exec "$@"

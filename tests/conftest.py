@@ -19,8 +19,8 @@ from fastapi.testclient import TestClient
 from app import migrations
 from app.config import Settings
 from app.context import AppContext
-from app.main import create_app
 from tests import postgres_server, s3_server
+from tests.clients import local_client
 from tests.ports import free_port
 from tests.running import TINY, import_pictures, run_queued
 from tests.waiting import wait_for
@@ -125,7 +125,7 @@ def any_context(any_database: Settings) -> Iterator[AppContext]:
 @pytest.fixture
 def client(context: AppContext) -> Iterator[TestClient]:
     """The API in this process, without workers."""
-    with TestClient(create_app(context.settings), raise_server_exceptions=False) as client:
+    with local_client(context.settings, raise_server_exceptions=False) as client:
         yield client
 
 
@@ -213,7 +213,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trained]:
     """One real training for all tests that only read what came out."""
     settings = Settings(home=tmp_path_factory.mktemp("trained"), _env_file=None)
     for context in _open(settings):
-        with TestClient(create_app(settings), raise_server_exceptions=False) as client:
+        with local_client(settings, raise_server_exceptions=False) as client:
             dataset = import_pictures(client, context, "squares")
             body = {"product": "squares", "network": "tiny_cnn", "hyperparameters": TINY}
             job = client.post("/jobs", json=body).raise_for_status().json()["id"]

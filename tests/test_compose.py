@@ -206,3 +206,19 @@ def test_commands_learn_the_addresses_unless_others_are_named(tmp_path: Path) ->
     assert found.stdout.split() == ["postgresql://loupe:p@postgres/loupe", "redis://:r@redis/0"]
     named = _run("with_services.sh", *show, folder=tmp_path, LOUPE_REDIS_URL="redis://elsewhere")
     assert named.stdout.split()[1] == "redis://elsewhere"
+
+
+@pytest.mark.parametrize(
+    ("given", "hosts"),
+    [
+        ({}, "api"),
+        ({"LOUPE_API_KEY": "s3cret"}, ""),
+        ({"LOUPE_ALLOWED_HOSTS": "loupe.example"}, "loupe.example"),
+    ],
+)
+def test_a_prometheus_in_the_network_is_answered_with_and_without_a_key(
+    tmp_path: Path, given: dict[str, str], hosts: str
+) -> None:
+    show = ("sh", "-c", 'echo "${LOUPE_ALLOWED_HOSTS:-}"')
+    assert _run("with_services.sh", *show, folder=tmp_path, **given).stdout.strip() == hosts
+    assert 'targets: ["api:8000"]' in (ROOT / "docker/prometheus.yml").read_text(encoding="utf-8")

@@ -27,6 +27,7 @@ class ProxyMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
+            scope.setdefault("state", {})["forwarded_host"] = self._forwarded(scope, "x-forwarded-host")
             prefix = self._prefix or self._forwarded_prefix(scope)
             path: str = scope["path"]
             if prefix and path.startswith("/"):
@@ -37,12 +38,16 @@ class ProxyMiddleware:
         await self._app(scope, receive, send)  # type: ignore[arg-type]
 
     def _forwarded_prefix(self, scope: Scope) -> str:
+        prefix = self._forwarded(scope, "x-forwarded-prefix").rstrip("/")
+        return prefix if is_path_prefix(prefix) else ""
+
+    def _forwarded(self, scope: Scope, header: str) -> str:
+        """What a trusted proxy says in a header; nothing where another client says it, or two do."""
         client = scope.get("client")
         if client is None or client[0] not in self._app.trusted_hosts:
             return ""
-        given = Headers(scope=scope).getlist("x-forwarded-prefix")
-        prefix = given[0].strip().rstrip("/") if len(given) == 1 else ""
-        return prefix if is_path_prefix(prefix) else ""
+        given = Headers(scope=scope).getlist(header)
+        return given[0].strip() if len(given) == 1 else ""
 
 
 def _with_prefix(send: Send, prefix: str) -> Send:

@@ -11,15 +11,12 @@ from fastapi.testclient import TestClient
 from app import migrations
 from app.config import Settings
 from app.context import AppContext
-from app.main import create_app
-
-LOOPBACK = "http://127.0.0.1"
-"""Without a key the API answers loopback names alone; a TestClient calls itself ``testserver``."""
+from tests.clients import local_client
 
 
 @contextmanager
 def opened(settings: Settings, **options: Any) -> Iterator[TestClient]:
     with closing(AppContext.open(settings)) as context:
         migrations.upgrade(context.db)
-        with TestClient(create_app(settings), raise_server_exceptions=False, **options) as client:
+        with local_client(settings, raise_server_exceptions=False, **options) as client:
             yield client

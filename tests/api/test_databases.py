@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
-from fastapi.testclient import TestClient
-
 from app.context import AppContext
-from app.main import create_app
+from tests.clients import local_client
 from tests.pictures import make_picture
 from tests.running import TINY, import_pictures, run_queued
 
 
 def test_from_pictures_to_a_prediction(any_context: AppContext) -> None:
-    with TestClient(create_app(any_context.settings)) as client:
+    with local_client(any_context.settings) as client:
         import_pictures(client, any_context, "squares")
         body = {
             "product": "squares",
@@ -34,7 +32,7 @@ def test_from_pictures_to_a_prediction(any_context: AppContext) -> None:
 
 
 def test_one_key_sent_by_many_at_once_makes_one_product(any_context: AppContext) -> None:
-    with TestClient(create_app(any_context.settings)) as client, ThreadPoolExecutor(8) as threads:
+    with local_client(any_context.settings) as client, ThreadPoolExecutor(8) as threads:
 
         def create(_: int) -> tuple[int, str]:
             answer = client.post("/products", json={"id": "one"}, headers={"Idempotency-Key": "k"})
@@ -46,7 +44,7 @@ def test_one_key_sent_by_many_at_once_makes_one_product(any_context: AppContext)
 
 
 def test_one_id_taken_by_many_at_once_is_given_once(any_context: AppContext) -> None:
-    with TestClient(create_app(any_context.settings)) as client, ThreadPoolExecutor(8) as threads:
+    with local_client(any_context.settings) as client, ThreadPoolExecutor(8) as threads:
         codes = list(
             threads.map(lambda _: client.post("/products", json={"id": "one"}).status_code, range(16))
         )
@@ -54,7 +52,7 @@ def test_one_id_taken_by_many_at_once_is_given_once(any_context: AppContext) -> 
 
 
 def test_texts_that_cannot_be_stored_are_refused(any_context: AppContext) -> None:
-    with TestClient(create_app(any_context.settings), raise_server_exceptions=False) as client:
+    with local_client(any_context.settings, raise_server_exceptions=False) as client:
         for escaped in (r"a\u0000b", r"\ud800"):
             body = f'{{"id": "p", "name": "{escaped}"}}'
             answer = client.post("/products", content=body, headers={"content-type": "application/json"})

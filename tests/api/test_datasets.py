@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 
 from app.config import Settings
 from app.context import AppContext
-from app.main import create_app
+from tests.clients import local_client
 from tests.conftest import Trained
 from tests.pictures import make_files, make_picture, make_zip, write_folder
 from tests.running import import_pictures, run_queued
@@ -46,7 +46,7 @@ def test_the_same_pictures_have_the_same_digest_however_they_come(
 ) -> None:
     folder = write_folder(tmp_path / "roots" / "squares", make_files())
     allowed = settings.model_copy(update={"dataset_roots": (tmp_path / "roots",)})
-    with TestClient(create_app(allowed)) as client:
+    with local_client(allowed) as client:
         client.post("/products", json={"id": "p"})
         path, headers = "/products/p/datasets", {"content-type": "application/zip"}
         archive = make_zip({f"wrapped/{name}": data for name, data in make_files().items()})
@@ -224,7 +224,7 @@ def test_an_upload_over_the_limit_is_a_413_and_leaves_nothing(
     settings: Settings, context: AppContext
 ) -> None:
     small = settings.model_copy(update={"max_upload_bytes": 1000})
-    with TestClient(create_app(small)) as client:
+    with local_client(small) as client:
         client.post("/products", json={"id": "p"})
         for body in ({"files": {"file": ("x.zip", b"x" * 5000)}}, {"content": b"x" * 5000}):
             headers = {} if "files" in body else {"content-type": "application/zip"}

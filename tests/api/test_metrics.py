@@ -22,13 +22,13 @@ from app.config import Settings
 from app.context import AppContext
 from app.errors import LoupeError
 from app.jobs import claims
-from app.main import create_app
 from app.models import JobEvent
 from app.models.base import utc_now
 from app.services import workers
 from app.services.statistics import gather_statistics
 from app.workers.runner import JobRunner
 from docs.generate import ROOT
+from tests.clients import local_client
 from tests.conftest import Service, Trained
 from tests.pictures import make_picture
 from tests.running import TINY, upload_pictures
@@ -176,7 +176,7 @@ def test_a_job_that_was_given_back_waits_since_then(any_context: AppContext) -> 
 
 def test_a_shared_storage_that_fails_is_counted_by_api_and_worker(settings: Settings, tmp_path: Path) -> None:
     missing = settings.model_copy(update={"storage_url": f"file://{tmp_path}/not-mounted"})
-    with TestClient(create_app(missing), raise_server_exceptions=False) as client:
+    with local_client(missing, raise_server_exceptions=False) as client:
         assert value(scrape(client), "loupe_storage_errors_total") == 0
         assert client.get("/readyz").status_code == 503
         assert value(scrape(client), "loupe_storage_errors_total") == 1
@@ -189,7 +189,7 @@ def test_a_shared_storage_that_fails_is_counted_by_api_and_worker(settings: Sett
 
 
 def assert_the_database_is_missing(settings: Settings) -> None:
-    with TestClient(create_app(settings), raise_server_exceptions=False) as client:
+    with local_client(settings, raise_server_exceptions=False) as client:
         samples = scrape(client)
     assert samples["loupe_database_up", frozenset()] == 0
     assert not any(name == "loupe_jobs" for name, _ in samples)

@@ -13,6 +13,7 @@ from fastapi.testclient import TestClient
 from app.config import Settings
 from tests.api.opened import opened
 from tests.api.test_problems import assert_problem
+from tests.clients import LOOPBACK
 
 PAGES = ("/docs", "/redoc")
 LINKS = {"src", "href", "action", "data-document", "poster", "srcset"}
@@ -55,8 +56,8 @@ def test_a_page_and_all_it_refers_to_come_from_this_server(client: TestClient, p
     assert "//" not in re.sub(r"<!DOCTYPE html>", "", answer.text)
     assert len(links) >= 3
     for link in links:
-        target = urlsplit(urljoin(f"http://testserver{prefix}{path}", link))
-        assert target.netloc == "testserver"
+        target = urlsplit(urljoin(f"{LOOPBACK}{prefix}{path}", link))
+        assert target.netloc == urlsplit(LOOPBACK).netloc
         assert target.path.startswith(prefix)
         assert client.get(target.path).status_code == 200
 

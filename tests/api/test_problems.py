@@ -12,6 +12,7 @@ from fastapi.testclient import TestClient
 from app.config import Settings
 from app.main import create_app
 from app.schemas.common import Problem
+from tests.clients import LOOPBACK, local_client
 from tests.conftest import Trained
 
 JSON = {"content-type": "application/json"}
@@ -156,7 +157,7 @@ def test_a_full_disk_is_a_507(client: TestClient, monkeypatch: pytest.MonkeyPatc
 
 def test_a_database_that_is_away_is_a_503_with_retry_after(settings: Settings) -> None:
     away = settings.model_copy(update={"database_url": "postgresql://nobody@127.0.0.1:1/none"})
-    with TestClient(create_app(away), raise_server_exceptions=False) as client:
+    with local_client(away, raise_server_exceptions=False) as client:
         answer = client.get("/products")
         assert assert_problem(answer, 503)["retryable"]
         assert answer.headers["retry-after"] == "2"
@@ -166,7 +167,7 @@ def test_a_database_that_is_away_is_a_503_with_retry_after(settings: Settings) -
 
 def test_bodies_over_the_limit_are_refused_by_length_and_while_they_come(settings: Settings) -> None:
     small = settings.model_copy(update={"max_json_bytes": 1000, "max_predict_bytes": 1000})
-    with TestClient(create_app(small), raise_server_exceptions=False) as client:
+    with local_client(small, raise_server_exceptions=False) as client:
         assert_problem(client.post("/products", content=b" " * 2000, headers=JSON), 413)
         chunked = (b" " * 500 for _ in range(10))
         assert_problem(client.post("/products", content=chunked, headers=JSON), 413)
@@ -176,7 +177,7 @@ def test_bodies_over_the_limit_are_refused_by_length_and_while_they_come(setting
 def test_with_an_api_key_only_health_is_open(settings: Settings) -> None:
     guarded = Settings(home=settings.home, api_key="s3cret", _env_file=None)
     app = create_app(guarded)
-    with TestClient(app, raise_server_exceptions=False) as client:
+    with TestClient(app, base_url=LOOPBACK, raise_server_exceptions=False) as client:
         open_paths = {"/healthz", "/readyz"}
         for path, operations in app.openapi()["paths"].items():
             for method in operations:

@@ -14,10 +14,10 @@ from fastapi.testclient import TestClient
 
 from app.config import Settings
 from app.context import AppContext
-from app.main import create_app
 from tests.api.opened import opened
 from tests.api.operations import OPERATIONS, WITH_BODY, Operation
 from tests.api.test_problems import JSON, assert_problem
+from tests.clients import local_client
 
 FORM = "multipart/form-data"
 MULTIPART = [operation for operation in WITH_BODY if FORM in operation.content]
@@ -251,7 +251,7 @@ def test_who_has_no_key_learns_nothing_else(guarded: TestClient, operation: Oper
 
 @pytest.fixture
 def any_client(any_context: AppContext) -> Iterator[TestClient]:
-    with TestClient(create_app(any_context.settings), raise_server_exceptions=False) as client:
+    with local_client(any_context.settings, raise_server_exceptions=False) as client:
         yield client
 
 

@@ -6,10 +6,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from fastapi.testclient import TestClient
 
-from app.main import create_app
 from tests.cli.conftest import Run
+from tests.clients import local_client
 from tests.conftest import Trained
 from tests.pictures import make_files
 
@@ -32,7 +31,7 @@ def test_what_was_pushed_is_all_that_another_home_needs(
             "storage_url": f"file://{tmp_path / 'shared'}",
         }
     )
-    with TestClient(create_app(new), raise_server_exceptions=False) as client:
+    with local_client(new, raise_server_exceptions=False) as client:
         picture = next(iter(make_files(1).values()))
         headers = {"content-type": "image/png"}
         for path in ("/predict?product=squares", f"/predict?job={trained.job}"):

@@ -18,12 +18,12 @@ from app.datasets.spec import ImportResult
 from app.errors import ConflictError, CrashedError
 from app.jobs import claims, reaper
 from app.jobs.kinds.dataset_import import DatasetImport
-from app.main import create_app
 from app.models import Dataset, Job, Worker
 from app.schemas.job import JobCreate, JobRetry
 from app.services import job_lifecycle, job_plan, jobs, workers
 from app.services.job_states import TERMINAL
 from app.services.storage import list_pushes
+from tests.clients import local_client
 from tests.pictures import make_files
 from tests.running import TINY, run_queued, upload_pictures
 from tests.services.message_queue import MessageQueue
@@ -221,7 +221,7 @@ def test_a_worker_on_another_host_decides_what_was_left_open_and_shares_it(
         for name in ("api", "worker")
     ]
     migrations.upgrade(hosts[0].db)
-    with TestClient(create_app(hosts[0].settings)) as client:
+    with local_client(hosts[0].settings) as client:
         dataset = upload_pictures(client, "p")["id"]
         body = {"product": "p", "network": "tiny_cnn", "hyperparameters": TINY}
         job = client.post("/jobs", json=body).raise_for_status().json()["id"]

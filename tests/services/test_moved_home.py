@@ -9,9 +9,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from app.context import AppContext
-from app.main import create_app
 from app.models import Job
-from tests.api.opened import LOOPBACK
+from tests.clients import local_client
 from tests.running import run_queued, upload_pictures
 
 
@@ -33,7 +32,7 @@ def test_an_upload_is_found_in_a_copied_home(
     shutil.copytree(context.settings.home, copied.home)
     shutil.rmtree(context.settings.home)
     other = AppContext.open(copied)
-    with TestClient(create_app(copied), raise_server_exceptions=False, base_url=LOOPBACK) as there:
+    with local_client(copied, raise_server_exceptions=False) as there:
         run_queued(other)
         assert there.get(f"/jobs/{imported}").json()["status"] == "succeeded"
         assert there.get(f"/jobs/{refused}").json()["status"] == "failed"

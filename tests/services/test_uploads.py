@@ -9,15 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fastapi.testclient import TestClient
 
 from app import migrations
 from app.config import Settings
 from app.context import AppContext
 from app.errors import StorageUnavailableError
-from app.main import create_app
 from app.models import Worker
 from app.services import uploads, workers
+from tests.clients import local_client
 from tests.pictures import make_files, make_zip
 from tests.services.rows import add_job, change_job
 from tests.services.test_workers import new_worker
@@ -104,7 +103,7 @@ def test_while_a_worker_of_the_first_release_lives_the_answer_waits_for_the_stor
     context: AppContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("app.api.upload_thread.send_uploads", lambda _: None)
-    with TestClient(create_app(context.settings), raise_server_exceptions=False) as client:
+    with local_client(context.settings, raise_server_exceptions=False) as client:
         client.post("/products", json={"id": "p"}).raise_for_status()
 
         def send() -> bool:
@@ -127,7 +126,7 @@ def forget_kinds(context: AppContext, worker_id: str) -> None:
 
 
 def test_without_a_shared_storage_no_thread_sends_uploads(settings: Settings) -> None:
-    with TestClient(create_app(settings)):
+    with local_client(settings):
         assert "uploads" not in {thread.name for thread in threading.enumerate()}
 
 

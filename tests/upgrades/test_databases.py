@@ -13,15 +13,14 @@ from typing import Any
 import pytest
 from alembic import command
 from alembic.script import ScriptDirectory
-from fastapi.testclient import TestClient
 from sqlalchemy import Connection, inspect, text
 
 from app import migrations
 from app.config import Settings
 from app.context import AppContext
 from app.jobs import reaper
-from app.main import create_app
 from app.migrations import SCRIPTS, alembic_config, is_behind, move_to, upgrade
+from tests.clients import local_client
 
 HERE = Path(__file__).parent
 FIRST = "5c3fae945b15"
@@ -94,7 +93,7 @@ def test_what_was_written_before_is_there_after_the_way_up_and_down(old: AppCont
 
 def test_the_api_of_this_version_reads_all_of_it(old: AppContext) -> None:
     upgrade(old.db)
-    with TestClient(create_app(old.settings)) as client:
+    with local_client(old.settings) as client:
 
         def get(path: str) -> Any:
             answer = client.get(path)
@@ -131,7 +130,7 @@ def test_a_job_whose_worker_went_with_the_old_version_is_taken_up_again(old: App
     upgrade(old.db)
     reclaimed = reaper.reclaim_lost_jobs(old, is_gone=lambda _: False, trust_expiry=True)
     assert reclaimed == [RUNNING]
-    with TestClient(create_app(old.settings)) as client:
+    with local_client(old.settings) as client:
         assert client.get(f"/jobs/{RUNNING}").json()["status"] == "queued"
         last = client.get(f"/jobs/{RUNNING}/events").json()["data"][-1]["data"]
         assert (last["status"], last["reason"]) == ("queued", "worker_lost")
@@ -140,7 +139,7 @@ def test_a_job_whose_worker_went_with_the_old_version_is_taken_up_again(old: App
 def test_an_older_api_and_worker_write_to_the_new_schema_as_they_always_did(any_context: AppContext) -> None:
     run(any_context, FIRST_ROWS)
     run(any_context, OLD_WORKER)
-    with TestClient(create_app(any_context.settings)) as client:
+    with local_client(any_context.settings) as client:
         job = client.get(f"/jobs/{QUEUED}").json()
         assert (job["status"], job["attempt"]) == ("succeeded", 1)
         assert client.get(f"/models/{job['model']}").json()["aliases"] == ["champion"]
@@ -148,7 +147,7 @@ def test_an_older_api_and_worker_write_to_the_new_schema_as_they_always_did(any_
 
 
 def test_an_older_api_stays_ready_beside_a_newer_schema(any_context: AppContext) -> None:
-    with TestClient(create_app(any_context.settings)) as client:
+    with local_client(any_context.settings) as client:
         run(any_context, "UPDATE alembic_version SET version_num = 'f00dfeed';\n")
         assert client.get("/readyz").json()["checks"]["database"] == "ok"
         move = "UPDATE alembic_version SET version_num = '" + FIRST + "';\n"

@@ -12,13 +12,12 @@ from typing import Any
 
 import psutil
 import pytest
-from fastapi.testclient import TestClient
 
 from app import __version__, migrations
 from app.config import Settings
 from app.context import AppContext
-from app.main import create_app
 from tests.chaos.servers import RedisServer
+from tests.clients import local_client
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.integration
@@ -46,7 +45,7 @@ def test_it_appears_beats_and_goes_or_is_lost(tmp_path: Path, redis_server: Redi
     context = AppContext.open(settings)
     migrations.upgrade(context.db)
     processes = {queue: start_worker(settings, queue) for queue in ("training", "tasks")}
-    with TestClient(create_app(settings)) as client:
+    with local_client(settings) as client:
 
         def statuses() -> dict[int, str]:
             return {worker["pid"]: worker["status"] for worker in client.get("/workers").json()["data"]}

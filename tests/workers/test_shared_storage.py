@@ -23,7 +23,7 @@ from app.config import Settings
 from app.context import AppContext
 from app.host.processes import is_gone
 from app.jobs import reaper
-from app.main import create_app
+from tests.clients import local_client
 from tests.conftest import Trained, on_s3
 from tests.pictures import make_files
 from tests.running import TINY, all_events, run_queued, upload_pictures
@@ -120,7 +120,7 @@ def hosts(tmp_path_factory: pytest.TempPathFactory, s3: S3Server) -> Iterator[Ho
     settings = settings.model_copy(update={"database_url": f"sqlite:///{root / 'loupe.db'}"})
     api = AppContext.open(settings)
     migrations.upgrade(api.db)
-    with TestClient(create_app(settings), raise_server_exceptions=False) as client:
+    with local_client(settings, raise_server_exceptions=False) as client:
         hosts = Hosts(root, settings, client, api, gate)
         hosts.dataset = upload_pictures(client, "squares")["id"]
         run_queued(hosts.host("tasks"))
@@ -229,7 +229,7 @@ def test_what_was_made_on_one_host_is_answered_on_another(hosts: Hosts) -> None:
 def test_a_model_damaged_in_a_home_folder_is_fetched_anew(hosts: Hosts) -> None:
     picture, headers = next(iter(make_files(1).values())), {"content-type": "image/png"}
     settings = hosts.settings.model_copy(update={"home": hosts.root / "damaged"})
-    with TestClient(create_app(settings), raise_server_exceptions=False) as client:
+    with local_client(settings, raise_server_exceptions=False) as client:
         (folder,) = hosts.api.storage.remote.list_names(hosts.api.storage.models / hosts.model()["id"])
         copy = settings.home / "models" / hosts.model()["id"] / folder
         copy.mkdir(parents=True)

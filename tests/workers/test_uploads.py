@@ -24,9 +24,9 @@ from app.context import AppContext
 from app.host.processes import process_owner
 from app.jobs import claims
 from app.jobs import uploads as arriving
-from app.main import create_app
 from app.services.uploads import send_uploads
 from app.workers.supervisor import Supervisor
+from tests.clients import local_client
 from tests.conftest import on_s3
 from tests.pictures import make_files, make_zip
 from tests.ports import free_port
@@ -59,7 +59,7 @@ def client(shared: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestCl
     context = AppContext.open(shared)
     migrations.upgrade(context.db)
     context.close()
-    with TestClient(create_app(shared), raise_server_exceptions=False) as client:
+    with local_client(shared, raise_server_exceptions=False) as client:
         client.post("/products", json={"id": "p"}).raise_for_status()
         yield client
 
@@ -185,7 +185,7 @@ def test_the_answer_does_not_wait_for_a_storage_that_is_silent(s3: S3Server, set
         context = AppContext.open(shared)
         migrations.upgrade(context.db)
         context.close()
-        with TestClient(create_app(shared), raise_server_exceptions=False) as client:
+        with local_client(shared, raise_server_exceptions=False) as client:
             client.post("/products", json={"id": "p"}).raise_for_status()
             for _ in range(2):  # the first wakes the thread, which then waits for the storage
                 began = time.monotonic()

@@ -1,0 +1,103 @@
+"""Which hosts are answered, and which web pages may change something.
+
+A page can send requests to every address that its reader's browser reaches, loopback included. Without an API
+key nothing else would stop it: neither a form that it posts here, nor a name of its own that it points here.
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app.api.problems import problem_response
+from app.config import Settings
+from app.errors import ForeignHostError, ForeignSiteError, LoupeError
+from app.host.addresses import is_loopback
+
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+OWN_SITES = ("same-origin", "none")
+"""What ``Sec-Fetch-Site`` says of Loupe's own pages, and of what a person asked for without a page."""
+HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^\s:@/\[\]]+))(?::[0-9]{0,5})?")
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+class SitesMiddleware:
+    """Refuses a request for a foreign host or of a foreign page, before its body is read."""
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self._app = app
+        self._settings = settings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        error = self._find_error(scope) if scope["type"] == "http" else None
+        if error is None:
+            await self._app(scope, receive, send)
+            return
+        response = problem_response(Request(scope), error)
+        # The body is not read, so the connection cannot serve another request.
+        response.headers["Connection"] = "close"
+        await response(scope, receive, send)
+
+    def _find_error(self, scope: Scope) -> LoupeError | None:
+        headers = Headers(scope=scope)
+        for host in headers.getlist("host"):
+            if not self._is_answered(host):
+                return _foreign_host(host)
+        if scope["method"] not in SAFE_METHODS and not self._may_write(scope, headers):
+            return _foreign_site(headers)
+        return None
+
+    def _is_answered(self, host: str) -> bool:
+        allowed = self._settings.allowed_hosts
+        # Without a name it is no browser: a load balancer that speaks HTTP/1.0 sends none.
+        if not host or "*" in allowed or (not allowed and self._settings.api_key is not None):
+            return True
+        found = HOST.fullmatch(host.lower())
+        name = (found[1] or found[2]) if found else ""
+        return is_loopback(name) or any(_matches(name, pattern) for pattern in allowed)
+
+    def _may_write(self, scope: Scope, headers: Headers) -> bool:
+        origin, site = headers.get("origin"), headers.get("sec-fetch-site")
+        if "*" in self._settings.cors_origins or site == "same-origin":
+            return True
+        if origin is None:
+            return site is None or site in OWN_SITES
+        return origin.lower() in self._settings.cors_origins or _is_own_origin(scope, headers, origin)
+
+
+def _matches(name: str, pattern: str) -> bool:
+    return name.endswith(pattern[1:]) if pattern.startswith("*.") else name == pattern
+
+
+def _is_own_origin(scope: Scope, headers: Headers, origin: str) -> bool:
+    """Whether a page of ``origin`` came from the host that the client addressed, maybe through a proxy."""
+    hosts = [headers.get("host", ""), scope.get("state", {}).get("forwarded_host", "")]
+    return any(_normal(origin) == _normal(f"{scope['scheme']}://{host}") for host in hosts if host)
+
+
+def _normal(origin: str) -> tuple[str, str | None, int | None] | None:
+    try:
+        parts = urlsplit(origin.lower())
+        return parts.scheme, parts.hostname, parts.port or DEFAULT_PORTS.get(parts.scheme)
+    except ValueError:
+        return None
+
+
+def _foreign_host(host: str) -> ForeignHostError:
+    return ForeignHostError(
+        f"This server does not answer for the host {host[:100]!r}.",
+        hint="Without an API key it answers 127.0.0.1, localhost and [::1] alone. Set LOUPE_API_KEY, or name "
+        "the host in LOUPE_ALLOWED_HOSTS.",
+    )
+
+
+def _foreign_site(headers: Headers) -> ForeignSiteError:
+    page = headers.get("origin", "another site")[:100]
+    return ForeignSiteError(
+        f"A web page of {page} may not change anything here.",
+        hint="If the page is yours, name its origin in LOUPE_CORS_ORIGINS.",
+    )
