@@ -12,6 +12,7 @@ from app.launch.up import environment_of
 
 GIVEN = {
     "dataset_roots": "/data/a:/data/b",
+    "allowed_hosts": "loupe.example,*.lab.example",
     "cors_origins": "https://a.example,http://localhost:3000",
     "root_path": "/loupe",
     "trusted_proxies": "10.0.0.0/8,::1",
