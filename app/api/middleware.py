@@ -15,6 +15,7 @@ from ulid import ULID
 
 from app.api.measurements import Measurements
 from app.api.problems import internal_error, problem_response
+from app.api.routes import JSON, media_type_of
 from app.config import Settings
 from app.errors import TooLargeError
 from app.logs import log_context
@@ -80,15 +81,19 @@ class BodyLimitMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        limit = self._limit(get_route_path(scope))
+        limit = self._limit(scope)
         declared = Headers(scope=scope).get("content-length", "")
         if declared.isdigit() and int(declared) > limit:
             await self._refuse(scope, receive, send, limit)
             return
         await self._app(scope, self._counted(receive, limit), send)
 
-    def _limit(self, path: str) -> int:
-        if UPLOAD_PATH.fullmatch(path):
+    def _limit(self, scope: Scope) -> int:
+        """JSON is held in memory as a whole, so it has its own limit also where archives are received."""
+        path = get_route_path(scope)
+        if scope["method"] != "POST":
+            return self._settings.max_json_bytes
+        if UPLOAD_PATH.fullmatch(path) and media_type_of(Request(scope)) != JSON:
             return self._settings.max_upload_bytes + MULTIPART_OVERHEAD_BYTES
         if PREDICT_PATH.fullmatch(path):
             return self._settings.max_predict_bytes + MULTIPART_OVERHEAD_BYTES
@@ -119,7 +124,8 @@ class BodyLimitMiddleware:
 def _too_large(limit: int) -> TooLargeError:
     return TooLargeError(
         f"The body is larger than the {limit:,} bytes allowed here.",
-        hint="Send less, or raise LOUPE_MAX_UPLOAD_BYTES or LOUPE_MAX_PREDICT_BYTES on the server.",
+        hint="Send less, or raise LOUPE_MAX_UPLOAD_BYTES, LOUPE_MAX_PREDICT_BYTES or, for JSON, "
+        "LOUPE_MAX_JSON_BYTES on the server.",
     )
 
 

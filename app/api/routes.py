@@ -101,15 +101,21 @@ async def _check_body(request: Request, wanted: dict[str, Any]) -> None:
         )
     offered = list(wanted["content"])
     media_type = media_type_of(request)
-    if offered == [JSON]:
+    is_offered = any(fnmatchcase(media_type, pattern) for pattern in offered)
+    if offered == [JSON] and (is_offered or not _declares_body(request)):
         body = await request.body()
         if not body:
             _check_needed(wanted)
             return
-    if not media_type or not any(fnmatchcase(media_type, pattern) for pattern in offered):
+    if not media_type or not is_offered:
         raise _unsupported(media_type, offered)
     if media_type == JSON:
         check_json(await request.body())
+
+
+def _declares_body(request: Request) -> bool:
+    """Whether the head alone shows that a body comes; a chunked one may still be empty."""
+    return request.headers.get("content-length", "0") != "0"
 
 
 def _check_needed(wanted: dict[str, Any]) -> None:

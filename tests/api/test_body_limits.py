@@ -1,0 +1,98 @@
+"""What a body may cost: its limit is that of what the route takes, and who may not send it is told first."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from app import migrations
+from app.config import Settings
+from app.context import AppContext
+from app.main import create_app
+from tests.api.opened import opened
+from tests.api.operations import WITH_BODY, Operation
+from tests.api.test_problems import assert_problem
+
+LIMIT = 1000
+JSON_BODIES = [operation for operation in WITH_BODY if "application/json" in operation.content]
+IN_MEMORY = [operation for operation in JSON_BODIES if operation.path != "/predict"]
+JSON_TYPES = ("application/json", "Application/JSON; charset=utf-8", "application/vnd.x+json")
+
+
+@pytest.fixture
+def small(settings: Settings) -> Iterator[TestClient]:
+    with opened(settings.model_copy(update={"max_json_bytes": LIMIT})) as client:
+        client.post("/products", json={"id": "x"}).raise_for_status()
+        yield client
+
+
+@pytest.mark.parametrize("operation", IN_MEMORY, ids=str)
+@pytest.mark.parametrize("media_type", JSON_TYPES)
+def test_json_has_its_own_limit_on_every_route(
+    small: TestClient, operation: Operation, media_type: str
+) -> None:
+    headers = {"content-type": media_type}
+    for prefix in ("", "/v1"):
+        for body in (b" " * (LIMIT + 1), iter([b" " * LIMIT, b"{}"])):
+            answer = small.request(operation.method, prefix + operation.url, content=body, headers=headers)
+            assert_problem(answer, 413)
+
+
+def test_an_archive_may_still_be_larger(small: TestClient) -> None:
+    headers = {"content-type": "application/zip"}
+    assert small.post("/products/x/datasets", content=b" " * 9000, headers=headers).status_code == 202
+    form = {"file": ("x.zip", b" " * 9000)}
+    assert small.post("/products/x/datasets", files=form).status_code == 202
+
+
+def _status_without_reading(settings: Settings, operation: Operation, headers: dict[str, str]) -> int:
+    """The answer to a request whose body nobody may read."""
+    app = create_app(settings)
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        pytest.fail("the body was read")
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": operation.method,
+        "path": operation.url,
+        "raw_path": operation.url.encode(),
+        "root_path": "",
+        "query_string": b"",
+        "scheme": "http",
+        "client": ("10.0.0.1", 5),
+        "server": ("127.0.0.1", 80),
+        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+    }
+    with closing(AppContext.open(settings)) as context:
+        migrations.upgrade(context.db)
+        app.state.context = context
+        asyncio.run(app(scope, receive, send))
+    status: int = sent[0]["status"]
+    return status
+
+
+@pytest.mark.parametrize("operation", WITH_BODY, ids=str)
+def test_the_key_is_asked_for_before_a_body_is_read(settings: Settings, operation: Operation) -> None:
+    guarded = Settings(home=settings.home, api_key="s3cret", _env_file=None)
+    for media_type in operation.content:
+        headers = {"content-type": media_type.replace("*", "png"), "content-length": "500"}
+        assert _status_without_reading(guarded, operation, headers) == 401
+
+
+@pytest.mark.parametrize("operation", WITH_BODY, ids=str)
+@pytest.mark.parametrize("media_type", ["text/plain", "application/x-www-form-urlencoded", ""])
+def test_the_content_type_is_judged_before_a_body_is_read(
+    settings: Settings, operation: Operation, media_type: str
+) -> None:
+    headers = {"content-type": media_type, "content-length": "500"}
+    assert _status_without_reading(settings, operation, headers) == 415
