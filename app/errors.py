@@ -172,6 +172,10 @@ class SplitError(DatasetError):
     code, title = "split_impossible", "Dataset cannot be split this way"
 
 
+class LeakError(DatasetError):
+    code, title = "test_images_trained_on", "Images to test on would be trained on"
+
+
 # --- Networks and training ------------------------------------------------------------------------------
 
 

@@ -204,6 +204,7 @@ def test_a_section_that_is_absent_was_not_measured() -> None:
 def test_every_section_comes_back_as_it_was_written() -> None:
     whole = replace(
         MANIFEST_WITHOUT_FILES,
+        evaluation_dataset_digest="e" * 64,
         class_map={"drop": ["unclear"]},
         input=Input(resize_rule="stretch", pixel_range=(0, 4095)),
         runtimes=(Runtime("litert", "int8", "model.int8.tflite", parity={"items": 3}),),

@@ -17,7 +17,7 @@ from app.services import evaluations
 router = APIRouter(prefix="/jobs/{job}", tags=["evaluations"], route_class=CheckedRoute)
 
 DatasetQuery = Annotated[
-    str | None, Query(description="The evaluation on this dataset instead of the own test split.")
+    str | None, Query(description="The evaluation on this dataset instead of the final test.")
 ]
 
 
@@ -25,7 +25,7 @@ DatasetQuery = Annotated[
 def create_evaluation(
     job: str, context: ContextDep, idempotent: IdempotentDep, request: EvaluationCreate | None = None
 ) -> JSONResponse:
-    """Evaluate the job's model again, on its untouched test split or on another dataset of the product."""
+    """Evaluate the job's model again, on its final test's images or on another dataset of the product."""
     return accepted(
         evaluations.create_evaluation(context, job, request or EvaluationCreate(dataset=None), idempotent)
     )

@@ -146,7 +146,7 @@ def _from_statistics(found: Statistics) -> Iterator[Metric]:
     yield _labelled("loupe_models", "Models by product.", ("product",), found.models)
     yield _labelled(
         "loupe_champion_accuracy",
-        "Accuracy of the product's champion on its test split.",
+        "Accuracy of the product's champion in its final test.",
         ("product",),
         found.champion_accuracy,
     )

@@ -16,7 +16,10 @@ from app.schemas.message import explain_invalid
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
-SECTIONS = ("class_map", "input", "runtimes", "outputs", "calibration", "decision", "reference_features")
+SECTIONS = (
+    *("evaluation_dataset_digest", "class_map", "input", "runtimes", "outputs", "calibration", "decision"),
+    "reference_features",
+)
 """What a manifest may lack."""
 
 _HINT = "Restore the folder from a backup, or train the model again."
@@ -101,6 +104,7 @@ class Manifest:
 
     ``image_size`` is (height, width) in pixels; ``labels`` are in the order of the model's outputs;
     ``resize_rule`` is ``app.images.decode.RESIZE_RULE`` of the code that made the training images.
+    ``evaluation_dataset_digest``: of the dataset that ``metrics`` were measured on; None: on the test split.
     ``class_map``: which classes of the dataset were learned, and how they were called there; None: all.
     The sections from ``input`` to ``reference_features`` may be absent: then they were not measured, and
     what ``resize_rule`` and ``serving`` say holds. Artifacts of the first release have none of them.
@@ -121,6 +125,7 @@ class Manifest:
     serving: Serving
     versions: Mapping[str, str]
     created_at: str
+    evaluation_dataset_digest: str | None = None
     class_map: Mapping[str, Any] | None = None
     input: Input | None = None
     runtimes: tuple[Runtime, ...] | None = None

@@ -22,7 +22,9 @@ def evaluate(
     job: Annotated[str, typer.Argument(metavar="JOB", help="Id of a training that made a model.")],
     dataset: Annotated[
         str | None,
-        typer.Option("--dataset", help="All images of this dataset; the job's own test split if not given."),
+        typer.Option(
+            "--dataset", help="All images of this dataset; what the job was tested on if not given."
+        ),
     ] = None,
     stored: Annotated[
         bool, typer.Option("--stored", help="Show the evaluation that is there, and measure nothing anew.")

@@ -132,6 +132,7 @@ def _show_job(job: dict[str, Any]) -> None:
             "stop reason": job["stop_reason"],
             "product": job["product"],
             "dataset": (job["dataset"] or {}).get("id"),
+            "tested on": (job.get("evaluation_dataset") or {}).get("id"),
             "network": job["network"],
             "device": describe_device(job) if job["kind"] == "training" else None,
             "progress": f"{progress['fraction']:.0%}"

@@ -24,6 +24,13 @@ def train(
     dataset: Annotated[
         str | None, typer.Option("--dataset", help="Id of a dataset; the newest if not given.")
     ] = None,
+    evaluation_dataset: Annotated[
+        str | None,
+        typer.Option(
+            "--evaluation-dataset",
+            help="Id of a dataset to test on, all of it, instead of the test split.",
+        ),
+    ] = None,
     epochs: Annotated[int | None, typer.Option("--epochs", help="Passes over the train split.")] = None,
     batch_size: Annotated[int | None, typer.Option("--batch-size", help="Images in one step.")] = None,
     learning_rate: Annotated[
@@ -99,6 +106,8 @@ def train(
         body["network"] = network
     if dataset is not None:
         body["dataset"] = dataset
+    if evaluation_dataset is not None:
+        body["evaluation_dataset"] = evaluation_dataset
     if device is not None:
         body["device"] = device
     if gpus is not None:
@@ -127,6 +136,7 @@ train_epilog = examples(
     "loupe train screws --set augmentation=strong --set early_stopping.patience=5",
     "loupe train screws --min-accuracy 0.95 --on-failure discard",
     "loupe train screws --drop unclear --merge scratch=deep,fine",
+    "loupe train screws --evaluation-dataset dst_… --set split.test=0",
     "loupe train screws --device gpu --gpus 2 --batch-size 64",
     "loupe train screws --set split.train=0.8 --set split.valid=0.1 --set split.test=0.1 --dry-run",
 )
@@ -150,6 +160,7 @@ def _show_plan(plan: dict[str, Any]) -> None:
         {
             "product": plan["product"],
             "dataset": plan["dataset"]["id"],
+            "tested on": (plan.get("evaluation_dataset") or {}).get("id"),
             "network": plan["network"],
             "split": ", ".join(f"{name} {count:,}" for name, count in counts.items())
             or "once the dataset is imported",

@@ -15,7 +15,7 @@ import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
 from itertools import islice
@@ -28,6 +28,7 @@ from app.datasets.zip_names import UTF8_FLAG, can_read, read_names
 from app.errors import ArchiveError, UnsafeArchiveError
 
 _CHUNK = 2**20
+_ENCRYPTED = 0x1
 _PACK_AGAIN = "Pack the folder again and upload it again."
 _SUPPORTED = "Pack the folder as zip, tar or tar.gz."
 _OTHER_KINDS = (
@@ -95,6 +96,7 @@ class ZipSource(Source):
         infos = self._zip.infolist()
         # Safe to believe: zipfile returns no more than an entry declares, and an error where there is more.
         Budget(self.limits, self._packed_bytes).reach(sum(info.file_size for info in infos))
+        _check_readable(infos)
         read = read_names(infos, self._name_encoding)
         self.name_encoding, self.encoding_reason = read.encoding, read.reason
         for self._done, (info, raw) in enumerate(zip(infos, read.names, strict=True), start=1):
@@ -105,7 +107,11 @@ class ZipSource(Source):
             elif info.is_dir():
                 self.note_folder(name)
             elif self.admit(name, raw) and not self.is_too_large(name, info.file_size):
-                yield SourceFile(name, partial(self._read, info), raw)
+                if (reason := _why_unreadable(info)) is None:
+                    yield SourceFile(name, partial(self._read, info), raw)
+                else:
+                    self.skip(name, reason)
+                    self.note_folder(name.rpartition("/")[0])  # It may be a class that is left empty.
 
     def progress(self) -> float:
         return self._done / max(1, len(self._zip.infolist()))
@@ -117,15 +123,6 @@ class ZipSource(Source):
         kind = stat.S_IFMT(info.external_attr >> 16)
         if kind not in (0, stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK):
             raise UnsafeArchiveError(f"entry {show(name)} is a device or a pipe", hint="Pack only files.")
-        if info.flag_bits & 0x1:
-            raise UnsafeArchiveError(
-                f"entry {show(name)} is encrypted", hint="Pack the folder without a password."
-            )
-        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise ArchiveError(
-                f"entry {show(name)} is compressed by method {info.compress_type}, which is not supported",
-                hint="Pack the folder as an ordinary zip (deflate), or as tar.gz.",
-            )
 
     def _read(self, info: zipfile.ZipInfo) -> bytes:
         content = bytearray()
@@ -256,6 +253,30 @@ def _why_left_out(member: tarfile.TarInfo, name: str) -> str | None:
     if not member.isreg():
         raise UnsafeArchiveError(f"entry {show(name)} is a device or a pipe", hint="Pack only files.")
     return None
+
+
+def _why_unreadable(info: zipfile.ZipInfo) -> str | None:
+    if info.flag_bits & _ENCRYPTED:
+        return "encrypted; pack it without a password"
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        return f"compressed by method {info.compress_type}, which is not supported; pack it with deflate"
+    return None
+
+
+def _check_readable(infos: Sequence[zipfile.ZipInfo]) -> None:
+    """Refuses a zip of which no file can be read: one sentence says more than a list of all of them."""
+    files = [info for info in infos if not info.is_dir()]
+    if not files or not all(map(_why_unreadable, files)):
+        return
+    if all(info.flag_bits & _ENCRYPTED for info in files):
+        raise ArchiveError(
+            f"the zip archive is encrypted: each of its files ({len(files):,}) needs a password",
+            hint="Pack the folder without a password and upload it again.",
+        )
+    raise ArchiveError(
+        f"no file of the zip archive can be read: {show(files[0].filename)} is {_why_unreadable(files[0])}",
+        hint="Pack the folder as an ordinary zip (deflate) without a password, or as tar.gz.",
+    )
 
 
 def _open_zip(path: Path) -> zipfile.ZipFile:

@@ -27,7 +27,8 @@ def split_dataset(manifest: DatasetManifest, settings: SplitSettings, seed: int)
 
     ``settings.seed`` goes before ``seed``. Folders that came split are kept, and only a missing valid or test
     split is drawn, from train. Items are left out of the result when counts ask for fewer images, and, in
-    folders that came split, when an identical file is in test (or, for train, in valid).
+    folders that came split, when an identical file is in test (or, for train, in valid). Where the settings
+    ask for no test split, none is drawn.
     Raises SplitError when a class has too few distinct images.
     """
     if len(manifest.classes) < 2:
@@ -38,12 +39,13 @@ def split_dataset(manifest: DatasetManifest, settings: SplitSettings, seed: int)
         )
     seed = seed if settings.seed is None else settings.seed
     shares = {"train": settings.train, "valid": settings.valid, "test": settings.test}
+    wanted = tuple(name for name in _DRAWN if shares[name])
     if not manifest.is_split:
-        assigned = _draw(_group(manifest.items), _DRAWN, shares, settings.is_counts, seed)
+        assigned = _draw(_group(manifest.items), wanted, shares, settings.is_counts, seed)
     else:
         kept = _without_leaks(manifest.items)
         _check_folders(manifest, kept)
-        missing: tuple[Split, ...] = tuple(name for name in ("test", "valid") if name not in kept.values())
+        missing = tuple(name for name in wanted if name != "train" and name not in kept.values())
         train = _group([item for item in manifest.items if kept.get(item.id) == "train"])
         assigned = kept
         if missing:

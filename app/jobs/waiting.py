@@ -45,6 +45,7 @@ def resolve_waiting(context: AppContext, claim: Claim) -> None:
 def _request_of(job: Job) -> JobCreate:
     """What is settled already is asked for as it was settled."""
     split = {name: value for name, value in (job.split or {}).items() if name != "counts"}
+    payload = TrainingPayload.model_validate(job.payload)
     return JobCreate.model_validate(
         {
             "product": job.product_id,
@@ -54,6 +55,7 @@ def _request_of(job: Job) -> JobCreate:
             "gpus": job.gpus,
             "hyperparameters": job.hyperparameters,
             "split": split,
-            "class_map": TrainingPayload.model_validate(job.payload).class_map,
+            "class_map": payload.class_map,
+            "evaluation_dataset": payload.evaluation_dataset,
         }
     )

@@ -10,12 +10,13 @@ from app.schemas.common import Request, Timestamp
 
 
 class EvaluationCreate(Request):
-    """An evaluation of the job's model: on its own test split, or on all images of another dataset."""
+    """An evaluation of the job's model: its final test again, or on all images of another dataset."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{}]})
 
     dataset: str | None = Field(
-        None, description="Id of a dataset of the product; the job's own test split if not given."
+        None,
+        description="Id of a dataset of the product; if not given, what the job was tested on.",
     )
 
 
@@ -29,7 +30,7 @@ class Evaluation(BaseModel):
     job: str
     model: str | None
     dataset: str
-    subset: Literal["test", "all"]
+    subset: Literal["test", "all"] = Field(description="The job's own test split, or all of the dataset.")
     items: int
     metrics: dict[str, Any] = Field(
         description="Over all images. An image of a class that the model does not know counts as wrong."

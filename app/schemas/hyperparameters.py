@@ -204,21 +204,35 @@ Share = Annotated[float, Field(ge=0, le=MOST)]
 class SplitSettings(Numbers):
     """How images are divided: three ratios that add up to 1, or three counts of images.
 
-    Folders that came already split (train/valid/test) are kept as they are.
+    Folders that came already split (train/valid/test) are kept as they are. A test of 0 is for a training
+    that is tested on another dataset.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     train: Share = Field(0.7, description="Ratio, or number of images.")
     valid: Share = Field(0.15, description="Ratio, or number of images.")
-    test: Share = Field(0.15, description="Ratio, or number of images.")
+    test: Share = Field(
+        0.15,
+        description="Ratio, or number of images. 0 only with an `evaluation_dataset`; a ratio of train that "
+        "is not given is then what valid leaves.",
+    )
     seed: int | None = Field(None, ge=0, le=MOST, description="Seed of the draw; null takes the job's seed.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _give_train_the_rest(cls, value: Any) -> Any:
+        if not isinstance(value, dict) or value.get("test") != 0 or "train" in value:
+            return value
+        valid = value.get("valid", cls.model_fields["valid"].default)
+        is_ratio = isinstance(valid, int | float) and 0 < valid < 1
+        return {**value, "train": 1 - valid} if is_ratio else value
 
     @model_validator(mode="after")
     def _check_shares(self) -> Self:
         shares = (self.train, self.valid, self.test)
-        if min(shares) <= 0:
-            raise ValueError("train, valid and test must each be greater than 0")
+        if min(self.train, self.valid) <= 0:
+            raise ValueError("train and valid must each be greater than 0")
         if not self.is_counts and abs(sum(shares) - 1) > 1e-6:
             raise ValueError(
                 f"ratios must add up to 1, these add up to {sum(shares):g}; or give whole numbers as counts"
@@ -228,4 +242,5 @@ class SplitSettings(Numbers):
     @property
     def is_counts(self) -> bool:
         """Whether the shares are numbers of images rather than ratios."""
-        return all(share >= 1 and float(share).is_integer() for share in (self.train, self.valid, self.test))
+        shares = (self.train, self.valid, self.test or 1)
+        return all(share >= 1 and float(share).is_integer() for share in shares)

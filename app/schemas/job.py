@@ -64,6 +64,12 @@ class JobCreate(Request):
         description="Id of a dataset of the product; the job waits while it is importing. If not given, the "
         "newest that is ready, else the newest that is importing.",
     )
+    evaluation_dataset: str | None = Field(
+        None,
+        description="Id of a dataset of the product that is ready: the final test is measured on all its "
+        "images in place of the test split, whose share may then be 0. Refused if train or valid has one of "
+        "its images.",
+    )
     network: str | None = Field(
         None,
         description="Name of a network, see `GET /networks`; the product's default if not given, else "
@@ -98,6 +104,15 @@ class JobCreate(Request):
             raise ValueError(f"gpus is {self.gpus}, but device is cpu")
         if self.gpus > 1:
             self.device = "gpu"
+        return self
+
+    @model_validator(mode="after")
+    def _something_to_test_on(self) -> Self:
+        if self.split.test == 0 and self.evaluation_dataset is None:
+            raise ValueError(
+                "split.test is 0, so no image is left to test on: give it a share, or name an "
+                "evaluation_dataset"
+            )
         return self
 
     @model_validator(mode="after")
@@ -181,6 +196,11 @@ class Job(BaseModel):
     )
     product: str
     dataset: JobDataset | None = Field(description="Null for kinds of job that have none.")
+    evaluation_dataset: JobDataset | None = Field(
+        None,
+        description="What a training's final test is measured on; null: the test split. Its digest is null "
+        "once it was deleted.",
+    )
     network: str | None
     hyperparameters: dict[str, Any] | None = Field(
         description="Every setting, resolved. Until its dataset is imported and the job started, those that "
@@ -220,6 +240,7 @@ class JobPlan(BaseModel):
 
     product: str
     dataset: JobDataset
+    evaluation_dataset: JobDataset | None = None
     network: str
     hyperparameters: dict[str, Any]
     split: dict[str, Any]
@@ -266,7 +287,7 @@ class JobMetrics(BaseModel):
     epochs: list[EpochPoint]
     steps: list[StepPoint]
     best: BestEpoch | None
-    test: dict[str, Any] | None = Field(description="Metrics on the untouched test split, once evaluated.")
+    test: dict[str, Any] | None = Field(description="Metrics of the final test, once evaluated.")
     last_step: int = Field(description="Give it as `since` to get only what is newer.")
 
 

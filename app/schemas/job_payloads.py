@@ -19,9 +19,12 @@ class Payload(Message):
 
 
 class TrainingPayload(Payload):
-    """``class_map``: None where all classes are learnt."""
+    """``class_map``: None where all classes are learnt. ``evaluation_dataset``: what the final test is
+    measured on; None: the test split.
+    """
 
     class_map: ClassMap | None = None
+    evaluation_dataset: str | None = None
 
 
 class UploadPayload(Payload):

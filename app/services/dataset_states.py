@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 from app.errors import ConflictError, NotFoundError
 from app.models import Dataset, Job
 from app.schemas.job_kinds import DATASET_MAKERS
+from app.schemas.job_payloads import TrainingPayload
 
 
 def hold_dataset(session: Session, dataset_id: str) -> Dataset:
@@ -42,6 +43,16 @@ def import_failed(dataset: Dataset) -> ConflictError:
         f"The import of dataset {dataset.id} failed: {error.get('detail', '')}",
         hint=error.get("hint") or "Mend the archive and import it again.",
     )
+
+
+def evaluation_dataset_of(job: Job) -> str | None:
+    """The dataset that a training is tested on in place of its test split."""
+    return TrainingPayload.model_validate(job.payload).evaluation_dataset
+
+
+def tested_dataset(job: Job) -> str:
+    """The dataset whose images a training's final test is measured on: all of another, or its own split."""
+    return evaluation_dataset_of(job) or job.dataset
 
 
 def is_dataset_there() -> ColumnElement[bool]:

@@ -16,7 +16,7 @@ from app.context import AppContext
 from app.errors import ConflictError, FieldError
 from app.models import Alias, AliasMove, Dataset, Evaluation, Job, TrainedModel
 from app.schemas.job_kinds import get_job_kind
-from app.services.dataset_states import no_dataset
+from app.services.dataset_states import evaluation_dataset_of, no_dataset
 from app.services.datasets import require_dataset
 from app.services.job_lifecycle import delete_rows, discard_files
 from app.services.job_states import TERMINAL
@@ -30,7 +30,8 @@ SHOWN = 50
 @dataclass(frozen=True)
 class _Found:
     """What would go. ``evaluations``: on these datasets, of models that stay. ``readers``: jobs that stay,
-    have not ended and read one of the models. ``aliases``: their names by model.
+    have not ended and read one of the models, or are tested on one of the datasets.
+    ``aliases``: their names by model.
     """
 
     datasets: Sequence[Dataset]
@@ -117,6 +118,7 @@ def _gather(
         names.setdefault(alias.model_id, []).append(alias.name)
     others = select(Job).where(Job.status.not_in(TERMINAL), Job.id.not_in(jobs)).order_by(Job.id)
     datasets = select(Dataset.id).where(of_datasets)
+    read = ids | set(session.scalars(datasets))
     fresh = {"populate_existing": True}
     return _Found(
         datasets=session.scalars(
@@ -127,7 +129,11 @@ def _gather(
         evaluations=session.scalars(
             select(Evaluation).where(Evaluation.dataset_id.in_(datasets), Evaluation.job_id.not_in(jobs))
         ).all(),
-        readers=[job for job in session.scalars(others) if models_read_by(job) & ids] if ids else [],
+        readers=[
+            job
+            for job in session.scalars(others)
+            if not read.isdisjoint({*models_read_by(job), evaluation_dataset_of(job)})
+        ],
         aliases=names,
     )
 

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.context import AppContext
-from app.errors import ConflictError, InvalidRequestError, NotFoundError
+from app.errors import ConflictError, FieldError, InvalidRequestError, NotFoundError
 from app.job_queue import TASK_QUEUE
 from app.models import Evaluation, Job, TrainedModel
 from app.models.base import new_id
 from app.schemas import evaluation as schemas
 from app.schemas.job_kinds import get_job_kind
 from app.schemas.job_payloads import EvaluationPayload, TrainingPayload
-from app.services.dataset_states import hold_dataset
+from app.services.dataset_states import evaluation_dataset_of, hold_dataset, tested_dataset
 from app.services.datasets import require_ready
 from app.services.idempotency import Answer, IdempotentRequest, recall, remember
 from app.services.job_states import TERMINAL, queue_job
@@ -32,12 +33,13 @@ def create_evaluation(
     request: schemas.EvaluationCreate,
     idempotent: IdempotentRequest | None = None,
 ) -> Answer:
-    """Queues an evaluation of the job's model: on its test split again, or on another dataset."""
+    """Queues an evaluation of the job's model: its final test again, or another dataset."""
     with context.db.write() as session:
         if (before := recall(session, idempotent)) is not None:
             return before
         trained = _require_training(session, job_id)
-        dataset_id = request.dataset or trained.dataset
+        dataset_id = request.dataset or tested_dataset(trained)
+        subset = _choose_subset(trained, dataset_id)
         dataset = require_ready(hold_dataset(session, dataset_id))
         # Shared with other readers; a model that is too old or too many is not removed meanwhile.
         model = session.scalar(
@@ -60,9 +62,9 @@ def create_evaluation(
             product_id=trained.product_id,
             dataset_id=dataset_id,
             network=trained.network,
-            payload=EvaluationPayload(
-                job=job_id, model=model.id, subset="test" if dataset_id == trained.dataset else "all"
-            ).model_dump(mode="json", exclude_defaults=True),
+            payload=EvaluationPayload(job=job_id, model=model.id, subset=subset).model_dump(
+                mode="json", exclude_defaults=True
+            ),
         )
         queue_job(session, job)
         answer = Answer(job_to_schema(session, job).model_dump(mode="json"), f"/jobs/{job.id}")
@@ -72,7 +74,7 @@ def create_evaluation(
 
 
 def get_evaluation(context: AppContext, job_id: str, dataset_id: str | None = None) -> schemas.Evaluation:
-    """The newest evaluation of a job's model, on its own test split unless a dataset is named."""
+    """The newest evaluation of a job's model, that of its final test unless a dataset is named."""
     with context.db.read() as session:
         return _to_schema(_require_evaluation(session, job_id, dataset_id))
 
@@ -92,11 +94,24 @@ def _require_training(session: Session, job_id: str) -> Job:
     return job
 
 
+def _choose_subset(trained: Job, dataset_id: str) -> Literal["test", "all"]:
+    """Of a training's own dataset only the test part is new to its model."""
+    if dataset_id != trained.dataset:
+        return "all"
+    if evaluation_dataset_of(trained) is not None and not (trained.split or {})["counts"]["test"]:
+        raise InvalidRequestError(
+            f"Job {trained.id} trained on all images of dataset {dataset_id}: none is left to test on.",
+            hint="Name a dataset of images that the model has not seen.",
+            errors=(FieldError("/dataset", "has no test part"),),
+        )
+    return "test"
+
+
 def _require_evaluation(session: Session, job_id: str, dataset_id: str | None) -> Evaluation:
     job = _require_training(session, job_id)
     found = session.scalar(
         select(Evaluation)
-        .where(Evaluation.job_id == job_id, Evaluation.dataset_id == (dataset_id or job.dataset_id))
+        .where(Evaluation.job_id == job_id, Evaluation.dataset_id == (dataset_id or tested_dataset(job)))
         .order_by(Evaluation.created_at.desc())
         .limit(1)
     )
@@ -120,7 +135,7 @@ def _to_schema(evaluation: Evaluation) -> schemas.Evaluation:
         job=evaluation.job_id,
         model=evaluation.model_id,
         dataset=evaluation.dataset_id,
-        subset="test" if evaluation.is_final_test else "all",
+        subset=report["subset"],
         items=report["items"],
         metrics=report["metrics"],
         # An older version evaluated only on classes that the model knows.

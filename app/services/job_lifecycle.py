@@ -8,14 +8,14 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from app.context import AppContext
-from app.errors import ChoiceNeededError, ConflictError, FieldError, InvalidRequestError
+from app.errors import ChoiceNeededError, ConflictError, FieldError, InvalidRequestError, NotFoundError
 from app.models import Alias, Dataset, Evaluation, Job, JobEpoch, JobEvent, JobStep, TrainedModel
 from app.models.base import db_now
 from app.schemas import job as schemas
 from app.schemas.import_choices import ImportChoices
 from app.schemas.job_kinds import JOB_KINDS, UPLOAD_READERS, get_job_kind
 from app.schemas.job_payloads import UploadPayload
-from app.services.dataset_states import hold_dataset, require_not_failed
+from app.services.dataset_states import evaluation_dataset_of, hold_dataset, require_not_failed
 from app.services.job_states import TERMINAL, append_event, move_job
 from app.services.jobs import hold_model, lock_job, to_schema
 from app.services.trained_models import jobs_by_model, models_read_by
@@ -137,6 +137,8 @@ def retry_job(context: AppContext, job_id: str, request: schemas.JobRetry) -> sc
             dataset.status, dataset.error, dataset.ready_at = "importing", None, None
         elif job.dataset_id is not None:
             require_not_failed(hold_dataset(session, job.dataset_id))
+        if (tested := evaluation_dataset_of(job)) is not None:
+            _hold_evaluation_dataset(session, tested)
         for model_id in models_read_by(job):
             hold_model(session, model_id)
         job.payload = {**job.payload, **choices}
@@ -155,6 +157,16 @@ def retry_job(context: AppContext, job_id: str, request: schemas.JobRetry) -> sc
         answer = to_schema(session, job)
     context.queue.enqueue(job_id, answer.kind, answer.device)
     return answer
+
+
+def _hold_evaluation_dataset(session: Session, dataset_id: str) -> None:
+    try:
+        hold_dataset(session, dataset_id)
+    except NotFoundError:
+        raise ConflictError(
+            f"The evaluation dataset {dataset_id} was deleted.",
+            hint="Start another training: `POST /jobs`.",
+        ) from None
 
 
 def _those(ability: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from app.datasets.class_map import apply_class_map, check_class_map
+from app.datasets.leaks import check_evaluation_dataset
 from app.datasets.manifest import DatasetManifest
 from app.datasets.split import SplitMap, split_dataset
 from app.errors import ConflictError, FieldError, ImageSizeError, InvalidRequestError, WeightsError
@@ -40,6 +41,15 @@ class InitialModel:
 
 
 @dataclass(frozen=True)
+class EvaluationDataset:
+    """A ready dataset of the product, to test on."""
+
+    id: str
+    digest: str | None
+    manifest: DatasetManifest
+
+
+@dataclass(frozen=True)
 class PlanInputs:
     """All that a plan depends on beside the request. ``manifest``: None while the dataset is importing.
 
@@ -56,6 +66,7 @@ class PlanInputs:
     manifest: DatasetManifest | None = None
     published: Mapping[str, PublishedWeights] = field(default_factory=dict)
     initial_model: InitialModel | None = None
+    evaluation_dataset: EvaluationDataset | None = None
     has_first_release_worker: bool = False
 
 
@@ -86,6 +97,7 @@ def decide(request: JobCreate, inputs: PlanInputs) -> Plan:
     if given.min_accuracy is None:
         given = given.model_copy(update={"min_accuracy": inputs.min_accuracy or 0.0})
     seed = request.split.seed if request.split.seed is not None else given.seed
+    tested = inputs.evaluation_dataset
     manifest = _choose_classes(request, inputs.manifest)
     if manifest is None:
         settings = resolve_before_pictures(given, network, pretrained=start)
@@ -93,6 +105,9 @@ def decide(request: JobCreate, inputs: PlanInputs) -> Plan:
     else:
         _check_class_weights(given, manifest)
         splits = split_dataset(manifest, request.split, seed)
+        if tested is not None:
+            learned = apply_class_map(tested.manifest, request.class_map)
+            check_evaluation_dataset(tested.id, learned, manifest, splits)
         counts = Counter(splits.values())
         model = inputs.initial_model
         settings = resolve_hyperparameters(
@@ -106,6 +121,7 @@ def decide(request: JobCreate, inputs: PlanInputs) -> Plan:
     job = JobPlan(
         product=inputs.product,
         dataset=JobDataset(id=inputs.dataset, digest=inputs.dataset_digest),
+        evaluation_dataset=None if tested is None else JobDataset(id=tested.id, digest=tested.digest),
         network=network.name,
         hyperparameters=settings.model_dump(mode="json"),
         split={

@@ -15,10 +15,11 @@ from app.networks.registry import get_network
 from app.schemas.hyperparameters import Hyperparameters
 from app.schemas.job import JobCreate
 from app.services.dataset_states import require_not_failed
-from app.services.datasets import cached_manifest, require_dataset
+from app.services.datasets import cached_manifest, require_dataset, require_ready
 from app.services.job_plan import (
     NETWORK,
     NETWORK_WITHOUT_WEIGHTS,
+    EvaluationDataset,
     InitialModel,
     PlanInputs,
     PublishedWeights,
@@ -34,11 +35,12 @@ def gather(context: AppContext, request: JobCreate) -> PlanInputs:
     """What ``job_plan.decide`` needs.
 
     Raises NotFoundError, InvalidRequestError, UnknownNetworkError; ConflictError when there is no dataset
-    that is ready or importing.
+    that is ready or importing, or the evaluation dataset is not ready.
     """
     with context.db.read() as session:
         product = require_product(session, request.product)
         dataset = _choose_dataset(session, product, request.dataset)
+        tested = _find_evaluation_dataset(session, product, request.evaluation_dataset)
         initial_model = _find_model(session, request.hyperparameters.pretrained, product)
         has_first_release = has_first_release_worker(session, QUEUES)
     # Files may have to come from the storage that hosts share: no connection is held meanwhile.
@@ -51,6 +53,7 @@ def gather(context: AppContext, request: JobCreate) -> PlanInputs:
         manifest=_read_manifest(context.storage, dataset),
         published=_look_for_weights(context.storage, request, product),
         initial_model=initial_model,
+        evaluation_dataset=None if tested is None else _read_evaluation_dataset(context.storage, tested),
         has_first_release_worker=has_first_release,
     )
 
@@ -65,13 +68,7 @@ def _read_manifest(storage: Storage, dataset: Dataset) -> DatasetManifest | None
 def _choose_dataset(session: Session, product: Product, dataset_id: str | None) -> Dataset:
     """The one asked for; else the newest that is ready, else the newest that is importing."""
     if dataset_id is not None:
-        dataset = require_dataset(session, dataset_id)
-        if dataset.product_id != product.id:
-            raise InvalidRequestError(
-                f"Dataset {dataset_id} belongs to product {dataset.product_id!r}, not to {product.id!r}.",
-                errors=(FieldError("/dataset", "belongs to another product"),),
-            )
-        return require_not_failed(dataset)
+        return require_not_failed(_find_dataset(session, product, dataset_id, "/dataset"))
     newest_first = (
         select(Dataset).where(Dataset.product_id == product.id).order_by(Dataset.id.desc()).limit(1)
     )
@@ -82,6 +79,27 @@ def _choose_dataset(session: Session, product: Product, dataset_id: str | None) 
         f"Product {product.id!r} has no dataset to train on.",
         hint=f"Import images first: `POST /products/{product.id}/datasets`.",
     )
+
+
+def _find_evaluation_dataset(session: Session, product: Product, dataset_id: str | None) -> Dataset | None:
+    if dataset_id is None:
+        return None
+    return require_ready(_find_dataset(session, product, dataset_id, "/evaluation_dataset"))
+
+
+def _find_dataset(session: Session, product: Product, dataset_id: str, field: str) -> Dataset:
+    dataset = require_dataset(session, dataset_id)
+    if dataset.product_id != product.id:
+        raise InvalidRequestError(
+            f"Dataset {dataset_id} belongs to product {dataset.product_id!r}, not to {product.id!r}.",
+            errors=(FieldError(field, "belongs to another product"),),
+        )
+    return dataset
+
+
+def _read_evaluation_dataset(storage: Storage, dataset: Dataset) -> EvaluationDataset:
+    manifest = cached_manifest(storage.remote.download(storage.dataset(dataset.id)))
+    return EvaluationDataset(dataset.id, dataset.digest, manifest)
 
 
 def _look_for_weights(storage: Storage, request: JobCreate, product: Product) -> dict[str, PublishedWeights]:

@@ -18,7 +18,7 @@ from app.schemas import job as schemas
 from app.schemas.common import Page, problem_from_error
 from app.schemas.job_kinds import DEVICE_KINDS, MODEL_MAKERS
 from app.schemas.job_payloads import TrainingPayload
-from app.services.dataset_states import hold_dataset, require_not_failed
+from app.services.dataset_states import evaluation_dataset_of, hold_dataset, require_not_failed
 from app.services.idempotency import Answer, IdempotentRequest, recall, remember
 from app.services.job_plan import decide
 from app.services.job_plan_inputs import gather
@@ -49,7 +49,11 @@ def create_job(
         with context.db.write() as session:
             if (before := recall(session, idempotent)) is not None:
                 return before
-            dataset = require_not_failed(hold_dataset(session, inputs.dataset))
+            tested = inputs.evaluation_dataset
+            # In one order, which is that of a deletion: two requests cannot wait for each other.
+            ids = sorted({inputs.dataset, *([tested.id] if tested is not None else [])})
+            held = {name: hold_dataset(session, name) for name in ids}
+            dataset = require_not_failed(held[inputs.dataset])
             if inputs.initial_model is not None:
                 hold_model(session, inputs.initial_model.id)
             job = Job(
@@ -63,9 +67,9 @@ def create_job(
                 device=plan.job.device,
                 gpus=plan.job.gpus,
                 gate_rules=plan.job.gate_rules.model_dump(mode="json"),
-                payload=TrainingPayload(class_map=request.class_map).model_dump(
-                    mode="json", exclude_defaults=True
-                ),
+                payload=TrainingPayload(
+                    class_map=request.class_map, evaluation_dataset=request.evaluation_dataset
+                ).model_dump(mode="json", exclude_defaults=True),
                 annotations=request.metadata,
             )
             queue_job(session, job)
@@ -151,6 +155,7 @@ def to_schema(session: Session, job: Job) -> schemas.Job:
         stop_reason=job.stop_reason,
         product=job.product_id,
         dataset=schemas.JobDataset(id=dataset.id, digest=dataset.digest) if dataset else None,
+        evaluation_dataset=_evaluation_dataset_of(session, job),
         network=job.network,
         hyperparameters=job.hyperparameters,
         split=job.split,
@@ -172,3 +177,10 @@ def to_schema(session: Session, job: Job) -> schemas.Job:
         finished_at=job.finished_at,
         metadata=job.annotations,
     )
+
+
+def _evaluation_dataset_of(session: Session, job: Job) -> schemas.JobDataset | None:
+    if (dataset_id := evaluation_dataset_of(job)) is None:
+        return None
+    dataset = session.get(Dataset, dataset_id)
+    return schemas.JobDataset(id=dataset_id, digest=dataset.digest if dataset else None)

@@ -16,6 +16,7 @@ from app.models import Alias, Evaluation, Job, TrainedModel
 from app.models.alias import CHAMPION
 from app.schemas.job import GateResult, GateRules
 from app.services.aliases import move_alias
+from app.services.dataset_states import tested_dataset
 from app.services.products import lock_product
 
 STAYS = "the model is saved but does not become champion."
@@ -26,8 +27,9 @@ SHOWN_CLASSES = 10
 class Figures:
     """What a model is judged by: its answers to its own test images, measured as it is served.
 
-    ``counts[i][j]``: images of class ``labels[i]`` that were answered with ``labels[j]``; empty where the
-    evaluation is not there any more.
+    ``labels``: the classes that it knows. ``counts[i][j]``: images of class ``labels[i]`` that were answered
+    with ``labels[j]``, then a row of each class that it does not know; empty where the evaluation is not
+    there any more.
     """
 
     accuracy: float
@@ -72,7 +74,8 @@ def judge(session: Session, job: Job, evaluation: dict[str, Any], *, has_artifac
     rules = rules_of(job)
     if not has_artifact:
         rules = rules.model_copy(update={"on_failure": "discard"})
-    return decide(rules, _figures(job.dataset, evaluation), _find_champion(session, job.product_id))
+    figures = _figures(tested_dataset(job), evaluation)
+    return decide(rules, figures, _find_champion(session, job.product_id))
 
 
 def rules_of(job: Job) -> GateRules:
@@ -171,10 +174,12 @@ def carry_out(session: Session, job: Job, decision: Decision, model: TrainedMode
 
 def _figures(dataset: str, evaluation: dict[str, Any]) -> Figures:
     matrix = evaluation["confusion_matrix"]
+    # They come last in the matrix; the model cannot answer with them.
+    unknown = {entry["name"] for entry in evaluation.get("unknown_classes", ())}
     return Figures(
         accuracy=evaluation["metrics"]["accuracy"]["value"],
         dataset=dataset,
-        labels=tuple(matrix["labels"]),
+        labels=tuple(label for label in matrix["labels"] if label not in unknown),
         counts=tuple(tuple(row) for row in matrix["counts"]),
     )
 
@@ -193,7 +198,7 @@ def _find_champion(session: Session, product_id: str) -> Champion | None:
     counts = report["confusion_matrix"]["counts"] if report else ()
     figures = Figures(
         accuracy=model.metrics["accuracy"]["value"],
-        dataset=model.dataset_id,
+        dataset=tested_dataset(session.get_one(Job, model.job_id)),
         labels=tuple(model.labels),
         counts=tuple(tuple(row) for row in counts),
     )

@@ -28,7 +28,7 @@ def resolve_spec(value: Mapping[str, Any]) -> dict[str, Any]:
         given,
         network,
         pretrained=default_start(network.name, Path(value.get("weights_root", WEIGHTS_ROOT))),
-        train_items=len(load_split(Path(value["split"]), manifest)["train"]),
+        train_items=len(load_split(Path(value["split"]), manifest, needs_test=False)["train"]),
         keeps_head=initial_model is not None
         and tuple(open_artifact(Path(initial_model)).manifest.labels) == manifest.classes,
     )

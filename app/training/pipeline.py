@@ -49,7 +49,7 @@ from app.training.result import Best, TrainingResult
 from app.training.resume import resume
 from app.training.spec import Identity, TrainingSpec, load_split
 from app.training.subsets import Subset, TrainingSubset, weigh_classes
-from app.training.verify import compare_probabilities, replay_test_split
+from app.training.verify import compare_probabilities, replay_final_test
 
 Array = np.ndarray[Any, Any]
 
@@ -59,6 +59,7 @@ class Run:
     """What the stages share. ``split``: positions of each split's items in manifest and records.
 
     ``manifest``: the dataset with the classes that are learned; ``dataset_digest``: of the whole one.
+    ``tested``: the records that the final test is measured on, of the images ``tested_items``.
     """
 
     spec: TrainingSpec
@@ -72,6 +73,8 @@ class Run:
     split: dict[str, list[int]]
     reader: RecordReader
     identity: Identity
+    tested: Subset
+    tested_items: tuple[str, ...]
 
     @property
     def settings(self) -> ResolvedHyperparameters:
@@ -111,7 +114,7 @@ def _prepare(spec: TrainingSpec, folder: Path, reporter: Reporter, stop: StopSig
         )
     dataset = load_manifest(spec.dataset)
     manifest = apply_class_map(dataset, spec.class_map)
-    split = load_split(spec.split, manifest)
+    split = load_split(spec.split, manifest, needs_test=spec.evaluation_dataset is None)
     initial = find_initial_weights(spec, manifest.classes)
 
     def report(done: int, total: int) -> None:
@@ -120,11 +123,36 @@ def _prepare(spec: TrainingSpec, folder: Path, reporter: Reporter, stop: StopSig
 
     throttled = _throttle(lambda done, total: reporter.emit(ProgressLine(done=done, total=total)))
     failpoints.pass_by("records.writing")
-    records = ensure_records(manifest, spec.image_root, spec.image_size, spec.records_root, progress=report)
-    identity = Identity.of(spec, manifest, split, initial.digest)
-    reader = RecordReader(records)
+
+    def read(which: DatasetManifest) -> RecordReader:
+        return RecordReader(
+            ensure_records(which, spec.image_root, spec.image_size, spec.records_root, progress=report)
+        )
+
+    reader = read(manifest)
+    tested = Subset(reader, np.array(split["test"]))
+    tested_items = tuple(manifest.items[position].id for position in split["test"])
+    if spec.evaluation_dataset is not None:
+        other = apply_class_map(load_manifest(spec.evaluation_dataset), spec.class_map)
+        # The model reads grey by its own range, whatever the other dataset's is. Written before the training,
+        # so that an image that is missing costs no hours.
+        other_reader = read(replace(other, pixel_range=manifest.pixel_range))
+        tested = Subset(other_reader, np.arange(len(other_reader)))
+        tested_items = tuple(item.id for item in other.items)
     return Run(
-        spec, initial, folder, reporter, stop, device, dataset.digest, manifest, split, reader, identity
+        spec=spec,
+        initial_weights=initial,
+        folder=folder,
+        reporter=reporter,
+        stop=stop,
+        device=device,
+        dataset_digest=dataset.digest,
+        manifest=manifest,
+        split=split,
+        reader=reader,
+        identity=Identity.of(spec, manifest, split, initial.digest),
+        tested=tested,
+        tested_items=tested_items,
     )
 
 
@@ -179,12 +207,12 @@ def _train(run: Run) -> Fit:
 
 
 def _evaluate(run: Run, fit: Fit) -> tuple[keras.Model, Array]:
-    """The best epoch's network as it will be shipped, and its probabilities for the test split's records."""
+    """The best epoch's network as it will be shipped, and its probabilities for the records to test on."""
     run.reporter.stage("evaluating")
     assert fit.best_weights is not None
     classes = len(run.manifest.classes)
     model = build_inference_model(run.spec.network, run.spec.image_size, classes, fit.best_weights)
-    return model, predict_subset(model, run.subset("test"), run.reporter.alive)
+    return model, predict_subset(model, run.tested, run.reporter.alive)
 
 
 def _export(run: Run, fit: Fit, model: keras.Model, folder: Path) -> Manifest:
@@ -218,15 +246,15 @@ def _export(run: Run, fit: Fit, model: keras.Model, folder: Path) -> Manifest:
 
 
 def _verify(run: Run, fit: Fit, aside: Path, described: Manifest, expected: Array) -> TrainingResult:
-    """Replays the test split through the artifact, adds what it measured, and publishes it.
+    """Replays the final test through the artifact, adds what it measured, and publishes it.
 
     Whether that is good enough is decided elsewhere: a model that is not can still be looked at.
     """
     run.reporter.stage("verifying")
     folder = run.folder / "verification"
     shutil.rmtree(folder, ignore_errors=True)
-    replay = replay_test_split(aside, run.spec, folder, run.reporter, run.stop)
-    parity = compare_probabilities(replay, [run.manifest.items[p].id for p in run.split["test"]], expected)
+    replay = replay_final_test(aside, run.spec, folder, run.reporter, run.stop)
+    parity = compare_probabilities(replay, run.tested_items, expected)
     shutil.copyfile(folder / TEST_LOG, run.spec.logs / TEST_LOG)
     figures = parity.model_dump()
     (runtime,) = described.runtimes or ()
@@ -235,6 +263,7 @@ def _verify(run: Run, fit: Fit, aside: Path, described: Manifest, expected: Arra
         serving=replace(described.serving, parity=figures),
         runtimes=(replace(runtime, parity=figures),),
         metrics=asdict(replay.evaluation.metrics),
+        evaluation_dataset_digest=replay.evaluation.dataset_digest if run.spec.evaluation_dataset else None,
     )
     # The manifest changes, and with it the digest; the files that were replayed stay as they are.
     artifact = write_artifact(aside, measured, [aside / name for name in described.files])

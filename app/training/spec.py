@@ -40,6 +40,7 @@ class TrainingSpec:
     """The content of spec.json. Its settings are resolved; see ``handwritten.resolve_spec`` for others.
 
     ``dataset``: folder with manifest.json. ``split``: JSON file, item id to train, valid or test.
+    ``evaluation_dataset``: folder of the dataset that the final test is measured on; None: the test split.
     ``class_map``: which of the dataset's classes are learned; None: all.
     ``records_root``: where records are cached. ``checkpoint_root``: a folder of this attempt alone.
     ``resume_from``: checkpoints of earlier attempts or the folders that hold them, the newest attempt first.
@@ -60,6 +61,7 @@ class TrainingSpec:
     checkpoint_root: Path
     logs: Path
     out: Path
+    evaluation_dataset: Path | None = None
     class_map: ClassMap | None = None
     weights_root: Path = WEIGHTS_ROOT
     initial_model: Path | None = None
@@ -86,15 +88,18 @@ def parse_spec(value: Mapping[str, Any]) -> TrainingSpec:
         raise InvalidRequestError(explain_invalid("spec.json", error)) from None
 
 
-def load_split(path: Path, manifest: DatasetManifest) -> dict[str, list[int]]:
-    """The positions of each split's items in the manifest. Raises DatasetError when a split is empty."""
+def load_split(path: Path, manifest: DatasetManifest, *, needs_test: bool = True) -> dict[str, list[int]]:
+    """The positions of each split's items in the manifest. Raises DatasetError when a split is empty.
+
+    ``needs_test``: whether test may not be empty either.
+    """
     assigned: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
     positions: dict[str, list[int]] = {"train": [], "valid": [], "test": []}
     for position, item in enumerate(manifest.items):
         if item.id in assigned:
             positions[assigned[item.id]].append(position)
     for name, members in positions.items():
-        if not members:
+        if not members and (needs_test or name != "test"):
             raise DatasetError(
                 f"The {name} split has no images.", hint="Add images, or give this split a larger share."
             )

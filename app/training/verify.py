@@ -1,4 +1,4 @@
-"""Replaying the test split through the packaged model in a process of its own, and comparing with Keras."""
+"""Replaying the final test through the packaged model in a process of its own, and comparing with Keras."""
 
 from __future__ import annotations
 
@@ -37,21 +37,24 @@ class Replay:
     probabilities: Array
 
 
-def replay_test_split(
+def replay_final_test(
     artifact: Path, spec: TrainingSpec, folder: Path, reporter: Reporter, stop: StopSignal
 ) -> Replay:
     """Runs ``python -m app.evaluation`` on the original files; its progress is reported as our own.
+
+    They are those of the test split, or all of the evaluation dataset if the spec names one.
 
     ``folder`` is made anew and keeps what the replay writes. Raises Released when asked to leave,
     TrainingError with the replay's own reason when it fails.
     """
     folder.mkdir(parents=True)
+    other = spec.evaluation_dataset
     request = EvaluationSpec(
         artifact=artifact.resolve(),
         image_root=spec.image_root.resolve(),
-        dataset=spec.dataset.resolve(),
-        split=spec.split.resolve(),
-        subset="test",
+        dataset=(other or spec.dataset).resolve(),
+        split=spec.split.resolve() if other is None else None,
+        subset="test" if other is None else None,
     )
     write_message(folder / SPEC, request)
     # The open pipe is the child's sign that this process lives.
@@ -78,7 +81,7 @@ def compare_probabilities(replay: Replay, items: Sequence[str], expected: Array)
     Labels must agree except where Keras itself has two classes within ``TIE``.
     """
     if sorted(items) != sorted(replay.items):
-        raise ParityError("The packaged model was not asked about the images of the test split.")
+        raise ParityError("The packaged model was not asked about the images of the final test.")
     row_of = {item: row for row, item in enumerate(items)}
     expected = expected[[row_of[item] for item in replay.items]]
     difference = np.abs(replay.probabilities - expected)
@@ -121,5 +124,5 @@ def _follow(process: subprocess.Popen[bytes], path: Path, stop: StopSignal) -> I
 
 def _failure(exit_code: int, reason: dict[str, Any] | None) -> TrainingError:
     if reason is None:
-        return CrashedError(f"The replay of the test split ended with exit status {exit_code}.")
+        return CrashedError(f"The replay of the final test ended with exit status {exit_code}.")
     return TrainingError(f"The packaged model could not be verified: {reason['detail']}", hint=reason["hint"])

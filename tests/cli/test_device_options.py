@@ -5,14 +5,17 @@ from __future__ import annotations
 from fastapi.testclient import TestClient
 
 from app.context import AppContext
+from tests.api.test_evaluation_dataset import others, upload_now
 from tests.cli.conftest import Answer, Received, Run, Server
+from tests.pictures import make_files
 from tests.running import TINY, import_pictures
 
 
 def test_a_training_that_asks_for_gpus_shows_what_it_waits_for(
     loupe: Run, server: Server, client: TestClient, context: AppContext
 ) -> None:
-    import_pictures(client, context, "squares")
+    other = import_pictures(client, context, "squares", others())
+    upload_now(client, context, make_files(), "squares")
 
     def answer(request: Received) -> Answer:
         got = client.request(
@@ -35,6 +38,13 @@ def test_a_training_that_asks_for_gpus_shows_what_it_waits_for(
     assert "one class only, warm" in chosen.err
     chosen = loupe(*train, "--keep", "blue", "--merge", "warm=red,green", "--dry-run")
     assert "keep blue; red, green become warm" in chosen.out, chosen.err
+    tested = loupe(*train, "--evaluation-dataset", "dst_none", "--set", "split.test=0", "--dry-run")
+    assert "no dataset 'dst_none'" in tested.err
+    tested = loupe(*train, "--evaluation-dataset", other, "--set", "split.test=0", "--dry-run")
+    assert other in tested.out, tested.err
+    assert "test 0" in tested.out
+    started = loupe(*train, "--evaluation-dataset", other)
+    assert other in loupe("job", "show", started.out.strip(), *to).out
     assert "NEW=OLD" in loupe(*train, "--merge", "warm", "--dry-run").err
     plan = loupe(*train, "--device", "cpu", "--dry-run").out
     assert "device" in plan

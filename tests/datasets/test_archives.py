@@ -91,19 +91,45 @@ def test_a_zip_with_a_device_or_a_pipe_is_refused(tmp_path: Path, mode: int) -> 
     refused(tmp_path / "a.zip", "is a device")
 
 
-def test_an_encrypted_zip_is_refused(write_zip: Any) -> None:
-    path = write_zip({"cat/1.png": b"1"})
+def encrypt(path: Path, *names: str) -> Path:
+    """Marks entries of a zip as encrypted, in their own header and in the directory."""
     data = bytearray(path.read_bytes())
-    data[6] |= 1
-    data[data.index(b"PK\x01\x02") + 8] |= 1
+    for name in names:
+        directory = data.index(b"PK\x01\x02")
+        own, listed = data.index(name.encode()), data.index(name.encode(), directory)
+        data[own - 30 + 6] |= 1
+        data[listed - 46 + 8] |= 1
     path.write_bytes(bytes(data))
-    refused(path, "is encrypted")
+    return path
 
 
-def test_a_zip_with_an_exotic_compression_says_which(tmp_path: Path) -> None:
+def test_a_zip_of_which_every_file_is_encrypted_is_refused_with_one_sentence(write_zip: Any) -> None:
+    path = encrypt(write_zip({"cat/": b"", "cat/1.png": b"1", "cat/2.png": b"2"}), "cat/1.png", "cat/2.png")
+    refused(path, r"the zip archive is encrypted: each of its files \(2\) needs a password", ArchiveError)
+
+
+def test_a_zip_of_which_no_file_can_be_read_says_why(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_LZMA) as archive:
         archive.writestr("cat/1.png", b"1" * 100)
-    refused(tmp_path / "a.zip", "method 14", ArchiveError)
+        archive.writestr("cat/2.png", b"1" * 100)
+    encrypt(tmp_path / "a.zip", "cat/2.png")
+    refused(tmp_path / "a.zip", "'cat/1.png' is compressed by method 14", ArchiveError)
+
+
+def test_entries_of_a_zip_that_cannot_be_read_are_left_out_and_the_others_are_read(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("cat/1.png", b"1")
+        archive.writestr("cat/2.png", b"2")
+        archive.writestr("dog/3.png", b"3" * 100, zipfile.ZIP_LZMA)
+        archive.writestr("dog/4.png", b"4" * 100, zipfile.ZIP_BZIP2)
+    with open_archive(encrypt(tmp_path / "a.zip", "cat/2.png"), Limits()) as source:
+        assert {file.name: file.read() for file in source.files()} == {"cat/1.png": b"1"}
+    assert source.skipped == [
+        ("cat/2.png", "encrypted; pack it without a password"),
+        ("dog/3.png", "compressed by method 14, which is not supported; pack it with deflate"),
+        ("dog/4.png", "compressed by method 12, which is not supported; pack it with deflate"),
+    ]
+    assert source.folders == {"cat", "dog"}, "a class that is left empty can be reported"
 
 
 @pytest.mark.parametrize("kind", ["zip", "gz", "bz2"])

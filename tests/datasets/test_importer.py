@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from app.datasets.manifest import image_path, load_manifest
-from app.errors import DatasetError, UnsafeArchiveError
+from app.errors import DatasetError, StrictImportError, UnsafeArchiveError
+from app.schemas.import_choices import ImportChoices
+from tests.datasets.test_archives import encrypt
 
 
 def report_of(importer: Any) -> dict[str, Any]:
@@ -246,3 +248,17 @@ def test_two_imports_of_the_same_archive_at_once_both_succeed(
 def test_a_source_that_is_not_there_is_an_error(importer: Any, tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="neither a file nor a folder"):
         importer(tmp_path / "nothing")
+
+
+def test_an_encrypted_entry_is_left_out_and_listed_and_refuses_a_strict_import(
+    importer: Any, write_zip: Any, two_classes: dict[str, bytes]
+) -> None:
+    path = encrypt(write_zip(two_classes), "cat/0.png")
+    result = importer(path)
+    assert (result["items"], result["skipped"]) == (7, 1)
+    assert report_of(importer)["skipped"] == [
+        {"name": "cat/0.png", "reason": "encrypted; pack it without a password"}
+    ]
+    with pytest.raises(StrictImportError) as caught:
+        importer(path, "strictly", choices=ImportChoices(strict=True))
+    assert [error.pointer for error in caught.value.errors] == ["cat/0.png"]

@@ -99,6 +99,35 @@ def test_every_class_is_in_every_split_and_no_file_in_two(
     check_no_leak(manifest, split)
 
 
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ({"test": 0}, {"train": 85, "valid": 15}),
+        ({"test": 0, "valid": 0.2}, {"train": 80, "valid": 20}),
+        ({"test": 0, "train": 0.6, "valid": 0.4}, {"train": 60, "valid": 40}),
+        ({"test": 0, "train": 30, "valid": 10}, {"train": 30, "valid": 10}),
+    ],
+)
+def test_without_a_test_split_train_has_what_valid_leaves(
+    make_manifest: Any, asked: dict[str, float], expected: dict[str, int]
+) -> None:
+    manifest = make_manifest(rows(cat=50, dog=50))
+    assert Counter(split_dataset(manifest, SplitSettings(**asked), 0).values()) == expected
+
+
+def test_two_images_of_a_class_are_enough_without_a_test_split(make_manifest: Any) -> None:
+    manifest = make_manifest(rows(cat=2, dog=2))
+    assert Counter(split_dataset(manifest, SplitSettings(test=0), 0).values()) == {"train": 2, "valid": 2}
+
+
+def test_folders_that_came_split_get_no_test_split_where_none_is_asked_for(make_manifest: Any) -> None:
+    content = [(label, f"{label}-{number}", "train") for label in ("cat", "dog") for number in range(20)]
+    manifest = make_manifest(content)
+    assert Counter(split_dataset(manifest, SplitSettings(test=0), 0).values()) == {"train": 34, "valid": 6}
+    held = make_manifest([*content, ("cat", "held", "test")])
+    assert Counter(split_dataset(held, SplitSettings(test=0), 0).values())["test"] == 1
+
+
 def test_counts_are_met_exactly_and_the_rest_is_left_out(make_manifest: Any) -> None:
     manifest = make_manifest(rows(cat=50, dog=30, bird=7))
     split = split_dataset(manifest, SplitSettings(train=40, valid=10, test=11), 0)

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from sqlalchemy import select
 
 from app.context import AppContext
+from app.evaluation.metrics import evaluate_predictions
+from app.jobs import claims
+from app.jobs.kinds.training import Training
 from app.models import Alias, AliasMove, Dataset, Evaluation, Job, Product, TrainedModel
 from app.schemas.job import GateRules
 from app.services import jobs, trained_models
 from app.services.promotion import Champion, Decision, Figures, compare, decide
 from tests.services import rows
 from tests.services.rows import train
+from tests.test_artifacts import MANIFEST_WITHOUT_FILES
 
 KEEP = GateRules(min_accuracy=0.8)
 DISCARD = GateRules(min_accuracy=0.8, on_failure="discard")
@@ -264,3 +269,34 @@ def test_the_champion_is_compared_by_what_its_own_test_answered(
     ]
     assert moves[0].reason == "Its test accuracy of 0.5000 passed the gate."
     assert moves[1].reason == " ".join(gate.reasons)
+
+
+def test_a_model_is_judged_by_the_dataset_it_was_tested_on_and_knows_no_class_only_that_has(
+    any_context: AppContext, tmp_path: Path
+) -> None:
+    champion = train(any_context, tmp_path)
+    with any_context.db.write() as session:
+        session.add(Dataset(id="dst_new", product_id=champion.product_id, status="ready", source="p.zip"))
+    job_id = rows.add_job(
+        any_context,
+        product_id=champion.product_id,
+        dataset_id=champion.dataset,
+        payload={"evaluation_dataset": "dst_new"},
+    )
+    claim = claims.claim(any_context, job_id, "a")
+    assert claim is not None
+    answers = np.eye(3, dtype=np.float32)[[0, 1, 0, 1, 1]]
+    labels = MANIFEST_WITHOUT_FILES.labels
+    measured = evaluate_predictions(np.array([0, 0, 1, 1, 3]), answers, labels, ["rare"])
+    evaluation = rows.EVALUATION.model_copy(update=vars(measured))
+    result = rows.leave_result(tmp_path / job_id).model_copy(update={"evaluation": evaluation})
+    Training().finish(any_context, claim, result)
+    gate = jobs.get_job(any_context, job_id).gate
+    assert gate is not None
+    assert gate.reasons == [
+        f"Test accuracy 0.4000 on images of dst_new, that of the champion {models(any_context)[0].id} 0.5000 "
+        f"on images of {champion.dataset}: the model is saved but does not become champion."
+    ]
+    with any_context.db.read() as session:
+        [stored] = session.scalars(select(Evaluation).where(Evaluation.job_id == job_id))
+    assert (stored.dataset_id, stored.is_final_test) == ("dst_new", True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,12 @@ import tensorflow as tf
 
 from app.artifacts import open_artifact, weights_sha256
 from app.child import Released, Reporter, StopSignal
+from app.datasets.manifest import create_manifest, load_manifest, write_manifest
 from app.errors import DatasetError, InvalidRequestError, OutOfMemoryError, ParityError
 from app.inference.predictor import Predictor
 from app.training.pipeline import naming_lack_of_memory, run_training
 from app.training.spec import parse_spec
-from app.training.verify import Replay, compare_probabilities, replay_test_split
+from app.training.verify import Replay, compare_probabilities, replay_final_test
 from tests.services import rows
 
 Spec = dict[str, Any]
@@ -75,14 +76,14 @@ def test_the_numbers_reported_are_those_of_the_packaged_model(trained: Any) -> N
     assert result["parity"] == artifact.manifest.serving.parity
     assert result["parity"]["labels_equal"] == result["parity"]["items"] == result["evaluation"]["items"]
     assert result["parity"]["max_probability_difference"] < 1e-4
-    again = replay_test_split_of(spec, artifact.folder, folder / "again")
+    again = replay_final_test_of(spec, artifact.folder, folder / "again")
     assert asdict(again.evaluation.metrics) == result["evaluation"]["metrics"]
 
 
-def replay_test_split_of(spec: Spec, artifact: Path, folder: Path) -> Any:
+def replay_final_test_of(spec: Spec, artifact: Path, folder: Path) -> Any:
     reporter = Reporter(folder.with_suffix(".jsonl"))
     try:
-        return replay_test_split(artifact, parse_spec(spec), folder, reporter, StopSignal())
+        return replay_final_test(artifact, parse_spec(spec), folder, reporter, StopSignal())
     finally:
         reporter.close()
 
@@ -167,6 +168,46 @@ def test_a_checkpoint_of_another_training_is_refused_and_training_starts_anew(
     assert all("another configuration" in message for message in messages[:2])
     assert "starts from step 0" in messages[2]
     assert read_lines(tmp_path / "run", "resumed") == []
+
+
+def test_a_training_is_tested_on_all_images_of_another_dataset_and_resumes_exactly_as_far(
+    trained: Any, pictures: Any, make_spec: Callable[..., Spec], tmp_path: Path
+) -> None:
+    """Of the same pictures without their test split; the other dataset holds those, and a class beside."""
+    spec, plain, _ = trained
+    held = set(pictures.split["test"].tolist())
+    items = [
+        replace(item, label="strange" if position == min(held) else item.label)
+        for position, item in enumerate(pictures.manifest.items)
+        if position in held
+    ]
+    (tmp_path / "other").mkdir()
+    write_manifest(tmp_path / "other", create_manifest(items, (0, 1023)))
+    assigned = json.loads(Path(spec["split"]).read_text())
+    split = tmp_path / "split.json"
+    split.write_text(json.dumps({item: name for item, name in assigned.items() if name != "test"}))
+    with_other = {"split": str(split), "evaluation_dataset": str(tmp_path / "other")}
+    first = make_spec(hyperparameters=SETTINGS, **with_other)
+    result = run(first, tmp_path / "run")
+    assert result["weights_sha256"] == plain["weights_sha256"]
+    assert result["evaluation"]["subset"] == "all"
+    assert result["evaluation"]["items"] == result["parity"]["items"] == len(held)
+    assert result["evaluation"]["unknown_classes"] == [{"name": "strange", "items": 1}]
+    digest = load_manifest(tmp_path / "other").digest
+    assert result["evaluation"]["dataset_digest"] == digest
+    artifact = open_artifact(Path(result["artifact"]))
+    assert artifact.manifest.evaluation_dataset_digest == digest
+    assert artifact.manifest.labels == ("blue", "green", "red")
+    assert artifact.manifest.metrics == result["evaluation"]["metrics"]
+    assert open_artifact(Path(plain["artifact"])).manifest.evaluation_dataset_digest is None
+
+    again = make_spec(
+        "attempt-2", hyperparameters=SETTINGS, resume_from=[first["checkpoint_root"]], **with_other
+    )
+    repeated = run(again, tmp_path / "again")
+    assert read_lines(tmp_path / "again", "step") == []
+    assert repeated["weights_sha256"] == result["weights_sha256"]
+    assert repeated["evaluation"]["metrics"] == result["evaluation"]["metrics"]
 
 
 def test_an_empty_split_says_which_and_what_to_do(make_spec: Callable[..., Spec], tmp_path: Path) -> None:

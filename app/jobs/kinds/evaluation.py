@@ -12,6 +12,7 @@ from app.jobs.claims import Claim, complete, hold_to_finish, read_claimed
 from app.jobs.kinds.base import Kind
 from app.models import Evaluation, Job, TrainedModel
 from app.schemas.job_payloads import EvaluationPayload
+from app.services.dataset_states import tested_dataset
 from app.storage.home import Storage
 from app.storage.model_folders import download_model
 
@@ -62,7 +63,7 @@ class EvaluationKind(Kind[EvaluationSpec, EvaluationResult]):
                     job_id=payload.job,
                     model_id=payload.model,
                     dataset_id=job.dataset,
-                    is_final_test=payload.subset == "test",
+                    is_final_test=job.dataset == tested_dataset(session.get_one(Job, payload.job)),
                     folder=context.storage.relative(target),
                     report=result.evaluation.model_dump(mode="json"),
                 )

@@ -21,6 +21,7 @@ from app.models.base import new_id
 from app.schemas.hyperparameters import ResolvedHyperparameters
 from app.schemas.job_payloads import TrainingPayload
 from app.services import promotion
+from app.services.dataset_states import evaluation_dataset_of, tested_dataset
 from app.services.job_states import append_event
 from app.services.products import lock_product
 from app.storage.home import Storage
@@ -43,6 +44,8 @@ class Training(Kind[TrainingSpec, TrainingResult]):
             attempts = recorded_attempts(storage, session, job)
             model = _find_initial_model(session, job)
         storage.remote.download_pictures(job.dataset)
+        if (tested := evaluation_dataset_of(job)) is not None:
+            storage.remote.download_pictures(tested)
         storage.remote.download(storage.job_split(job.id))
         download_newest_checkpoint(storage, attempts)
         if _start(job) == "imagenet":
@@ -56,6 +59,7 @@ class Training(Kind[TrainingSpec, TrainingResult]):
         with context.db.read() as session:
             job = session.get_one(Job, claim.job_id)
             model = _find_initial_model(session, job)
+            tested = evaluation_dataset_of(job)
             newest = select(func.max(JobEpoch.step)).where(JobEpoch.job_id == job.id)
             return TrainingSpec(
                 job_id=job.id,
@@ -65,6 +69,7 @@ class Training(Kind[TrainingSpec, TrainingResult]):
                 dataset=storage.dataset(job.dataset),
                 image_root=storage.images,
                 split=storage.job_split(job.id),
+                evaluation_dataset=None if tested is None else storage.dataset(tested),
                 class_map=TrainingPayload.model_validate(job.payload).class_map,
                 records_root=storage.records,
                 checkpoint_root=storage.job_checkpoints(job.id) / f"{claim.fence:04d}",
@@ -155,7 +160,7 @@ def _register_training(
                 id=new_id("evl"),
                 job_id=job.id,
                 model_id=model.id if model else None,
-                dataset_id=job.dataset,
+                dataset_id=tested_dataset(job),
                 is_final_test=True,
                 folder=context.storage.relative(evaluation_folder),
                 report=report,
