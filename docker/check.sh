@@ -168,7 +168,7 @@ step "Beyond loopback it refuses to start without an API key"
 LOUPE_HOST=0.0.0.0 compose run --rm --no-deps api >"$work/output" 2>&1 && fail "it started"
 saw "$(grep -m1 -o 'error: .*' "$work/output" || tail -1 "$work/output")"
 
-step "The walk: a product, pictures, a training, metrics, a prediction"
+step "The walk: a product, images, a training, metrics, a prediction"
 in_api 'import pathlib, shutil, tempfile
 from app.cli.digits import write_digits
 folder = pathlib.Path(tempfile.mkdtemp())
@@ -242,9 +242,9 @@ expect "the first model's probabilities unchanged" "$([[ $(probabilities "job=$f
 if [[ $storage == s3 ]]; then
   step "What the new home folders fetch"
   item=$(call "/datasets/$dataset/items?limit=1" | pick 'answer["data"][0]["id"]')
-  expect "a picture is a" "$(call "/datasets/$dataset/items/$item/image" | head -c 4 | tail -c 3)" PNG
+  expect "an image is a" "$(call "/datasets/$dataset/items/$item/image" | head -c 4 | tail -c 3)" PNG
   expect "lines of the first log" "$(call "/jobs/$first/logs/training_result.log" | grep -c epoch)" 6
-  saw "the bucket holds $(objects '') objects: $(objects models/) of models, $(objects pictures/) of pictures"
+  saw "the bucket holds $(objects '') objects: $(objects models/) of models, $(objects pictures/) of images"
   expect "uploads left in it" "$(objects scratch/)" 0
 fi
 

@@ -65,7 +65,7 @@ DatasetId = Annotated[str, typer.Argument(metavar="DATASET", help="Id of the dat
     "The folder holds one folder per class; or train, valid and test, each with one folder per class. "
     f"Images may be {READABLE} of any size; what is no image is left out and listed.",
     epilog=examples(
-        "loupe dataset import screws ~/pictures/screws",
+        "loupe dataset import screws ~/images/screws",
         "loupe dataset import screws screws.zip",
         "loupe dataset import screws screws.zip --name-encoding shift_jis",
         "loupe dataset import screws /data/screws --server-path",
@@ -138,7 +138,7 @@ def list_datasets(
     if as_json:
         say_json(page)
         return
-    table = make_table("!id", "product", "status", ">pictures", ">classes", ">left out", "source", ">age")
+    table = make_table("!id", "product", "status", ">images", ">classes", ">left out", "source", ">age")
     for entry in page["data"]:
         add_row(
             table,
@@ -170,7 +170,7 @@ def show_dataset(dataset: DatasetId, as_json: AsJson = False, server: Server = D
             "product": answer["product"],
             "status": answer["status"],
             "source": answer["source"],
-            "pictures": _number(answer["items"]) or None,
+            "images": _number(answer["items"]) or None,
             "classes": join_counts(answer["classes"], at_most=40) or None,
             "came split": ", ".join(f"{name} {count:,}" for name, count in counts.items() if count) or None,
             "left out": answer["skipped"] or None,

@@ -187,7 +187,7 @@ def _print_rows(
         labels = [entry["label"] for row in rows for entry in row.get("predictions", ())[:ranks]]
         label_width = max([label_width, *(cell_len(printable(label)) for label in labels)])
         if not has_header:
-            header = _line("picture", name_width, [("label", "probability")] * ranks, label_width)
+            header = _line("image", name_width, [("label", "probability")] * ranks, label_width)
             say_above(progress, Text(header.rstrip(), style="bold"))
             has_header = True
         for row in rows:

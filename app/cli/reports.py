@@ -66,7 +66,7 @@ def show_classes(classes: Sequence[Mapping[str, Any]]) -> None:
     if len(shown) > WORST_CLASSES:
         shown = sorted(shown, key=lambda entry: (entry["f1"] is None, entry["f1"] or 0.0))[:WORST_CLASSES]
         title = f"The {WORST_CLASSES} of {len(classes)} classes with the lowest F1"
-    table = make_table("class", ">precision", ">recall", ">F1", ">pictures", title=title)
+    table = make_table("class", ">precision", ">recall", ">F1", ">images", title=title)
     for entry in shown:
         scores = (_score(entry[name]) for name in ("precision", "recall", "f1"))
         add_row(table, entry["name"], *scores, entry["support"])
@@ -95,7 +95,7 @@ def show_import_report(report: Mapping[str, Any]) -> None:
     classes = report["classes"]
     is_split = any(entry.get("splits") for entry in classes)
     splits = (">train", ">valid", ">test") if is_split else ()
-    table = make_table("class", ">pictures", *splits, ">width", ">height", ">size", "formats")
+    table = make_table("class", ">images", *splits, ">width", ">height", ">size", "formats")
     for entry in classes:
         parts = (entry["splits"][name.lstrip(">")] for name in splits) if is_split else ()
         sizes = (_spread(entry[side]) for side in ("width", "height"))
@@ -150,7 +150,7 @@ def _show_top_confusions(labels: Sequence[str], counts: Sequence[Sequence[int]])
     ]
     largest = sorted(wrong, key=lambda entry: -entry[0])[:TOP_CONFUSIONS]
     table = make_table(
-        "true", "predicted", ">pictures", title=f"Most frequent confusions ({len(largest)} of {len(wrong)})"
+        "true", "predicted", ">images", title=f"Most frequent confusions ({len(largest)} of {len(wrong)})"
     )
     for count, true, predicted in largest:
         add_row(table, true, predicted, count)

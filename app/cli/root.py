@@ -40,7 +40,7 @@ GETTING_STARTED = """[bold]Getting started[/bold]
 
 [cyan]loupe product create screws[/cyan]
 
-[cyan]loupe dataset import screws ~/pictures/screws[/cyan]
+[cyan]loupe dataset import screws ~/images/screws[/cyan]
 
 [cyan]loupe train screws --follow[/cyan]
 

@@ -272,12 +272,12 @@ def _check_usable(findings: Findings, tables: tuple[str, ...]) -> None:
         seen = "; ".join(f"{name}: {reason}" for name, reason in left_out[:3])
         raise DatasetError(
             f"there is no image in a class folder{f' ({seen})' if seen else ''}{mention_tables(tables)}",
-            hint="Upload a folder for each class with its images inside: CLASS/picture.jpg.",
+            hint="Upload a folder for each class with its images inside: CLASS/image.jpg.",
         )
     if len(manifest.classes) < 2 and tables:
         raise DatasetError(
             f"there is one class only, '{manifest.classes[0]}'{mention_tables(tables)}",
-            hint="Arrange them as CLASS/picture.jpg. If the folder is the class, leave the table out.",
+            hint="Arrange them as CLASS/image.jpg. If the folder is the class, leave the table out.",
         )
 
 

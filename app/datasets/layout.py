@@ -41,8 +41,8 @@ _BESIDE_NAMES = frozenset({"set", "seg", "data", "dataset", "split", "images", "
 _ALWAYS_SPLITS = frozenset({"train", "training", "valid", "val", "validation", "test", "testing"})
 """Names that are a split also where no other split lies beside them."""
 _EXPECTED = (
-    "Arrange the images as CLASS/picture.jpg, or as train/CLASS/picture.jpg, valid/CLASS/picture.jpg and "
-    "test/CLASS/picture.jpg."
+    "Arrange the images as CLASS/image.jpg, or as train/CLASS/image.jpg, valid/CLASS/image.jpg and "
+    "test/CLASS/image.jpg."
 )
 _LEVELS: dict[ClassLevel, Callable[[list[str]], str]] = {
     "top": lambda folders: folders[0],

@@ -52,7 +52,7 @@ def _estimate(estimate: Estimate) -> str:
 
 
 def _class_table(evaluation: Evaluation) -> list[str]:
-    rows: list[tuple[str, ...]] = [("class", "precision", "recall", "F1", "pictures")]
+    rows: list[tuple[str, ...]] = [("class", "precision", "recall", "F1", "images")]
     for score in evaluation.classes:
         numbers = (
             "-" if value is None else f"{value:.4f}" for value in (score.precision, score.recall, score.f1)
@@ -80,7 +80,7 @@ def _confusions(matrix: ConfusionMatrix) -> list[str]:
     ]
     largest = sorted(off_diagonal, key=lambda entry: -entry[0])[:TOP_CONFUSIONS]
     table = _align(
-        [("true", "predicted", "pictures"), *((i, j, str(count)) for count, i, j in largest)], left=2
+        [("true", "predicted", "images"), *((i, j, str(count)) for count, i, j in largest)], left=2
     )
     return [f"Most frequent confusions ({len(largest)} of {len(off_diagonal)})", *table]
 

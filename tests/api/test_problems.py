@@ -99,7 +99,7 @@ def test_what_the_framework_refuses_has_the_same_shape(
         ({"hyperparameters": {"image_size": [64, 4]}}, "/hyperparameters"),
         ({"hyperparameters": {"class_weights": {"purple": 2.0}}}, "blue, green, red"),
         ({"split": {"train": 0.5, "valid": 0.1, "test": 0.1}}, "add up to"),
-        ({"split": {"train": 30, "valid": 3, "test": 30}}, "pictures"),
+        ({"split": {"train": 30, "valid": 3, "test": 30}}, "images"),
         ({"typo": 1}, "hyperparameters"),
         ({"metadata": {"note": "x" * 2000}}, "/metadata/note"),
     ],

@@ -209,7 +209,7 @@ def test_a_pointer_names_no_member_of_a_union(client: TestClient) -> None:
 def test_a_name_in_place_of_a_file_is_refused_with_the_right_curl(
     client: TestClient, operation: Operation
 ) -> None:
-    answer = ask(client, operation, files={"file": (None, "picture.jpg")})
+    answer = ask(client, operation, files={"file": (None, "image.jpg")})
     problem = assert_problem(answer, 422)
     assert "'image.jpg', not a file" in problem["detail"]
     assert "curl -F file=@" in problem["hint"]

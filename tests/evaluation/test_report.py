@@ -25,8 +25,8 @@ def test_accuracy_and_loss_come_first() -> None:
 
 def test_it_has_a_line_for_each_class_the_matrix_and_the_wrong_pictures() -> None:
     lines = report([0, 0, 1, 1], [0, 0, 1, 0], ["cat", "dog", "empty"]).splitlines()
-    assert "cat       0.6667  1.0000  0.8000         2" in lines
-    assert "empty          -       -       -         0" in lines
+    assert "cat       0.6667  1.0000  0.8000       2" in lines
+    assert "empty          -       -       -       0" in lines
     assert "1  dog    1  1  0" in lines
     assert lines[-1] == "0.9000       dog   cat        i3    3.png"
 
@@ -35,7 +35,7 @@ def test_many_classes_give_the_largest_confusions_instead_of_a_matrix() -> None:
     classes = [f"class {index}" for index in range(40)]
     text = report([0, 1, 2, 2, 3], [0, 0, 3, 3, 3], classes)
     assert "Most frequent confusions (2 of 2)" in text
-    assert text.index("class 2  class 3           2") < text.index("class 1  class 0           1")
+    assert text.index("class 2  class 3         2") < text.index("class 1  class 0         1")
     assert "Confusion matrix" not in text
 
 
