@@ -23,7 +23,8 @@ def evaluate(
     dataset: Annotated[
         str | None,
         typer.Option(
-            "--dataset", help="All images of this dataset; what the job was tested on if not given."
+            "--dataset",
+            help="All images of another dataset. Not given, or the job's own: what the job was tested on.",
         ),
     ] = None,
     stored: Annotated[

@@ -119,6 +119,15 @@ def describe_gate(rules: dict[str, Any]) -> str:
     return f"test accuracy at least {rules['min_accuracy']:g}, or else the model is {kept}"
 
 
+def describe_class_map(class_map: dict[str, Any] | None) -> str | None:
+    """Which classes of its dataset a training learns; None where it learns them all as they are."""
+    if class_map is None:
+        return None
+    parts = [f"{name} {', '.join(class_map[name])}" for name in ("keep", "drop") if class_map[name]]
+    parts += [f"{', '.join(old)} become {new}" for new, old in class_map["merge"].items()]
+    return "; ".join(parts) or None
+
+
 def _show_job(job: dict[str, Any]) -> None:
     progress, best = job["progress"], job["best"]
     counts = (job["split"] or {}).get("counts") or {}
@@ -133,6 +142,7 @@ def _show_job(job: dict[str, Any]) -> None:
             "product": job["product"],
             "dataset": (job["dataset"] or {}).get("id"),
             "tested on": (job.get("evaluation_dataset") or {}).get("id"),
+            "classes": describe_class_map(job.get("class_map")),
             "network": job["network"],
             "device": describe_device(job) if job["kind"] == "training" else None,
             "progress": f"{progress['fraction']:.0%}"

@@ -11,7 +11,7 @@ from app.cli.client import Client, CommandError
 from app.cli.console import format_setting, note, say, say_json, show_fields
 from app.cli.follow import follow_job
 from app.cli.job_end import finish_job
-from app.cli.jobs import describe_device, describe_gate
+from app.cli.jobs import describe_class_map, describe_device, describe_gate
 from app.cli.options import DEFAULT_SERVER, AsJson, Server, examples
 
 
@@ -60,7 +60,9 @@ def train(
     keep: Annotated[
         list[str] | None,
         typer.Option(
-            "--keep", metavar="CLASS", help="A class to learn, all others leave; may be given often."
+            "--keep",
+            metavar="CLASS",
+            help="A class to learn; all others leave, but those of --merge. May be given often.",
         ),
     ] = None,
     drop: Annotated[
@@ -164,7 +166,7 @@ def _show_plan(plan: dict[str, Any]) -> None:
             "network": plan["network"],
             "split": ", ".join(f"{name} {count:,}" for name, count in counts.items())
             or "once the dataset is imported",
-            "classes": _describe_classes(plan.get("class_map")),
+            "classes": describe_class_map(plan.get("class_map")),
             "device": describe_device(plan),
             "gate": describe_gate(plan["gate_rules"]),
         }
@@ -172,11 +174,3 @@ def _show_plan(plan: dict[str, Any]) -> None:
     say()
     show_fields({name: format_setting(value) for name, value in plan["hyperparameters"].items()})
     note("Nothing was started.")
-
-
-def _describe_classes(class_map: dict[str, Any] | None) -> str | None:
-    if class_map is None:
-        return None
-    parts = [f"{name} {', '.join(class_map[name])}" for name in ("keep", "drop") if class_map[name]]
-    parts += [f"{', '.join(old)} become {new}" for new, old in class_map["merge"].items()]
-    return "; ".join(parts) or None

@@ -36,6 +36,8 @@ class ClassMap(BaseModel):
             raise ValueError(f"{', '.join(map(repr, twice))} cannot become two classes")
         if both := sorted(set(self.drop or ()) & set(merged)):
             raise ValueError(f"{', '.join(map(repr, both))} cannot be dropped and merged")
+        if again := sorted(set(self.merge) & set(self.drop or ())):
+            raise ValueError(f"{', '.join(map(repr, again))} cannot be dropped and be the name of others")
         if any(not name.strip() for name in self.merge):
             raise ValueError("the new name of a class cannot be blank")
         return self

@@ -16,7 +16,8 @@ class EvaluationCreate(Request):
 
     dataset: str | None = Field(
         None,
-        description="Id of a dataset of the product; if not given, what the job was tested on.",
+        description="Id of a dataset of the product: all of its images. Not given, or the job's own dataset: "
+        "what the job was tested on.",
     )
 
 

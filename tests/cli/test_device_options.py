@@ -45,6 +45,8 @@ def test_a_training_that_asks_for_gpus_shows_what_it_waits_for(
     assert "test 0" in tested.out
     started = loupe(*train, "--evaluation-dataset", other)
     assert other in loupe("job", "show", started.out.strip(), *to).out
+    started = loupe(*train, "--keep", "blue", "--merge", "warm=red,green")
+    assert "keep blue; red, green become warm" in loupe("job", "show", started.out.strip(), *to).out
     assert "NEW=OLD" in loupe(*train, "--merge", "warm", "--dry-run").err
     plan = loupe(*train, "--device", "cpu", "--dry-run").out
     assert "device" in plan
