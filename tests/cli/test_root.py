@@ -36,7 +36,7 @@ def test_every_command_explains_itself_and_each_of_its_options(loupe: Run, comma
 def test_the_first_help_shows_the_way(loupe: Run) -> None:
     ended = loupe("--help")
 
-    for line in ("loupe demo", "loupe up", "loupe dataset import screws ~/pictures/screws"):
+    for line in ("loupe demo", "loupe up", "loupe dataset import screws ~/images/screws"):
         assert line in ended.out
 
 
