@@ -16,15 +16,16 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import IO, cast
 
+from app.datasets.name_encodings import can_read, decode_names
 from app.datasets.names import show
 from app.datasets.sources import DamagedEntryError, Limits, Source, SourceFile
-from app.datasets.zip_names import UTF8_FLAG, can_read, read_names
+from app.datasets.zip_names import UTF8_FLAG, read_names
 from app.errors import ArchiveError, UnsafeArchiveError
 
 _CHUNK = 2**20
@@ -42,7 +43,7 @@ _TAR_ERRORS = (tarfile.TarError, OSError, EOFError, zlib.error, ValueError, stru
 def open_archive(path: Path, limits: Limits, name_encoding: str | None = None) -> Source:
     """Opens an archive, its kind told by its content. Raises ArchiveError for what is none or is damaged.
 
-    ``name_encoding`` is for the names in a zip that declare none.
+    ``name_encoding`` is for the names that declare none.
     """
     with path.open("rb") as file:
         start = file.read(512)
@@ -52,7 +53,7 @@ def open_archive(path: Path, limits: Limits, name_encoding: str | None = None) -
         if start.startswith(magic):
             raise ArchiveError(f"{kind} archives are not supported", hint=_SUPPORTED)
     if start.startswith((b"\x1f\x8b", b"BZh")) or start[257:262] == b"ustar":
-        return TarSource(path, limits)
+        return TarSource(path, limits, name_encoding)
     if start.startswith(b"PK") or zipfile.is_zipfile(path):
         return ZipSource(path, limits, name_encoding)
     raise ArchiveError("the file is not a zip, tar or tar.gz archive", hint=_SUPPORTED)
@@ -97,7 +98,8 @@ class ZipSource(Source):
         Budget(self.limits, self._packed_bytes).reach(sum(info.file_size for info in infos))
         read = read_names(infos, self._name_encoding)
         self.name_encoding, self.encoding_reason = read.encoding, read.reason
-        for self._done, (info, raw) in enumerate(zip(infos, read.names, strict=True), start=1):
+        for self._done, (info, text) in enumerate(zip(infos, read.names, strict=True), start=1):
+            raw = text.replace("\\", "/")  # as programs on Windows write it
             name = self.check_name(raw)
             self._check_kind(info, name)
             if stat.S_ISLNK(info.external_attr >> 16):
@@ -146,8 +148,10 @@ class ZipSource(Source):
 class TarSource(Source):
     """A tar archive, plain or compressed by gzip or bzip2."""
 
-    def __init__(self, path: Path, limits: Limits) -> None:
+    def __init__(self, path: Path, limits: Limits, name_encoding: str | None = None) -> None:
         super().__init__(limits)
+        self._path, self._name_encoding = path, name_encoding
+        self._decoded: dict[str, str] | None = None
         self._packed_bytes = path.stat().st_size
         with ExitStack() as stack:
             self._file = stack.enter_context(path.open("rb"))
@@ -165,14 +169,15 @@ class TarSource(Source):
 
     def files(self) -> Iterator[SourceFile]:
         while (member := self._next()) is not None:
-            name = self.check_name(member.name)
+            raw = self._read_name(member)
+            name = self.check_name(raw)
             if member.isdir():
                 self.note_folder(name)
                 continue
             if (reason := _why_left_out(member, name)) is not None:
                 self.skip(name, reason)
-            elif self.admit(name, member.name) and not self.is_too_large(name, member.size):
-                yield SourceFile(name, partial(self._read, member), member.name)
+            elif self.admit(name, raw) and not self.is_too_large(name, member.size):
+                yield SourceFile(name, partial(self._read, member), raw)
         self._check_end()
 
     def progress(self) -> float:
@@ -180,6 +185,27 @@ class TarSource(Source):
 
     def close(self) -> None:
         self._open_files.close()
+
+    def _read_name(self, member: tarfile.TarInfo) -> str:
+        if member.name.isascii():
+            return member.name
+        if self._decoded is None:
+            self._decoded = self._decode_all()
+        return self._decoded.get(member.name, member.name)
+
+    def _decode_all(self) -> dict[str, str]:
+        """The names that declare no encoding and how they read: judged together, so a tar with others than
+        ASCII is walked twice."""
+        with closing(TarSource(self._path, self.limits)) as again:
+            members = islice(iter(again._next, None), self.limits.max_entries)
+            names = [(member.name, "path" in member.pax_headers) for member in members]
+        # A PAX header declares UTF-8. Some programs write whatever bytes the file system has.
+        is_binary = any(is_pax and _has_odd_bytes(name) for name, is_pax in names)
+        undeclared = [name for name, is_pax in names if is_binary or not is_pax]
+        raw = [name.encode("utf-8", "surrogateescape") for name in undeclared]
+        read = decode_names(raw, self._name_encoding, len(names))
+        self.name_encoding, self.encoding_reason = read.encoding, read.reason
+        return dict(zip(undeclared, read.names, strict=True))
 
     def _next(self) -> tarfile.TarInfo | None:
         self._tar.members = []  # type: ignore[attr-defined]  # else it keeps every header until the end
@@ -256,6 +282,10 @@ def _why_left_out(member: tarfile.TarInfo, name: str) -> str | None:
     if not member.isreg():
         raise UnsafeArchiveError(f"entry {show(name)} is a device or a pipe", hint="Pack only files.")
     return None
+
+
+def _has_odd_bytes(name: str) -> bool:
+    return any("\udc80" <= character <= "\udcff" for character in name)
 
 
 def _open_zip(path: Path) -> zipfile.ZipFile:

@@ -51,7 +51,7 @@ NameEncoding = Annotated[
     AfterValidator(_known_encoding),
     Field(
         max_length=40,
-        description="Encoding of the names in a zip that declares none: "
+        description="Encoding of the names in an upload that declares none: "
         f"{'; '.join(f'`{name}` ({what})' for name, what in NAME_ENCODINGS.items())}. "
         "Null: it is detected, and the import asks where two are likely.",
     ),
