@@ -16,19 +16,24 @@ import chardet
 
 from app.datasets.names import show
 from app.errors import ChoiceNeededError, FieldError
-from app.schemas.import_choices import NAME_ENCODINGS
+from app.schemas.import_choices import NAME_ENCODINGS, RARE_NAME_ENCODINGS
 
 _CODECS = {"big5": "cp950"}  # where Python's codec has another name
-_DETECTED = {"big5hkscs": "big5"}  # where the detector has another name
+_DETECTED = {"big5hkscs": "big5", "euc_jis_2004": "euc_jp"}  # where the detector has another name
+_CANDIDATES = (*NAME_ENCODINGS, *RARE_NAME_ENCODINGS)
 _MARGIN = 3.0
 """How much more likely than every other a reading must be. Measured on short words of eleven encodings: at 3
 hardly any guess is wrong, at 2 several are."""
 _MARGIN_OVER_ODD = 1 / 1.5
+_MARGIN_OF_RARE, _MARGIN_OVER_RARE = 10.0, 1.5
+"""A rare encoding must be far likelier than every other; a common one is asked about where a rare one is
+nearly as likely, or where both read as Chinese characters, which the detector tells apart badly."""
 _ODD_NAMES = 10
 """One name in so many may be unreadable in the encoding that was chosen."""
 _MOST_LEGACY, _LEAST_WORDS = 4, 3
 """One name in so many may be no UTF-8 where so many words of UTF-8, for each other one, are no chance."""
 _DETECTOR_BYTES = 100_000
+_LETTERS = re.compile(r"[^\W\d_]{3,}")
 _SHOWN_NAMES, _SHOWN_READINGS = 3, 4
 
 
@@ -49,6 +54,14 @@ class _Reading:
     lines: tuple[str, ...]
     score: float
     is_odd: bool
+
+    @property
+    def is_rare(self) -> bool:
+        return self.encoding in RARE_NAME_ENCODINGS
+
+    @property
+    def is_chinese(self) -> bool:
+        return any("\u4e00" <= character <= "\u9fff" for line in self.lines for character in line)
 
     @property
     def folders(self) -> frozenset[str]:
@@ -79,18 +92,27 @@ def _judge(names: list[bytes]) -> tuple[str, str]:
     # A short name can be valid UTF-8 by chance (猫 in GBK), so it is judged with the others.
     readings = _readings([name for name in names if not _is_surely_utf8(name)])
     plausible = [reading for reading in readings if not reading.is_odd] or readings
-    best = plausible[0]
+    best = max(plausible, key=lambda reading: reading.score / (_MARGIN_OF_RARE if reading.is_rare else 1))
     rivals = [
         reading
         for reading in readings
-        if reading.folders != best.folders
-        and reading.score * (_MARGIN if reading in plausible else _MARGIN_OVER_ODD) > best.score
+        if reading.folders != best.folders and reading.score * _margin(best, reading) > best.score
     ]
     have_one_meaning = len({reading.folders for reading in readings}) == 1
-    if rivals or (best.score <= 0 and not have_one_meaning):
+    if rivals or ((best.score <= 0 or best.is_odd) and not have_one_meaning):
         likely = [best, *rivals] if rivals else readings
         _ask("the upload does not say in which encoding its names are, and several are likely", likely)
     return best.encoding, f"the upload declares none, and they read best as {best.encoding}"
+
+
+def _margin(best: _Reading, rival: _Reading) -> float:
+    if rival.is_odd and not best.is_odd:
+        return _MARGIN_OVER_ODD
+    if best.is_rare:
+        return _MARGIN_OF_RARE
+    if rival.is_rare and not (best.is_chinese and rival.is_chinese):
+        return _MARGIN_OVER_RARE
+    return _MARGIN
 
 
 def _decode(name: bytes, encoding: str, *, is_chosen: bool) -> str:
@@ -140,7 +162,7 @@ def _readings(names: list[bytes]) -> list[_Reading]:
     words = b"\n".join(_words(names))[:_DETECTOR_BYTES]
     scores = {_DETECTED.get(name, name): score for name, score in _detect(words)}
     found: dict[tuple[str, ...], _Reading] = {}
-    for encoding in NAME_ENCODINGS:
+    for encoding in _CANDIDATES:
         try:
             lines = tuple(name.decode(_CODECS.get(encoding, encoding)) for name in names)
         except UnicodeDecodeError:
@@ -152,8 +174,10 @@ def _readings(names: list[bytes]) -> list[_Reading]:
 
 
 def _detect(words: bytes) -> list[tuple[str, float]]:
+    known = {name: detected for detected, name in _DETECTED.items()}
+    candidates = [known.get(name, name) for name in _CANDIDATES]
     results = chardet.detect_all(
-        words, include_encodings=list(NAME_ENCODINGS), ignore_threshold=True, compat_names=False
+        words, include_encodings=candidates, ignore_threshold=True, compat_names=False
     )
     return [(result["encoding"] or "", result["confidence"]) for result in results]
 
@@ -167,6 +191,10 @@ def _words(names: list[bytes]) -> list[bytes]:
 
 def _is_odd(text: str) -> bool:
     """Whether nobody would write this: capitals inside words, scripts mixed in a word, symbols in it."""
+    if any(
+        not word.isascii() and word[:2].isupper() and word[2:3].islower() for word in _LETTERS.findall(text)
+    ):
+        return True
     before = ""
     for character in text:
         if not character.isascii() and _is_foreign_symbol(character):
@@ -193,7 +221,7 @@ def _is_foreign_symbol(character: str) -> bool:
 def _script(letter: str) -> str:
     """The script of an alphabet's letter; empty for those of East Asia, which stand beside Latin ones."""
     name = unicodedata.name(letter, "").partition(" ")[0]
-    return name if name in ("LATIN", "CYRILLIC", "GREEK") else ""
+    return name if name in ("LATIN", "CYRILLIC", "GREEK", "HEBREW", "ARABIC", "THAI") else ""
 
 
 def _ask(problem: str, readings: list[_Reading]) -> NoReturn:
@@ -203,7 +231,7 @@ def _ask(problem: str, readings: list[_Reading]) -> NoReturn:
         f"{problem}: {'; '.join(shown)}",
         hint="Choose the reading that is right: `loupe job retry JOB --name-encoding ENCODING`, or "
         '`POST /jobs/<id>/retry` {"name_encoding": "ENCODING"}. '
-        f"Encodings: {', '.join(NAME_ENCODINGS)}. The upload is kept.",
+        f"Encodings: {', '.join(_CANDIDATES)}, or another one of Python's. The upload is kept.",
         errors=tuple(FieldError("/name_encoding", reading) for reading in shown),
     )
 
