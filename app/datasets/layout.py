@@ -11,11 +11,13 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from app.datasets.manifest import Split
 from app.datasets.names import name_key, show
 from app.errors import ChoiceNeededError, DatasetError, FieldError
+
+if TYPE_CHECKING:  # it brings NumPy, which the command line starts without
+    from app.datasets.manifest import Split
 
 ClassLevel = Literal["top", "leaf", "path"]
 

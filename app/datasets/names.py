@@ -119,7 +119,7 @@ def _name_twins(
         seen.add((file.raw, file.sha256))
         names[index] = _unused(name, f"{file.raw}\0{file.sha256}", taken)
         relation = "has the same name as" if name == first else "differs only by case, blanks or dots from"
-        reasons[index] = f"{relation} {show(first or '')}, and was renamed"
+        reasons[index] = f"{relation} {show(first or '')}: one of them is called after its content"
 
 
 def _unused(name: str, token: str, taken: set[str]) -> str:
@@ -195,11 +195,11 @@ def _respelled_folders(found: Sequence[Found]) -> Iterable[OddName]:
 def _why_odd(file: Found) -> str | None:
     raw = file.raw
     if any("\ud800" <= character <= "\udfff" for character in raw):
-        return "the name is not valid UTF-8: other bytes are written as %XX"
+        return "the name is not valid UTF-8: an import writes other bytes as %XX"
     if "\\" in raw:
-        return "the name has a backslash, which some systems take for a separator: it is written as %5C"
+        return "the name has a backslash, which some systems take for a separator: an import writes it as %5C"
     if any(map(_must_escape, raw)):
-        return "the name has control characters, which are written as %XX"
+        return "the name has control characters, which an import writes as %XX"
     for part in file.name.split("/"):
         if part != part.strip() or part.endswith("."):
             return "a part of the name begins or ends with a blank or a dot, which some systems drop"

@@ -117,6 +117,8 @@ def test_an_odd_name_costs_no_picture_and_is_listed(
     assert report["files"] == len(entries)
     assert report["totals"]["odd_names"] == len(report["odd_names"]) == listed
     assert all(entry["reason"] and entry["original"].isprintable() for entry in report["odd_names"])
+    # A strict import gives the same reasons, and renames nothing.
+    assert not any("renamed" in entry["reason"] for entry in report["odd_names"])
     assert all(name.isprintable() for name in items_of(importer))
 
 
