@@ -15,6 +15,7 @@ import struct
 import tarfile
 import zipfile
 import zlib
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from functools import partial
@@ -168,6 +169,7 @@ class TarSource(Source):
             self._open_files = stack.pop_all()
 
     def files(self) -> Iterator[SourceFile]:
+        links: dict[str, list[tuple[str, str]]] = defaultdict(list)
         while (member := self._next()) is not None:
             raw = self._read_name(member)
             name = self.check_name(raw)
@@ -177,14 +179,38 @@ class TarSource(Source):
             if (reason := _why_left_out(member, name)) is not None:
                 self.skip(name, reason)
             elif self.admit(name, raw) and not self.is_too_large(name, member.size):
-                yield SourceFile(name, partial(self._read, member), raw)
+                if member.islnk():
+                    links[member.linkname].append((name, raw))
+                else:
+                    yield SourceFile(name, partial(self._read, member), raw)
         self._check_end()
+        if links:
+            yield from self._linked_files(links)
 
     def progress(self) -> float:
         return min(1.0, self._file.tell() / self._packed_bytes)
 
     def close(self) -> None:
         self._open_files.close()
+
+    def _linked_files(self, links: dict[str, list[tuple[str, str]]]) -> Iterator[SourceFile]:
+        """The hard links, each with the content of the file that it names: read in one more walk, since going
+        back in a compressed tar for each would take too long."""
+        budget, linked_bytes = Budget(self.limits, self._packed_bytes), 0
+        with closing(TarSource(self._path, self.limits)) as again:
+            for member in iter(again._next, None):
+                if _why_left_out(member, member.name) is not None or not member.isreg():
+                    continue
+                files = links.pop(member.name, [])
+                files = [(name, raw) for name, raw in files if not self.is_too_large(name, member.size)]
+                linked_bytes += len(files) * member.size
+                budget.reach(linked_bytes)
+                content = again._read(member) if files else b""
+                for name, raw in files:
+                    yield SourceFile(name, partial(bytes, content), raw)
+        for target, files in links.items():
+            for name, _ in files:
+                self.skip(name, f"a hard link to {show(target)}, which is no file of the archive")
 
     def _read_name(self, member: tarfile.TarInfo) -> str:
         if member.name.isascii():
@@ -275,11 +301,9 @@ def _why_left_out(member: tarfile.TarInfo, name: str) -> str | None:
     """Why an entry that is no folder has nothing to read; refuses devices and pipes."""
     if member.issym():
         return f"a link to {show(member.linkname)}; `tar --dereference` packs the file itself"
-    if member.islnk():
-        return f"a hard link to {show(member.linkname)}; `tar --hard-dereference` packs the file itself"
     if member.issparse():
         return "a sparse file; pack it without --sparse"
-    if not member.isreg():
+    if not member.isreg() and not member.islnk():
         raise UnsafeArchiveError(f"entry {show(name)} is a device or a pipe", hint="Pack only files.")
     return None
 
