@@ -162,7 +162,7 @@ class StrictImportError(DatasetError):
         cut = f"; the first {len(listed):,} are listed" if len(listed) < len(problems) else ""
         files = "file or folder" if len(problems) == 1 else "files or folders"
         super().__init__(
-            f"{len(problems):,} {files} would be left out, or are odd{cut}",
+            f"{len(problems):,} {files} would be left out, or have odd names{cut}",
             hint="Mend them and import again; without `strict`, the import leaves out or renames them.",
             errors=tuple(listed),
         )

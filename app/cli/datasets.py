@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import typer
 from rich.progress import Progress, TaskID
@@ -296,8 +296,8 @@ def send_dataset(
     """Uploads a folder or an archive; returns the dataset that it becomes."""
     if path.is_dir():
         contents = scan_folder(path)
-        if (choices or {}).get("strict"):
-            require_whole(contents)
+        if choices and choices.get("strict"):
+            require_whole(contents, cast("Literal['top', 'leaf', 'path'] | None", choices.get("class_level")))
         for line in describe_left_out(contents.left_out):
             note(line)
         size, media_type, name = packed_size(contents), "application/x-tar", f"{path.resolve().name}.tar"

@@ -31,7 +31,7 @@ NameEncoding = Annotated[
     typer.Option(
         "--name-encoding",
         metavar="ENCODING",
-        help="Encoding of the names in a zip that declares none, for example shift_jis; else it is detected.",
+        help="Encoding of names that declare none, for example shift_jis; else it is detected.",
     ),
 ]
 ClassLevel = Annotated[

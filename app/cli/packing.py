@@ -11,7 +11,9 @@ from typing import BinaryIO
 
 from app.cli.client import CommandError
 from app.cli.console import printable
-from app.errors import FieldError
+from app.datasets.layout import ClassLevel, read_layout
+from app.datasets.names import Found, safe_part, settle_names
+from app.errors import DatasetError, FieldError
 from app.images.formats import FIRST_BYTES, READABLE, format_of_name, is_meant_as_image
 
 CHUNK_BYTES = 2**18
@@ -77,19 +79,23 @@ def scan_folder(folder: Path) -> FolderContents:
     return contents
 
 
-def require_whole(contents: FolderContents) -> None:
-    """Raises CommandError that lists every file that is left out, hidden and system files aside."""
-    left_out = [
+def require_whole(contents: FolderContents, class_level: ClassLevel | None = None) -> None:
+    """Raises CommandError that lists every file that is left out, hidden and system files aside, and every
+    name that a strict import refuses, by the server's own rules."""
+    problems = [
         FieldError(name, reason)
         for reason, names in contents.left_out.items()
         if reason != _HIDDEN
         for name in names
     ]
-    if left_out:
+    problems += _odd_names(contents, class_level)
+    if problems:
+        problems.sort(key=lambda problem: problem.pointer)
+        files = "file or folder" if len(problems) == 1 else "files or folders"
         raise CommandError(
-            f"{len(left_out):,} files would be left out.",
-            hint="Mend them and import again, or leave out --strict.",
-            errors=tuple(left_out[:_LISTED]),
+            f"{len(problems):,} {files} would be left out, or have odd names.",
+            hint="Mend them and import again, or leave out --strict. Damaged images are found after sending.",
+            errors=tuple(problems[:_LISTED]),
         )
 
 
@@ -160,6 +166,30 @@ def describe_left_out(left_out: Mapping[str, list[str]], at_most: int = 10) -> I
 def display_name(path: Path) -> str:
     """A path as text that can be sent and printed, also where its bytes are no UTF-8."""
     return os.fsencode(path).decode("utf-8", "replace")
+
+
+def _odd_names(contents: FolderContents, class_level: ClassLevel | None) -> list[FieldError]:
+    # Only the server can judge names that are no UTF-8: in another encoding they may be sound.
+    names = [file.name for file in contents.files if _is_text(file.name)]
+    is_image = [format_of_name(name) is not None for name in names]
+    settled = settle_names(
+        [
+            # Of each image its name stands for its content: no two files of a folder have one name.
+            Found("/".join(map(safe_part, name.split("/"))), name, name if has_format else None)
+            for name, has_format in zip(names, is_image, strict=True)
+        ]
+    )
+    odd = [FieldError(name.original.strip("'"), name.reason) for name in settled.odd]
+    images = [name for name, has_format in zip(settled.names, is_image, strict=True) if name and has_format]
+    try:
+        similar = read_layout(images, contents.folders, class_level).similar_classes
+    except DatasetError:  # the server says what it makes of these folders, and keeps them if it asks
+        similar = ()
+    return odd + [FieldError(" and ".join(classes), "are alike") for classes in similar]
+
+
+def _is_text(name: str) -> bool:
+    return not any("\udc80" <= character <= "\udcff" for character in name)
 
 
 def _scan(root: Path, folder: Path, prefix: str, contents: FolderContents) -> None:

@@ -15,16 +15,18 @@ import struct
 import tarfile
 import zipfile
 import zlib
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import IO, cast
 
+from app.datasets.name_encodings import can_read, decode_names
 from app.datasets.names import show
 from app.datasets.sources import DamagedEntryError, Limits, Source, SourceFile
-from app.datasets.zip_names import UTF8_FLAG, can_read, read_names
+from app.datasets.zip_names import UTF8_FLAG, read_names
 from app.errors import ArchiveError, UnsafeArchiveError
 
 _CHUNK = 2**20
@@ -43,7 +45,7 @@ _TAR_ERRORS = (tarfile.TarError, OSError, EOFError, zlib.error, ValueError, stru
 def open_archive(path: Path, limits: Limits, name_encoding: str | None = None) -> Source:
     """Opens an archive, its kind told by its content. Raises ArchiveError for what is none or is damaged.
 
-    ``name_encoding`` is for the names in a zip that declare none.
+    ``name_encoding`` is for the names that declare none.
     """
     with path.open("rb") as file:
         start = file.read(512)
@@ -53,7 +55,7 @@ def open_archive(path: Path, limits: Limits, name_encoding: str | None = None) -
         if start.startswith(magic):
             raise ArchiveError(f"{kind} archives are not supported", hint=_SUPPORTED)
     if start.startswith((b"\x1f\x8b", b"BZh")) or start[257:262] == b"ustar":
-        return TarSource(path, limits)
+        return TarSource(path, limits, name_encoding)
     if start.startswith(b"PK") or zipfile.is_zipfile(path):
         return ZipSource(path, limits, name_encoding)
     raise ArchiveError("the file is not a zip, tar or tar.gz archive", hint=_SUPPORTED)
@@ -99,7 +101,8 @@ class ZipSource(Source):
         _check_readable(infos)
         read = read_names(infos, self._name_encoding)
         self.name_encoding, self.encoding_reason = read.encoding, read.reason
-        for self._done, (info, raw) in enumerate(zip(infos, read.names, strict=True), start=1):
+        for self._done, (info, text) in enumerate(zip(infos, read.names, strict=True), start=1):
+            raw = text.replace("\\", "/")  # as programs on Windows write it
             name = self.check_name(raw)
             self._check_kind(info, name)
             if stat.S_ISLNK(info.external_attr >> 16):
@@ -143,8 +146,10 @@ class ZipSource(Source):
 class TarSource(Source):
     """A tar archive, plain or compressed by gzip or bzip2."""
 
-    def __init__(self, path: Path, limits: Limits) -> None:
+    def __init__(self, path: Path, limits: Limits, name_encoding: str | None = None) -> None:
         super().__init__(limits)
+        self._path, self._name_encoding = path, name_encoding
+        self._decoded: dict[str, str] | None = None
         self._packed_bytes = path.stat().st_size
         with ExitStack() as stack:
             self._file = stack.enter_context(path.open("rb"))
@@ -161,22 +166,69 @@ class TarSource(Source):
             self._open_files = stack.pop_all()
 
     def files(self) -> Iterator[SourceFile]:
+        links: dict[str, list[tuple[str, str]]] = defaultdict(list)
         while (member := self._next()) is not None:
-            name = self.check_name(member.name)
+            raw = self._read_name(member)
+            name = self.check_name(raw)
             if member.isdir():
                 self.note_folder(name)
                 continue
             if (reason := _why_left_out(member, name)) is not None:
                 self.skip(name, reason)
-            elif self.admit(name, member.name) and not self.is_too_large(name, member.size):
-                yield SourceFile(name, partial(self._read, member), member.name)
+            elif self.admit(name, raw) and not self.is_too_large(name, member.size):
+                if member.islnk():
+                    links[member.linkname].append((name, raw))
+                else:
+                    yield SourceFile(name, partial(self._read, member), raw)
         self._check_end()
+        if links:
+            yield from self._linked_files(links)
 
     def progress(self) -> float:
         return min(1.0, self._file.tell() / self._packed_bytes)
 
     def close(self) -> None:
         self._open_files.close()
+
+    def _linked_files(self, links: dict[str, list[tuple[str, str]]]) -> Iterator[SourceFile]:
+        """The hard links, each with the content of the file that it names: read in one more walk, since going
+        back in a compressed tar for each would take too long."""
+        budget, linked_bytes = Budget(self.limits, self._packed_bytes), 0
+        with closing(TarSource(self._path, self.limits)) as again:
+            for member in iter(again._next, None):
+                if _why_left_out(member, member.name) is not None or not member.isreg():
+                    continue
+                files = links.pop(member.name, [])
+                files = [(name, raw) for name, raw in files if not self.is_too_large(name, member.size)]
+                linked_bytes += len(files) * member.size
+                budget.reach(linked_bytes)
+                content = again._read(member) if files else b""
+                for name, raw in files:
+                    yield SourceFile(name, partial(bytes, content), raw)
+        for target, files in links.items():
+            for name, _ in files:
+                self.skip(name, f"a hard link to {show(target)}, which is no file of the archive")
+
+    def _read_name(self, member: tarfile.TarInfo) -> str:
+        if member.name.isascii():
+            return member.name
+        if self._decoded is None:
+            self._decoded = self._decode_all()
+        return self._decoded.get(member.name, member.name)
+
+    def _decode_all(self) -> dict[str, str]:
+        """The names that declare no encoding and how they read: judged together, so a tar with others than
+        ASCII is walked twice."""
+        with closing(TarSource(self._path, self.limits)) as again:
+            members = islice(iter(again._next, None), self.limits.max_entries)
+            names = [(member.name, "path" in member.pax_headers) for member in members]
+        # A PAX header declares UTF-8. Some programs write whatever bytes the file system has.
+        is_binary = any(is_pax and _has_odd_bytes(name) for name, is_pax in names)
+        undeclared = [name for name, is_pax in names if is_binary or not is_pax]
+        raw = [name.encode("utf-8", "surrogateescape") for name in undeclared]
+        read = decode_names(raw, self._name_encoding, len(names))
+        self.name_encoding, self.encoding_reason = read.encoding, read.reason
+        return dict(zip(undeclared, read.names, strict=True))
 
     def _next(self) -> tarfile.TarInfo | None:
         self._tar.members = []  # type: ignore[attr-defined]  # else it keeps every header until the end
@@ -246,11 +298,9 @@ def _why_left_out(member: tarfile.TarInfo, name: str) -> str | None:
     """Why an entry that is no folder has nothing to read; refuses devices and pipes."""
     if member.issym():
         return f"a link to {show(member.linkname)}; `tar --dereference` packs the file itself"
-    if member.islnk():
-        return f"a hard link to {show(member.linkname)}; `tar --hard-dereference` packs the file itself"
     if member.issparse():
         return "a sparse file; pack it without --sparse"
-    if not member.isreg():
+    if not member.isreg() and not member.islnk():
         raise UnsafeArchiveError(f"entry {show(name)} is a device or a pipe", hint="Pack only files.")
     return None
 
@@ -277,6 +327,10 @@ def _check_readable(infos: Sequence[zipfile.ZipInfo]) -> None:
         f"no file of the zip archive can be read: {show(files[0].filename)} is {_why_unreadable(files[0])}",
         hint="Pack the folder as an ordinary zip (deflate) without a password, or as tar.gz.",
     )
+
+
+def _has_odd_bytes(name: str) -> bool:
+    return any("\udc80" <= character <= "\udcff" for character in name)
 
 
 def _open_zip(path: Path) -> zipfile.ZipFile:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
+from app.datasets.name_encodings import decode_names
 from app.datasets.names import show
 from app.datasets.sources import DamagedEntryError, Limits, Source, SourceFile
 from app.errors import DatasetError
@@ -19,13 +21,18 @@ class FolderSource(Source):
     unreadable = unsafe = DatasetError
     kind = "folder"
 
-    def __init__(self, path: Path, limits: Limits) -> None:
+    def __init__(self, path: Path, limits: Limits, name_encoding: str | None = None) -> None:
         super().__init__(limits)
-        self._root = path.resolve()
+        self._root, self._name_encoding = path.resolve(), name_encoding
         self._total, self._done = 1, 0
 
     def files(self) -> Iterator[SourceFile]:
-        found = sorted(self._walk(self._root, ""))
+        # One more than may be: checking its name refuses the folder.
+        entries = list(islice(self._walk(self._root), self.limits.max_entries + 1))
+        names = [os.fsencode(os.path.relpath(entry.path, self._root)) for entry in entries]
+        read = decode_names(names, self._name_encoding, len(names))
+        self.name_encoding, self.encoding_reason = read.encoding, read.reason
+        found = sorted(self._admitted(zip(entries, read.names, strict=True)))
         self._total = max(1, len(found))
         for self._done, (name, path, raw) in enumerate(found, start=1):
             yield SourceFile(name, partial(_read_regular_file, path, self.limits.max_file_bytes), raw)
@@ -36,7 +43,7 @@ class FolderSource(Source):
     def close(self) -> None:
         """A folder needs none."""
 
-    def _walk(self, folder: Path, prefix: str) -> Iterator[tuple[str, Path, str]]:
+    def _walk(self, folder: Path) -> Iterator[os.DirEntry[str]]:
         try:
             entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
         except PermissionError as error:
@@ -45,11 +52,15 @@ class FolderSource(Source):
                 hint="Let the user that runs Loupe read it.",
             ) from error
         for entry in entries:
-            raw = prefix + entry.name
+            yield entry
+            if entry.is_dir(follow_symlinks=False):
+                yield from self._walk(Path(entry.path))
+
+    def _admitted(self, entries: Iterable[tuple[os.DirEntry[str], str]]) -> Iterator[tuple[str, Path, str]]:
+        for entry, raw in entries:
             name = self.check_name(raw)
             if entry.is_dir(follow_symlinks=False):
                 self.note_folder(name)
-                yield from self._walk(Path(entry.path), f"{raw}/")
             elif self.admit(name, raw):
                 path = self._target(entry, name)
                 if path is not None and not self.is_too_large(name, path.stat().st_size):

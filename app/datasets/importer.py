@@ -126,7 +126,7 @@ def import_dataset(
 
 def _open_source(path: Path, limits: Limits, choices: ImportChoices) -> Source:
     if path.is_dir():
-        return FolderSource(path, limits)
+        return FolderSource(path, limits, choices.name_encoding)
     if not path.is_file():
         raise DatasetError(f"{path} is neither a file nor a folder", hint="Check the path.")
     return open_archive(path, limits, choices.name_encoding)
@@ -247,6 +247,7 @@ def _to_findings(
         skipped=[*source.skipped, *others, *without_class],
         empty_classes=layout.empty_classes,
         odd_names=settled.odd,
+        renamed_folders=settled.renamed_folders,
         tables=find_tables([file.name for file in others]),
         similar_classes=layout.similar_classes,
         name_encoding=source.name_encoding,

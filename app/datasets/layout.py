@@ -11,11 +11,13 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from app.datasets.manifest import Split
 from app.datasets.names import name_key, show
 from app.errors import ChoiceNeededError, DatasetError, FieldError
+
+if TYPE_CHECKING:  # it brings NumPy, which the command line starts without
+    from app.datasets.manifest import Split
 
 ClassLevel = Literal["top", "leaf", "path"]
 
@@ -26,6 +28,7 @@ UNLABELLED = "lies in a folder of images without labels"
 _SPLIT_NAMES: dict[str, Split] = {
     "train": "train",
     "training": "train",
+    "trn": "train",
     "valid": "valid",
     "val": "valid",
     "validation": "valid",
@@ -33,8 +36,15 @@ _SPLIT_NAMES: dict[str, Split] = {
     "development": "valid",
     "test": "test",
     "testing": "test",
+    "tst": "test",
     "holdout": "test",
+    "evaluation": "test",
+    "eval": "test",
 }
+_EVALUATIONS = frozenset({"evaluation", "eval"})
+"""Names of a test split; where another folder is one, of a valid split."""
+_SPLITS_AMONG_SPLITS = frozenset({"trn", "tst", *_EVALUATIONS})
+"""Names that are a split only where another one lies beside them."""
 _UNLABELLED = frozenset({"pred", "predict", "prediction", "predictions", "unlabeled", "unlabelled"})
 _BESIDE_NAMES = frozenset({"set", "seg", "data", "dataset", "split", "images", "imgs", "pictures"})
 """Words that people put before or after the name of a split."""
@@ -44,6 +54,7 @@ _EXPECTED = (
     "Arrange the images as CLASS/image.jpg, or as train/CLASS/image.jpg, valid/CLASS/image.jpg and "
     "test/CLASS/image.jpg."
 )
+_OR_CLASSES = "If no folder is a split, import again with class_level: top, leaf or path."
 _LEVELS: dict[ClassLevel, Callable[[list[str]], str]] = {
     "top": lambda folders: folders[0],
     "leaf": lambda folders: folders[-1],
@@ -85,7 +96,9 @@ def read_layout(
     depth = _wrapping_depth(list(paths.values()), stops_at=_ALWAYS_SPLITS)
     wrapping = next(iter(paths.values()))[:depth] if paths else []
     inner = {name: parts[depth:] for name, parts in paths.items()}
-    is_split = _comes_split([parts for parts in inner.values() if len(parts) > 1])
+    in_folders = [parts for parts in inner.values() if len(parts) > 1]
+    is_split = _comes_split(in_folders, class_level)
+    splits = _name_splits({parts[0] for parts in in_folders}) if is_split else {}
     seen_through = _folders_in_splits(list(inner.values())) if is_split else {}
     skipped: dict[str, str] = {}
     class_folders: dict[str, list[str]] = {}
@@ -99,7 +112,7 @@ def read_layout(
             skipped[name] = NO_CLASS
     label_of = _LEVELS[class_level or _told_level(class_folders.values())]
     places = {
-        name: Place("/".join(inner[name]), label_of(below), split_of(inner[name][0]) if is_split else None)
+        name: Place("/".join(inner[name]), label_of(below), splits.get(inner[name][0]))
         for name, below in class_folders.items()
     }
     classes = {place.label for place in places.values()}
@@ -110,12 +123,25 @@ def read_layout(
 
 def split_of(folder: str) -> Split | None:
     """The split that a folder is called after: ``Train``, ``training_set``, ``seg_train``, ``hold-out``."""
+    return _SPLIT_NAMES.get(_split_word(folder))
+
+
+def _split_word(folder: str) -> str:
     words = [word for word in re.split(r"[-_ ]+", folder.casefold()) if word]
     if words[:2] == ["hold", "out"]:
         words[:2] = ["holdout"]
     words = [re.sub(r"(?<=.)(data)?set$", "", word) if word != "dataset" else word for word in words]
     named = [word for word in words if word not in _BESIDE_NAMES]
-    return _SPLIT_NAMES.get(named[0]) if len(named) == 1 else None
+    return named[0] if len(named) == 1 else ""
+
+
+def _name_splits(folders: Iterable[str]) -> dict[str, Split]:
+    """The folders that are splits, and which."""
+    named = {folder: split for folder in folders if (split := split_of(folder))}
+    evaluations = {folder for folder in named if _split_word(folder) in _EVALUATIONS}
+    if any(named[folder] == "test" for folder in named.keys() - evaluations):
+        named.update(dict.fromkeys(evaluations, "valid"))
+    return named
 
 
 def _is_unlabelled(folder: str) -> bool:
@@ -134,27 +160,47 @@ def _wrapping_depth(paths: list[list[str]], stops_at: frozenset[str] = frozenset
         depth += 1
 
 
-def _comes_split(paths: list[list[str]]) -> bool:
+def _comes_split(paths: list[list[str]], class_level: ClassLevel | None) -> bool:
+    """Whether the outermost folders are splits; where they cannot be, ``class_level`` makes them classes."""
     tops = {parts[0] for parts in paths}
     with_folders = {parts[0] for parts in paths if len(parts) > 2}
     splits = {top for top in tops if split_of(top)}
     others = {top for top in tops - splits if not _is_unlabelled(top)}
+    if others and all(_split_word(top) in _SPLITS_AMONG_SPLITS for top in splits):
+        splits = set()
+    if problem := _why_not_split(paths, tops, splits, others, with_folders):
+        if class_level is None:
+            raise problem
+        return False
+    return bool(splits & with_folders)
+
+
+def _why_not_split(
+    paths: list[list[str]], tops: set[str], splits: set[str], others: set[str], with_folders: set[str]
+) -> DatasetError | None:
+    """Why folders that are called like splits are none, as far as that needs an answer."""
     if splits & with_folders and others:
-        raise DatasetError(
-            f"beside {_listed(splits)} there are images in {_listed(others)}",
-            hint=f"Move these folders into the split folders, or leave them out. {_EXPECTED}",
-        )
+        beside = f"beside {_listed(splits)} there are images in {_listed(others)}"
+        move = "Move these folders into the split folders, or leave them out."
+        if len(splits) == 1:
+            return _ask_for_level(
+                f"{beside}: if {_listed(splits)} is a class, the classes could be",
+                Counter(tuple(parts[:-1]) for parts in paths),
+                f"If it is a split: {move[0].lower()}{move[1:]}",
+            )
+        return DatasetError(beside, hint=f"{move} {_EXPECTED} {_OR_CLASSES}")
     if splits and not tops - splits and not with_folders:
-        raise DatasetError(
-            f"the images lie directly in {_listed(splits)}, without class folders", hint=_EXPECTED
+        return DatasetError(
+            f"the images lie directly in {_listed(splits)}, without class folders",
+            hint=f"{_EXPECTED} {_OR_CLASSES}",
         )
     below = {parts[1] for parts in paths if len(parts) > 2}
     if not splits and below and all(map(split_of, below)) and all(len(parts) > 2 for parts in paths):
-        raise DatasetError(
+        return DatasetError(
             f"the class folders {_listed(tops)} are divided into {_listed(below)}, not the other way round",
-            hint=_EXPECTED,
+            hint=f"{_EXPECTED} {_OR_CLASSES}",
         )
-    return bool(splits & with_folders)
+    return None
 
 
 def _folders_in_splits(paths: list[list[str]]) -> dict[str, int]:
@@ -189,12 +235,16 @@ def _told_level(class_folders: Iterable[list[str]]) -> ClassLevel:
     inside = Counter(folders[0] for folders in counts)
     if not any(several > 1 and (top,) not in counts for top, several in inside.items()):
         return "top"
+    raise _ask_for_level("folders of several levels could be the classes", counts)
+
+
+def _ask_for_level(problem: str, counts: Counter[tuple[str, ...]], other: str = "") -> ChoiceNeededError:
     readings = [_describe_level(level, counts) for level in _LEVELS]
-    raise ChoiceNeededError(
-        f"folders of several levels could be the classes: {'; '.join(readings)}",
+    return ChoiceNeededError(
+        f"{problem}: {'; '.join(readings)}",
         hint="Choose the level of the classes: `loupe job retry JOB --class-level LEVEL`, or "
         '`POST /jobs/<id>/retry` {"class_level": "LEVEL"}. '
-        f"Levels: {', '.join(_LEVELS)}. The upload is kept.",
+        f"Levels: {', '.join(_LEVELS)}. The upload is kept.{f' {other}' if other else ''}",
         errors=tuple(FieldError("/class_level", reading) for reading in readings),
     )
 

@@ -40,10 +40,14 @@ class OddName:
 
 @dataclass(frozen=True)
 class Settled:
-    """``names``: in the order of the files; None for a file that is there twice with the same content."""
+    """``names``: in the order of the files; None for a file that is there twice with the same content.
+
+    ``renamed_folders``: the new name of a folder → the one it came with, to show.
+    """
 
     names: tuple[str | None, ...]
     odd: tuple[OddName, ...]
+    renamed_folders: dict[str, str]
 
 
 def show(name: str) -> str:
@@ -53,7 +57,7 @@ def show(name: str) -> str:
 
 
 def safe_part(part: str) -> str:
-    """One part of a path in composed Unicode (NFC); bytes that are no UTF-8 and control characters as %XX."""
+    """One part of a path in composed Unicode (NFC); odd bytes, control characters and backslashes as %XX."""
     if not any(map(_must_escape, part)):
         return unicodedata.normalize("NFC", part)
     escaped = "".join(_escape(c) if c == "%" or _must_escape(c) else c for c in part)
@@ -81,7 +85,18 @@ def settle_names(found: Sequence[Found]) -> Settled:
         for index, (file, name) in enumerate(zip(found, names, strict=True))
         if name is not None and (reason := reasons.get(index) or _why_odd(file))
     ]
-    return Settled(tuple(names), (*odd, *_respelled_folders(found)))
+    return Settled(tuple(names), (*odd, *_respelled_folders(found)), _renamed_folders(found, names))
+
+
+def _renamed_folders(found: Sequence[Found], names: Sequence[str | None]) -> dict[str, str]:
+    renamed: dict[str, str] = {}
+    for file, name in zip(found, names, strict=True):
+        if name is None or _is_plain(file.name, file.raw):
+            continue
+        for part, raw in zip(name.split("/")[:-1], _raw_parts(file.raw), strict=False):
+            if part != unicodedata.normalize("NFC", raw):
+                renamed[part] = show(raw)
+    return renamed
 
 
 def _name_twins(
@@ -104,7 +119,7 @@ def _name_twins(
         seen.add((file.raw, file.sha256))
         names[index] = _unused(name, f"{file.raw}\0{file.sha256}", taken)
         relation = "has the same name as" if name == first else "differs only by case, blanks or dots from"
-        reasons[index] = f"{relation} {show(first or '')}, and was renamed"
+        reasons[index] = f"{relation} {show(first or '')}: one of them is called after its content"
 
 
 def _unused(name: str, token: str, taken: set[str]) -> str:
@@ -158,7 +173,7 @@ def _prefixes(path: str) -> Iterable[str]:
 
 
 def _raw_parts(raw: str) -> list[str]:
-    return [part for part in raw.replace("\\", "/").split("/") if part not in ("", ".")] or [""]
+    return [part for part in raw.split("/") if part not in ("", ".")] or [""]
 
 
 def _respelled_folders(found: Sequence[Found]) -> Iterable[OddName]:
@@ -180,9 +195,11 @@ def _respelled_folders(found: Sequence[Found]) -> Iterable[OddName]:
 def _why_odd(file: Found) -> str | None:
     raw = file.raw
     if any("\ud800" <= character <= "\udfff" for character in raw):
-        return "the name is not valid UTF-8: other bytes are written as %XX"
+        return "the name is not valid UTF-8: an import writes other bytes as %XX"
+    if "\\" in raw:
+        return "the name has a backslash, which some systems take for a separator: an import writes it as %5C"
     if any(map(_must_escape, raw)):
-        return "the name has control characters, which are written as %XX"
+        return "the name has control characters, which an import writes as %XX"
     for part in file.name.split("/"):
         if part != part.strip() or part.endswith("."):
             return "a part of the name begins or ends with a blank or a dot, which some systems drop"
@@ -203,7 +220,7 @@ def _part_key(part: str) -> str:
 
 def _must_escape(character: str) -> bool:
     if character.isascii():
-        return not character.isprintable()
+        return character == "\\" or not character.isprintable()
     return not character.isprintable() and unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp")
 
 

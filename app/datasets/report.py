@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from statistics import median_low
 from typing import Any
 
@@ -35,6 +35,7 @@ class Findings:
     empty_classes: tuple[str, ...]
     depth: Depth
     odd_names: tuple[OddName, ...] = ()
+    renamed_folders: Mapping[str, str] = field(default_factory=dict)
     similar_classes: tuple[tuple[str, ...], ...] = ()
     tables: tuple[str, ...] = ()
     name_encoding: str | None = None
@@ -59,6 +60,7 @@ def create_report(findings: Findings) -> dict[str, Any]:
         "splits": split_counts(manifest.items),
         "classes": _describe_classes(findings),
         "empty_classes": list(findings.empty_classes),
+        "renamed_classes": _renamed_classes(findings),
         "similar_classes": [list(names) for names in findings.similar_classes],
         "small_classes": _small_classes(manifest),
         "corrupt": _with_reasons(findings.corrupt),
@@ -127,6 +129,16 @@ def _describe_classes(findings: Findings) -> list[dict[str, Any]]:
     ]
 
 
+def _renamed_classes(findings: Findings) -> list[dict[str, str]]:
+    """Classes whose folder could not keep its name, with the name that it came with."""
+    renamed = findings.renamed_folders
+    return [
+        {"name": name, "original": ", ".join(renamed[part] for part in name.split("/") if part in renamed)}
+        for name in findings.manifest.classes
+        if any(part in renamed for part in name.split("/"))
+    ]
+
+
 def _spread(values: list[int]) -> dict[str, int]:
     return {"min": min(values), "median": median_low(values), "max": max(values)}
 
@@ -185,8 +197,14 @@ def _advise(report: dict[str, Any]) -> list[str]:
         )
     if (encoding := report["name_encoding"]) not in (None, "utf-8"):
         advice.append(
-            f"The names in the zip were read as {encoding}, since {report['encoding_reason']}: look at the "
+            f"The names were read as {encoding}, since {report['encoding_reason']}: look at the "
             "classes' names, and import again with another name_encoding if they are wrong."
+        )
+    if renamed := report["renamed_classes"]:
+        changes = [f"{show(entry['name'])} was {entry['original']}" for entry in renamed[:10]]
+        advice.append(
+            f"Classes that could not keep their names: {', '.join(changes)}. Rename the folders and import "
+            "again, or choose the name_encoding (renamed_classes)."
         )
     if similar := report["similar_classes"]:
         advice.append(

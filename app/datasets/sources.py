@@ -107,20 +107,19 @@ class Source(ABC):
                 f"the {self.kind} has more than {self.limits.max_entries:,} entries",
                 hint="Divide the dataset, or raise the limit in the server's settings.",
             )
-        path = raw.replace("\\", "/")
+        path = raw.replace("\\", "/")  # as Windows would take it: what could do harm there is refused too
         if path.startswith("/") or _DRIVE.match(path):
             raise self.unsafe(
                 f"entry {show(raw)} has an absolute path", hint="Pack the folder with relative paths."
             )
-        parts = [part for part in path.split("/") if part not in ("", ".")]
-        if ".." in parts:
+        if ".." in path.split("/"):
             raise self.unsafe(
                 f"entry {show(raw)} points outside the {self.kind} with '..'",
                 hint="Pack the folder without it.",
             )
         if self._is_too_long(raw):
-            return "/".join(map(safe_part, path[:SHOWN].split("/"))) + "…"
-        return "/".join(map(safe_part, parts))
+            return "/".join(map(safe_part, raw[:SHOWN].split("/"))) + "…"
+        return "/".join(safe_part(part) for part in raw.split("/") if part not in ("", "."))
 
     def admit(self, name: str, raw: str) -> bool:
         """Whether to read the file with this checked name; what is not read is noted as skipped."""

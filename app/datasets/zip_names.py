@@ -1,76 +1,25 @@
-"""Reads the names in a zip: UTF-8 where declared or told by the bytes, else an encoding that is judged.
-
-Old programs store the bytes of their system's encoding without naming it. A wrong guess makes wrong classes,
-so where two readings are likely the person who imports is asked.
-"""
+"""Reads the names in a zip: as an entry declares its own, else in the encoding that all others are in."""
 
 from __future__ import annotations
 
-import re
 import struct
-import unicodedata
 import zipfile
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import NoReturn
 
-import chardet
-
-from app.datasets.names import show
-from app.errors import ChoiceNeededError, FieldError
-from app.schemas.import_choices import NAME_ENCODINGS
+from app.datasets.name_encodings import ReadNames, decode_names
 
 UTF8_FLAG, _UNICODE_PATH = 0x800, 0x7075
-_CODECS = {"big5": "cp950"}  # where Python's codec has another name
-_DETECTED = {"big5hkscs": "big5"}  # where the detector has another name
-_MARGIN = 3.0
-"""How much more likely than every other a reading must be. Measured on short words of eleven encodings: at 3
-hardly any guess is wrong, at 2 several are."""
-_MARGIN_OVER_ODD = 1 / 1.5
-_ODD_NAMES = 10
-"""One name in so many may be unreadable in the encoding that was chosen."""
-_MOST_LEGACY, _LEAST_WORDS = 4, 3
-"""One name in so many may be no UTF-8 where so many words of UTF-8, for each other one, are no chance."""
-_DETECTOR_BYTES = 100_000
-_SHOWN_NAMES, _SHOWN_READINGS = 3, 4
 
 
-@dataclass(frozen=True)
-class ZipNames:
-    """The entries' names, in their order. ``encoding``, ``reason``: None if every name declares its own."""
-
-    names: tuple[str, ...]
-    encoding: str | None = None
-    reason: str | None = None
-
-
-@dataclass(frozen=True)
-class _Reading:
-    """All undeclared names in one encoding. ``score``: how likely, compared with other readings."""
-
-    encoding: str
-    lines: tuple[str, ...]
-    score: float
-    is_odd: bool
-
-    @property
-    def folders(self) -> frozenset[str]:
-        return frozenset(line.replace("\\", "/").rpartition("/")[0] for line in self.lines)
-
-
-def read_names(infos: Sequence[zipfile.ZipInfo], encoding: str | None) -> ZipNames:
+def read_names(infos: Sequence[zipfile.ZipInfo], encoding: str | None) -> ReadNames:
     """Reads all names; ``encoding`` is for those that declare none. Raises ChoiceNeededError."""
-    names: list[str | None] = [_declared_name(info) for info in infos]
-    raw = {index: _raw_name(infos[index]) for index, name in enumerate(names) if name is None}
-    unknown = {index: name for index, name in raw.items() if not name.isascii()}
-    chosen, reason = None, None
-    if unknown:
-        chosen, reason = (encoding, "it was chosen") if encoding else _judge(list(unknown.values()))
-    _ask_if_wrong(list(unknown.values()), encoding, len(infos))
-    for index, name in raw.items():
-        names[index] = _decode(name, chosen, is_chosen=encoding is not None)
-    return ZipNames(tuple(name or "" for name in names), chosen, reason)
+    declared = [_declared_name(info) for info in infos]
+    raw = [_raw_name(info) for info, name in zip(infos, declared, strict=True) if name is None]
+    read = decode_names(raw, encoding, len(infos))
+    others = iter(read.names)
+    names = tuple(next(others) if name is None else name for name in declared)
+    return ReadNames(names, read.encoding, read.reason)
 
 
 def _declared_name(info: zipfile.ZipInfo) -> str | None:
@@ -97,150 +46,3 @@ def _unicode_path(info: zipfile.ZipInfo) -> str | None:
             except UnicodeDecodeError:
                 return None
     return None
-
-
-def _judge(names: list[bytes]) -> tuple[str, str]:
-    """The encoding of all names together, and why. Raises ChoiceNeededError where two are likely."""
-    legacy = [name for name in names if not can_read(name, "utf-8")]
-    if not legacy:
-        return "utf-8", "the names are valid UTF-8"
-    if _are_mostly_utf8(names, legacy):
-        return "utf-8", "nearly all names are valid UTF-8"
-    # A short name can be valid UTF-8 by chance (猫 in GBK), so it is judged with the others.
-    readings = _readings([name for name in names if not _is_surely_utf8(name)])
-    plausible = [reading for reading in readings if not reading.is_odd] or readings
-    best = plausible[0]
-    rivals = [
-        reading
-        for reading in readings
-        if reading.folders != best.folders
-        and reading.score * (_MARGIN if reading in plausible else _MARGIN_OVER_ODD) > best.score
-    ]
-    have_one_meaning = len({reading.folders for reading in readings}) == 1
-    if rivals or (best.score <= 0 and not have_one_meaning):
-        likely = [best, *rivals] if rivals else readings
-        _ask("the zip does not say in which encoding its names are, and several are likely", likely)
-    return best.encoding, f"the zip declares none, and they read best as {best.encoding}"
-
-
-def _decode(name: bytes, encoding: str | None, *, is_chosen: bool) -> str:
-    if name.isascii() or encoding is None:
-        return name.decode("ascii")
-    if not is_chosen and _is_surely_utf8(name):
-        return name.decode("utf-8")
-    try:
-        return name.decode(_CODECS.get(encoding, encoding))
-    except UnicodeDecodeError:
-        # One that is written otherwise; what cannot be read is escaped later.
-        return name.decode("utf-8" if encoding == "utf-8" else "ascii", "surrogateescape")
-
-
-def _ask_if_wrong(names: list[bytes], chosen: str | None, entries: int) -> None:
-    """Asks where many names cannot be read in the encoding that was chosen."""
-    if chosen is None:
-        return
-    unreadable = [name for name in names if not can_read(name, chosen)]
-    if len(unreadable) * _ODD_NAMES > entries:
-        name = unreadable[0]
-        _ask(f"the name {name!r} in the zip cannot be read as {chosen}", _readings([name]))
-
-
-def can_read(name: bytes, encoding: str) -> bool:
-    """Whether a name is one in this encoding."""
-    try:
-        name.decode(_CODECS.get(encoding, encoding))
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _are_mostly_utf8(names: list[bytes], legacy: list[bytes]) -> bool:
-    """Whether a few names are written otherwise in a zip of UTF-8: many words cannot be so by chance."""
-    words, odd = _words([name for name in names if can_read(name, "utf-8")]), _words(legacy)
-    return len(words) >= _LEAST_WORDS * len(odd) and len(legacy) * _MOST_LEGACY <= len(names)
-
-
-def _is_surely_utf8(name: bytes) -> bool:
-    """Whether a name is UTF-8 with characters of three bytes, which no other encoding gives by chance."""
-    return can_read(name, "utf-8") and any(character >= "\u0800" for character in name.decode("utf-8"))
-
-
-def _readings(names: list[bytes]) -> list[_Reading]:
-    """How the names read in each encoding that can hold them, the likeliest first; each text once."""
-    words = b"\n".join(_words(names))[:_DETECTOR_BYTES]
-    scores = {_DETECTED.get(name, name): score for name, score in _detect(words)}
-    found: dict[tuple[str, ...], _Reading] = {}
-    for encoding in NAME_ENCODINGS:
-        try:
-            lines = tuple(name.decode(_CODECS.get(encoding, encoding)) for name in names)
-        except UnicodeDecodeError:
-            continue
-        reading = _Reading(encoding, lines, scores.get(encoding, 0.0), any(map(_is_odd, lines)))
-        if lines not in found or found[lines].score < reading.score:
-            found[lines] = reading
-    return sorted(found.values(), key=lambda reading: (reading.is_odd, -reading.score))
-
-
-def _detect(words: bytes) -> list[tuple[str, float]]:
-    results = chardet.detect_all(
-        words, include_encodings=list(NAME_ENCODINGS), ignore_threshold=True, compat_names=False
-    )
-    return [(result["encoding"] or "", result["confidence"]) for result in results]
-
-
-def _words(names: list[bytes]) -> list[bytes]:
-    """The different words in the names: without digits and extensions, which would drown them."""
-    parts = {part for name in names for part in name.split(b"/")}
-    words = {re.sub(rb"\.[A-Za-z0-9]{1,5}$", b"", part) for part in parts if not part.isascii()}
-    return sorted({re.sub(rb"[0-9]+", b"", word) for word in words if not word.isascii()})
-
-
-def _is_odd(text: str) -> bool:
-    """Whether nobody would write this: capitals inside words, scripts mixed in a word, symbols in it."""
-    before = ""
-    for character in text:
-        if not character.isascii() and _is_foreign_symbol(character):
-            return True
-        if before.isalpha() and character.isalpha() and not (before + character).isascii():
-            one, other = _script(before), _script(character)
-            if one == other != "" and before.islower() and character.isupper():
-                return True
-            if one != other and (
-                (one and other) or any(c.isascii() and c.islower() for c in before + character)
-            ):
-                return True
-        before = character
-    return False
-
-
-def _is_foreign_symbol(character: str) -> bool:
-    category = unicodedata.category(character)
-    if category in ("Cc", "Cf", "Cn", "Co"):
-        return True
-    return category[0] in "SPZN" and character < "\u3000" and character not in "’–—°№§"
-
-
-def _script(letter: str) -> str:
-    """The script of an alphabet's letter; empty for those of East Asia, which stand beside Latin ones."""
-    name = unicodedata.name(letter, "").partition(" ")[0]
-    return name if name in ("LATIN", "CYRILLIC", "GREEK") else ""
-
-
-def _ask(problem: str, readings: list[_Reading]) -> NoReturn:
-    likely = readings[:_SHOWN_READINGS]
-    shown = [f"{reading.encoding}: {_samples(reading, likely)}" for reading in likely]
-    raise ChoiceNeededError(
-        f"{problem}: {'; '.join(shown)}",
-        hint="Choose the reading that is right: `loupe job retry JOB --name-encoding ENCODING`, or "
-        '`POST /jobs/<id>/retry` {"name_encoding": "ENCODING"}. '
-        f"Encodings: {', '.join(NAME_ENCODINGS)}. The upload is kept.",
-        errors=tuple(FieldError("/name_encoding", reading) for reading in shown),
-    )
-
-
-def _samples(reading: _Reading, likely: list[_Reading]) -> str:
-    """Some names, folders before files, where the readings differ."""
-    columns = zip(reading.lines, *(other.lines for other in likely), strict=True)
-    differing = [line for line, *others in columns if len(set(others)) > 1] or list(reading.lines)
-    folders = {folder: None for line in differing if (folder := line.replace("\\", "/").rpartition("/")[0])}
-    return ", ".join(show(name) for name in list(folders or differing)[:_SHOWN_NAMES])

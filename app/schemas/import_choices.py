@@ -23,7 +23,22 @@ NAME_ENCODINGS = {
     "cp1250": "Central Europe, Windows",
     "cp1252": "Western Europe, Windows",
 }
+RARE_NAME_ENCODINGS = {
+    "euc_jp": "Japanese, Unix",
+    "koi8-r": "Cyrillic, Unix",
+    "cp737": "Greek, DOS",
+    "cp1253": "Greek, Windows",
+    "cp857": "Turkish, DOS",
+    "cp1254": "Turkish, Windows",
+    "cp862": "Hebrew, DOS",
+    "cp1255": "Hebrew, Windows",
+    "cp1256": "Arabic, Windows",
+    "cp874": "Thai",
+    "mac-roman": "Western Europe, older Macs",
+}
+"""These are judged with the ones above, and are taken only where nothing else comes near."""
 _SAME = {
+    "utf-8-sig": "utf-8",
     "shift_jis": "cp932",
     "gbk": "gb18030",
     "gb2312": "gb18030",
@@ -33,27 +48,45 @@ _SAME = {
     "iso8859-1": "cp1252",
 }
 """Encodings that the ones above contain, by Python's names for them."""
+_NO_ENCODINGS_OF_NAMES = frozenset({"idna", "punycode", "raw-unicode-escape", "unicode-escape", "undefined"})
 
 
 def _known_encoding(value: str) -> str:
+    name = value.strip()
     try:
-        name = codecs.lookup(value.strip()).name
+        name = codecs.lookup(name).name
     except (LookupError, ValueError):
-        name = value
-    name = _SAME.get(name, name)
-    if name not in NAME_ENCODINGS:
-        raise ValueError(f"{value!r} is none of {', '.join(NAME_ENCODINGS)}")
-    return name
+        pass
+    else:
+        name = _SAME.get(name, name)
+        if name in NAME_ENCODINGS or _is_like_ascii(name):
+            return name
+    known = ", ".join([*NAME_ENCODINGS, *RARE_NAME_ENCODINGS])
+    raise ValueError(
+        f"{value!r} is no encoding of names that Python knows and that contains ASCII, such as {known}"
+    )
 
 
+def _is_like_ascii(encoding: str) -> bool:
+    """Whether it is an encoding of text, and each byte of ASCII alone is itself: a ``/`` must stay one."""
+    if encoding.replace("_", "-") in _NO_ENCODINGS_OF_NAMES:
+        return False
+    try:
+        return all(bytes([byte]).decode(encoding) == chr(byte) for byte in range(0x20, 0x7F))
+    except (LookupError, ValueError):  # a codec of bytes, or one that needs more bytes for a character
+        return False
+
+
+_DETECTED = {**NAME_ENCODINGS, **RARE_NAME_ENCODINGS}
 NameEncoding = Annotated[
     str,
     AfterValidator(_known_encoding),
     Field(
         max_length=40,
-        description="Encoding of the names in a zip that declares none: "
-        f"{'; '.join(f'`{name}` ({what})' for name, what in NAME_ENCODINGS.items())}. "
-        "Null: it is detected, and the import asks where two are likely.",
+        description="Encoding of the names in an upload that declares none: "
+        f"{'; '.join(f'`{name}` ({what})' for name, what in _DETECTED.items())}; "
+        "or another one that contains ASCII, by Python's name for it. "
+        "Null: it is detected among those named, and the import asks where two are likely.",
     ),
 ]
 ClassLevel = Annotated[

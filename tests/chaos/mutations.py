@@ -323,6 +323,20 @@ MUTATIONS = (
         "tests/datasets/test_names.py",
     ),
     _one(
+        "hard links of a tar that unpack without a limit",
+        "app/datasets/archives.py",
+        "                budget.reach(linked_bytes)\n",
+        "",
+        "tests/datasets/test_names.py",
+    ),
+    _one(
+        "an odd reading of names taken without a question",
+        "app/datasets/name_encodings.py",
+        "(best.score <= 0 or best.is_odd)",
+        "(best.score <= 0)",
+        "tests/datasets/test_zip_names.py",
+    ),
+    _one(
         "a prediction that forgets the model's pixel range",
         "app/services/predictions.py",
         ", pixel_range=predictor.pixel_range)\n",

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,28 @@ def test_a_strict_import_of_a_folder_names_what_it_would_leave_out(
     assert [request.path for request in server.requests] == ["/products/p/datasets?strict=true"]
     assert refused.status == 1
     assert "cat/2.png: a link that leads out" in refused.err
+
+
+def test_a_strict_import_of_a_folder_lists_what_is_left_out_and_what_is_odd_at_once(
+    loupe: Run, server: Server, tmp_path: Path
+) -> None:
+    for name in ("cat/1.png", "cat/1.PNG", "cat/a\tb.png", "Cat/5.png", "dog/con.png", "dog/notes.txt"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in" / name).write_bytes(b"x")
+    os.mkfifo(tmp_path / "in/dog/pipe")
+    (tmp_path / "in/dog/link.png").symlink_to("/etc/passwd")
+
+    refused = loupe("dataset", "import", "p", tmp_path / "in", "--strict", "--server", server.url)
+
+    assert server.requests == []
+    assert "6 files or folders would be left out, or have odd names" in refused.err
+    for line in (
+        "dog/pipe: neither a file", "dog/link.png: a link that leads out", "Cat and cat: are alike",
+        "cat/a\\tb.png: the name has control characters", "dog/con.png: a part of the name is reserved",
+        "cat/1.png: differs only by case",
+    ):  # fmt: skip
+        assert line in refused.err
+    assert "renamed" not in refused.err
 
 
 def test_an_import_that_asks_names_the_job_to_retry(loupe: Run, server: Server, tmp_path: Path) -> None:

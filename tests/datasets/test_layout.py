@@ -40,6 +40,9 @@ def test_folders_below_a_class_folder_belong_to_the_class() -> None:
         ("Training Data", "validation-data", "hold-out"),
         ("trainset", "valset", "testset"),
         ("train_images", "val_images", "holdout"),
+        ("trn", "val", "tst"),
+        ("train", "eval", "test"),
+        ("train", "val", "evaluation"),
     ],
 )
 def test_split_folders_are_kept_in_all_their_spellings(
@@ -71,6 +74,7 @@ def test_pictures_outside_class_folders_are_skipped_with_a_reason() -> None:
     ("names", "match"),
     [
         (["train/cat/1.png", "test/cat/1.png", "birds/1.png"], "'birds'"),
+        (["train/cat/1.png", "eval/cat/1.png", "birds/a/1.png"], "'birds'"),
         (["train/1.png", "test/1.png"], "directly in 'test', 'train'"),
         (["cat/train/1.png", "cat/test/1.png", "dog/train/1.png"], "not the other way round"),
     ],
@@ -78,7 +82,10 @@ def test_pictures_outside_class_folders_are_skipped_with_a_reason() -> None:
 def test_a_mixed_up_layout_says_what_was_seen_and_what_is_expected(names: list[str], match: str) -> None:
     with pytest.raises(DatasetError, match=match) as caught:
         read_layout(names, ())
-    assert caught.value.hint
+    assert "class_level" in str(caught.value.hint)
+    layout = read_layout(names, (), "top")
+    assert {place.label for place in layout.places.values()} == {name.split("/")[0] for name in names}
+    assert {place.split for place in layout.places.values()} == {None}
 
 
 @pytest.mark.parametrize(
@@ -174,3 +181,46 @@ def test_the_level_that_was_chosen_gives_the_classes(level: Any, labels: set[str
     layout = read_layout([f"d/{name}" for name in KINDS], ["d/plants/oak"], level)
     assert {place.label for place in layout.places.values()} == labels
     assert layout.empty_classes == {"top": (), "leaf": ("oak",), "path": ("plants/oak",)}[level]
+
+
+VEHICLES = ["train/front/1.png", "train/side/1.png", "bus/front/1.png", "bus/side/1.png"]
+
+
+def test_a_class_that_is_called_like_a_split_is_asked_about() -> None:
+    with pytest.raises(ChoiceNeededError, match="beside 'train' there are images in 'bus'") as asked:
+        read_layout(VEHICLES, ())
+    readings = {error.message for error in asked.value.errors}
+    assert {"top: 2 classes ('bus' 2, 'train' 2)", "leaf: 2 classes ('front' 2, 'side' 2)"} <= readings
+    assert "If it is a split: move these folders" in str(asked.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("level", "labels"),
+    [
+        ("top", {"train", "bus"}),
+        ("leaf", {"front", "side"}),
+        ("path", {"train/front", "train/side", "bus/front", "bus/side"}),
+    ],
+)
+def test_a_level_that_was_chosen_makes_classes_of_folders_that_cannot_be_splits(
+    level: Any, labels: set[str]
+) -> None:
+    layout = read_layout(VEHICLES, (), level)
+    assert {place.label for place in layout.places.values()} == labels
+    assert {place.split for place in layout.places.values()} == {None}
+
+
+def test_a_level_that_was_chosen_leaves_real_splits_alone() -> None:
+    names = [f"{split}/{name}" for split in ("train", "test") for name in KINDS]
+    layout = read_layout(names, (), "leaf")
+    assert {place.split for place in layout.places.values()} == {"train", "test"}
+
+
+@pytest.mark.parametrize("name", ["eval", "evaluation", "trn", "tst"])
+def test_a_rare_name_of_a_split_is_a_class_where_no_split_lies_beside_it(name: str) -> None:
+    assert set(places(f"{name}/a/1.png", "bus/1.png").values()) == {(None, name), (None, "bus")}
+
+
+def test_evaluation_beside_train_alone_is_the_test_split() -> None:
+    found = places("train/a/1.png", "train/b/1.png", "evaluation/a/1.png", "evaluation/b/1.png")
+    assert found["evaluation/a/1.png"] == ("test", "a")

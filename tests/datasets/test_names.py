@@ -117,6 +117,8 @@ def test_an_odd_name_costs_no_picture_and_is_listed(
     assert report["files"] == len(entries)
     assert report["totals"]["odd_names"] == len(report["odd_names"]) == listed
     assert all(entry["reason"] and entry["original"].isprintable() for entry in report["odd_names"])
+    # A strict import gives the same reasons, and renames nothing.
+    assert not any("renamed" in entry["reason"] for entry in report["odd_names"])
     assert all(name.isprintable() for name in items_of(importer))
 
 
@@ -168,6 +170,46 @@ def test_links_are_left_out_and_named(importer: Any, picture: Any, tmp_path: Pat
         info.create_system, info.external_attr = 3, 0o120777 << 16
         archive.writestr(info, "/etc/passwd")
     assert importer(path)["skipped"] == 1
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz"])
+def test_a_hard_link_is_a_copy_of_the_file_that_it_names(
+    importer: Any, picture: Any, tmp_path: Path, mode: Any
+) -> None:
+    with tarfile.open(tmp_path / "a.tar", mode) as archive:
+        # One link comes before its file: the order does not matter.
+        for name, target in (("cat/0.png", "cat/1.png"), ("dog/2.png", ""), ("cat/1.png", "")):
+            member = tarfile.TarInfo(name)
+            content = b"" if target else picture(len(name) + ord(name[0]))
+            member.type, member.linkname = (tarfile.LNKTYPE if target else tarfile.REGTYPE), target
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+        for name, target in (("dog/1.png", "cat/1.png"), ("dog/.x.png", "cat/1.png"), ("dog/3.png", "cat")):
+            member = tarfile.TarInfo(name)
+            member.type, member.linkname = tarfile.LNKTYPE, target
+            archive.addfile(member)
+    importer(tmp_path / "a.tar")
+    items = items_of(importer)
+    assert set(items) == {"cat/0.png", "cat/1.png", "dog/1.png", "dog/2.png"}
+    assert items["cat/0.png"] == items["cat/1.png"] == items["dog/1.png"] != items["dog/2.png"]
+    reasons = {entry["name"]: entry["reason"] for entry in report_of(importer)["skipped"]}
+    assert reasons == {
+        "dog/.x.png": "hidden or system file",
+        "dog/3.png": "a hard link to 'cat', which is no file of the archive",
+    }
+
+
+def test_hard_links_cannot_unpack_a_small_archive_out_of_proportion(
+    importer: Any, picture: Any, tmp_path: Path
+) -> None:
+    path = in_tar([("cat/1.png", picture(1) + bytes(2**20)), ("dog/1.png", picture(2))], tmp_path / "a.tar")
+    with tarfile.open(path, "a") as archive:
+        for number in range(200):
+            member = tarfile.TarInfo(f"cat/link{number}.png")
+            member.type, member.linkname = tarfile.LNKTYPE, "cat/1.png"
+            archive.addfile(member)
+    with pytest.raises(UnsafeArchiveError, match="unpacks to more"):
+        importer(path, max_ratio=100.0, ratio_from_bytes=2**20)
 
 
 @pytest.mark.parametrize("reader", ["tar", "zip"])

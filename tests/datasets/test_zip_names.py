@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from app.datasets.archives import open_archive
+from app.datasets.name_encodings import _is_odd
 from app.datasets.sources import Limits, Source
 from app.errors import ChoiceNeededError
+from app.schemas.import_choices import ImportChoices
 from tests.pictures import make_legacy_zip
 
 SHIFT_JIS = [f"{label}/{number}.jpg" for label in ("表良", "表傷", "裏面") for number in range(4)]
@@ -123,3 +126,98 @@ def test_a_short_name_that_is_utf8_by_chance_is_judged_with_the_others(tmp_path:
     assert read(legacy(tmp_path, names, "gb18030"), "gb18030")[0] == names
     names.append("裂纹/1.jpg")
     assert read(legacy(tmp_path, names, "gb18030"))[0] == names
+
+
+@pytest.mark.parametrize(
+    ("encoding", "words"),
+    [
+        ("euc_jp", ["表良", "表傷", "裏面"]),
+        ("euc_jp", ["良品", "不良品"]),
+        ("euc_jp", ["りんご", "みかん"]),
+        ("koi8-r", ["хорошо", "плохо", "брак"]),
+        ("koi8-r", ["царапина", "вмятина"]),
+        ("cp737", ["καλό", "κακό", "γρατζουνιά"]),
+        ("cp1253", ["γάτα", "σκύλος"]),
+        ("cp857", ["çizik", "kırık"]),
+        ("cp1254", ["çizik", "kırık"]),
+        ("cp862", ["טוב", "רע"]),
+        ("cp1255", ["כלב", "חתול"]),
+        ("cp1256", ["جيد", "سيئ"]),
+        ("cp874", ["ดี", "เสีย"]),
+        ("mac-roman", ["Köpfe", "Schräg"]),
+    ],
+)
+def test_rarer_encodings_are_read_rightly_or_their_reading_is_among_the_choices(
+    tmp_path: Path, encoding: str, words: list[str]
+) -> None:
+    names = [f"{word}/{number}.jpg" for word in words for number in range(2)]
+    path = legacy(tmp_path, names, encoding)
+    try:
+        assert read(path)[0] == names
+    except ChoiceNeededError as asked:
+        readings = [error.message for error in asked.errors]
+        assert any(all(repr(word) in reading for word in words) for reading in readings)
+    assert read(path, encoding)[0] == names
+
+
+@pytest.mark.parametrize(
+    ("encoding", "words"),
+    [
+        ("cp932", ["表良", "表傷", "裏面"]),
+        ("cp932", ["犬", "猫"]),
+        ("cp437", ["Köpfe", "Schräg"]),
+        ("cp850", ["Größe", "Käfer", "Öl"]),
+        ("cp1252", ["Köpfe", "Schräg"]),
+        ("cp866", ["хорошо", "плохо", "брак"]),
+        ("cp1251", ["хорошо", "плохо", "брак"]),
+        ("gb18030", ["良品", "划伤", "污点"]),
+        ("big5", ["良品", "刮傷", "功能"]),
+        ("cp949", ["정상", "불량"]),
+        ("cp852", ["dobre", "złe", "pęknięcie"]),
+        ("cp1250", ["dobre", "złe", "pęknięcie"]),
+    ],
+)
+def test_clear_words_are_not_asked_about(tmp_path: Path, encoding: str, words: list[str]) -> None:
+    names = [f"{word}/{number}.jpg" for word in words for number in range(2)]
+    assert read(legacy(tmp_path, names, encoding))[0] == names
+
+
+@pytest.mark.parametrize("odd", ["KÜpfe", "бШбц", "кŠ", "a─b", "шт█"])
+def test_a_reading_that_nobody_would_write_is_odd(odd: str) -> None:
+    assert _is_odd(odd)
+
+
+@pytest.mark.parametrize("fine", ["Köpfe", "ÄÖ", "USÄ", "Дом", "表良A", "良品_NG", "GRÖSSE", "Öl", "καλό"])
+def test_a_reading_that_people_write_is_not_odd(fine: str) -> None:
+    assert not _is_odd(fine)
+
+
+def test_names_that_only_a_missing_encoding_explains_are_asked_about(tmp_path: Path) -> None:
+    names = ["Норма/1.jpg", "Дефект/1.jpg"]
+    path = legacy(tmp_path, names, "mac_cyrillic")
+    with pytest.raises(ChoiceNeededError):
+        read(path)
+    assert read(path, "mac-cyrillic")[0] == names
+
+
+@pytest.mark.parametrize(
+    ("given", "known"),
+    [
+        ("EUC-JP", "euc_jp"), ("koi8_r", "koi8-r"), ("macroman", "mac-roman"), ("cp1255", "cp1255"),
+        ("iso-8859-7", "iso8859-7"), ("shift_jis", "cp932"), ("GBK", "gb18030"), ("utf8", "utf-8"),
+    ],
+)  # fmt: skip
+def test_every_encoding_that_contains_ascii_can_be_chosen(given: str, known: str) -> None:
+    assert ImportChoices(name_encoding=given).name_encoding == known
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "klingon", "utf-16", "utf-32-le", "utf-7", "rot13", "base64", "hex", "zip", "idna", "punycode",
+        "cp037", "unicode_escape", "raw_unicode_escape", "undefined", "hz", "", "a\0b",
+    ],
+)  # fmt: skip
+def test_what_is_no_encoding_of_names_is_refused(wrong: str) -> None:
+    with pytest.raises(ValidationError):
+        ImportChoices(name_encoding=wrong)
