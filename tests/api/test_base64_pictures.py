@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import textwrap
+from contextlib import suppress
 
 import pytest
 
@@ -91,7 +92,5 @@ def test_a_text_whose_plus_became_blanks_never_gives_other_bytes() -> None:
         for data in (b"\xfb\xef\xbe" * size, bytes(size) + b"\xfb\xef\xbe", b"\xf8" * size, DATA[-size:]):
             for padding in ("=", ""):
                 text = base64.b64encode(data).decode().rstrip("=" if not padding else "")
-                try:
+                with suppress(NotBase64Error):
                     assert decode_base64(text.replace("+", " ")) == data
-                except NotBase64Error:
-                    pass
