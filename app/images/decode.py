@@ -19,6 +19,7 @@ from PIL.Image import Transpose
 from app.errors import ImageDecodeError, ImageTooLargeError
 from app.images.formats import READABLE, looks_like_image
 from app.images.heif_boxes import count_coded_pixels
+from app.images.png_chunks import check_chunks
 
 MAX_PIXELS = 120_000_000
 """Unless set: cameras of 100 megapixels give 102 million pixels, phones of 108 megapixels 108 million."""
@@ -113,7 +114,7 @@ def decode_image(
         raise ImageDecodeError("the file is empty (0 bytes)", hint="Copy or export the image again.")
     file = _open(data, _Limit.pixels if max_pixels is None else max_pixels)
     with _one_large_picture if file.width * file.height > _LARGE_PIXELS else nullcontext():
-        return _decode(file, pixel_range or FULL_RANGE)
+        return _decode(file, data, pixel_range or FULL_RANGE)
 
 
 def deep_grey_note(pixel_range: PixelRange | None) -> str:
@@ -205,13 +206,16 @@ def _shrink_to(max_pixels: int) -> str:
     return f"Scale it down to at most {max_pixels / 1e6:g} million pixels, or raise LOUPE_MAX_PIXELS."
 
 
-def _decode(file: ImageFile.ImageFile, pixel_range: PixelRange) -> DecodedImage:
+def _decode(file: ImageFile.ImageFile, data: bytes, pixel_range: PixelRange) -> DecodedImage:
     kind, mode = str(file.format).lower(), file.mode
     notes: list[str] = []
     largest: int | None = None
     if any(";16" in str(tile) for tile in file.tile) and mode not in ("I", "I;16", "I;16B", "I;16L"):
         notes.append("16-bit channels reduced to their high byte")
     try:
+        if kind == "png":
+            check_chunks(data)
+            file.load()  # else the search for EXIF data does it, and an error would be taken for that data's
         orientation = _orientation(file, notes)
         file.load()
         image: Image.Image = file
