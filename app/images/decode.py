@@ -83,6 +83,7 @@ class DecodedImage:
     ``format``: a name of ``app.images.formats``, by content. ``mode``: Pillow's name of its pixels.
     ``notes``: each conversion that changed the image, in words. ``largest``: the largest value of 16-bit
     greyscale, None for other images; ``is_clipped``: whether values lie beyond the range that was read.
+    ``largest_high_byte``: of the colours of an image with 16 bits a channel, None for other images.
     """
 
     pixels: NDArray[np.uint8]
@@ -93,6 +94,7 @@ class DecodedImage:
     notes: tuple[str, ...]
     largest: int | None = None
     is_clipped: bool = False
+    largest_high_byte: int | None = None
 
 
 def limit_pixels(most: int) -> None:
@@ -210,7 +212,14 @@ def _decode(file: ImageFile.ImageFile, data: bytes, pixel_range: PixelRange) -> 
     kind, mode = str(file.format).lower(), file.mode
     notes: list[str] = []
     largest: int | None = None
-    if any(";16" in str(tile) for tile in file.tile) and mode not in ("I", "I;16", "I;16B", "I;16L"):
+    largest_high_byte: int | None = None
+    is_deep_colour = any(";16" in str(tile) for tile in file.tile) and mode not in (
+        "I",
+        "I;16",
+        "I;16B",
+        "I;16L",
+    )
+    if is_deep_colour:
         notes.append("16-bit channels reduced to their high byte")
     try:
         if kind == "png":
@@ -219,6 +228,8 @@ def _decode(file: ImageFile.ImageFile, data: bytes, pixel_range: PixelRange) -> 
         orientation = _orientation(file, notes)
         file.load()
         image: Image.Image = file
+        if is_deep_colour and mode in ("RGB", "RGBA"):
+            largest_high_byte = int(np.asarray(image)[..., :3].max())
         if orientation != 1:
             notes.append(f"EXIF orientation {orientation} applied")
             # Pillow turns a TIFF itself while loading it.
@@ -238,7 +249,9 @@ def _decode(file: ImageFile.ImageFile, data: bytes, pixel_range: PixelRange) -> 
             hint="Copy or export the image again.",
         ) from error
     height, width = pixels.shape[:2]
-    return DecodedImage(pixels, width, height, kind, mode, tuple(notes), largest, is_clipped)
+    return DecodedImage(
+        pixels, width, height, kind, mode, tuple(notes), largest, is_clipped, largest_high_byte
+    )
 
 
 def _kind_of(data: bytes) -> str:
