@@ -163,9 +163,11 @@ def test_dark_16_bit_colour_and_grey_with_transparency_is_an_advice(
         assert [sentence[: len(start)] for sentence in advice] == [start]
 
 
-@pytest.mark.parametrize("value", ["4095-0", "-1", "0-65536", "a-b", [1], [0, 1, 2], 70000, "0--5"])
-def test_what_is_no_range_is_refused(value: Any) -> None:
-    with pytest.raises(ValueError, match="pixel_range"):
+@pytest.mark.parametrize(
+    "value", ["4095-0", "-1", "0-65536", "a-b", [1], [0, 1, 2], 70000, "0--5", "-5-4095", "", "-"]
+)
+def test_what_is_no_range_is_refused_with_what_one_looks_like(value: Any) -> None:
+    with pytest.raises(ValueError, match=r"(?s)pixel_range.*from 0 to 65535: 0-4095"):
         ImportChoices(pixel_range=value)
 
 
