@@ -27,14 +27,6 @@ from app.schemas.import_choices import ImportChoices
 from app.services import datasets, products
 from app.services.idempotency import Answer, IdempotentRequest
 
-ARCHIVE_TYPES = (
-    "application/zip",
-    "application/x-zip-compressed",
-    "application/x-tar",
-    "application/gzip",
-    "application/x-gzip",
-    "application/octet-stream",
-)
 CHUNK_BYTES = 2**20
 ASKED = frozenset({"name_encoding", "class_level"})
 """The choices that an import asks for where it cannot decide."""
