@@ -11,6 +11,7 @@ _BASE64_HEAD = re.compile(r"\s*data:[^,]*;\s*base64\s*,", re.IGNORECASE)
 _MAX_HEAD = 1000
 _WHITE_SPACE = re.compile(r"\s+")
 _FOREIGN = re.compile(r"[^A-Za-z0-9+/_\-\s]")
+_SIXTY_THIRD = re.compile(r"[+_-]")
 _TO_STANDARD = str.maketrans("-_", "+/")
 
 
@@ -27,20 +28,34 @@ def decode_base64(text: str) -> bytes:
             raise NotBase64Error("the data URL does not begin as data:image/png;base64,")
         start = head.end()
         text = text[:start] + unquote(text[start:])
-    digits = text[start:].rstrip("= \t\r\n")
-    padding = text[start + len(digits) :].count("=")
+    padded = text[start:].rstrip()
+    digits = padded.rstrip("= \t\r\n")
+    padding = padded[len(digits) :].count("=")
+    written = padded if padding else text[start:]  # what follows padding is no digit
     if found := _FOREIGN.search(digits):
         raise NotBase64Error(f"it has {_name(found[0])} at character {start + found.start() + 1}")
+    blanks = written.count(" ")
+    lost_plus = blanks > 0 and _SIXTY_THIRD.search(digits) is None
     digits = _WHITE_SPACE.sub("", digits).translate(_TO_STANDARD)
     if not digits:
         raise NotBase64Error("there is nothing after the data URL's head" if start else "it is empty")
     if padding > 2:
         raise NotBase64Error(f"it ends with {padding} '=', and padding has at most 2")
+    if lost_plus and not _must_be_white_space(blanks, len(digits), padding):
+        raise NotBase64Error(
+            f"it has a blank at character {start + written.index(' ') + 1} and nowhere a '+', as when a form "
+            "decoder reads each '+' as a blank: write '+' as %2B there, or use the URL-safe alphabet"
+        )
     if len(digits) % 4 == 1:
         raise NotBase64Error(
             f"its {len(digits):,} characters are no whole number of bytes, as if some of them were lost"
         )
     return base64.b64decode(digits + "=" * (-len(digits) % 4))
+
+
+def _must_be_white_space(blanks: int, digits: int, padding: int) -> bool:
+    """Whether the length leaves no room for a reading in which some of the blanks are ``+``."""
+    return (digits + padding) % 4 == 0 and blanks < (4 if padding else 2)
 
 
 def _name(character: str) -> str:

@@ -10,7 +10,8 @@ from fastapi.responses import FileResponse, JSONResponse
 from app.api.answers import accepted
 from app.api.dependencies import After, ContextDep, Force, Limit, ModelCacheDep
 from app.api.routes import CheckedRoute
-from app.api.uploads import ARCHIVE_TYPES, receive_dataset
+from app.api.uploads import receive_dataset
+from app.schemas.archive_kinds import MEDIA_TYPES, READABLE_ARCHIVES
 from app.schemas.common import Page
 from app.schemas.dataset import Dataset, DatasetFromPath, DatasetItem, DatasetReport
 from app.schemas.import_choices import ImportChoices
@@ -18,7 +19,7 @@ from app.services import datasets, deletions
 
 router = APIRouter(tags=["datasets"], route_class=CheckedRoute)
 
-ARCHIVE = {"type": "string", "format": "binary", "description": "zip, tar or tar.gz of class folders."}
+ARCHIVE = {"type": "string", "format": "binary", "description": f"{READABLE_ARCHIVES} of class folders."}
 CHOICES = ImportChoices.model_json_schema()["properties"]
 IN_QUERY = "For an archive that is the body; a form or JSON may have it as a field instead."
 
@@ -43,7 +44,7 @@ IN_QUERY = "For an archive that is the body; a form or JSON may have it as a fie
                     }
                 },
                 "application/json": {"schema": DatasetFromPath.model_json_schema()},
-                **{media_type: {"schema": ARCHIVE} for media_type in ARCHIVE_TYPES},
+                **{media_type: {"schema": ARCHIVE} for media_type in MEDIA_TYPES},
             },
         },
     },

@@ -25,7 +25,10 @@ def invalid_request(
     items: Sequence[Mapping[str, Any]], shape: Any, hint: str = SEE_DOCS
 ) -> InvalidRequestError:
     """The answer to pydantic's errors; ``shape`` is the type of the route's body, None where it has none."""
-    errors = tuple(FieldError(_pointer(item), _message(item, shape)) for item in items)
+    # First what does not exist: what is missing is often only called otherwise.
+    items = sorted(items, key=lambda item: item["type"] != "extra_forbidden")
+    missing = [item["loc"] for item in items if item["type"] == "missing"]
+    errors = tuple(FieldError(_pointer(item), _message(item, shape, missing)) for item in items)
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
     return InvalidRequestError(f"{errors[0].pointer}: {errors[0].message}{more}", hint=hint, errors=errors)
 
@@ -44,10 +47,11 @@ def _pointer(item: Mapping[str, Any]) -> str:
     return "/" + "/".join(path) if where == "body" else ".".join([*path]) or str(where)
 
 
-def _message(item: Mapping[str, Any], shape: Any) -> str:
+def _message(item: Mapping[str, Any], shape: Any, missing: Sequence[Location]) -> str:
     if item["type"] == "extra_forbidden":
-        _, *path, name = item["loc"]
-        return no_such("field", str(name), _fields_at(shape, tuple(path)))
+        place, name = item["loc"][:-1], item["loc"][-1]
+        needed = [str(other[-1]) for other in missing if other[:-1] == place]
+        return no_such("field", str(name), _fields_at(shape, place[1:]), needed)
     if item["type"] == "json_invalid" and "error" in item.get("ctx", {}):
         at = f" at character {item['loc'][-1]}" if isinstance(item["loc"][-1], int) else ""
         return f"not JSON: {item['ctx']['error']}{at}"

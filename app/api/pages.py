@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, RedirectResponse
 
 from app.errors import NotFoundError
 
@@ -60,6 +60,12 @@ FROM_PACKAGE = ("swagger-ui-bundle.js", "swagger-ui.css", "redoc.standalone.js")
 STARTS = {"swagger-start.js": SWAGGER_START, "redoc-start.js": REDOC_START}
 # The one image that ReDoc fetches from its makers.
 REDOC_LOGO = b"https://cdn.redoc.ly/redoc/logo-mini.svg"
+
+
+@router.get("/")
+def get_start() -> RedirectResponse:
+    """Where somebody begins who knows only the address."""
+    return RedirectResponse("/docs")
 
 
 @router.get("/docs")

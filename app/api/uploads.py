@@ -17,7 +17,7 @@ from starlette.datastructures import UploadFile
 from app.api.choices import merge_choices
 from app.api.dependencies import scope_of
 from app.api.forms import read_form
-from app.api.invalid_requests import invalid_body
+from app.api.invalid_requests import SEE_DOCS, invalid_body
 from app.api.routes import FORM, JSON, media_type_of
 from app.api.text import check_text
 from app.context import AppContext
@@ -27,15 +27,9 @@ from app.schemas.import_choices import ImportChoices
 from app.services import datasets, products
 from app.services.idempotency import Answer, IdempotentRequest
 
-ARCHIVE_TYPES = (
-    "application/zip",
-    "application/x-zip-compressed",
-    "application/x-tar",
-    "application/gzip",
-    "application/x-gzip",
-    "application/octet-stream",
-)
 CHUNK_BYTES = 2**20
+ASKED = frozenset({"name_encoding", "class_level"})
+"""The choices that an import asks for where it cannot decide."""
 
 
 async def receive_dataset(context: AppContext, product: str, request: Request) -> Answer:
@@ -54,7 +48,7 @@ async def _from_path(context: AppContext, product: str, request: Request) -> Ans
     try:
         wanted = DatasetFromPath.model_validate_json(body.removeprefix(BOM_UTF8))
     except ValidationError as error:
-        raise invalid_body(error, DatasetFromPath, 'Send {"path": "/folder"}.') from error
+        raise invalid_body(error, DatasetFromPath, _hint(error, 'Send {"path": "/folder"}.')) from error
     choices = _read_choices(request, wanted.model_dump(include=set(ImportChoices.model_fields)))
     key = request.headers.get("idempotency-key")
     idempotent = IdempotentRequest.of(scope_of(request), key, body + request.url.query.encode())
@@ -129,8 +123,16 @@ def _read_choices(request: Request, fields: Mapping[str, Any]) -> ImportChoices:
     try:
         return ImportChoices.model_validate(merge_choices(request, ImportChoices.model_fields, fields))
     except ValidationError as error:
-        hint = "Leave it out if you do not know it: the import then asks."
-        raise invalid_body(error, ImportChoices, hint) from error
+        raise invalid_body(error, ImportChoices, _hint(error, SEE_DOCS)) from error
+
+
+def _hint(error: ValidationError, otherwise: str) -> str:
+    wrong = {item["loc"][0] if item["loc"] else "" for item in error.errors()}
+    if wrong <= ASKED:
+        return "Leave it out if you do not know it: the import then asks."
+    if wrong <= set(ImportChoices.model_fields):
+        return f"Leave it out if you do not need it. {SEE_DOCS}"
+    return otherwise
 
 
 def _copy(source: BinaryIO, target: Path, limit: int) -> str:

@@ -208,7 +208,7 @@ def format_time(timestamp: str | None) -> str:
     zone = local.tzname() or ""
     # Windows has long names, and some zones of the database have none but a number.
     if not (zone.isascii() and zone.isalpha() and len(zone) <= 5):
-        zone = f"UTC{local:%z}"
+        zone = f"UTC{local:%z}" if local.utcoffset() else "UTC"
     return f"{local:%Y-%m-%d %H:%M:%S} {zone}"
 
 

@@ -42,7 +42,6 @@ from app.cli.options import (
     given_choices,
 )
 from app.cli.packing import (
-    archive_type,
     describe_left_out,
     pack,
     packed_size,
@@ -53,6 +52,7 @@ from app.cli.packing import (
 from app.cli.reports import show_import_report, summarise_import
 from app.host.files import write_aside
 from app.images.formats import READABLE
+from app.schemas.archive_kinds import READABLE_ARCHIVES, media_type_of_name
 
 app = typer.Typer(no_args_is_help=True, help="Datasets: the labelled images of a product.")
 
@@ -76,7 +76,7 @@ def import_dataset(
     path: Annotated[
         str,
         typer.Argument(
-            metavar="PATH", help="A folder, or a zip, tar or tar.gz, of one folder of images per class."
+            metavar="PATH", help=f"A folder, or a {READABLE_ARCHIVES}, of one folder of images per class."
         ),
     ],
     server_path: Annotated[
@@ -308,7 +308,7 @@ def send_dataset(
             hint="With --server-path, PATH is one on the server.",
         )
     with path.open("rb") as file:
-        size, media_type = path.stat().st_size, archive_type(path)
+        size, media_type = path.stat().st_size, media_type_of_name(path.suffix)
         return _upload(client, target, read_chunks(file), size, media_type, path.name, choices or {})
 
 

@@ -19,12 +19,6 @@ from app.images.formats import FIRST_BYTES, READABLE, format_of_name, is_meant_a
 CHUNK_BYTES = 2**18
 # What the server takes as one file; larger ones are films or archives, and would travel for nothing.
 MAX_FILE_BYTES = 128 * 2**20
-_ARCHIVE_TYPES = {
-    ".zip": "application/zip",
-    ".tar": "application/x-tar",
-    ".gz": "application/gzip",
-    ".tgz": "application/gzip",
-}
 _HIDDEN, _LISTED = "hidden or system file", 500
 _SYSTEM_NAMES = frozenset({"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir"})
 
@@ -120,11 +114,6 @@ def read_chunks(file: BinaryIO) -> Iterator[bytes]:
     """An opened file in chunks."""
     while chunk := file.read(CHUNK_BYTES):
         yield chunk
-
-
-def archive_type(path: Path) -> str:
-    """The media type that an archive's name stands for."""
-    return _ARCHIVE_TYPES.get(path.suffix.lower(), "application/octet-stream")
 
 
 def find_pictures(paths: Iterable[Path]) -> FoundPictures:

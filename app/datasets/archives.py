@@ -28,15 +28,16 @@ from app.datasets.names import show
 from app.datasets.sources import DamagedEntryError, Limits, Source, SourceFile
 from app.datasets.zip_names import UTF8_FLAG, read_names
 from app.errors import ArchiveError, UnsafeArchiveError
+from app.schemas.archive_kinds import READABLE_ARCHIVES
 
 _CHUNK = 2**20
 _ENCRYPTED = 0x1
 _PACK_AGAIN = "Pack the folder again and upload it again."
-_SUPPORTED = "Pack the folder as zip, tar or tar.gz."
+_SUPPORTED = f"Pack the folder as {READABLE_ARCHIVES}."
 _OTHER_KINDS = (
     (b"7z\xbc\xaf'\x1c", "7z"),
     (b"Rar!", "RAR"),
-    (b"\xfd7zXZ\0", "xz"),
+    (b"\xfd7zXZ\0", "xz"),  # its header may ask for 4 GiB of memory, and Python's file of it knows no limit
     (b"\x28\xb5\x2f\xfd", "zstd"),
 )
 _TAR_ERRORS = (tarfile.TarError, OSError, EOFError, zlib.error, ValueError, struct.error)
@@ -58,7 +59,7 @@ def open_archive(path: Path, limits: Limits, name_encoding: str | None = None) -
         return TarSource(path, limits, name_encoding)
     if start.startswith(b"PK") or zipfile.is_zipfile(path):
         return ZipSource(path, limits, name_encoding)
-    raise ArchiveError("the file is not a zip, tar or tar.gz archive", hint=_SUPPORTED)
+    raise ArchiveError(f"the file is not a {READABLE_ARCHIVES} archive", hint=_SUPPORTED)
 
 
 class Budget:

@@ -66,6 +66,7 @@ class _Picture:
     mode: str
     notes: tuple[str, ...]
     largest: int | None
+    largest_high_byte: int | None
 
 
 @dataclass(frozen=True)
@@ -105,9 +106,11 @@ def import_dataset(
             opened.skipped += again
             tables = find_tables([file.name for file in rejected if not file.is_corrupt])
             layout = _read_layout(pictures, _all_folders(opened, pictures, rejected), choices, tables)
+            used = [picture for picture in pictures if picture.name in layout.places]
             depth = read_depth(
-                [picture.largest for picture in pictures if picture.name in layout.places],
+                [picture.largest for picture in used],
                 choices.pixel_range,
+                [picture.largest_high_byte for picture in used],
             )
             findings = _to_findings(pictures, rejected, opened, layout, settled, depth)
         _check_usable(findings, tables)
@@ -197,6 +200,7 @@ def _decode(job: _Content) -> _Picture | _Rejected:
         mode=image.mode,
         notes=image.notes,
         largest=image.largest,
+        largest_high_byte=image.largest_high_byte,
     )
 
 

@@ -19,6 +19,7 @@ from PIL.Image import Transpose
 from app.errors import ImageDecodeError, ImageTooLargeError
 from app.images.formats import READABLE, looks_like_image
 from app.images.heif_boxes import count_coded_pixels
+from app.images.png_chunks import check_chunks
 
 MAX_PIXELS = 120_000_000
 """Unless set: cameras of 100 megapixels give 102 million pixels, phones of 108 megapixels 108 million."""
@@ -82,6 +83,7 @@ class DecodedImage:
     ``format``: a name of ``app.images.formats``, by content. ``mode``: Pillow's name of its pixels.
     ``notes``: each conversion that changed the image, in words. ``largest``: the largest value of 16-bit
     greyscale, None for other images; ``is_clipped``: whether values lie beyond the range that was read.
+    ``largest_high_byte``: of the colours of an image with 16 bits a channel, None for other images.
     """
 
     pixels: NDArray[np.uint8]
@@ -92,6 +94,7 @@ class DecodedImage:
     notes: tuple[str, ...]
     largest: int | None = None
     is_clipped: bool = False
+    largest_high_byte: int | None = None
 
 
 def limit_pixels(most: int) -> None:
@@ -113,7 +116,7 @@ def decode_image(
         raise ImageDecodeError("the file is empty (0 bytes)", hint="Copy or export the image again.")
     file = _open(data, _Limit.pixels if max_pixels is None else max_pixels)
     with _one_large_picture if file.width * file.height > _LARGE_PIXELS else nullcontext():
-        return _decode(file, pixel_range or FULL_RANGE)
+        return _decode(file, data, pixel_range or FULL_RANGE)
 
 
 def deep_grey_note(pixel_range: PixelRange | None) -> str:
@@ -205,16 +208,28 @@ def _shrink_to(max_pixels: int) -> str:
     return f"Scale it down to at most {max_pixels / 1e6:g} million pixels, or raise LOUPE_MAX_PIXELS."
 
 
-def _decode(file: ImageFile.ImageFile, pixel_range: PixelRange) -> DecodedImage:
+def _decode(file: ImageFile.ImageFile, data: bytes, pixel_range: PixelRange) -> DecodedImage:
     kind, mode = str(file.format).lower(), file.mode
     notes: list[str] = []
     largest: int | None = None
-    if any(";16" in str(tile) for tile in file.tile) and mode not in ("I", "I;16", "I;16B", "I;16L"):
+    largest_high_byte: int | None = None
+    is_deep_colour = any(";16" in str(tile) for tile in file.tile) and mode not in (
+        "I",
+        "I;16",
+        "I;16B",
+        "I;16L",
+    )
+    if is_deep_colour:
         notes.append("16-bit channels reduced to their high byte")
     try:
+        if kind == "png":
+            check_chunks(data)
+            file.load()  # else the search for EXIF data does it, and an error would be taken for that data's
         orientation = _orientation(file, notes)
         file.load()
         image: Image.Image = file
+        if is_deep_colour and mode in ("RGB", "RGBA"):
+            largest_high_byte = int(np.asarray(image)[..., :3].max())
         if orientation != 1:
             notes.append(f"EXIF orientation {orientation} applied")
             # Pillow turns a TIFF itself while loading it.
@@ -234,7 +249,9 @@ def _decode(file: ImageFile.ImageFile, pixel_range: PixelRange) -> DecodedImage:
             hint="Copy or export the image again.",
         ) from error
     height, width = pixels.shape[:2]
-    return DecodedImage(pixels, width, height, kind, mode, tuple(notes), largest, is_clipped)
+    return DecodedImage(
+        pixels, width, height, kind, mode, tuple(notes), largest, is_clipped, largest_high_byte
+    )
 
 
 def _kind_of(data: bytes) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
@@ -108,18 +109,24 @@ Strict = Annotated[
 ]
 
 
+_NO_RANGE = "give the values of black and white, from 0 to 65535: 0-4095"
+
+
 def _read_range(value: Any) -> Any:
     """``4095``, ``"0-4095"`` or ``[0, 4095]``; a form and a query have only text."""
     if isinstance(value, str):
-        value = [part.strip() for part in value.split("-")]
-        value = value[0] if len(value) == 1 else value
-    return value if isinstance(value, (list, tuple)) else [0, value]
+        found = re.fullmatch(r"\s*(?:([0-9]{1,5})\s*-)?\s*([0-9]{1,5})\s*", value)
+        value = [found[1] or 0, found[2]] if found else []
+    value = value if isinstance(value, (list, tuple)) else [0, value]
+    if len(value) != 2:
+        raise ValueError(_NO_RANGE)
+    return value
 
 
 def _is_range(value: tuple[int, int]) -> tuple[int, int]:
     low, high = value
     if not 0 <= low < high <= 65535:
-        raise ValueError("give the values of black and white, from 0 to 65535: 0-4095")
+        raise ValueError(_NO_RANGE)
     return value
 
 

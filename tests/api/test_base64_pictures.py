@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import textwrap
+from contextlib import suppress
 
 import pytest
 
@@ -30,6 +31,8 @@ SAFE = base64.urlsafe_b64encode(DATA).decode()
         "\n".join(textwrap.wrap(PLAIN, 76)) + "\n",
         "\r\n".join(textwrap.wrap(PLAIN, 64)),
         f"\t{PLAIN} ",
+        " ".join(textwrap.wrap(PLAIN, 76)),
+        "\n".join("    " + line for line in textwrap.wrap(SAFE, 76)),
     ],
 )
 def test_every_usual_form_is_read(text: str) -> None:
@@ -59,9 +62,35 @@ def test_any_number_of_bytes_is_read_with_and_without_padding(size: int) -> None
         ("AAAA=====", "ends with 5 '='"),
         ("AAAAA", "5 characters are no whole number of bytes"),
         ("{'b64': 'AAAA'}", "'{' at character 1"),
+        (PLAIN.replace("+", " "), "a blank at character 84 and nowhere a '+'"),
+        (PLAIN.rstrip("=").replace("+", " "), "nowhere a '+'"),
+        ("AAA ", "a blank at character 4 and nowhere a '+'"),
+        (" AAA", "a blank at character 1 and nowhere a '+'"),
+        ("AA =", "a blank at character 3 and nowhere a '+'"),
+        ("A A=", "a blank at character 2 and nowhere a '+'"),
+        ("AAAA  ", "nowhere a '+'"),
+        ("AA AAA", "nowhere a '+'"),
+        ("AAAA\n AAA", "a blank at character 6 and nowhere a '+'"),
+        ("data:image/png;base64,AA  AAAA", "a blank at character 25 and nowhere a '+'"),
     ],
 )
 def test_what_is_not_base64_is_refused_with_the_part_that_is_wrong(text: str, why: str) -> None:
     with pytest.raises(NotBase64Error) as caught:
         decode_base64(text)
     assert why in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text", ["AAAA ", " AAAA", "AAAA\n AAAA", "AA==  ", "AA AA AAA=\n", "data:;base64, AAAA"]
+)
+def test_blanks_are_dropped_where_none_of_them_can_have_been_a_plus(text: str) -> None:
+    assert not any(decode_base64(text))
+
+
+def test_a_text_whose_plus_became_blanks_never_gives_other_bytes() -> None:
+    for size in range(1, 40):
+        for data in (b"\xfb\xef\xbe" * size, bytes(size) + b"\xfb\xef\xbe", b"\xf8" * size, DATA[-size:]):
+            for padding in ("=", ""):
+                text = base64.b64encode(data).decode().rstrip("=" if not padding else "")
+                with suppress(NotBase64Error):
+                    assert decode_base64(text.replace("+", " ")) == data

@@ -12,6 +12,7 @@ from fastapi.testclient import TestClient
 
 from app.config import Settings
 from app.context import AppContext
+from app.schemas.archive_kinds import ANY_FILE, ARCHIVE_KINDS, media_type_of_name
 from tests.clients import local_client
 from tests.conftest import Trained
 from tests.pictures import make_files, make_picture, make_zip, write_folder
@@ -63,6 +64,17 @@ def test_the_same_pictures_have_the_same_digest_however_they_come(
     assert len({dataset["id"] for dataset in datasets}) == 5
     assert list(context.storage.scratch.iterdir()) == [], "uploads are gone once they are imported"
     assert folder.is_dir(), "a folder that was imported by path is not touched"
+
+
+def test_every_kind_of_archive_is_taken_under_each_of_its_media_types(client: TestClient) -> None:
+    client.post("/products", json={"id": "p"})
+    for kind in ARCHIVE_KINDS:
+        assert media_type_of_name(kind.extensions[0]) == kind.media_types[0]
+        for media_type in (*kind.media_types, ANY_FILE):
+            answer = client.post(
+                "/products/p/datasets", content=make_zip(make_files()), headers={"content-type": media_type}
+            )
+            assert answer.status_code == 202, answer.text
 
 
 def test_the_report_names_what_was_left_out_and_what_to_do(client: TestClient, context: AppContext) -> None:

@@ -86,3 +86,10 @@ def test_styles_load_nothing_and_scripts_no_logo_or_badge(client: TestClient) ->
 @pytest.mark.parametrize("name", ["favicon.png", "..%2f__init__.py", "%2e%2e", "x"])
 def test_other_files_are_not_served(client: TestClient, name: str) -> None:
     assert_problem(client.get(f"/docs/assets/{name}"), 404)
+
+
+def test_who_knows_only_the_address_is_led_to_the_page(client: TestClient) -> None:
+    prefix = client.get("/openapi.json").json().get("servers", [{"url": ""}])[0]["url"]
+    answer = client.get(f"{prefix}/", follow_redirects=False)
+    assert answer.status_code == 307
+    assert answer.headers["location"] == f"{prefix}/docs"

@@ -25,7 +25,7 @@ SHOWN = (
 )
 
 
-@pytest.fixture(params=["Asia/Kolkata", "America/Sao_Paulo", "Europe/Berlin", "UTC"])
+@pytest.fixture(params=["Asia/Kolkata", "America/Sao_Paulo", "Europe/Berlin", "UTC", "Nonsense/Zone"])
 def zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     with monkeypatch.context() as patch:
         patch.setenv("TZ", request.param)
@@ -40,6 +40,7 @@ def test_a_time_is_that_of_the_readers_zone_and_names_it(zone: str) -> None:
         "America/Sao_Paulo": "2026-01-02 00:04:05 UTC-0300",
         "Europe/Berlin": "2026-01-02 04:04:05 CET",
         "UTC": "2026-01-02 03:04:05 UTC",
+        "Nonsense/Zone": "2026-01-02 03:04:05 UTC",
     }[zone]
 
     assert format_time(TIME) == format_setting(TIME) == there

@@ -16,6 +16,7 @@ import pytest
 from app.datasets.archives import open_archive
 from app.datasets.sources import DamagedEntryError, Limits
 from app.errors import ArchiveError, UnsafeArchiveError
+from app.schemas.archive_kinds import ARCHIVE_KINDS, READABLE_ARCHIVES
 
 
 def walk(path: Path, **limits: Any) -> dict[str, bytes]:
@@ -36,7 +37,7 @@ def refused(path: Path, match: str, kind: type[ArchiveError] = UnsafeArchiveErro
     assert caught.value.hint
 
 
-@pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz", "tar.bz2"])
+@pytest.mark.parametrize("kind", [kind.name for kind in ARCHIVE_KINDS])
 def test_each_kind_is_read_whatever_the_file_is_called(
     kind: str, write_zip: Any, write_tar: Any, two_classes: dict[str, bytes]
 ) -> None:
@@ -45,6 +46,11 @@ def test_each_kind_is_read_whatever_the_file_is_called(
     else:
         path = write_tar(two_classes, "archive.dat", "w:" + kind.partition(".")[2])
     assert walk(path) == two_classes
+
+
+def test_the_document_names_every_kind() -> None:
+    document = Path(__file__).parents[2] / "docs/datasets.md"
+    assert f": {READABLE_ARCHIVES}." in document.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("write", ["write_zip", "write_tar"])
@@ -223,9 +229,10 @@ def test_a_file_over_the_limit_for_one_file_is_skipped_with_its_reason(
     ("content", "match"),
     [
         (b"", "empty"),
-        (b"just some text\n" * 100, "not a zip, tar or tar.gz"),
-        (b"\xff\xd8\xff\xe0" + bytes(600), "not a zip, tar or tar.gz"),
+        (b"just some text\n" * 100, "not a zip, tar, tar.gz or tar.bz2"),
+        (b"\xff\xd8\xff\xe0" + bytes(600), "not a zip, tar, tar.gz or tar.bz2"),
         (b"7z\xbc\xaf'\x1c" + bytes(600), "7z archives are not supported"),
+        (b"\xfd7zXZ\0" + bytes(600), "xz archives are not supported"),
         (b"Rar!\x1a\x07" + bytes(600), "RAR archives are not supported"),
         (b"PK\x03\x04" + bytes(600), "damaged or incomplete"),
         (b"\x1f\x8b\x08" + bytes(600), "no tar archive, or damaged"),

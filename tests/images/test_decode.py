@@ -7,6 +7,7 @@ import sys
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -257,6 +258,49 @@ def test_flipped_bytes_give_a_picture_or_a_decode_error_and_nothing_else(file_fo
         except ImageDecodeError:
             continue
         assert decoded.pixels.shape == (decoded.height, decoded.width, 3)
+
+
+# The kinds of data that carry checksums of their pixels.
+CHECKED: dict[str, tuple[str, dict[str, Any]]] = {
+    "PNG": ("PNG", {}),
+    "palette PNG": ("PNG", {"bits": 4}),
+    "APNG": ("PNG", {"save_all": True, "append_images": [Image.new("RGB", (48, 48))]}),
+    "stored PNG": ("PNG", {"compress_level": 0}),
+    "TIFF, deflate": ("TIFF", {"compression": "tiff_adobe_deflate"}),
+}
+
+
+@pytest.mark.parametrize("kind", CHECKED)
+def test_one_flipped_byte_among_the_pixels_is_damage_where_the_format_has_checksums(kind: str) -> None:
+    file_format, options = CHECKED[kind]
+    noise = Image.fromarray(np.random.default_rng(1).integers(0, 256, (48, 48, 3), np.uint8))
+    image = noise.quantize(16) if "palette" in kind else noise
+    data = encode(image, file_format, **options)
+    assert decode_image(data).width == 48
+    start = max(data.find(b"IDAT"), 8) + 10
+    for position in np.linspace(start, start + 900, 40).astype(int):
+        damaged = bytearray(data)
+        damaged[position] ^= 0xFF
+        with pytest.raises(ImageDecodeError, match="damaged"):
+            decode_image(bytes(damaged))
+
+
+def test_a_png_that_lost_its_last_bytes_is_damaged_only_where_they_are_of_its_pixels() -> None:
+    data = encode(gradient(), "PNG")
+    end_of_pixels = len(data) - 12
+    assert decode_image(data[:end_of_pixels]).width == 60
+    for lost in (1, 4, 5, 9):
+        with pytest.raises(ImageDecodeError, match="cut short"):
+            decode_image(data[: end_of_pixels - lost])
+
+
+def test_what_a_png_can_do_without_may_be_damaged() -> None:
+    frames = [Image.new("RGB", (16, 16), "blue")]
+    data = bytearray(encode(Image.new("RGB", (16, 16), "red"), "PNG", save_all=True, append_images=frames))
+    data[data.index(b"fdAT") + 12] ^= 0xFF
+    decoded = decode_image(bytes(data) + b"left over")
+    assert decoded.pixels[8, 8].tolist() == [255, 0, 0]
+    assert decoded.notes == ("first of several frames or pages used",)
 
 
 @pytest.mark.parametrize("side", [10_955, 13_400, 15_000, 60_000])
