@@ -38,11 +38,11 @@ class Depth:
             return None
         low, high = self.pixel_range or FULL_RANGE
         return {
-            "pictures": len(self.largest),
+            "images": len(self.largest),
             "largest_value": max(self.largest),
             "pixel_range": [low, high],
             "is_chosen": self.is_chosen,
-            "pictures_beyond": sum(value > high for value in self.largest),
+            "images_beyond": sum(value > high for value in self.largest),
         }
 
     def advise(self) -> list[str]:

@@ -78,11 +78,11 @@ def test_an_import_keeps_the_range_that_it_saw(importer: Any, write_zip: Any, pi
     manifest = load_manifest(importer.root / "dataset")
     assert manifest.pixel_range == (0, 4095)
     assert report["deep_grey"] == {
-        "pictures": 4,
+        "images": 4,
         "largest_value": 4095,
         "pixel_range": [0, 4095],
         "is_chosen": False,
-        "pictures_beyond": 0,
+        "images_beyond": 0,
     }
     assert any("4,095: 0 to 4095 is read as black to white" in sentence for sentence in report["advice"])
     notes = {note for item in manifest.items for note in item.notes}
