@@ -140,7 +140,18 @@ PixelRange = Annotated[
         "half of it, else 0 to 65535. It does not concern other images."
     ),
     WithJsonSchema(
-        {"anyOf": [{"type": "string"}, {"type": "integer"}, {"type": "array", "items": {"type": "integer"}}]}
+        {
+            "anyOf": [
+                {"type": "string"},
+                {"type": "integer", "minimum": 1, "maximum": 65535},
+                {
+                    "type": "array",
+                    "items": {"type": "integer", "minimum": 0, "maximum": 65535},
+                    "minItems": 2,
+                    "maxItems": 2,
+                },
+            ]
+        }
     ),
 ]
 

@@ -15,9 +15,9 @@ from app import migrations
 from app.artifacts import open_artifact
 from app.config import Settings
 from app.context import AppContext
-from app.main import create_app
 from app.models import TrainedModel, Worker
 from app.services import workers
+from tests.clients import local_client
 from tests.pictures import COLOURS, make_files, make_picture, make_zip
 from tests.running import TINY, import_pictures, run_queued
 from tests.services.rows import change_job, dump
@@ -62,7 +62,7 @@ def hosts(settings: Settings, tmp_path: Path) -> Iterator[tuple[TestClient, AppC
         for name in ("api", "worker")
     )
     migrations.upgrade(api.db)
-    with TestClient(create_app(api.settings), raise_server_exceptions=False) as client:
+    with local_client(api.settings, raise_server_exceptions=False) as client:
         yield client, api, worker
     worker.close()
     api.close()

@@ -15,12 +15,17 @@ from app.schemas.hyperparameters import Hyperparameters
 from app.training.schedule import LearningRateSchedule
 from tests.api.operations import OPERATIONS, Operation, resolve
 from tests.conftest import Trained
-from tests.pictures import make_files
+from tests.pictures import make_files, make_zip
 
 DIGITS = "9" * 5000
 HOSTILE_JSON = ("1e400", "-1e400", "NaN", "Infinity", '"NaN"', "-1", str(2**63), "1e308", DIGITS)
 HOSTILE_TEXT = ("1e400", "NaN", "inf", "-1", str(2**63), "1e308", DIGITS, "true", "١", "²")
 PICTURE = next(iter(make_files(1).values()))
+BODIES = {
+    "/predict": (PICTURE, "image/png"),
+    "/products/{product}/datasets": (make_zip(make_files(1)), "application/zip"),
+}
+"""What a route needs beside its query."""
 
 
 @dataclass(frozen=True)
@@ -130,10 +135,9 @@ def test_a_number_out_of_range_in_json_is_refused(trained: Trained, number: Numb
 @pytest.mark.parametrize("number", IN_QUERY, ids=str)
 def test_a_number_out_of_range_in_the_query_is_refused(trained: Trained, number: Number) -> None:
     for value in HOSTILE_TEXT:
-        if number.operation.path == "/predict":
-            options: dict[str, Any] = {"content": PICTURE, "headers": {"content-type": "image/png"}}
-        else:
-            options = {}
+        options: dict[str, Any] = {}
+        if (body := BODIES.get(number.operation.path)) is not None and number.operation.method == "POST":
+            options = {"content": body[0], "headers": {"content-type": body[1]}}
         answer = trained.client.request(
             number.operation.method,
             _url(trained, number.operation),

@@ -112,7 +112,7 @@ def test_every_format_is_decoded_whatever_its_name_says(trained: Trained, image_
         ({"product": "nothing"}, 404),
         ({"job": "job_nothing"}, 404),
         ({"model": "mdl_nothing"}, 404),
-        ({"product": "squares@night-shift"}, 409),
+        ({"product": "squares@night-shift"}, 404),
         ({"product": "squares", "top_k": "0"}, 422),
         ({"product": "squares", "top_k": "many"}, 422),
     ],

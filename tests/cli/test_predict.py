@@ -176,7 +176,7 @@ def test_rows_come_while_later_pictures_are_still_to_be_asked(
     assert ended.status == 1
     assert len(seen) < 80, "no more is asked once a request has failed"
     lines = ended.out.splitlines()
-    assert lines[0].split() == ["picture", "label", "probability"]
+    assert lines[0].split() == ["image", "label", "probability"]
     assert lines[1].split() == [str(many / "00000.png"), "cat", "0.5000"]
     assert len(lines) > 16 * 20
     assert "Gone." in ended.err

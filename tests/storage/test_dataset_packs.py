@@ -51,7 +51,7 @@ def test_all_pictures_come_to_another_home(here: Storage, there: Storage) -> Non
     assert manifest == load_manifest(here.dataset(DATASET))
     for item in manifest.items:
         assert read_image(there.images, item) == read_image(here.images, item)
-    assert len(store_of(here).list_keys(f"images/{DATASET}")) > 2
+    assert len(store_of(here).list_keys(f"pictures/{DATASET}")) > 2
     assert (there.dataset(DATASET) / "report.json").exists()
     assert not list(there.scratch.iterdir())
 
@@ -68,7 +68,7 @@ def test_one_picture_is_read_out_of_its_pack(here: Storage, there: Storage) -> N
 
 def test_only_what_is_missing_is_fetched(here: Storage, there: Storage) -> None:
     there.remote.download_pictures(DATASET)
-    store_of(here).delete(list(store_of(here).list_keys(f"images/{DATASET}")))
+    store_of(here).delete(list(store_of(here).list_keys(f"pictures/{DATASET}")))
     there.remote.download_pictures(DATASET)
 
 
@@ -81,7 +81,7 @@ def test_what_a_loss_of_power_cut_off_is_fetched_again(here: Storage, there: Sto
 
 
 def test_a_damaged_pack_is_told(here: Storage, there: Storage) -> None:
-    for key, size in store_of(here).list_keys(f"images/{DATASET}").items():
+    for key, size in store_of(here).list_keys(f"pictures/{DATASET}").items():
         store_of(here).write(key, b"x" * size)
     with pytest.raises(StorageDamagedError, match=r"\.tar is missing or damaged"):
         there.remote.download_pictures(DATASET)
