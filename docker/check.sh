@@ -154,7 +154,7 @@ for image in loupe-api loupe-worker; do
     '{{index .Config.Labels "org.opencontainers.image.revision"}}' $image | cut -c1-7)"
 done
 bytes=$(docker image inspect --format '{{.Size}}' loupe-api)
-((bytes <= 600000000)) || fail "loupe-api is larger than 600 MB"
+((bytes <= 640000000)) || fail "loupe-api is larger than 640 MB"
 docker run --rm --network none loupe-api python -c 'import tensorflow' 2>/dev/null && fail "TensorFlow is in loupe-api"
 
 step "Start, with no .env"
