@@ -147,7 +147,11 @@ def test_killed_in_each_phase_a_fine_tuning_ends_with_the_same_weights(loupe: Lo
     loupe.arm("train.step", "*sleep 0.04")
     for _ in range(tries):
         job = loupe.submit("efficientnet_lite0", **settings)
-        phases = {"the classifier learns": steps // 4, "both meet": steps // 2, "all learns": 3 * steps // 4}
+        phases = {
+            "the classifier learns": steps // 4,
+            "the frozen layers begin to learn": steps // 2,
+            "all layers learn": 3 * steps // 4,
+        }
         for attempt, (phase, step) in enumerate(phases.items(), start=2):
             loupe.wait_for_step(job, step + chaos.generator.randrange(-2, 3), 300)
             assert kill(loupe.child())
