@@ -129,6 +129,13 @@ def client(context: AppContext) -> Iterator[TestClient]:
         yield client
 
 
+@pytest.fixture
+def shared_context(tmp_path: Path, settings: Settings) -> Iterator[AppContext]:
+    """On one of the hosts that share a storage, a folder here."""
+    (tmp_path / "shared").mkdir()
+    yield from _open(settings.model_copy(update={"storage_url": f"file://{tmp_path / 'shared'}"}))
+
+
 def _open(settings: Settings) -> Iterator[AppContext]:
     context = AppContext.open(settings)
     migrations.upgrade(context.db)

@@ -27,7 +27,7 @@ from app.cli.console import (
     show,
     show_fields,
 )
-from app.cli.deletions import confirm, count, count_jobs, list_jobs
+from app.cli.deletions import confirm, count_jobs, list_jobs
 from app.cli.follow import follow_job
 from app.cli.job_end import require_success
 from app.cli.options import (
@@ -53,6 +53,7 @@ from app.cli.reports import show_import_report, summarise_import
 from app.host.files import write_aside
 from app.images.formats import READABLE
 from app.schemas.archive_kinds import READABLE_ARCHIVES, media_type_of_name
+from app.words import count
 
 app = typer.Typer(no_args_is_help=True, help="Datasets: the labelled images of a product.")
 

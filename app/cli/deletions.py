@@ -12,6 +12,7 @@ import typer
 from app.cli.client import Client, CommandError
 from app.cli.console import err, note
 from app.schemas.job_kinds import JOB_KINDS
+from app.words import count
 
 
 def list_jobs(client: Client, product: str) -> list[dict[str, Any]]:
@@ -32,10 +33,6 @@ def count_jobs(jobs: Iterable[dict[str, Any]]) -> list[str]:
     if models := sum(job["model"] is not None for job in jobs):
         counts.append(count(models, "model", "models"))
     return counts
-
-
-def count(number: int, one: str, several: str) -> str:
-    return f"{number:,} {one if number == 1 else several}"
 
 
 def confirm(question: str, *, force: bool, yes: bool, name: str | None = None) -> None:

@@ -19,8 +19,9 @@ from app.cli.console import (
     show,
     show_fields,
 )
-from app.cli.deletions import confirm, count, count_jobs, list_jobs
+from app.cli.deletions import confirm, count_jobs, list_jobs
 from app.cli.options import DEFAULT_SERVER, AsJson, Limit, Server, Yes, examples
+from app.words import count
 
 app = typer.Typer(no_args_is_help=True, help="Products: each has its own images, trainings and models.")
 

@@ -318,7 +318,7 @@ def _store(picture: _Picture, image_root: Path) -> None:
 
 def _is_sound(target: Path, sha256: str) -> bool:
     """Whether an image is in the store. From then on it stays there until the manifest that names it does:
-    it is young, and what is young is not collected (``app/jobs/garbage.py``).
+    it is young, and what is young is not collected (``app/jobs/deleted_datasets.py``).
     """
     try:
         return touch(target) and hashlib.sha256(target.read_bytes()).hexdigest() == sha256

@@ -18,6 +18,7 @@ from app.datasets.tables import mention_tables
 from app.errors import SplitError
 from app.images.formats import format_of_name
 from app.schemas.hyperparameters import SplitSettings
+from app.words import count
 
 LISTED = 1000  # longer lists are cut; their totals are exact
 _FEW_PICTURES, _IMBALANCE = 20, 10
@@ -187,12 +188,12 @@ def _advise(report: dict[str, Any]) -> list[str]:
     advice = []
     if conflicts := totals["conflicting_labels"]:
         advice.append(
-            f"{_count(conflicts, 'image lies', 'images lie')} in more than one class: "
+            f"{count(conflicts, 'image lies', 'images lie')} in more than one class: "
             "decide on one label each (conflicting_labels)."
         )
     if leaks := totals["across_splits"]:
         advice.append(
-            f"{_count(leaks, 'image is', 'images are')} in more than one split: training leaves the "
+            f"{count(leaks, 'image is', 'images are')} in more than one split: training leaves the "
             "copies out of train and valid, so that the test stays honest (across_splits)."
         )
     if (encoding := report["name_encoding"]) not in (None, "utf-8"):
@@ -222,7 +223,7 @@ def _advise(report: dict[str, Any]) -> list[str]:
         advice.append(f"No image in the folders {', '.join(empty[:10])}: fill them, or remove them.")
     if corrupt := totals["corrupt"]:
         advice.append(
-            f"{_count(corrupt, 'image', 'images')} could not be decoded and had to be left out: "
+            f"{count(corrupt, 'image', 'images')} could not be decoded and had to be left out: "
             "replace or remove (corrupt)."
         )
     if few := [entry for entry in classes if len(SPLITS) <= entry["count"] < _FEW_PICTURES]:
@@ -241,23 +242,23 @@ def _advise(report: dict[str, Any]) -> list[str]:
         )
     if duplicates := totals["duplicates"]:
         advice.append(
-            f"{_count(duplicates, 'image is', 'images are')} there more than once: copies stay in one "
+            f"{count(duplicates, 'image is', 'images are')} there more than once: copies stay in one "
             "split and add nothing (duplicates)."
         )
     if wrong := totals["wrong_extensions"]:
         advice.append(
-            f"{_count(wrong, 'file has', 'files have')} another format than the extension says: "
+            f"{count(wrong, 'file has', 'files have')} another format than the extension says: "
             "the content was used (wrong_extensions)."
         )
     if tables := report["tables"]:
         advice.append(f"Images lie in no class folder{mention_tables(tuple(tables))} (tables, skipped).")
     if odd := totals["odd_names"]:
         advice.append(
-            f"{_count(odd, 'name is', 'names are')} odd: no image is lost, some have another name now "
+            f"{count(odd, 'name is', 'names are')} odd: no image is lost, some have another name now "
             "(odd_names)."
         )
     if skipped := totals["skipped"]:
-        advice.append(f"{_count(skipped, 'file was', 'files were')} skipped (skipped).")
+        advice.append(f"{count(skipped, 'file was', 'files were')} skipped (skipped).")
     return advice
 
 
@@ -271,7 +272,3 @@ def _alike(groups: list[list[str]]) -> str:
 
 def _names(entries: list[dict[str, Any]]) -> str:
     return ", ".join(entry["name"] for entry in entries[:10])
-
-
-def _count(count: int, one: str, several: str) -> str:
-    return f"{count:,} {one if count == 1 else several}"

@@ -29,6 +29,7 @@ from app.images.decode import DEEP_GREY, FULL_RANGE
 from app.inference.predictor import Predictor
 from app.schemas.class_map import ClassMap
 from app.schemas.progress_lines import ProgressLine
+from app.words import count
 
 MISTAKES_KEPT = 200
 _SECONDS_BETWEEN_REPORTS = 0.2
@@ -136,9 +137,9 @@ def _warn(
             f"to {model_high}, as the model reads them, so they look brighter or darker to it than its own."
         )
     if clipped:
-        pictures = "image has" if clipped == 1 else "images have"
         warnings.append(
-            f"{clipped:,} {pictures} values beyond {model_low} to {model_high}, which were clipped."
+            f"{count(clipped, 'image has', 'images have')} values beyond {model_low} to {model_high}, "
+            "which were clipped."
         )
     return tuple(warnings)
 

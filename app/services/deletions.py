@@ -22,6 +22,7 @@ from app.services.job_lifecycle import delete_rows, discard_files
 from app.services.job_states import TERMINAL
 from app.services.products import lock_product, require_product
 from app.services.trained_models import models_read_by
+from app.words import count
 
 SHOWN = 50
 """Of what depends on something, at most so many are named one by one."""
@@ -63,7 +64,7 @@ def delete_dataset(context: AppContext, dataset_id: str, *, force: bool = False)
 
     Raises ConflictError, which names what depends on it: also with ``force`` while a job on it has not ended
     or an alias points at one of its models. A dataset whose import failed was never read: it goes at once.
-    Its images go later, see ``app/jobs/garbage.py``.
+    Its images go later, see ``app/jobs/deleted_datasets.py``.
     """
     with context.db.write() as session:
         require_dataset(session, dataset_id)
@@ -148,37 +149,40 @@ def _reasons_of_dataset(dataset: Dataset, found: _Found) -> list[_Reason]:
     named = [model for model in found.models if model.id in found.aliases]
     others = [model for model in found.models if model.id not in found.aliases]
     reasons = [
+        _not_ended(active),
         _Reason(
-            _count(len(active), "job has", "jobs have") + " not ended",
-            [_name_job(job) for job in active],
-            "Cancel them first, or wait for their end: `POST /jobs/<id>/cancel`.",
-        ),
-        _Reason(
-            _count(len(named), "model that was trained on it has", "models that were trained on it have")
+            count(len(named), "model that was trained on it has", "models that were trained on it have")
             + " an alias",
             [_name_model(model, found.aliases[model.id]) for model in named],
             f"Move the alias to another model first: `PUT /products/{dataset.product_id}/aliases/<name>`.",
         ),
         _Reason(
-            _count(len(others), "model was", "models were") + " trained on it",
+            count(len(others), "model was", "models were") + " trained on it",
             [_name_model(model) for model in others],
         ),
         _Reason(
-            _count(len(found.evaluations), "other model was", "other models were") + " evaluated on it",
+            count(len(found.evaluations), "other model was", "other models were") + " evaluated on it",
             [
                 FieldError(f"/jobs/{evaluation.job_id}/evaluation", f"of model {evaluation.model_id}")
                 for evaluation in found.evaluations
             ],
         ),
         _Reason(
-            _count(len(left := _other_jobs(found)), "other job on it has", "other jobs on it have")
-            + " ended",
+            count(len(left := _other_jobs(found)), "other job on it has", "other jobs on it have") + " ended",
             [_name_job(job) for job in left],
         ),
     ]
     if dataset.status == "failed":
         reasons = [reason for reason in reasons if reason.remedy is not None]
     return [reason for reason in reasons if reason.those]
+
+
+def _not_ended(jobs: Sequence[Job]) -> _Reason:
+    return _Reason(
+        count(len(jobs), "job has", "jobs have") + " not ended",
+        [_name_job(job) for job in jobs],
+        "Cancel them first, or wait for their end: `POST /jobs/<id>/cancel`.",
+    )
 
 
 def _other_jobs(found: _Found) -> list[Job]:
@@ -200,24 +204,20 @@ def _reasons_of_product(found: _Found) -> list[_Reason]:
     ended = [job for job in found.jobs if job.status in TERMINAL]
     named = [model for model in found.models if model.id in found.aliases]
     reasons = [
+        _not_ended(active),
         _Reason(
-            _count(len(active), "job has", "jobs have") + " not ended",
-            [_name_job(job) for job in active],
-            "Cancel them first, or wait for their end: `POST /jobs/<id>/cancel`.",
-        ),
-        _Reason(
-            _count(len(named), "model with an alias", "models with an alias"),
+            count(len(named), "model with an alias", "models with an alias"),
             [_name_model(model, found.aliases[model.id]) for model in named],
         ),
         _Reason(
-            _count(len(found.models) - len(named), "model without", "models without"),
+            count(len(found.models) - len(named), "model without", "models without"),
             [_name_model(model) for model in found.models if model.id not in found.aliases],
         ),
         _Reason(
-            _count(len(found.datasets), "dataset", "datasets"),
+            count(len(found.datasets), "dataset", "datasets"),
             [FieldError(f"/datasets/{dataset.id}", dataset.status) for dataset in found.datasets],
         ),
-        _Reason(_count(len(ended), "ended job", "ended jobs"), [_name_job(job) for job in ended]),
+        _Reason(count(len(ended), "ended job", "ended jobs"), [_name_job(job) for job in ended]),
     ]
     return [reason for reason in reasons if reason.those]
 
@@ -265,7 +265,3 @@ def _name_job(job: Job) -> FieldError:
 def _name_model(model: TrainedModel, aliases: Sequence[str] = ()) -> FieldError:
     names = f", {' and '.join(aliases)} of product {model.product_id!r}" if aliases else ""
     return FieldError(f"/models/{model.id}", f"version {model.version}{names}")
-
-
-def _count(number: int, one: str, several: str) -> str:
-    return f"{number:,} {one if number == 1 else several}"

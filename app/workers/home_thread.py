@@ -7,7 +7,7 @@ import threading
 
 from app.context import AppContext
 from app.errors import LoupeError
-from app.jobs import garbage, reaper
+from app.jobs import deleted_datasets, garbage, reaper
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ class HomeThread(threading.Thread):
             try:
                 reaper.clean_up_ended_jobs(self._context)
                 garbage.clean_home(self._context)
-                garbage.remove_deleted_datasets(self._context)
+                deleted_datasets.remove_deleted_datasets(self._context)
             except LoupeError as error:
                 logger.warning("home: %s", error.detail)
             except Exception:

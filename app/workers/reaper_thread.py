@@ -9,7 +9,7 @@ import time
 from app.context import AppContext
 from app.errors import LoupeError
 from app.host.processes import is_gone, process_owner
-from app.jobs import garbage, reaper
+from app.jobs import deleted_datasets, garbage, kept_models, reaper
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class ReaperThread(threading.Thread):
         if time.monotonic() >= self._clean_next:
             self._clean_next = time.monotonic() + CLEAN_SECONDS
             reaper.clean_up_ended_jobs(self._context)
-            garbage.remove_kept_models(self._context)
+            kept_models.remove_kept_models(self._context)
             if not self._removal.is_alive():
                 # Beside the rounds, as below: a dataset may have a million images.
                 self._removal = threading.Thread(target=self._remove_old, name="removal", daemon=True)
@@ -78,9 +78,8 @@ class ReaperThread(threading.Thread):
 
     def _remove_old(self) -> None:
         try:
-            garbage.forget_requests(self._context)
             garbage.clean_scratch(self._context)
-            garbage.remove_deleted_datasets(self._context)
+            deleted_datasets.remove_deleted_datasets(self._context)
         except LoupeError as error:
             logger.warning("garbage: %s", error.detail)
         except Exception:
@@ -88,6 +87,7 @@ class ReaperThread(threading.Thread):
 
     def _collect_garbage(self) -> None:
         try:
+            garbage.forget_requests(self._context)
             garbage.clean_storage(self._context)
         except LoupeError as error:
             logger.warning("garbage: %s The next is in an hour.", error.detail)

@@ -13,7 +13,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from app.context import AppContext
-from app.jobs import garbage
+from app.jobs import kept_models
 from app.schemas.hyperparameters import Hyperparameters
 from app.services import jobs
 from app.services.job_plan import decide
@@ -179,7 +179,7 @@ def test_a_model_that_is_removed_while_a_training_from_it_is_planned_refuses_the
     none_kept = replace(context, settings=context.settings.model_copy(update={"kept_models": 0}))
 
     def decide_slowly(*arguments: Any) -> Any:
-        assert garbage.remove_kept_models(none_kept) == [model]
+        assert kept_models.remove_kept_models(none_kept) == [model]
         return decide(*arguments)
 
     monkeypatch.setattr(jobs, "decide", decide_slowly)

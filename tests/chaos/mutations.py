@@ -275,10 +275,10 @@ MUTATIONS = (
     ),
     _one(
         "a failed model removed although an alias lately pointed at it",
-        "app/jobs/garbage.py",
+        "app/jobs/kept_models.py",
         " and model.id not in needed\n",
         "\n",
-        "tests/jobs/test_garbage.py",
+        "tests/jobs/test_kept_models.py",
     ),
     _one(
         "the last lines of a child that has ended are not stored",

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from sqlalchemy import select
 from ulid import ULID
 
-from app import migrations
-from app.config import Settings
 from app.context import AppContext
 from app.datasets.importer import import_dataset
 from app.datasets.manifest import image_path, load_manifest
 from app.datasets.sources import Limits
 from app.errors import ConflictError, NotFoundError
-from app.jobs import garbage
+from app.jobs import deleted_datasets, garbage
 from app.models import Alias, Dataset, Evaluation, Job, Product, TrainedModel
 from app.models.base import new_id
 from app.schemas.evaluation import EvaluationCreate
@@ -221,15 +218,6 @@ def test_a_product_names_what_it_has_and_goes_by_force_with_its_champion(
         deletions.delete_product(context, product, force=True)
 
 
-@pytest.fixture
-def shared(tmp_path: Path, settings: Settings) -> Iterator[AppContext]:
-    (tmp_path / "shared").mkdir()
-    context = AppContext.open(settings.model_copy(update={"storage_url": f"file://{tmp_path / 'shared'}"}))
-    migrations.upgrade(context.db)
-    yield context
-    context.close()
-
-
 def _import(context: AppContext, folder: Path, count: int) -> str:
     """A dataset of an hour's age and more, of ``count`` images a class."""
     product, _ = add_product(context)
@@ -256,35 +244,40 @@ def _age(context: AppContext) -> None:
             os.utime(path, (time.time() - LONG_AGO,) * 2)
 
 
-def test_a_deleted_dataset_leaves_nothing_here_nor_in_the_storage(shared: AppContext, tmp_path: Path) -> None:
-    kept = _import(shared, tmp_path, 3)
-    home, store = shared.storage.root, tmp_path / "shared"
+def test_a_deleted_dataset_leaves_nothing_here_nor_in_the_storage(
+    shared_context: AppContext, tmp_path: Path
+) -> None:
+    kept = _import(shared_context, tmp_path, 3)
+    home, store = shared_context.storage.root, tmp_path / "shared"
     before = _files(home), _files(store)
-    deleted = _import(shared, tmp_path, 5)
-    records = shared.storage.records / f"{load_manifest(shared.storage.dataset(deleted)).digest}-8x8-rule"
+    deleted = _import(shared_context, tmp_path, 5)
+    records = (
+        shared_context.storage.records
+        / f"{load_manifest(shared_context.storage.dataset(deleted)).digest}-8x8-rule"
+    )
     records.mkdir()
     (records / "records.json").touch()
     assert _files(home) > before[0]
 
-    deletions.delete_dataset(shared, deleted)
+    deletions.delete_dataset(shared_context, deleted)
     assert _files(store) == before[1]
-    assert store_of(shared.storage).list_names("pictures") == [kept]
+    assert store_of(shared_context.storage).list_names("pictures") == [kept]
 
-    garbage.remove_deleted_datasets(shared)
-    assert len(_files(shared.storage.images)) == 15, "they are younger than a day"
-    _age(shared)
-    garbage.remove_deleted_datasets(shared)
+    deleted_datasets.remove_deleted_datasets(shared_context)
+    assert len(_files(shared_context.storage.images)) == 15, "they are younger than a day"
+    _age(shared_context)
+    deleted_datasets.remove_deleted_datasets(shared_context)
     assert _files(home) - {"loupe.db-wal", "loupe.db-shm"} == before[0] - {"loupe.db-wal", "loupe.db-shm"}
     assert not records.exists()
 
 
 def test_what_an_outage_left_of_a_deleted_dataset_goes_from_the_storage_later(
-    shared: AppContext, tmp_path: Path
+    shared_context: AppContext, tmp_path: Path
 ) -> None:
-    dataset = _import(shared, tmp_path, 3)
-    with shared.db.write() as session:
+    dataset = _import(shared_context, tmp_path, 3)
+    with shared_context.db.write() as session:
         session.delete(session.get_one(Dataset, dataset))
-    garbage.clean_storage(shared)
+    garbage.clean_storage(shared_context)
     assert [name for name in _files(tmp_path / "shared") if dataset in name] == []
 
 
@@ -301,7 +294,7 @@ def test_a_picture_that_an_import_found_a_moment_ago_is_not_collected(
         tmp_path / deleted, context.storage.images, again, context.storage.scratch / "y", Limits(),
         lambda _done, _part: None,
     )  # fmt: skip
-    garbage.remove_deleted_datasets(context)
+    deleted_datasets.remove_deleted_datasets(context)
     there = [image_path(context.storage.images, item.sha256).exists() for item in manifest.items]
     assert all(there)
     assert context.storage.dataset(deleted).exists(), "it lists what is to be collected later"
