@@ -15,7 +15,7 @@ def apply_class_map(manifest: DatasetManifest, class_map: ClassMap | None) -> Da
         return manifest
     names = {name: class_map.apply(name) for name in manifest.classes}
     items = [replace(item, label=new) for item in manifest.items if (new := names[item.label]) is not None]
-    return create_manifest(items, manifest.pixel_range)
+    return replace(create_manifest(items, manifest.pixel_range), whole_digest=manifest.digest)
 
 
 def check_class_map(class_map: ClassMap, classes: tuple[str, ...]) -> None:

@@ -47,12 +47,14 @@ class DatasetManifest:
     """A dataset: ``classes`` in label order, ``items`` sorted by label and name, ``digest`` over all.
 
     ``pixel_range``: the values of its 16-bit greyscale that become black and white; None: 0 and 65,535.
+    ``whole_digest``: that of the dataset from which a class map made this one; None: it is a whole one.
     """
 
     digest: str
     classes: tuple[str, ...]
     items: tuple[Item, ...]
     pixel_range: PixelRange | None = None
+    whole_digest: str | None = None
 
     @property
     def is_split(self) -> bool:

@@ -115,9 +115,13 @@ def ensure_records(
     It appears under its name when it is complete; a damaged one is written again. Of several processes that
     ask at once, one writes and the others wait.
     """
-    name = f"{manifest.digest}-{size[0]}x{size[1]}-{RESIZE_RULE}"
+    # By the digest of the whole dataset first: who deletes that finds all records of its images.
+    whole = manifest.whole_digest or manifest.digest
+    name = f"{whole}-{size[0]}x{size[1]}-{RESIZE_RULE}"
     if manifest.pixel_range is not None:
         name += "-{}-{}".format(*manifest.pixel_range)
+    if manifest.digest != whole:
+        name += f"-{manifest.digest[:16]}"
     folder = cache_root / name
     cache_root.mkdir(parents=True, exist_ok=True)
     with _lock(cache_root / f".{name}.lock"):

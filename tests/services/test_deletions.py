@@ -11,13 +11,16 @@ from sqlalchemy import select
 from ulid import ULID
 
 from app.context import AppContext
+from app.datasets.class_map import apply_class_map
 from app.datasets.importer import import_dataset
 from app.datasets.manifest import image_path, load_manifest
 from app.datasets.sources import Limits
+from app.datasets.tfrecord import ensure_records
 from app.errors import ConflictError, NotFoundError
 from app.jobs import deleted_datasets, garbage
 from app.models import Alias, Dataset, Evaluation, Job, Product, TrainedModel
 from app.models.base import new_id
+from app.schemas.class_map import ClassMap
 from app.schemas.evaluation import EvaluationCreate
 from app.schemas.export import ExportCreate
 from app.services import deletions, evaluations, exports
@@ -251,12 +254,13 @@ def test_a_deleted_dataset_leaves_nothing_here_nor_in_the_storage(
     home, store = shared_context.storage.root, tmp_path / "shared"
     before = _files(home), _files(store)
     deleted = _import(shared_context, tmp_path, 5)
-    records = (
-        shared_context.storage.records
-        / f"{load_manifest(shared_context.storage.dataset(deleted)).digest}-8x8-rule"
-    )
-    records.mkdir()
-    (records / "records.json").touch()
+    whole = load_manifest(shared_context.storage.dataset(deleted))
+    part = apply_class_map(whole, ClassMap(drop=(whole.classes[0],)))
+    records = [
+        ensure_records(dataset, shared_context.storage.images, (8, 8), shared_context.storage.records)
+        for dataset in (whole, part)
+    ]
+    assert len(set(records)) == 2
     assert _files(home) > before[0]
 
     deletions.delete_dataset(shared_context, deleted)
@@ -268,7 +272,7 @@ def test_a_deleted_dataset_leaves_nothing_here_nor_in_the_storage(
     _age(shared_context)
     deleted_datasets.remove_deleted_datasets(shared_context)
     assert _files(home) - {"loupe.db-wal", "loupe.db-shm"} == before[0] - {"loupe.db-wal", "loupe.db-shm"}
-    assert not records.exists()
+    assert not any(folder.exists() for folder in records)
 
 
 def test_what_an_outage_left_of_a_deleted_dataset_goes_from_the_storage_later(
