@@ -20,7 +20,7 @@ from tests.waiting import wait_for
 
 JOB = new_id("job")
 OF_LITERT = "INFO: Created TensorFlow Lite"
-"""What LiteRT writes past Python's logging when a process loads its first model; another test may have asked."""
+"""What LiteRT itself writes when a process loads its first model, which another test may have asked for."""
 
 
 def record(message: str, *arguments: object, name: str = "app.x") -> logging.LogRecord:
