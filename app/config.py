@@ -105,6 +105,12 @@ class Settings(BaseSettings):
     )
     max_upload_bytes: int = Field(20 * 2**30, gt=0, description="Largest archive that may be uploaded.")
     max_predict_bytes: int = Field(64 * 2**20, gt=0, description="Largest body of a prediction request.")
+    predict_memory_bytes: int = Field(
+        512 * 2**20,
+        ge=16 * 2**20,
+        description="Memory that prediction requests may take together: one half for their bodies, one for "
+        "decoding large images. What alone needs more has its turn alone.",
+    )
     max_json_bytes: int = Field(2**20, gt=0, description="Largest body of any other request.")
     max_predict_files: int = Field(64, gt=0, description="Most images in one prediction request.")
     max_pixels: int = Field(

@@ -110,6 +110,10 @@ class StorageRefusedError(StorageUnavailableError):
     title = "The storage refuses"
 
 
+class BusyError(UnavailableError):
+    code, title = "busy", "Too much at once"
+
+
 class UploadMissingError(LoupeError):
     status, code, title, retryable = 503, "upload_missing", "The upload is not in the shared storage", True
 

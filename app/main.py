@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from fastapi import APIRouter, Depends, FastAPI
 
@@ -23,6 +23,7 @@ from app.api import (
     workers,
 )
 from app.api.auth import require_api_key
+from app.api.body_memory import BodyMemoryMiddleware
 from app.api.cors import OriginsMiddleware
 from app.api.head import HeadMiddleware
 from app.api.measurements import Measurements
@@ -34,6 +35,7 @@ from app.api.upload_thread import sending_uploads
 from app.config import Settings
 from app.context import AppContext
 from app.inference.cache import ModelCache
+from app.inference.turns import Turns
 
 RESOURCES = (products, datasets, exports, jobs, job_records, evaluations, models, predict, workers, metrics)
 
@@ -58,8 +60,12 @@ def create_app(settings: Settings) -> FastAPI:
         app.state.model_cache = ModelCache(
             max_bytes=settings.model_cache_bytes, interpreters=settings.inference_threads or None
         )
-        with ExitStack() as closing:
+        app.state.turns = Turns(
+            threads=settings.inference_threads or None, decode_bytes=settings.predict_memory_bytes // 2
+        )
+        async with AsyncExitStack() as closing:
             closing.callback(context.close)
+            closing.push_async_callback(app.state.turns.close)
             if settings.storage_url is not None:
                 closing.enter_context(sending_uploads(context))
             yield
@@ -77,6 +83,7 @@ def create_app(settings: Settings) -> FastAPI:
     install_problem_handlers(app)
     app.add_middleware(HeadMiddleware)
     app.add_middleware(BodyLimitMiddleware, settings=settings)
+    app.add_middleware(BodyMemoryMiddleware, total=settings.predict_memory_bytes // 2)
     app.add_middleware(SitesMiddleware, settings=settings)
     app.add_middleware(RequestIdMiddleware)
     if settings.cors_origins:

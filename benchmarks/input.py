@@ -18,7 +18,8 @@ from app.datasets.importer import import_dataset
 from app.datasets.manifest import load_manifest
 from app.datasets.sources import Limits
 from app.datasets.tfrecord import RecordReader, ensure_records
-from app.images.decode import decode_image, fit_to
+from app.images.decode import decode_image
+from app.images.resize import FIRST_RULE, Fit
 
 
 def make_photo(number: int) -> bytes:
@@ -49,7 +50,7 @@ def main() -> None:
 
         started = time.perf_counter()
         for photo in photos:
-            fit_to(decode_image(photo).pixels, size)
+            decode_image(photo, fit=Fit(FIRST_RULE, size))
         measure("decode and resize, one thread", count, started)
 
         started = time.perf_counter()

@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from app.artifacts import KERAS_MODEL, LITERT_MODEL, Artifact, Manifest, Serving, write_artifact
-from app.images.decode import RESIZE_RULE
+from app.images.resize import FIRST_RULE
 from app.inference.predictor import Predictor
 
 Answer = Callable[[NDArray[np.uint8]], Any]
@@ -86,7 +86,7 @@ def package_network(name: str, image_size: int | None, classes: int, folder: Pat
         network=name,
         image_size=size,
         labels=tuple(f"class {index}" for index in range(classes)),
-        resize_rule=RESIZE_RULE,
+        resize_rule=FIRST_RULE.name,
         dataset_digest="",
         split_digest=None,
         hyperparameters={},

@@ -50,6 +50,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--chaos-n", type=int, default=0, help="How often chaos tests try; 0: the few times of `make test`."
     )
+    parser.addoption(
+        "--attack",
+        action="store_true",
+        help="Attack at full size; else with the few requests of `make test`.",
+    )
 
 
 @pytest.fixture(autouse=True)

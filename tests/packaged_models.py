@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from app.artifacts import Artifact, Manifest, Serving, write_artifact
-from app.images.decode import RESIZE_RULE
+from app.images.resize import FIRST_RULE
 
 SIZE = (16, 24)
 LABELS = ("red", "green", "blue")
@@ -69,7 +69,7 @@ def make_artifact(litert_models: dict[str, bytes], tmp_path: Path) -> Callable[.
                 "network": "tiny_cnn",
                 "image_size": SIZE,
                 "labels": LABELS,
-                "resize_rule": RESIZE_RULE,
+                "resize_rule": FIRST_RULE.name,
                 "dataset_digest": "d" * 64,
                 "split_digest": None,
                 "hyperparameters": {},

@@ -8,8 +8,7 @@ from typing import Any
 from fastapi.testclient import TestClient
 
 from app.context import AppContext
-from app.inference.cache import ModelCache
-from app.services.predictions import Picture, predict
+from tests.clients import local_client
 from tests.conftest import Trained
 from tests.pictures import make_files, make_picture
 from tests.running import TINY, import_pictures, run_queued
@@ -45,7 +44,7 @@ def test_a_training_with_a_lower_limit_ends_with_the_message_and_the_picture(
 
 
 def test_a_prediction_of_a_larger_picture_is_refused_with_the_message(trained: Trained) -> None:
-    pictures = [Picture("a.png", make_picture("red", 2)), Picture("b.png", LARGE)]
-    context = limited(trained.context)
-    answer = predict(context, ModelCache(), pictures, product="squares", job=None, model=None, top_k=1)
-    assert [item.error and item.error.detail for item in answer.results] == [None, MESSAGE]
+    files = [("file", ("a.png", make_picture("red", 2))), ("file", ("b.png", LARGE))]
+    with local_client(limited(trained.context).settings) as client:
+        answer = client.post("/predict?product=squares", files=files).json()
+    assert [item["error"] and item["error"]["detail"] for item in answer["results"]] == [None, MESSAGE]

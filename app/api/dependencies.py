@@ -9,6 +9,7 @@ from starlette._utils import get_route_path
 
 from app.context import AppContext
 from app.inference.cache import ModelCache
+from app.inference.turns import Turns
 from app.services.idempotency import IdempotentRequest
 
 
@@ -20,6 +21,11 @@ def get_context(request: Request) -> AppContext:
 def get_model_cache(request: Request) -> ModelCache:
     cache: ModelCache = request.app.state.model_cache
     return cache
+
+
+def get_turns(request: Request) -> Turns:
+    turns: Turns = request.app.state.turns
+    return turns
 
 
 async def get_idempotent_request(
@@ -42,6 +48,7 @@ def scope_of(request: Request) -> str:
 
 ContextDep = Annotated[AppContext, Depends(get_context)]
 ModelCacheDep = Annotated[ModelCache, Depends(get_model_cache)]
+TurnsDep = Annotated[Turns, Depends(get_turns)]
 IdempotentDep = Annotated[IdempotentRequest | None, Depends(get_idempotent_request)]
 Limit = Annotated[int, Query(ge=1, le=100, description="Rows on a page.")]
 Force = Annotated[bool, Query(description="Delete also what depends on it, as far as that is safe.")]

@@ -2,30 +2,38 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from codecs import BOM_UTF8
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Header, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from pydantic import ValidationError
 from starlette.datastructures import FormData, UploadFile
 
 from app.api.base64_pictures import NotBase64Error, decode_base64
 from app.api.choices import merge_choices
-from app.api.dependencies import ContextDep, ModelCacheDep
+from app.api.dependencies import ContextDep, ModelCacheDep, TurnsDep
 from app.api.forms import read_form
 from app.api.invalid_requests import invalid_body
+from app.api.leaving import CLIENT_GONE, ClientGoneError, unless_gone
 from app.api.measurements import ANSWERED, Measurements
 from app.api.routes import FORM, JSON, CheckedRoute, media_type_of
+from app.context import AppContext
 from app.errors import (
+    BusyError,
     FieldError,
     InvalidRequestError,
     LoupeError,
     TooLargeError,
 )
+from app.inference.cache import ModelCache
+from app.inference.turns import Turns
 from app.schemas.prediction import InlineImage, Predictions, PredictRequest
 from app.services import predictions
 from app.services.predictions import Picture
@@ -99,22 +107,25 @@ class Question:
         },
     },
 )
-async def predict(request: Request, context: ContextDep, cache: ModelCacheDep) -> Predictions:
+async def predict(
+    request: Request,
+    context: ContextDep,
+    cache: ModelCacheDep,
+    turns: TurnsDep,
+    x_request_timeout: Annotated[
+        float | None, Header(gt=0, le=3600, description="Seconds after which no answer is wanted any more.")
+    ] = None,
+) -> Predictions | Response:
     """Classify one or several images with the best model of a product, or with the one of a job."""
     question = await _read_question(request, context.settings.max_predict_files)
     measurements: Measurements = request.app.state.measurements
     began = time.perf_counter()
     try:
-        answer = await run_in_threadpool(
-            predictions.predict,
-            context,
-            cache,
-            question.pictures,
-            product=question.product,
-            job=question.job,
-            model=question.model,
-            top_k=question.top_k,
-        )
+        async with _at_most(x_request_timeout):
+            answer = await unless_gone(request, _answer(context, cache, turns, question))
+    except ClientGoneError:
+        measurements.prediction_failed("", time.perf_counter() - began, "client_gone", len(question.pictures))
+        return Response(status_code=CLIENT_GONE)
     except LoupeError as error:
         last = context.last_choices.get((question.product, question.job, question.model))
         measurements.prediction_failed(
@@ -126,13 +137,41 @@ async def predict(request: Request, context: ContextDep, cache: ModelCacheDep) -
     return answer
 
 
+async def _answer(context: AppContext, cache: ModelCache, turns: Turns, question: Question) -> Predictions:
+    asked = await run_in_threadpool(
+        predictions.find_model,
+        context,
+        cache,
+        product=question.product,
+        job=question.job,
+        model=question.model,
+    )
+    return await predictions.predict(
+        asked, turns, question.pictures, top_k=question.top_k, max_pixels=context.settings.max_pixels
+    )
+
+
+@asynccontextmanager
+async def _at_most(seconds: float | None) -> AsyncIterator[None]:
+    """Raises BusyError after so long."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError:
+        raise BusyError(
+            f"There is no answer within the {seconds:g} s that the request allows.",
+            hint="Try again in a few seconds, or allow more with X-Request-Timeout.",
+        ) from None
+
+
 async def _read_question(request: Request, max_files: int) -> Question:
     media_type = media_type_of(request)
     if media_type == FORM:
         async with read_form(request, fields=OPTIONS, max_files=max_files) as form:
             return await _from_form(request, form, max_files)
     if media_type == JSON:
-        return _from_json(request, await request.body(), max_files)
+        # Not on the event loop: reading tens of megabytes would hold up all others.
+        return await run_in_threadpool(_from_json, request, await request.body(), max_files)
     return _question(request, {}, [Picture(None, await request.body())])
 
 

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from app.api.invalid_requests import invalid_request
-from app.errors import LoupeError, StorageFullError, UnsupportedEncodingError, is_disk_full
+from app.errors import BusyError, LoupeError, StorageFullError, UnsupportedEncodingError, is_disk_full
 from app.schemas.common import problem_from_error
 
 logger = logging.getLogger(__name__)
@@ -55,7 +55,8 @@ def install_problem_handlers(app: FastAPI) -> None:
 
 def problem_response(request: Request, error: LoupeError) -> JSONResponse:
     """The problem document of ``error``, with the headers that its status calls for."""
-    if error.status >= 500:
+    # That there is much to do is no fault to look into; the metrics count it.
+    if error.status >= 500 and not isinstance(error, BusyError):
         logger.error("%s %s: %s", request.method, request.url.path, error.detail, exc_info=error)
     headers = {}
     if error.status == HTTPStatus.SERVICE_UNAVAILABLE:

@@ -40,7 +40,7 @@ class Serving:
 
 @dataclass(frozen=True)
 class Input:
-    """From a file to the model's input. ``resize_rule``: name and version, see ``app.images.decode``.
+    """From a file to the model's input. ``resize_rule``: name and version, see ``app.images.resize``.
 
     ``pixel_range``: the 16-bit grey values that become 0 and 255; None: 0 and 65,535.
     """
@@ -103,7 +103,7 @@ class Manifest:
     """What one needs to know to use a model, and where it comes from.
 
     ``image_size`` is (height, width) in pixels; ``labels`` are in the order of the model's outputs;
-    ``resize_rule`` is ``app.images.decode.RESIZE_RULE`` of the code that made the training images.
+    ``resize_rule`` names the rule of ``app.images.resize`` that made the training images.
     ``evaluation_dataset_digest``: of the dataset that ``metrics`` were measured on; None: on the test split.
     ``class_map``: which classes of the dataset were learned, and how they were called there; None: all.
     The sections from ``input`` to ``reference_features`` may be absent: then they were not measured, and

@@ -29,7 +29,8 @@ from app.datasets.manifest import DatasetManifest, Item
 from app.datasets.pictures import decode_item
 from app.errors import DatasetError
 from app.host.files import folder_aside, write_json
-from app.images.decode import RESIZE_RULE, PixelRange, fit_to
+from app.images.decode import PixelRange
+from app.images.resize import FIRST_RULE, Fit
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +91,7 @@ def write_records(
     content = {
         "format_version": FORMAT_VERSION,
         "dataset": manifest.digest,
-        "resize_rule": RESIZE_RULE,
+        "resize_rule": FIRST_RULE.name,
         "pixel_range": manifest.pixel_range,
         "image_size": size,
         "classes": manifest.classes,
@@ -117,7 +118,7 @@ def ensure_records(
     """
     # By the digest of the whole dataset first: who deletes that finds all records of its images.
     whole = manifest.whole_digest or manifest.digest
-    name = f"{whole}-{size[0]}x{size[1]}-{RESIZE_RULE}"
+    name = f"{whole}-{size[0]}x{size[1]}-{FIRST_RULE.name}"
     if manifest.pixel_range is not None:
         name += "-{}-{}".format(*manifest.pixel_range)
     if manifest.digest != whole:
@@ -193,7 +194,7 @@ class RecordReader:
 
 
 def _fit(image_root: Path, size: Size, pixel_range: PixelRange | None, item: Item) -> NDArray[np.uint8]:
-    return fit_to(decode_item(image_root, item, pixel_range).pixels, size)
+    return decode_item(image_root, item, pixel_range, Fit(FIRST_RULE, size)).pixels
 
 
 def _encode_example(item: Item, label: int, pixels: NDArray[np.uint8]) -> bytes:

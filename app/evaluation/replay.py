@@ -107,7 +107,7 @@ def _replay(
     with ThreadPoolExecutor(threads) as pool:
 
         def answer(item: Item) -> tuple[NDArray[np.float32], bool]:
-            image = decode_item(image_root, item, predictor.pixel_range)
+            image = decode_item(image_root, item, predictor.pixel_range, predictor.fit)
             return predictor.predict(image.pixels), image.is_clipped
 
         answers = ordered_map(pool, answer, items, ahead=4 * threads)

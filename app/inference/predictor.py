@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from app.artifacts import LITERT_MODEL, Artifact, Manifest
 from app.errors import ArtifactError
-from app.images.decode import RESIZE_RULE, DecodedImage, decode_image, fit_to
+from app.images.decode import DecodedImage, decode_image
+from app.images.resize import Fit, get_rule
 
 _SUM_TOLERANCE = 1e-3
 _HINT = "Train the model again, or roll back to the one before."
@@ -32,15 +33,10 @@ class Predictor:
     def __init__(self, artifact: Artifact, *, threads: int = 1, interpreters: int | None = None) -> None:
         """Loads the model and asks it once. Raises ArtifactError if it cannot be served as measured."""
         manifest = artifact.manifest
-        if manifest.resize_rule != RESIZE_RULE:
-            raise ArtifactError(
-                f"The model was trained on images resized by {manifest.resize_rule!r}; "
-                f"this Loupe resizes by {RESIZE_RULE!r}.",
-                hint="Train the model again with this version.",
-            )
         _require_that_all_is_applied(manifest)
         self.artifact = artifact
         self.labels = manifest.labels
+        self.fit = Fit(get_rule(manifest.resize_rule), manifest.image_size)
         self.pixel_range = manifest.input.pixel_range if manifest.input is not None else None
         self._threads = threads
         self._capacity = interpreters or os.cpu_count() or 1
@@ -62,13 +58,14 @@ class Predictor:
         return len(self._model) + self._count * (len(self._model) + activations)
 
     def predict(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Probabilities, float32 (classes,) in the labels' order, of an RGB image, uint8 (H, W, 3).
+        """Probabilities, float32 (classes,) in the labels' order, of an RGB image that was fitted by ``fit``.
 
-        Raises ArtifactError when the model's answer is no probability distribution.
+        ``pixels``: uint8 (height, width, 3). Raises ArtifactError when the model's answer is no probability
+        distribution.
         """
-        if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
-            raise ValueError(f"pixels must be uint8 (H, W, 3), not {pixels.dtype} {pixels.shape}")
-        batch = fit_to(pixels, self.artifact.manifest.image_size)[np.newaxis].astype(np.float32)
+        if pixels.dtype != np.uint8 or pixels.shape != (*self.fit.size, 3):
+            raise ValueError(f"pixels must be uint8 {(*self.fit.size, 3)}, not {pixels.dtype} {pixels.shape}")
+        batch = pixels[np.newaxis].astype(np.float32)
         with self._borrow() as interpreter:
             probabilities = interpreter.run(batch)
         # Written so that NaN fails it too.
@@ -78,7 +75,7 @@ class Predictor:
 
     def predict_bytes(self, data: bytes) -> tuple[DecodedImage, NDArray[np.float32]]:
         """Decodes an encoded image and answers for it. Raises ImageDecodeError, ImageTooLargeError."""
-        image = decode_image(data, pixel_range=self.pixel_range)
+        image = decode_image(data, pixel_range=self.pixel_range, fit=self.fit)
         return image, self.predict(image.pixels)
 
     @contextmanager

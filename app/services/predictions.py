@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
+import asyncio
 import logging
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,9 +11,9 @@ import numpy as np
 
 from app.context import AppContext
 from app.errors import ArtifactError, LoupeError, UnavailableError
-from app.images.decode import decode_image
 from app.inference.cache import ModelCache
 from app.inference.predictor import Predictor
+from app.inference.turns import Answer, Turns
 from app.schemas import prediction as schemas
 from app.schemas.common import problem_from_error
 from app.services.trained_models import ModelChoice, choose_model
@@ -33,32 +32,49 @@ class Picture:
     data: bytes
 
 
-def predict(
-    context: AppContext,
-    cache: ModelCache,
-    pictures: Sequence[Picture],
-    *,
-    product: str | None,
-    job: str | None,
-    model: str | None,
-    top_k: int,
+@dataclass(frozen=True)
+class Asked:
+    """A model that is loaded, and how it was found."""
+
+    choice: ModelChoice
+    predictor: Predictor
+
+
+def find_model(
+    context: AppContext, cache: ModelCache, *, product: str | None, job: str | None, model: str | None
+) -> Asked:
+    """The model that a question is for, loaded. Blocks meanwhile."""
+    choice = _choose(context, product=product, job=job, model=model)
+    return Asked(choice, _load(context.storage, cache, choice))
+
+
+async def predict(
+    asked: Asked, turns: Turns, pictures: Sequence[Picture], *, top_k: int, max_pixels: int
 ) -> schemas.Predictions:
     """Classifies ``pictures``. With several, a bad one is an error in its own result; a single one raises."""
-    began = time.perf_counter()
-    choice = _choose(context, product=product, job=job, model=model)
-    predictor = _load(context.storage, cache, choice)
-    queue_ms = _milliseconds_since(began)
+    # No more at a time than can be worked on: images of other requests have their turns in between.
+    lanes = asyncio.Semaphore(turns.width)
+
+    async def predict_one(picture: Picture) -> schemas.PredictionItem | LoupeError:
+        async with lanes:
+            try:
+                answer = await turns.answer(asked.predictor, picture.data, max_pixels=max_pixels)
+            except LoupeError as error:
+                return error
+        return _as_item(picture, answer, asked.predictor.labels, top_k)
+
     results = []
-    for picture in pictures:
-        try:
-            results.append(_predict_one(predictor, picture, top_k, queue_ms, context.settings.max_pixels))
-        except LoupeError as error:
-            if len(pictures) == 1 or error.status >= 500:
-                raise
-            problem = problem_from_error(error.as_dict(), picture.name)
-            results.append(schemas.PredictionItem(name=picture.name, error=problem))
+    for picture, outcome in zip(pictures, await asyncio.gather(*map(predict_one, pictures)), strict=True):
+        if isinstance(outcome, LoupeError):
+            if len(pictures) == 1 or outcome.status >= 500:
+                raise outcome
+            problem = problem_from_error(outcome.as_dict(), picture.name)
+            outcome = schemas.PredictionItem(name=picture.name, error=problem)
+        results.append(outcome)
     answer = schemas.Predictions(
-        model=_model_schema(choice), results=results, errors=sum(item.error is not None for item in results)
+        model=_model_schema(asked.choice),
+        results=results,
+        errors=sum(item.error is not None for item in results),
     )
     if len(results) == 1:
         only = {
@@ -98,32 +114,25 @@ def _choose(context: AppContext, *, product: str | None, job: str | None, model:
     return choice
 
 
-def _predict_one(
-    predictor: Predictor, picture: Picture, top_k: int, queue_ms: float, max_pixels: int
-) -> schemas.PredictionItem:
-    began = time.perf_counter()
-    image = decode_image(picture.data, max_pixels=max_pixels, pixel_range=predictor.pixel_range)
-    decode_ms = _milliseconds_since(began)
-    began = time.perf_counter()
-    probabilities = predictor.predict(image.pixels)
-    inference_ms = _milliseconds_since(began)
-    labels = predictor.labels
-    order = np.argsort(-probabilities, kind="stable")[:top_k]
+def _as_item(picture: Picture, answer: Answer, labels: Sequence[str], top_k: int) -> schemas.PredictionItem:
+    order = np.argsort(-answer.probabilities, kind="stable")[:top_k]
     ranked = [
-        schemas.PredictedLabel(label=labels[index], index=int(index), probability=float(probabilities[index]))
+        schemas.PredictedLabel(
+            label=labels[index], index=int(index), probability=float(answer.probabilities[index])
+        )
         for index in order
     ]
+    image = answer.image
     return schemas.PredictionItem(
         name=picture.name,
         image=schemas.PredictionImage(
-            width=image.width,
-            height=image.height,
-            format=image.format,
-            sha256=hashlib.sha256(picture.data).hexdigest(),
+            width=image.width, height=image.height, format=image.format, sha256=answer.sha256
         ),
         predictions=ranked,
         top=ranked[0],
-        timing=schemas.PredictionTiming(queue_ms=queue_ms, decode_ms=decode_ms, inference_ms=inference_ms),
+        timing=schemas.PredictionTiming(
+            queue_ms=answer.queue_ms, decode_ms=answer.decode_ms, inference_ms=answer.inference_ms
+        ),
         warnings=list(image.notes),
     )
 
@@ -132,7 +141,3 @@ def _model_schema(choice: ModelChoice) -> schemas.PredictionModel:
     return schemas.PredictionModel(
         id=choice.id, product=choice.product, version=choice.version, alias=choice.alias, digest=choice.digest
     )
-
-
-def _milliseconds_since(began: float) -> float:
-    return round((time.perf_counter() - began) * 1000, 3)

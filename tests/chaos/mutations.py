@@ -338,9 +338,9 @@ MUTATIONS = (
     ),
     _one(
         "a prediction that forgets the model's pixel range",
-        "app/services/predictions.py",
-        ", pixel_range=predictor.pixel_range)\n",
-        ")\n",
+        "app/inference/turns.py",
+        ", pixel_range=predictor.pixel_range, fit",
+        ", fit",
         "tests/api/test_pixel_range.py",
     ),
     _one(

@@ -13,9 +13,11 @@ import pytest
 from app.datasets.manifest import DatasetManifest, image_path, load_manifest, read_image
 from app.datasets.tfrecord import RecordReader, ensure_records, find_damage, write_records
 from app.errors import DatasetError
-from app.images.decode import decode_image, fit_to
+from app.images.decode import decode_image
+from app.images.resize import FIRST_RULE, Fit
 
 SIZE = (6, 9)
+FIT = Fit(FIRST_RULE, SIZE)
 
 
 @pytest.fixture
@@ -42,13 +44,13 @@ def test_records_are_read_back_at_random_as_the_pictures_they_were_made_of(
     assert [pixels.dtype, labels.dtype] == [np.dtype(np.uint8), np.dtype(np.int32)]
     for row, index in enumerate(chosen):
         item = manifest.items[index]
-        expected = fit_to(decode_image(read_image(images, item)).pixels, SIZE)
+        expected = decode_image(read_image(images, item), fit=FIT).pixels
         assert np.array_equal(pixels[row], expected)
         assert manifest.classes[labels[row]] == item.label
     assert reader.labels.tolist() == [manifest.classes.index(item.label) for item in manifest.items]
     pixels[:] = 0
     assert np.array_equal(
-        reader.read([8])[0][0], fit_to(decode_image(read_image(images, manifest.items[8])).pixels, SIZE)
+        reader.read([8])[0][0], decode_image(read_image(images, manifest.items[8]), fit=FIT).pixels
     )
 
 
@@ -76,7 +78,7 @@ print(json.dumps(rows))
     )
     rows = json.loads(ran.stdout)
     for row, item in zip(rows, manifest.items * 2, strict=True):
-        pixels = fit_to(decode_image(read_image(images, item)).pixels, SIZE)
+        pixels = decode_image(read_image(images, item), fit=FIT).pixels
         assert row == {
             "image/height": 6,
             "image/width": 9,

@@ -15,10 +15,12 @@ from PIL import Image
 
 from app.config import Settings
 from app.errors import ImageDecodeError, ImageTooLargeError
-from app.images.decode import MAX_PIXELS, decode_image, fit_to
+from app.images.decode import MAX_PIXELS, decode_image
 from app.images.formats import FORMATS as READ_FORMATS
 from app.images.formats import looks_like_image
 from app.images.heif_boxes import count_coded_pixels
+from app.images.opening import check_size
+from app.images.webp_size import read_webp_size
 
 FORMATS = ["JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "MPO", "AVIF"]
 # Loupe has no encoder of HEIC. These were written by pillow-heif 1.8.1 from `gradient()`, with quality 95 and
@@ -369,7 +371,7 @@ def test_boxes_that_point_at_each_other_or_outside_of_the_file_are_damaged() -> 
 
 
 def test_without_the_heic_decoder_the_error_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.images.decode._heif_plugin", tuple)
+    monkeypatch.setattr("app.images.opening._heif_plugin", tuple)
     with pytest.raises(ImageDecodeError, match="pillow-heif"):
         decode_image((HEIC / "gradient.heic").read_bytes())
     assert decode_image(encode(gradient(), "AVIF")).format == "avif"
@@ -419,13 +421,23 @@ def test_formats_that_loupe_does_not_name_are_not_opened() -> None:
         decode_image(encode(gradient(), "PPM"))
 
 
-def test_resizing_keeps_the_whole_picture_and_averages_when_it_shrinks() -> None:
-    stripes = np.zeros((64, 64, 3), np.uint8)
-    stripes[:, ::2] = 255
-    small = fit_to(stripes, (8, 16))
-    assert small.shape == (8, 16, 3)
-    assert np.abs(small.astype(int) - 127).max() < 24
-    assert np.array_equal(fit_to(small, (8, 16)), small)
+@pytest.mark.parametrize("size", [(1, 1), (300, 7), (16383, 2), (5, 16383)], ids=str)
+@pytest.mark.parametrize(
+    "options", [{}, {"lossless": True}, {"exif": b"Exif\0\0II*\0\x08\0\0\0\0\0\0\0\0\0"}]
+)
+def test_the_size_of_a_webp_is_read_before_it_is_opened(
+    size: tuple[int, int], options: dict[str, Any]
+) -> None:
+    data = io.BytesIO()
+    Image.new("RGB", size).save(data, "WEBP", **options)
+    assert read_webp_size(data.getvalue()) == size
+    with pytest.raises(ImageTooLargeError):
+        check_size(data.getvalue(), size[0] * size[1] - 1)
+
+
+@pytest.mark.parametrize("data", [b"", b"RIFF", b"RIFF\0\0\0\0WEBPVP8 ", b"RIFF\0\0\0\0WEBPABCD" + bytes(30)])
+def test_what_has_no_size_has_none(data: bytes) -> None:
+    assert read_webp_size(data) is None
 
 
 def test_importing_the_module_changes_no_global_setting_of_pillow() -> None:

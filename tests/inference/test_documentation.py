@@ -19,7 +19,7 @@ from app.evaluation.files import FILES
 from app.evaluation.metrics import CALIBRATION_BINS, RESAMPLES, evaluate_predictions
 from app.evaluation.replay import MISTAKES_KEPT
 from app.evaluation.spec import Mistake
-from app.images.decode import RESIZE_RULE
+from app.images.resize import FIRST_RULE
 from app.inference.predictor import Predictor
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -63,7 +63,7 @@ def test_every_key_of_a_manifest_is_explained(artifact: Artifact) -> None:
         (EVALUATION, f"{RESAMPLES:,} times"),
         (EVALUATION, f"{CALIBRATION_BINS} `bins`"),
         (EVALUATION, f"the {MISTAKES_KEPT} most confident"),
-        (ARTIFACTS, f"`{RESIZE_RULE}`"),
+        (ARTIFACTS, f"`{FIRST_RULE.name}`"),
     ],
 )
 def test_a_number_that_is_set_in_the_code_is_the_one_in_the_text(text: str, statement: str) -> None:

@@ -18,7 +18,8 @@ from PIL import Image
 from app.artifacts import Artifact, Input
 from app.artifacts.manifest import Calibration
 from app.errors import ArtifactError, ImageDecodeError
-from app.images.decode import RESIZE_RULE, fit_to
+from app.images.decode import decode_image
+from app.images.resize import FIRST_RULE, Fit
 from app.inference.predictor import Predictor
 
 MakeArtifact = Callable[..., Artifact]
@@ -47,10 +48,16 @@ def test_the_answer_is_in_the_order_of_the_labels(artifact: Artifact, label: int
     assert probabilities.argmax() == label
 
 
-def test_a_picture_of_any_size_is_fitted_by_the_one_resize_rule(artifact: Artifact) -> None:
+def test_an_image_of_any_size_is_fitted_by_the_rule_of_the_model(artifact: Artifact) -> None:
     predictor = Predictor(artifact)
-    large = pictures(1, (240, 100))[0]
-    np.testing.assert_array_equal(predictor.predict(large), predictor.predict(fit_to(large, (16, 24))))
+    data = io.BytesIO()
+    Image.fromarray(pictures(1, (240, 100))[0]).save(data, "PNG")
+    image, probabilities = predictor.predict_bytes(data.getvalue())
+    assert (image.width, image.height, image.pixels.shape) == (100, 240, (16, 24, 3))
+    fitted = decode_image(data.getvalue(), fit=Fit(FIRST_RULE, (16, 24))).pixels
+    np.testing.assert_array_equal(probabilities, predictor.predict(fitted))
+    with pytest.raises(ValueError, match="must be uint8"):
+        predictor.predict(pictures(1, (240, 100))[0])
 
 
 def test_an_answer_is_not_overwritten_by_the_next_one(artifact: Artifact) -> None:
@@ -165,7 +172,7 @@ def test_a_picture_of_16_bits_is_read_in_the_models_range(
     deep = np.random.default_rng(0).integers(0, 4096, (16, 24), np.uint16)
     data = io.BytesIO()
     Image.fromarray(deep).save(data, "PNG")
-    artifact = make_artifact(tmp_path / "artifact", input=Input(RESIZE_RULE, pixel_range=(0, 4095)))
+    artifact = make_artifact(tmp_path / "artifact", input=Input(FIRST_RULE.name, pixel_range=(0, 4095)))
     image, probabilities = Predictor(artifact).predict_bytes(data.getvalue())
     assert np.array_equal(image.pixels[..., 0], np.floor(deep / 4095 * 255 + 0.5))
     np.testing.assert_array_equal(probabilities, Predictor(artifact).predict(image.pixels))

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.images.decode import RESIZE_RULE
+from app.images.resize import FIRST_RULE
 
 Result = dict[str, Any]
 
@@ -21,7 +21,7 @@ def result(pictures: Any, tmp_path_factory: pytest.TempPathFactory) -> Result:
     """What two_processors.py measured."""
     folder = tmp_path_factory.mktemp("replicas")
     # Other tests write records of a part of the dataset beside those of all of it.
-    [records] = (pictures.root / "records").glob(f"{pictures.manifest.digest}-*-{RESIZE_RULE}")
+    [records] = (pictures.root / "records").glob(f"{pictures.manifest.digest}-*-{FIRST_RULE.name}")
     split = json.dumps({name: positions.tolist() for name, positions in pictures.split.items()})
     command = [sys.executable, "-m", "tests.training.two_processors", str(folder), str(records), split]
     ended = subprocess.run(command, capture_output=True, text=True, env={**os.environ}, check=False)

@@ -1,0 +1,63 @@
+"""A bound on the memory of all bodies with images that are being received or answered at one time."""
+
+from __future__ import annotations
+
+import asyncio
+
+from starlette._utils import get_route_path
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.api.middleware import PREDICT_PATH
+from app.api.routes import JSON, media_type_of
+from app.errors import BusyError
+from app.images.memory_budget import MemoryBudget
+
+WAIT_SECONDS = 5.0
+JSON_FACTOR = 3
+"""JSON is kept as bytes, as text, and as what its base64 stands for."""
+
+
+class BodyBusyError(HTTPException):
+    """Raised while a body is read: FastAPI passes on an HTTPException and turns anything else into a 400."""
+
+    def __init__(self) -> None:
+        super().__init__(status_code=503)
+        self.problem = BusyError(
+            "The images of other requests take all the memory that there is for them.",
+            hint="Try again in a few seconds, or send smaller images.",
+        )
+
+
+class BodyMemoryMiddleware:
+    """Lets a prediction's body grow as long as all together stay in bounds; one alone may always grow."""
+
+    def __init__(self, app: ASGIApp, total: int) -> None:
+        self._app = app
+        self._budget = MemoryBudget(total)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not PREDICT_PATH.fullmatch(get_route_path(scope)):
+            await self._app(scope, receive, send)
+            return
+        factor = JSON_FACTOR if media_type_of(Request(scope)) == JSON else 1
+        held = 0
+
+        async def receive_within() -> Message:
+            nonlocal held
+            message = await receive()
+            amount = factor * len(message.get("body", b""))
+            if amount:
+                try:
+                    async with asyncio.timeout(WAIT_SECONDS):
+                        await self._budget.take(amount, held=held)
+                except TimeoutError:
+                    raise BodyBusyError from None
+                held += amount
+            return message
+
+        try:
+            await self._app(scope, receive_within, send)
+        finally:
+            self._budget.give_back(held)

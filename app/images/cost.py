@@ -1,0 +1,63 @@
+"""What decoding an image will cost, known from its header and its size in bytes."""
+
+from __future__ import annotations
+
+from PIL import ImageFile
+
+from app.images.jpeg_scans import count_scans
+from app.images.resize import Fit
+from app.images.webp_size import read_webp_size
+
+_LIGHT_PIXELS = 4_000_000
+_LIGHT_SCAN_PIXELS = 48_000_000
+"""Of a JPEG: pixels times scans. Its decoder writes no more pixels than the input needs."""
+_LIGHT_BYTES = 8 * 2**20
+"""Of the file: a TIFF may hold as many entries as fit into it, each of which Pillow reads."""
+_LIGHT_KINDS = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"RIFF", b"II*\0", b"MM\0*")
+"""First bytes of the formats that may be light. Decoders of video take ten times as long a pixel."""
+_FOR_EACH_PIXEL = {"WEBP": 20, "AVIF": 14, "HEIF": 14}
+"""Measured, with a margin, as bytes beside the file: ``benchmarks/decoding.py``. Other formats go by what
+their pixels are, since it is not the decoder that takes the most.
+"""
+_OPAQUE, _DEEP, _TRANSPARENT = 8, 16, 20
+_OPAQUE_MODES = ("1", "L", "RGB", "YCbCr", "CMYK", "LAB", "HSV")
+_COEFFICIENTS_FOR_EACH_PIXEL = 6
+"""Of a JPEG that is not decoded line by line: two bytes for each of three channels."""
+
+
+def may_be_light(data: bytes) -> bool:
+    """Whether it is worth to open the image: else it is not light, whatever its header says."""
+    return len(data) <= _LIGHT_BYTES and data.startswith(_LIGHT_KINDS)
+
+
+def is_light(file: ImageFile.ImageFile, data: bytes, fit: Fit) -> bool:
+    """Whether decoding takes at most about a quarter of a second and 80 MB."""
+    pixels = file.width * file.height
+    if file.format in ("JPEG", "MPO"):
+        return pixels * _scans(file, data) <= _LIGHT_SCAN_PIXELS and estimate_bytes(file, data, fit) <= 80e6
+    return pixels <= _LIGHT_PIXELS
+
+
+def estimate_opening_bytes(data: bytes) -> int:
+    """About the most memory that opening the image takes beside the file, in bytes."""
+    width, height = read_webp_size(data) or (0, 0)
+    return width * height * _FOR_EACH_PIXEL["WEBP"]
+
+
+def estimate_bytes(file: ImageFile.ImageFile, data: bytes, fit: Fit) -> int:
+    """About the most memory that decoding and fitting takes beside the file, in bytes."""
+    pixels = file.width * file.height
+    if file.format in ("JPEG", "MPO"):
+        kept = _COEFFICIENTS_FOR_EACH_PIXEL * pixels if _scans(file, data) > 1 else 0
+        return kept + _OPAQUE * fit.estimate_reduced(file)
+    return pixels * _FOR_EACH_PIXEL.get(str(file.format), _for_each_pixel(file))
+
+
+def _for_each_pixel(file: ImageFile.ImageFile) -> int:
+    if file.mode in _OPAQUE_MODES and "transparency" not in file.info:
+        return _OPAQUE
+    return _DEEP if file.mode == "F" or file.mode.startswith("I") else _TRANSPARENT
+
+
+def _scans(file: ImageFile.ImageFile, data: bytes) -> int:
+    return count_scans(data, _LIGHT_SCAN_PIXELS // max(1, file.width * file.height))

@@ -1,0 +1,65 @@
+"""A bound on the memory that work in progress takes together. For one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+
+class MemoryBudget:
+    """Bytes, given out first come, first served. What alone is more than the whole is let in alone."""
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self._used = 0
+        self._waiting: deque[tuple[int, int, asyncio.Future[None]]] = deque()
+
+    @property
+    def used(self) -> int:
+        """Bytes that are taken now."""
+        return self._used
+
+    async def take(self, amount: int, *, held: int = 0) -> None:
+        """Waits until ``amount`` bytes are free, and takes them. ``held``: what the same work took before."""
+        if not self._waiting and self._fits(amount, held):
+            self._used += amount
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((amount, held, turn))
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self.give_back(amount)
+            raise
+        finally:
+            self._let_in()
+
+    def give_back(self, amount: int) -> None:
+        """What was taken before."""
+        self._used -= amount
+        self._let_in()
+
+    @asynccontextmanager
+    async def taking(self, amount: int) -> AsyncIterator[None]:
+        """Holds ``amount`` bytes for the length of the block."""
+        await self.take(amount)
+        try:
+            yield
+        finally:
+            self.give_back(amount)
+
+    def _fits(self, amount: int, held: int) -> bool:
+        return self._used + amount <= self._total or self._used == held
+
+    def _let_in(self) -> None:
+        while self._waiting:
+            amount, held, turn = self._waiting[0]
+            if not turn.done():
+                if not self._fits(amount, held):
+                    return
+                self._used += amount
+                turn.set_result(None)
+            self._waiting.popleft()

@@ -1,0 +1,149 @@
+"""Whose image is next: answers run on as many threads as there are cores, first come, first served.
+
+What is cheap to decode is decoded and answered in one go on such a thread. What may cost much goes through a
+decoding process first and takes no thread meanwhile. For one event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.errors import BusyError
+from app.images.cost import is_light, may_be_light
+from app.images.decode import DecodedImage, decode_opened
+from app.images.decoder_pool import DecoderPool
+from app.images.memory_budget import MemoryBudget
+from app.images.opening import open_image
+from app.inference.predictor import Predictor
+
+TURN_SECONDS = 10.0
+"""How long an image waits for its turn."""
+MOST_WAITING = 1000
+"""Images that may wait; more could not have their turn in time."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One image's answer. ``probabilities``: float32 (classes,). Times are milliseconds."""
+
+    image: DecodedImage
+    sha256: str
+    probabilities: NDArray[np.float32]
+    queue_ms: float
+    decode_ms: float
+    inference_ms: float
+
+
+class Turns:
+    """Gives each image its turn. ``decode_bytes``: memory that images which cost much may take together."""
+
+    def __init__(self, *, threads: int | None = None, decode_bytes: int) -> None:
+        self.width = threads or os.cpu_count() or 1
+        self._threads = ThreadPoolExecutor(self.width, thread_name_prefix="answer")
+        self._budget = MemoryBudget(decode_bytes)
+        self._decoders: DecoderPool | None = None
+        self._waiting = 0
+
+    @property
+    def waiting(self) -> int:
+        """Images that wait or are worked on now."""
+        return self._waiting
+
+    @property
+    def decoding_bytes(self) -> int:
+        """Memory that decoding processes have leave to take now."""
+        return self._budget.used
+
+    async def answer(self, predictor: Predictor, data: bytes, *, max_pixels: int) -> Answer:
+        """Decodes an encoded image and asks the model. Cancelling drops what has not begun.
+
+        Raises ImageDecodeError, ImageTooLargeError, ArtifactError, and BusyError for what cannot have its
+        turn in time.
+        """
+        if self._waiting >= MOST_WAITING:
+            raise _busy(f"{MOST_WAITING:,} images wait already.")
+        self._waiting += 1
+        try:
+            asked = time.perf_counter()
+            answer = await self._run(lambda: _answer_if_light(predictor, data, max_pixels, asked))
+            if answer is not None:
+                return answer
+            began = time.perf_counter()
+            image = await self._decode(predictor, data, max_pixels)
+            decode_ms = milliseconds_since(began)
+            asked = time.perf_counter()
+            return await self._run(lambda: _answer(predictor, data, image, asked, decode_ms))
+        finally:
+            self._waiting -= 1
+
+    async def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        if self._decoders is not None:
+            await self._decoders.close()
+
+    async def _decode(self, predictor: Predictor, data: bytes, max_pixels: int) -> DecodedImage:
+        if self._decoders is None:
+            self._decoders = DecoderPool(processes=self.width, budget=self._budget)
+        return await self._decoders.decode(
+            data,
+            max_pixels=max_pixels,
+            pixel_range=predictor.pixel_range,
+            fit=predictor.fit,
+            turn_seconds=TURN_SECONDS,
+        )
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        future = self._threads.submit(work)
+        waiting = asyncio.wrap_future(future)
+        try:
+            await asyncio.wait([waiting], timeout=TURN_SECONDS)
+            if not waiting.done() and future.cancel():
+                raise _busy("It was not this image's turn in time.")
+            return await waiting
+        except asyncio.CancelledError:
+            future.cancel()
+            raise
+
+
+def milliseconds_since(began: float) -> float:
+    return round((time.perf_counter() - began) * 1000, 3)
+
+
+def _answer_if_light(predictor: Predictor, data: bytes, max_pixels: int, asked: float) -> Answer | None:
+    queue_ms = milliseconds_since(asked)
+    if data and not may_be_light(data):
+        return None
+    began = time.perf_counter()
+    file = open_image(data, max_pixels)
+    if not is_light(file, data, predictor.fit):
+        return None
+    image = decode_opened(file, data, pixel_range=predictor.pixel_range, fit=predictor.fit)
+    decode_ms = milliseconds_since(began)
+    return _ask(predictor, data, image, queue_ms, decode_ms)
+
+
+def _answer(predictor: Predictor, data: bytes, image: DecodedImage, asked: float, decode_ms: float) -> Answer:
+    return _ask(predictor, data, image, milliseconds_since(asked), decode_ms)
+
+
+def _ask(predictor: Predictor, data: bytes, image: DecodedImage, queue_ms: float, decode_ms: float) -> Answer:
+    began = time.perf_counter()
+    probabilities = predictor.predict(image.pixels)
+    inference_ms = milliseconds_since(began)
+    return Answer(image, hashlib.sha256(data).hexdigest(), probabilities, queue_ms, decode_ms, inference_ms)
+
+
+def _busy(detail: str) -> BusyError:
+    return BusyError(detail, hint="Try again in a few seconds, or send fewer requests at once.")

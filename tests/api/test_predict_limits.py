@@ -1,0 +1,168 @@
+"""What one prediction may cost: memory, time, and the places that others wait for."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from starlette.requests import Request
+from starlette.types import Message, Receive, Scope, Send
+
+from app.api.body_memory import BodyBusyError, BodyMemoryMiddleware
+from app.api.leaving import ClientGoneError, unless_gone
+from tests.conftest import Trained
+from tests.images.hostile import flat, with_empty_scans
+
+URL = "/predict?product=squares"
+PNG = {"Content-Type": "image/png"}
+
+
+@pytest.mark.parametrize("kind", ["AVIF", "PNG", "TIFF", "WEBP", "JPEG"])
+def test_a_large_image_is_answered_as_a_small_one_of_the_same_colour(trained: Trained, kind: str) -> None:
+    small, large = (
+        trained.client.post(URL, files={"file": ("a", flat(kind, side))}).json() for side in (40, 2500)
+    )
+    assert small["top"]["label"] == large["top"]["label"]
+    assert large["image"]["width"] == 2500
+
+
+def test_a_jpeg_of_empty_scans_is_refused_before_it_is_decoded(trained: Trained) -> None:
+    answer = trained.client.post(URL, content=with_empty_scans(1000, 2000), headers=PNG)
+    assert answer.status_code == 422
+    assert "more than 1,200 scans" in answer.json()["detail"]
+
+
+def test_one_image_of_several_that_costs_too_much_is_one_error(trained: Trained) -> None:
+    files = [("file", ("scans.jpg", with_empty_scans(1000, 2000))), ("file", ("fine.avif", flat("AVIF", 60)))]
+    answer = trained.client.post(URL, files=files).json()
+    assert answer["errors"] == 1
+    assert [item["error"] is None for item in answer["results"]] == [False, True]
+
+
+@pytest.mark.parametrize("seconds", ["0.000001", "1e-9"])
+def test_an_answer_that_comes_too_late_for_the_client_is_not_made(trained: Trained, seconds: str) -> None:
+    headers = {**PNG, "X-Request-Timeout": seconds}
+    answer = trained.client.post(URL, content=flat("PNG", 40), headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (503, "busy")
+    assert answer.headers["Retry-After"]
+    assert "X-Request-Timeout" in answer.json()["hint"]
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "soon", "1e400", "3601"])
+def test_a_time_that_is_none_is_refused(trained: Trained, seconds: str) -> None:
+    headers = {**PNG, "X-Request-Timeout": seconds}
+    assert trained.client.post(URL, content=flat("PNG", 40), headers=headers).status_code == 422
+
+
+def test_a_client_that_waits_long_enough_gets_its_answer(trained: Trained) -> None:
+    headers = {**PNG, "X-Request-Timeout": "30"}
+    assert trained.client.post(URL, content=flat("PNG", 40), headers=headers).status_code == 200
+
+
+def test_what_was_too_busy_is_counted_in_the_metrics(trained: Trained) -> None:
+    trained.client.post(URL, content=flat("PNG", 40), headers={**PNG, "X-Request-Timeout": "0.000001"})
+    assert 'outcome="busy"' in trained.client.get("/metrics").text
+
+
+def test_work_ends_when_the_client_leaves() -> None:
+    ended: list[str] = []
+
+    async def scenario() -> None:
+        leave = asyncio.Event()
+
+        async def receive() -> Message:
+            await leave.wait()
+            return {"type": "http.disconnect"}
+
+        async def work() -> None:
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                ended.append("work")
+                raise
+
+        asyncio.get_running_loop().call_later(0.05, leave.set)
+        with pytest.raises(ClientGoneError):
+            await unless_gone(Request({"type": "http"}, receive), work())
+        await asyncio.sleep(0)
+
+    asyncio.run(asyncio.wait_for(scenario(), 5))
+    assert ended == ["work"]
+
+
+def test_a_client_that_stays_gets_the_result_and_the_error() -> None:
+    async def receive() -> Message:
+        await asyncio.sleep(60)
+        return {"type": "http.disconnect"}
+
+    async def fail() -> None:
+        raise ValueError("no")
+
+    async def scenario() -> None:
+        request = Request({"type": "http"}, receive)
+        assert await unless_gone(request, asyncio.sleep(0, "done")) == "done"
+        with pytest.raises(ValueError, match="no"):
+            await unless_gone(request, fail())
+
+    asyncio.run(asyncio.wait_for(scenario(), 5))
+
+
+def body_of(*parts: int) -> Receive:
+    messages: list[Message] = [
+        {"type": "http.request", "body": bytes(part), "more_body": index + 1 < len(parts)}
+        for index, part in enumerate(parts)
+    ]
+
+    async def receive() -> Message:
+        return messages.pop(0)
+
+    return receive
+
+
+def ask(middleware: BodyMemoryMiddleware, receive: Receive, kind: str = "image/png") -> Any:
+    scope: Scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/predict",
+        "headers": [(b"content-type", kind.encode())],
+    }
+
+    async def send(message: Message) -> None:
+        raise AssertionError(message)
+
+    return middleware(scope, receive, send)
+
+
+def test_bodies_that_are_too_much_together_wait_and_those_that_wait_too_long_are_told_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("app.api.body_memory.WAIT_SECONDS", 0.2)
+    received: list[int] = []
+
+    async def scenario() -> None:
+        finish = asyncio.Event()
+
+        async def application(_: Scope, receive: Receive, __: Send) -> None:
+            total, more = 0, True
+            while more:
+                message = await receive()
+                total += len(message["body"])
+                more = message["more_body"]
+            received.append(total)
+            await finish.wait()
+
+        limited = BodyMemoryMiddleware(application, total=1000)
+        first = asyncio.create_task(ask(limited, body_of(400, 400)))
+        await asyncio.sleep(0.01)
+        with pytest.raises(BodyBusyError) as caught:
+            await ask(limited, body_of(100, 200))
+        assert (caught.value.status_code, caught.value.problem.code) == (503, "busy")
+        with pytest.raises(BodyBusyError):
+            await ask(limited, body_of(100), "application/json")
+        finish.set()
+        await first
+        await ask(limited, body_of(900, 900, 900))
+
+    asyncio.run(asyncio.wait_for(scenario(), 10))
+    assert received == [800, 2700]
