@@ -9,7 +9,7 @@ STAMP := $(VENV)/.locked
 # Where a container sets it, each process would compile TensorFlow's sources anew: most of a training's start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo up test test-all test-fast check chaos attack check-postgres format lock docs mutations bench bench-networks clean
+.PHONY: help setup demo up test test-all test-fast check chaos attack soak check-postgres format lock docs mutations bench bench-networks clean
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -61,6 +61,9 @@ chaos: setup ## Kill, freeze and flush a whole Loupe N times a fault, and print 
 
 attack: setup ## Attack a whole Loupe with what a stranger can send, and print what each attack cost. ARGS='-k WORD': some.
 	$(BIN)/python -m tests.attack $(ARGS)
+
+soak: setup ## Work for HOURS=8 and print what each process took at the beginning and at the end.
+	$(BIN)/python -m tests.soak --hours $(or $(HOURS),8)
 
 mutations: setup ## Break each promise on purpose: the tests must notice. Half an hour. ARGS='--only WORDS': some.
 	$(BIN)/python -m tests.chaos.mutations $(ARGS)
