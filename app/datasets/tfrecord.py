@@ -30,7 +30,7 @@ from app.datasets.pictures import decode_item
 from app.errors import DatasetError
 from app.host.files import folder_aside, write_json
 from app.images.decode import PixelRange
-from app.images.resize import FIRST_RULE, Fit
+from app.images.resize import FIRST_RULE, Fit, ResizeRule
 
 logger = logging.getLogger(__name__)
 
@@ -49,12 +49,13 @@ def write_records(
     size: Size,
     out: Path,
     *,
+    rule: ResizeRule = FIRST_RULE,
     shard_bytes: int = DEFAULT_SHARD_BYTES,
     compression: Literal["gzip"] | None = None,
     progress: Progress | None = None,
     threads: int = 2,
 ) -> None:
-    """Writes the images, decoded and resized to ``size`` (height, width), to a new folder ``out``.
+    """Writes the images, decoded and resized by ``rule`` to ``size`` (height, width), to a new folder.
 
     One record an image, in the manifest's order, with the features image/raw (uint8, height by width by 3),
     image/height, image/width, image/channels, image/class/label, image/class/text, image/id, image/filename.
@@ -71,7 +72,7 @@ def write_records(
     offsets = np.zeros(len(manifest.items), np.int64)
     labels = np.array([label_of[item.label] for item in manifest.items], np.int32)
     with ThreadPoolExecutor(threads) as pool:
-        fit = partial(_fit, image_root, size, manifest.pixel_range)
+        fit = partial(_fit, image_root, Fit(rule, size), manifest.pixel_range)
         pictures = ordered_map(pool, fit, manifest.items, ahead=4 * threads)
         for shard, name in enumerate(names):
             first = shard * per_shard
@@ -91,7 +92,7 @@ def write_records(
     content = {
         "format_version": FORMAT_VERSION,
         "dataset": manifest.digest,
-        "resize_rule": FIRST_RULE.name,
+        "resize_rule": rule.name,
         "pixel_range": manifest.pixel_range,
         "image_size": size,
         "classes": manifest.classes,
@@ -109,6 +110,7 @@ def ensure_records(
     size: Size,
     cache_root: Path,
     *,
+    rule: ResizeRule = FIRST_RULE,
     progress: Progress | None = None,
 ) -> Path:
     """The folder of the records at ``size`` (height, width): written on first use, always checked.
@@ -118,7 +120,7 @@ def ensure_records(
     """
     # By the digest of the whole dataset first: who deletes that finds all records of its images.
     whole = manifest.whole_digest or manifest.digest
-    name = f"{whole}-{size[0]}x{size[1]}-{FIRST_RULE.name}"
+    name = f"{whole}-{size[0]}x{size[1]}-{rule.name}"
     if manifest.pixel_range is not None:
         name += "-{}-{}".format(*manifest.pixel_range)
     if manifest.digest != whole:
@@ -134,7 +136,7 @@ def ensure_records(
             shutil.rmtree(folder)
         # Not synced: gigabytes that are checked at each use and can be written again.
         with folder_aside(folder, is_durable=False) as aside:
-            write_records(manifest, image_root, size, aside, progress=progress)
+            write_records(manifest, image_root, size, aside, rule=rule, progress=progress)
     return folder
 
 
@@ -193,8 +195,8 @@ class RecordReader:
         return images.reshape(len(chosen), height, width, 3), self.labels[chosen]
 
 
-def _fit(image_root: Path, size: Size, pixel_range: PixelRange | None, item: Item) -> NDArray[np.uint8]:
-    return decode_item(image_root, item, pixel_range, Fit(FIRST_RULE, size)).pixels
+def _fit(image_root: Path, fit: Fit, pixel_range: PixelRange | None, item: Item) -> NDArray[np.uint8]:
+    return decode_item(image_root, item, pixel_range, fit).pixels
 
 
 def _encode_example(item: Item, label: int, pixels: NDArray[np.uint8]) -> bytes:

@@ -76,6 +76,12 @@ class Hyperparameters(Numbers):
     image_size: ImageSize | None = Field(
         None, description="Input size in pixels; null takes the network's own."
     )
+    resize: Literal["stretch", "crop", "letterbox"] = Field(
+        "stretch",
+        description="How an image becomes that size. stretch: the whole image, its shape changed; crop: the "
+        "largest part of the right shape, from the middle; letterbox: the whole image in its own shape, with "
+        "grey beside it.",
+    )
     optimizer: Literal["adamw", "adam", "sgd", "rmsprop"] = Field("adamw", description="Update rule.")
     learning_rate: float | None = Field(
         None, gt=0, le=10, description="Peak learning rate, of the classifier; null decides by the start."

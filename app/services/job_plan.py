@@ -11,6 +11,7 @@ from app.datasets.leaks import check_evaluation_dataset
 from app.datasets.manifest import DatasetManifest
 from app.datasets.split import SplitMap, split_dataset
 from app.errors import ConflictError, FieldError, ImageSizeError, InvalidRequestError, WeightsError
+from app.images.resize import Resize, rule_for
 from app.networks.registry import NetworkSpec, get_network
 from app.schemas.hyperparameters import Hyperparameters
 from app.schemas.job import JobCreate, JobDataset, JobPlan
@@ -72,10 +73,13 @@ class PlanInputs:
 
 @dataclass(frozen=True)
 class Plan:
-    """``job``: what a dry run answers. ``splits``: None while the dataset is importing."""
+    """``job``: what a dry run answers. ``splits``: None while the dataset is importing. ``resize_rule``: None
+    for the first one.
+    """
 
     job: JobPlan
     splits: SplitMap | None
+    resize_rule: str | None = None
 
 
 def decide(request: JobCreate, inputs: PlanInputs) -> Plan:
@@ -135,7 +139,11 @@ def decide(request: JobCreate, inputs: PlanInputs) -> Plan:
         device=request.device,
         gpus=request.gpus,
     )
-    return Plan(job, splits)
+    if inputs.has_first_release_worker and settings.resize == Resize.STRETCH:
+        # Such a worker knows the first rule alone, and not the setting.
+        del job.hyperparameters["resize"]
+        return Plan(job, splits)
+    return Plan(job, splits, rule_for(settings.resize).name)
 
 
 def _choose_classes(request: JobCreate, manifest: DatasetManifest | None) -> DatasetManifest | None:

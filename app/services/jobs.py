@@ -68,7 +68,9 @@ def create_job(
                 gpus=plan.job.gpus,
                 gate_rules=plan.job.gate_rules.model_dump(mode="json"),
                 payload=TrainingPayload(
-                    class_map=request.class_map, evaluation_dataset=request.evaluation_dataset
+                    class_map=request.class_map,
+                    evaluation_dataset=request.evaluation_dataset,
+                    resize_rule=plan.resize_rule,
                 ).model_dump(mode="json", exclude_defaults=True),
                 annotations=request.metadata,
             )

@@ -9,6 +9,7 @@ from typing import Any
 from app.artifacts import open_artifact
 from app.datasets.class_map import apply_class_map
 from app.datasets.manifest import load_manifest
+from app.images.resize import rule_for
 from app.networks import get_network
 from app.schemas.class_map import ClassMap
 from app.schemas.hyperparameters import Hyperparameters
@@ -32,4 +33,5 @@ def resolve_spec(value: Mapping[str, Any]) -> dict[str, Any]:
         keeps_head=initial_model is not None
         and tuple(open_artifact(Path(initial_model)).manifest.labels) == manifest.classes,
     )
-    return {**value, "hyperparameters": settings.model_dump(mode="json")}
+    rule = rule_for(settings.resize).name
+    return {"resize": rule, **value, "hyperparameters": settings.model_dump(mode="json")}

@@ -33,7 +33,6 @@ from app.datasets.tfrecord import RecordReader, ensure_records
 from app.errors import OutOfMemoryError
 from app.host import failpoints
 from app.host.files import folder_aside
-from app.images.resize import FIRST_RULE
 from app.networks import get_network
 from app.networks.create import create_network
 from app.schemas.hyperparameters import ResolvedHyperparameters
@@ -126,7 +125,14 @@ def _prepare(spec: TrainingSpec, folder: Path, reporter: Reporter, stop: StopSig
 
     def read(which: DatasetManifest) -> RecordReader:
         return RecordReader(
-            ensure_records(which, spec.image_root, spec.image_size, spec.records_root, progress=report)
+            ensure_records(
+                which,
+                spec.image_root,
+                spec.image_size,
+                spec.records_root,
+                rule=spec.resize_rule,
+                progress=report,
+            )
         )
 
     reader = read(manifest)
@@ -226,7 +232,7 @@ def _export(run: Run, fit: Fit, model: keras.Model, folder: Path) -> Manifest:
         network=get_network(run.spec.network).name,
         image_size=run.spec.image_size,
         labels=run.manifest.classes,
-        resize_rule=FIRST_RULE.name,
+        resize_rule=run.spec.resize_rule.name,
         dataset_digest=run.dataset_digest,
         split_digest=run.identity.split,
         hyperparameters=settings.model_dump(mode="json"),
@@ -235,7 +241,7 @@ def _export(run: Run, fit: Fit, model: keras.Model, folder: Path) -> Manifest:
         metrics={},
         weights_sha256=weights_sha256(read_values(model.weights)),
         serving=Serving(runtime="litert", precision="float32", bytes=files[1].stat().st_size),
-        input=Input(resize_rule=FIRST_RULE.name, pixel_range=run.manifest.pixel_range),
+        input=Input(resize_rule=run.spec.resize_rule.name, pixel_range=run.manifest.pixel_range),
         runtimes=(Runtime("litert", "float32", LITERT_MODEL),),
         class_map=run.spec.class_map.model_dump(mode="json") if run.spec.class_map else None,
         outputs=(Output("probabilities", len(run.manifest.classes)),),

@@ -14,6 +14,7 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 
 from app.datasets.manifest import DatasetManifest
 from app.errors import DatasetError, InvalidRequestError
+from app.images.resize import FIRST_RULE, ResizeRule, get_rule
 from app.networks import get_network
 from app.schemas.class_map import ClassMap
 from app.schemas.hyperparameters import ResolvedHyperparameters
@@ -47,7 +48,8 @@ class TrainingSpec:
     ``reported_step``: the last step that the caller knows of; a resume reports those after it again.
     ``weights_root``: where published weights are kept. ``initial_model``: artifact of the model that
     ``pretrained`` names, of that ``initial_model_digest`` where it is known. ``devices``: what to compute on;
-    None: one GPU if there is one. ``logs``, ``out``: where the log files and the artifact go.
+    None: one GPU if there is one. ``logs``, ``out``: where the log files and the artifact go. ``resize``: the
+    name of the resize rule; None: the first one, which trainings had that name none.
     """
 
     job_id: str
@@ -70,6 +72,12 @@ class TrainingSpec:
     resume_from: tuple[Path, ...] = ()
     reported_step: int | None = None
     checkpoint_seconds: float = 60.0
+    resize: str | None = None
+
+    @property
+    def resize_rule(self) -> ResizeRule:
+        """Raises ArtifactError for the rule of a newer version."""
+        return FIRST_RULE if self.resize is None else get_rule(self.resize)
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -128,9 +136,13 @@ class Identity:
             "network": get_network(spec.network).name,
             "image_size": spec.image_size,
             # No part of the training itself; a retry may judge the same weights by another gate.
-            "hyperparameters": spec.hyperparameters.model_dump(mode="json", exclude={"min_accuracy"}),
+            "hyperparameters": spec.hyperparameters.model_dump(
+                mode="json", exclude={"min_accuracy", "resize"}
+            ),
             "initial_weights": initial_weights,
         }
+        if spec.resize_rule != FIRST_RULE:  # checkpoints that name none go on being continued
+            configuration["resize_rule"] = spec.resize_rule.name
         membership = {name: [manifest.items[p].id for p in members] for name, members in split.items()}
         return cls(_digest(configuration), manifest.digest, _digest(membership), manifest.classes)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from app.evaluation.files import FILES
 from app.evaluation.metrics import CALIBRATION_BINS, RESAMPLES, evaluate_predictions
 from app.evaluation.replay import MISTAKES_KEPT
 from app.evaluation.spec import Mistake
-from app.images.resize import FIRST_RULE
+from app.images.resize import FIRST_RULE, Resize, ResizeRule, rule_for
 from app.inference.predictor import Predictor
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -64,21 +64,28 @@ def test_every_key_of_a_manifest_is_explained(artifact: Artifact) -> None:
         (EVALUATION, f"{CALIBRATION_BINS} `bins`"),
         (EVALUATION, f"the {MISTAKES_KEPT} most confident"),
         (ARTIFACTS, f"`{FIRST_RULE.name}`"),
+        *((ARTIFACTS, f"`{rule_for(resize).name}`") for resize in Resize),
     ],
 )
 def test_a_number_that_is_set_in_the_code_is_the_one_in_the_text(text: str, statement: str) -> None:
     assert statement in text
 
 
+@pytest.mark.parametrize("rule", [FIRST_RULE, rule_for("stretch")], ids=["first rule", "second rule"])
 def test_the_code_for_use_without_loupe_gives_the_served_answer(
-    artifact: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    make_artifact: Callable[..., Artifact],
+    rule: ResizeRule,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    artifact = make_artifact(tmp_path / "made", resize_rule=rule.name)
     elsewhere = tmp_path / "elsewhere"
     shutil.copytree(artifact.folder, elsewhere / "artifact")
     noise = np.random.default_rng(1).integers(0, 256, (70, 90, 3), dtype=np.uint8)
     exif = Image.Exif()
     exif[0x0112] = 6
-    Image.fromarray(noise).save(elsewhere / "image.jpg", exif=exif)
+    Image.fromarray(noise).resize((900, 700)).save(elsewhere / "image.jpg", exif=exif)
     monkeypatch.chdir(elsewhere)
 
     [code] = re.findall(r"```python\n(.*?)```", ARTIFACTS, re.DOTALL)

@@ -172,3 +172,15 @@ def test_nothing_waits_for_a_dataset_beside_a_worker_that_would_not() -> None:
         plan(replace(IMPORTING, **beside))  # type: ignore[arg-type]
     assert "first release" in str(raised.value.hint)
     assert plan(replace(READY, **beside)).splits  # type: ignore[arg-type]
+
+
+def test_beside_a_worker_of_the_first_release_images_are_resized_as_it_does() -> None:
+    newest = plan(READY)
+    assert (newest.resize_rule, newest.job.hyperparameters["resize"]) == (
+        "pillow-bilinear-stretch-2",
+        "stretch",
+    )
+    beside = replace(READY, has_first_release_worker=True)
+    assert plan(beside).resize_rule is None
+    assert "resize" not in plan(beside).job.hyperparameters
+    assert plan(beside, hyperparameters={"resize": "crop"}).resize_rule == "pillow-bilinear-crop-2"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,9 @@ import pytest
 
 from app.child import ExitCode
 from app.errors import InvalidRequestError
+from app.images.resize import FIRST_RULE, rule_for
 from app.training.handwritten import resolve_spec
-from app.training.spec import parse_spec
+from app.training.spec import Identity, parse_spec
 from tests.training.test_exact_resume import end, read_lines, start
 
 Spec = dict[str, Any]
@@ -42,7 +45,29 @@ def test_a_spec_that_a_worker_of_the_first_release_wrote_is_understood() -> None
     spec = parse_spec(json.loads(FIRST_RELEASE))
     assert spec.image_size == (32, 48)
     assert spec.hyperparameters.epochs == 100
-    assert spec.hyperparameters.model_dump(mode="json") == json.loads(FIRST_RELEASE)["hyperparameters"]
+    read = spec.hyperparameters.model_dump(mode="json", exclude={"resize"})
+    assert read == json.loads(FIRST_RELEASE)["hyperparameters"]
+    assert spec.resize_rule == FIRST_RULE
+
+
+def test_a_checkpoint_of_the_first_release_is_that_of_the_same_training(pictures: Any) -> None:
+    """The digest that the first release wrote for this configuration."""
+    spec = parse_spec(json.loads(FIRST_RELEASE))
+    configuration = {
+        "network": spec.network,
+        "image_size": spec.image_size,
+        "hyperparameters": {
+            name: value
+            for name, value in json.loads(FIRST_RELEASE)["hyperparameters"].items()
+            if name != "min_accuracy"
+        },
+        "initial_weights": None,
+    }
+    written = hashlib.sha256(json.dumps(configuration, sort_keys=True).encode()).hexdigest()
+    split = {"train": [0], "valid": [1], "test": [2]}
+    assert Identity.of(spec, pictures.manifest, split, None).configuration == written
+    newer = replace(spec, resize=rule_for("stretch").name)
+    assert Identity.of(newer, pictures.manifest, split, None).configuration != written
 
 
 @pytest.mark.parametrize("name", ["epochs", "pretrained", "dropout"])

@@ -58,6 +58,7 @@ class Training(Kind[TrainingSpec, TrainingResult]):
         storage = context.storage
         with context.db.read() as session:
             job = session.get_one(Job, claim.job_id)
+            payload = TrainingPayload.model_validate(job.payload)
             model = _find_initial_model(session, job)
             tested = evaluation_dataset_of(job)
             newest = select(func.max(JobEpoch.step)).where(JobEpoch.job_id == job.id)
@@ -70,7 +71,8 @@ class Training(Kind[TrainingSpec, TrainingResult]):
                 image_root=storage.images,
                 split=storage.job_split(job.id),
                 evaluation_dataset=None if tested is None else storage.dataset(tested),
-                class_map=TrainingPayload.model_validate(job.payload).class_map,
+                class_map=payload.class_map,
+                resize=payload.resize_rule,
                 records_root=storage.records,
                 checkpoint_root=storage.job_checkpoints(job.id) / f"{claim.fence:04d}",
                 resume_from=tuple(root for root in recorded_attempts(storage, session, job) if root.is_dir()),
