@@ -98,7 +98,9 @@ class Settings(BaseSettings):
         "commas; `*` is any. Unset: none.",
     )
     api_key: SecretStr | None = Field(
-        None, description="Bearer token that every route but the health checks asks for."
+        None,
+        description="The first key, with every scope: once it is set, every route but the health checks asks "
+        "for a key. `loupe key create` makes others.",
     )
     dataset_roots: Annotated[tuple[Path, ...], NoDecode] = Field(
         (), description=f"Folders that datasets may be imported from by path, separated by {os.pathsep!r}."
@@ -207,6 +209,16 @@ class Settings(BaseSettings):
         for part in parts:
             ip_network(part)
         return ",".join(parts)
+
+    @field_validator("api_key", mode="after")
+    @classmethod
+    def _can_be_sent(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None:
+            return None
+        key = value.get_secret_value().strip()
+        if not key.isprintable():  # nor is half of a character, which no client could send
+            raise ValueError("must be one line of text, without control characters")
+        return SecretStr(key) if key else None
 
     @field_validator("cors_origins", mode="before")
     @classmethod

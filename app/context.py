@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from app.changes import Changes
 from app.config import Settings
 from app.db import Database
 from app.job_queue import JobQueue
+from app.schemas.caller import Caller
 from app.storage.home import Storage, open_storage
 
 
@@ -18,8 +20,11 @@ class AppContext:
     db: Database
     storage: Storage
     queue: JobQueue
+    changes: Changes
     last_choices: dict[tuple[str | None, ...], Any] = field(default_factory=dict)
     """Which model answered which question last, for when the database is away."""
+    choices_of_bound: dict[frozenset[str], dict[tuple[str | None, ...], Any]] = field(default_factory=dict)
+    """The same of keys that are bound to products, by those: each may have other models."""
     new_uploads: threading.Event = field(default_factory=threading.Event)
     """Set when an upload has come that other hosts do not see yet."""
 
@@ -28,7 +33,15 @@ class AppContext:
         """Opens everything lazily connectable; nothing is contacted yet but the home folder is made."""
         storage = open_storage(settings)
         storage.create()
-        return cls(settings, Database(settings.resolved_database_url), storage, JobQueue(settings))
+        db = Database(settings.resolved_database_url)
+        return cls(settings, db, storage, JobQueue(settings), Changes(db))
+
+    def on_behalf_of(self, caller: Caller) -> AppContext:
+        """The same parts as ``caller`` may use them; see ``Database.on_behalf_of``."""
+        choices = self.last_choices
+        if caller.products is not None:
+            choices = self.choices_of_bound.setdefault(caller.products, {})
+        return replace(self, db=self.db.on_behalf_of(caller), last_choices=choices)
 
     def close(self) -> None:
         self.queue.close()

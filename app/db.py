@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,12 @@ from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.exc import DataError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy.orm import InstrumentedAttribute, ORMExecuteState, Session
 
-from app.errors import InvalidRequestError, StorageFullError, UnavailableError
+from app.errors import InvalidRequestError, NotFoundError, StorageFullError, UnavailableError
 from app.models import Base
+from app.models.product_limits import limits_of, product_of
+from app.schemas.caller import ANYBODY, Caller
 
 SQLITE_BUSY_SECONDS = 15
 READ_ONLY = "loupe_read_only"
@@ -27,11 +30,19 @@ class Database:
     def __init__(self, url: str) -> None:
         self.engine = _create_engine(url)
         self._reading = self.engine.execution_options(**{READ_ONLY: True})
+        self.caller = ANYBODY
+
+    def on_behalf_of(self, caller: Caller) -> Database:
+        """The same database as ``caller`` may see it: a key that is bound to products sees no other."""
+        seen = copy(self)
+        seen.caller = caller
+        return seen
 
     @contextmanager
     def read(self) -> Iterator[Session]:
         """A session that sees one snapshot and changes nothing."""
         with _translated_errors(), Session(self._reading, autoflush=False) as session:
+            _limit(session, self.caller.products)
             yield session
 
     @contextmanager
@@ -42,6 +53,7 @@ class Database:
             Session(self.engine, expire_on_commit=False) as session,
             session.begin(),
         ):
+            _limit(session, self.caller.products)
             yield session
 
     def dispose(self) -> None:
@@ -74,6 +86,26 @@ def upsert(
         session.execute(upserting, rows)
         return []
     return list(session.scalars(upserting.returning(returning), rows))
+
+
+def _limit(session: Session, products: frozenset[str] | None) -> None:
+    """Limits every statement and every new row of a session to ``products``; None: to nothing."""
+    if products is None:
+        return
+
+    def limit(state: ORMExecuteState) -> None:
+        # A row that was loaded may be refreshed.
+        if not state.is_column_load:
+            state.statement = state.statement.options(*limits_of(products))
+
+    def check(session: Session, *_: object) -> None:
+        for row in session.new:
+            product = product_of(row)
+            if product is not None and product not in products:
+                raise NotFoundError(f"There is no product {product!r}.")
+
+    event.listen(session, "do_orm_execute", limit)
+    event.listen(session, "before_flush", check)
 
 
 def _create_engine(url: str) -> Engine:

@@ -59,7 +59,11 @@ class InvalidRequestError(LoupeError):
 
 
 class UnauthorizedError(LoupeError):
-    status, code, title = 401, "unauthorized", "API key missing or wrong"
+    status, code, title = 401, "unauthorized", "Key missing or not valid"
+
+
+class ForbiddenError(LoupeError):
+    status, code, title = 403, "forbidden", "The key may not do this"
 
 
 class ForeignHostError(LoupeError):

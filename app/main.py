@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from fastapi import APIRouter, Depends, FastAPI
+from fastapi import APIRouter, FastAPI
 
 from app import __version__
 from app.api import (
+    api_keys,
     datasets,
     evaluations,
     exports,
@@ -20,11 +21,12 @@ from app.api import (
     pages,
     predict,
     products,
+    session,
     workers,
 )
-from app.api.auth import require_api_key
 from app.api.body_memory import BodyMemoryMiddleware
 from app.api.cors import OriginsMiddleware
+from app.api.document import DocumentedAPI
 from app.api.head import HeadMiddleware
 from app.api.measurements import Measurements
 from app.api.middleware import BodyLimitMiddleware, MeasuringMiddleware, RequestIdMiddleware
@@ -32,15 +34,25 @@ from app.api.problems import install_problem_handlers
 from app.api.proxies import ProxyMiddleware
 from app.api.sites import SitesMiddleware
 from app.api.upload_thread import sending_uploads
+from app.changes import watching
 from app.config import Settings
 from app.context import AppContext
 from app.inference.cache import ModelCache
 from app.inference.turns import Turns
+from app.services.key_ring import TOPIC, KeyRing
 
-RESOURCES = (products, datasets, exports, jobs, job_records, evaluations, models, predict, workers, metrics)
+RESOURCES = (
+    *(health, products, datasets, exports, jobs, job_records, evaluations, models, predict, workers, metrics),
+    *(api_keys, session),
+)
 
 PROBLEM = {
     "description": "An error, as a problem document.",
+    "headers": {
+        "Allow": {"description": "With 405: all methods of the path.", "schema": {"type": "string"}},
+        "Retry-After": {"description": "With 503: seconds to wait.", "schema": {"type": "integer"}},
+        "WWW-Authenticate": {"description": "With 401.", "schema": {"type": "string"}},
+    },
     "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
 }
 
@@ -63,21 +75,25 @@ def create_app(settings: Settings) -> FastAPI:
         app.state.turns = Turns(
             threads=settings.inference_threads or None, decode_bytes=settings.predict_memory_bytes // 2
         )
+        app.state.key_ring = ring = KeyRing(context)
+        context.changes.register(TOPIC, ring.load)
         async with AsyncExitStack() as closing:
             closing.callback(context.close)
             closing.push_async_callback(app.state.turns.close)
+            closing.enter_context(watching(context.changes, also=ring.write_uses))
             if settings.storage_url is not None:
                 closing.enter_context(sending_uploads(context))
             yield
 
-    app = FastAPI(
+    app = DocumentedAPI(
         title="Loupe",
         version=__version__,
         description=DESCRIPTION,
         lifespan=lifespan,
         separate_input_output_schemas=False,
         responses={"default": PROBLEM},
-        docs_url=None,  # FastAPI's own pages load their scripts from elsewhere: app/api/pages.py
+        openapi_url=None,  # FastAPI's own pages ask for no key, and load their scripts from elsewhere:
+        docs_url=None,  # app/api/pages.py
         redoc_url=None,
     )
     install_problem_handlers(app)
@@ -92,13 +108,10 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(MeasuringMiddleware, measurements=app.state.measurements)
     app.add_middleware(ProxyMiddleware, settings=settings)
 
-    guarded = APIRouter(dependencies=[Depends(require_api_key)])
-    guarded.include_router(health.guarded)
+    routes = APIRouter()
     for resource in RESOURCES:
-        guarded.include_router(resource.router)
+        routes.include_router(resource.router)
     app.include_router(pages.router)
-    app.include_router(health.router)
-    app.include_router(guarded)
-    app.include_router(health.router, prefix="/v1", include_in_schema=False)
-    app.include_router(guarded, prefix="/v1", include_in_schema=False)
+    app.include_router(routes)
+    app.include_router(routes, prefix="/v1", include_in_schema=False)
     return app

@@ -11,11 +11,13 @@ from pathlib import Path
 
 from pydantic_core import PydanticUndefined
 
+from app.api.scopes import NEEDS
 from app.config import Settings
 from app.job_queue import queue_for
 from app.jobs.kinds.registry import KINDS
 from app.main import create_app
 from app.schemas.job_kinds import JOB_KINDS
+from app.schemas.scopes import MEANINGS, SCOPES
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -62,8 +64,17 @@ def env_example() -> str:
 
 def architecture() -> str:
     """The page as it is, with its tables of kinds and of layers made anew."""
-    page = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
-    for name, text in (("kinds", _kinds()), ("layers", _layers())):
+    return _with_tables("docs/architecture.md", kinds=_kinds(), layers=_layers())
+
+
+def access() -> str:
+    """The page as it is, with its tables of scopes and of routes made anew."""
+    return _with_tables("docs/access.md", scopes=_scopes(), routes=_routes())
+
+
+def _with_tables(path: str, **tables: str) -> str:
+    page = (ROOT / path).read_text(encoding="utf-8")
+    for name, text in tables.items():
         before, _, rest = page.partition(f"<!-- {name} -->\n")
         after = rest.partition(f"<!-- end of {name} -->")[2]
         page = f"{before}<!-- {name} -->\n{text}<!-- end of {name} -->{after}"
@@ -78,6 +89,20 @@ def _kinds() -> str:
         module = sys.modules[type(KINDS[name]).__module__]
         says = (module.__doc__ or "").partition("\n")[0]
         rows.append(f"| `{name}` | {', '.join(queues)} | {', '.join(abilities) or '-'} | {says} |")
+    return "\n".join(rows) + "\n"
+
+
+def _scopes() -> str:
+    rows = ["| scope | what a key with it may do |", "|---|---|"]
+    return "\n".join([*rows, *(f"| `{scope}` | {MEANINGS[scope]} |" for scope in SCOPES)]) + "\n"
+
+
+def _routes() -> str:
+    rows = ["| route | scope |", "|---|---|"]
+    for (method, path), need in NEEDS.items():
+        scope = "none: it is open" if need is None else f"`{need.scope}`"
+        rest = ", with a key that is bound to no product" if need and need.is_unbound else ""
+        rows.append(f"| `{method} {path}` | {scope}{rest} |")
     return "\n".join(rows) + "\n"
 
 
@@ -97,6 +122,7 @@ DOCUMENTS: dict[str, Callable[[], str]] = {
     "docs/openapi.json": openapi,
     "docs/settings.md": settings,
     "docs/architecture.md": architecture,
+    "docs/access.md": access,
     ".env.example": env_example,
 }
 

@@ -1,27 +1,73 @@
-"""Who may ask: the API key."""
+"""Who asks: by the key in the header, or by the session in a browser's cookie."""
 
 from __future__ import annotations
 
-import hmac
-from typing import Annotated
+from collections.abc import Callable
+from dataclasses import replace
 
-from fastapi import Header
+from fastapi import Request
+from fastapi.concurrency import run_in_threadpool
 
-from app.api.dependencies import ContextDep
+from app.api.scopes import Need
+from app.context import AppContext
 from app.errors import UnauthorizedError
+from app.schemas.caller import ANYBODY, Caller
+from app.services.key_ring import KeyRing, unauthorized
+
+COOKIE = "loupe_session"
 
 
-def require_api_key(
-    context: ContextDep,
-    authorization: Annotated[str | None, Header()] = None,
-) -> None:
-    """Asks for the bearer token where one is set; compared in constant time."""
-    secret = context.settings.api_key
-    if secret is None:
-        return
-    scheme, _, token = (authorization or "").partition(" ")
-    given, expected = token.strip().encode(), secret.get_secret_value().encode()
-    if scheme.lower() != "bearer" or not hmac.compare_digest(given, expected):
-        raise UnauthorizedError(
-            "This server wants its API key.", hint="Send `Authorization: Bearer <LOUPE_API_KEY>`."
-        )
+async def identify(request: Request, need: Need) -> Caller:
+    """Who asks, and may. Raises UnauthorizedError; ForbiddenError; UnavailableError.
+
+    Nothing is waited for but once for a key that this process does not know: another may just have made it.
+    """
+    try:
+        caller = find_caller(request)
+    except UnauthorizedError:
+        if not _shows_something(request):
+            raise
+        context: AppContext = request.app.state.context
+        await run_in_threadpool(context.changes.look_after_a_miss)
+        caller = find_caller(request)
+    need.check(caller)
+    ring: KeyRing = request.app.state.key_ring
+    ring.note_use(caller)
+    client = request.client
+    return replace(
+        caller,
+        address=client.host if client else None,
+        request_id=getattr(request.state, "request_id", None),
+    )
+
+
+def find_caller(request: Request) -> Caller:
+    """Whose key or session came. Raises UnauthorizedError; UnavailableError."""
+    ring: KeyRing = request.app.state.key_ring
+    if ring.is_open:
+        return ANYBODY
+    given = request.headers.get("authorization")
+    if given is None:
+        token = request.cookies.get(COOKIE)
+        if token is None:
+            raise unauthorized()
+        return ring.find_session(token)
+    scheme, _, key = given.partition(" ")
+    if scheme.lower() != "bearer":
+        raise unauthorized()
+    # The bytes as they came: a header of UTF-8 reaches us as if it were Latin-1.
+    caller, _ = ring.find_key(key.strip(" \t").encode("latin-1"))
+    return caller
+
+
+def get_recheck(request: Request) -> Callable[[], None]:
+    """For answers that go on: call it now and then; it raises UnauthorizedError once the key is revoked."""
+
+    def recheck() -> None:
+        find_caller(request)
+
+    return recheck
+
+
+def _shows_something(request: Request) -> bool:
+    return "authorization" in request.headers or COOKIE in request.cookies

@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import Depends, Header, Query, Request
 from starlette._utils import get_route_path
 
+from app.api.auth import get_recheck
 from app.context import AppContext
 from app.inference.cache import ModelCache
 from app.inference.turns import Turns
+from app.schemas.caller import Caller
 from app.services.idempotency import IdempotentRequest
+from app.services.key_ring import KeyRing
 
 
 def get_context(request: Request) -> AppContext:
+    """The process's context, as far as the caller may use it."""
+    caller: Caller = request.state.caller
+    return get_open_context(request).on_behalf_of(caller)
+
+
+def get_open_context(request: Request) -> AppContext:
+    """The process's context, for routes that ask for no key."""
     context: AppContext = request.app.state.context
     return context
+
+
+def get_key_ring(request: Request) -> KeyRing:
+    ring: KeyRing = request.app.state.key_ring
+    return ring
 
 
 def get_model_cache(request: Request) -> ModelCache:
@@ -42,11 +58,19 @@ async def get_idempotent_request(
 
 
 def scope_of(request: Request) -> str:
-    """The route that an idempotency key belongs to; ``/v1/jobs``, ``/jobs`` and a proxy's are one."""
-    return f"{request.method} {get_route_path(request.scope).removeprefix('/v1')}"
+    """The route that an idempotency key belongs to; ``/v1/jobs``, ``/jobs`` and a proxy's are one.
+
+    Each API key has idempotency keys of its own.
+    """
+    caller: Caller = request.state.caller
+    route = f"{request.method} {get_route_path(request.scope).removeprefix('/v1')}"
+    return route if caller.key_id is None else f"{caller.key_id} {route}"
 
 
 ContextDep = Annotated[AppContext, Depends(get_context)]
+OpenContextDep = Annotated[AppContext, Depends(get_open_context)]
+KeyRingDep = Annotated[KeyRing, Depends(get_key_ring)]
+RecheckDep = Annotated[Callable[[], None], Depends(get_recheck)]
 ModelCacheDep = Annotated[ModelCache, Depends(get_model_cache)]
 TurnsDep = Annotated[Turns, Depends(get_turns)]
 IdempotentDep = Annotated[IdempotentRequest | None, Depends(get_idempotent_request)]

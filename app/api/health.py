@@ -8,23 +8,23 @@ from typing import Any
 from fastapi import APIRouter, Response
 
 from app import __version__
-from app.api.dependencies import ContextDep
-from app.api.routes import CheckedRoute, OpenRoute
+from app.api.dependencies import OpenContextDep
+from app.api.routes import CheckedRoute, ProbeRoute
 from app.errors import LoupeError
 from app.migrations import is_behind
 
-router = APIRouter(tags=["health"], route_class=OpenRoute)
-guarded = APIRouter(tags=["health"], route_class=CheckedRoute)
+router = APIRouter(tags=["health"], route_class=CheckedRoute)
+probes = APIRouter(route_class=ProbeRoute)
 
 
-@router.get("/healthz")
+@probes.get("/healthz")
 async def healthz() -> dict[str, str]:
     """200 as long as the process answers."""
     return {"status": "ok"}
 
 
-@router.get("/readyz", responses={503: {"description": "Not ready; the checks say why."}})
-def readyz(context: ContextDep, response: Response) -> dict[str, Any]:
+@probes.get("/readyz", responses={503: {"description": "Not ready; the checks say why."}})
+def readyz(context: OpenContextDep, response: Response) -> dict[str, Any]:
     """200 when products, jobs and predictions can be served. Redis may be away: jobs are kept meanwhile."""
     try:
         database = "ok" if not is_behind(context.db) else "migrations are missing: run `loupe migrate`"
@@ -37,7 +37,10 @@ def readyz(context: ContextDep, response: Response) -> dict[str, Any]:
     return {"ready": ready, "checks": {**checks, "redis": redis}}
 
 
-@guarded.get("/version")
+router.include_router(probes)
+
+
+@router.get("/version")
 async def version() -> dict[str, str]:
     """The release that runs."""
     return {"name": "loupe", "version": __version__, "python": platform.python_version()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Annotated, Literal
 
 import anyio
@@ -12,10 +12,10 @@ from fastapi import APIRouter, Header, Query
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import PlainTextResponse, Response, StreamingResponse
 
-from app.api.dependencies import ContextDep, Limit
+from app.api.dependencies import ContextDep, Limit, RecheckDep
 from app.api.routes import CheckedRoute
 from app.context import AppContext
-from app.errors import FieldError, InvalidRequestError
+from app.errors import FieldError, InvalidRequestError, LoupeError
 from app.schemas.common import Page
 from app.schemas.job import EpochPoint, JobEvent, JobMetrics, LogFile, StepPoint
 from app.schemas.numbers import MOST
@@ -59,6 +59,7 @@ def get_metrics(
 def list_events(
     job: str,
     context: ContextDep,
+    recheck: RecheckDep,
     limit: Limit = 100,
     after: Annotated[str | None, Query(description="Only events after this number.")] = None,
     accept: Annotated[str, Header()] = "",
@@ -72,7 +73,7 @@ def list_events(
     page, _ = job_records.list_events(context, job, after=start, limit=limit)
     if "text/event-stream" in accept:
         return StreamingResponse(
-            _follow_events(context, job, start),
+            _follow_events(context, job, start, recheck),
             media_type="text/event-stream",
             headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
         )
@@ -90,6 +91,7 @@ def get_log(
     job: str,
     name: str,
     context: ContextDep,
+    recheck: RecheckDep,
     tail: Annotated[int | None, Query(ge=1, le=MOST, description="Only the last lines.")] = None,
     follow: Annotated[bool, Query(description="Go on until the job has ended.")] = False,
 ) -> Response:
@@ -97,7 +99,9 @@ def get_log(
     path = job_records.get_log(context, job, name)
     if not follow:
         return PlainTextResponse(job_records.tail(path, tail))
-    return StreamingResponse(_follow_log(context, job, name, tail), media_type="text/plain; charset=utf-8")
+    return StreamingResponse(
+        _follow_log(context, job, name, tail, recheck), media_type="text/plain; charset=utf-8"
+    )
 
 
 def _event_number(value: str | None) -> int:
@@ -110,9 +114,11 @@ def _event_number(value: str | None) -> int:
     return int(value)
 
 
-async def _follow_events(context: AppContext, job: str, after: int) -> AsyncIterator[str]:
+async def _follow_events(
+    context: AppContext, job: str, after: int, recheck: Callable[[], None]
+) -> AsyncIterator[str]:
     silent_since = anyio.current_time()
-    while True:
+    while _is_allowed(recheck):
         page, ended = await run_in_threadpool(job_records.list_events, context, job, after=after)
         for event in page.data:
             after = event.number
@@ -128,9 +134,11 @@ async def _follow_events(context: AppContext, job: str, after: int) -> AsyncIter
             await anyio.sleep(EVENT_POLL_SECONDS)
 
 
-async def _follow_log(context: AppContext, job: str, name: str, tail: int | None) -> AsyncIterator[str]:
+async def _follow_log(
+    context: AppContext, job: str, name: str, tail: int | None, recheck: Callable[[], None]
+) -> AsyncIterator[str]:
     log = job_records.FollowedLog(tail)
-    while True:
+    while _is_allowed(recheck):
         # The state is read before the text, so that what the job wrote last is not missed.
         _, ended = await run_in_threadpool(job_records.list_events, context, job, after=2**31 - 1)
         if text := log.read(job_records.get_log(context, job, name)):
@@ -138,6 +146,15 @@ async def _follow_log(context: AppContext, job: str, name: str, tail: int | None
         if ended:
             return
         await anyio.sleep(LOG_POLL_SECONDS)
+
+
+def _is_allowed(recheck: Callable[[], None]) -> bool:
+    """Whether the key is good still: a revoked one follows nothing, and the answer has begun already."""
+    try:
+        recheck()
+    except LoupeError:
+        return False
+    return True
 
 
 def _to_csv(rows: list[EpochPoint] | list[StepPoint], kind: type[EpochPoint | StepPoint]) -> str:

@@ -10,7 +10,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 
 from app.api.answers import created
-from app.api.dependencies import After, ContextDep, IdempotentDep, Limit, ModelCacheDep
+from app.api.dependencies import After, ContextDep, IdempotentDep, Limit, ModelCacheDep, RecheckDep
 from app.api.routes import CheckedRoute
 from app.schemas.common import Page
 from app.schemas.job import Job, JobCreate, JobKind, JobPlan, JobRetry, JobStatus
@@ -57,6 +57,7 @@ def list_jobs(
 async def get_job(
     job: str,
     context: ContextDep,
+    recheck: RecheckDep,
     wait: Annotated[float, Query(ge=0, le=60, description="Seconds to wait for the job's end.")] = 0,
 ) -> Job:
     """One job, with its progress and the estimated time to its end."""
@@ -66,9 +67,14 @@ async def get_job(
         if found.status in TERMINAL or anyio.current_time() >= deadline:
             return found
         await anyio.sleep(LONG_POLL_STEP_SECONDS)
+        recheck()
 
 
-@router.post("/{job}/cancel", status_code=status.HTTP_202_ACCEPTED)
+@router.post(
+    "/{job}/cancel",
+    status_code=status.HTTP_202_ACCEPTED,
+    responses={200: {"model": Job, "description": "It had been cancelled before."}},
+)
 def cancel_job(job: str, context: ContextDep, response: Response) -> Job:
     """End a job and keep nothing of it. 200 when it had been cancelled before."""
     answer, was_cancelled = job_lifecycle.cancel_job(context, job)
@@ -77,7 +83,11 @@ def cancel_job(job: str, context: ContextDep, response: Response) -> Job:
     return answer
 
 
-@router.post("/{job}/pause", status_code=status.HTTP_202_ACCEPTED)
+@router.post(
+    "/{job}/pause",
+    status_code=status.HTTP_202_ACCEPTED,
+    responses={200: {"model": Job, "description": "It rests already."}},
+)
 def pause_job(job: str, context: ContextDep, response: Response) -> Job:
     """Checkpoint a training and let it rest; the worker is free for others. 200 when it rests already."""
     answer, was_asked = job_lifecycle.pause_job(context, job)
@@ -86,7 +96,11 @@ def pause_job(job: str, context: ContextDep, response: Response) -> Job:
     return answer
 
 
-@router.post("/{job}/resume", status_code=status.HTTP_202_ACCEPTED)
+@router.post(
+    "/{job}/resume",
+    status_code=status.HTTP_202_ACCEPTED,
+    responses={200: {"model": Job, "description": "It is under way already."}},
+)
 def resume_job(job: str, context: ContextDep, response: Response) -> Job:
     """Go on with a paused training where it was. 200 when it is under way already."""
     answer, was_under_way = job_lifecycle.resume_job(context, job)
@@ -110,7 +124,11 @@ def delete_job(job: str, context: ContextDep, cache: ModelCacheDep) -> Response:
     return Response(status_code=status.HTTP_204_NO_CONTENT)
 
 
-@router.post("/{job}/stop", status_code=status.HTTP_202_ACCEPTED)
+@router.post(
+    "/{job}/stop",
+    status_code=status.HTTP_202_ACCEPTED,
+    responses={200: {"model": Job, "description": "That had been asked before."}},
+)
 def stop_job(job: str, context: ContextDep, response: Response) -> Job:
     """End a training early and keep its best epoch. 200 when that had been asked before."""
     answer, was_asked = job_lifecycle.stop_job(context, job)

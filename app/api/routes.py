@@ -13,8 +13,9 @@ from typing import Any, ClassVar
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
-from app.api.auth import require_api_key
+from app.api.auth import COOKIE, identify
 from app.api.nearest import no_such
+from app.api.scopes import need_of
 from app.api.text import check_json, check_text
 from app.errors import (
     FieldError,
@@ -28,19 +29,42 @@ FORM = "multipart/form-data"
 _BY_CURL = {JSON: "curl -H 'Content-Type: application/json' -d '{…}'", FORM: "curl -F file=@FILE"}
 
 
-class CheckedRoute(APIRoute):
-    """A route that asks for the key, then checks what was sent, then lets FastAPI read it."""
+SECURITY_SCHEMES = {
+    "key": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "LOUPE_API_KEY, or a key of `POST /api-keys`. Asked for once there is one.",
+    },
+    "session": {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": COOKIE,
+        "description": "A browser's session, of `POST /session`.",
+    },
+}
 
-    asks_for_key: ClassVar[bool] = True
+
+class CheckedRoute(APIRoute):
+    """A route that asks who sent it, then checks what was sent, then lets FastAPI read it."""
+
     checks_query: ClassVar[bool] = True
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        (method,) = options["methods"]
+        self.need = need_of(method, path)
+        # OpenAPI 3.1 lets any scheme name the roles that are needed.
+        roles = [] if self.need is None or self.need.scope is None else [self.need.scope]
+        security = [] if self.need is None else [{name: roles} for name in SECURITY_SCHEMES]
+        options["openapi_extra"] = {**(options.get("openapi_extra") or {}), "security": security}
+        super().__init__(path, endpoint, **options)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         answer = super().get_route_handler()
 
         async def checked(request: Request) -> Response:
-            # FastAPI parses the body before it solves the dependency that asks for the key.
-            if self.asks_for_key:
-                require_api_key(request.app.state.context, request.headers.get("authorization"))
+            # Not by a dependency: FastAPI parses the body before it solves those.
+            if self.need is not None:
+                request.state.caller = await identify(request, self.need)
             operation = self._operation(request)
             check_text((name, str(value)) for name, value in request.path_params.items())
             if self.checks_query:
@@ -56,10 +80,9 @@ class CheckedRoute(APIRoute):
         return operation
 
 
-class OpenRoute(CheckedRoute):
-    """A route for probes: it asks for no key, and takes any query, since some add one against caches."""
+class ProbeRoute(CheckedRoute):
+    """A route for probes: it takes any query, since some add one against caches."""
 
-    asks_for_key = False
     checks_query = False
 
 

@@ -10,9 +10,10 @@ import re
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
-from starlette.requests import Request
+from starlette.requests import Request, cookie_parser
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.api.auth import COOKIE
 from app.api.problems import problem_response
 from app.config import Settings
 from app.errors import ForeignHostError, ForeignSiteError, LoupeError
@@ -62,11 +63,19 @@ class SitesMiddleware:
 
     def _may_write(self, scope: Scope, headers: Headers) -> bool:
         origin, site = headers.get("origin"), headers.get("sec-fetch-site")
+        if _shows_cookie(headers):
+            # A browser sends it along for pages of other ports too, which are of the same site to it.
+            return site == "same-origin" or (origin is not None and _is_own_origin(scope, headers, origin))
         if "*" in self._settings.cors_origins or site == "same-origin":
             return True
         if origin is None:
             return site is None or site in OWN_SITES
         return origin.lower() in self._settings.cors_origins or _is_own_origin(scope, headers, origin)
+
+
+def _shows_cookie(headers: Headers) -> bool:
+    """Whether the session of a browser says who asks; a page of another site cannot send the header."""
+    return "authorization" not in headers and COOKIE in cookie_parser(headers.get("cookie", ""))
 
 
 def _matches(name: str, pattern: str) -> bool:
@@ -97,7 +106,9 @@ def _foreign_host(host: str) -> ForeignHostError:
 
 def _foreign_site(headers: Headers) -> ForeignSiteError:
     page = headers.get("origin", "another site")[:100]
-    return ForeignSiteError(
-        f"A web page of {page} may not change anything here.",
-        hint="If the page is yours, name its origin in LOUPE_CORS_ORIGINS.",
-    )
+    hint = "If the page is yours, name its origin in LOUPE_CORS_ORIGINS."
+    if _shows_cookie(headers):
+        hint = (
+            "With the session of a browser, only a page of this server may. A program sends its key instead."
+        )
+    return ForeignSiteError(f"A web page of {page} may not change anything here.", hint=hint)

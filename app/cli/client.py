@@ -26,6 +26,14 @@ RETRY_SECONDS = 1.0
 PAGE_ROWS = 100
 
 
+HINTS = {
+    "unauthorized": "Set LOUPE_API_KEY to a key of this server: whoever runs it has the first one, and makes "
+    "others with `loupe key create`.",
+    "forbidden": "Set LOUPE_API_KEY to a key that may do this; `loupe key list` shows what each may do.",
+}
+"""What to do on the command line, where the server speaks of headers."""
+
+
 class CommandError(LoupeError):
     """What a command cannot do, found out on this side."""
 
@@ -59,9 +67,9 @@ class Client:
         import httpx2 as httpx
 
         self.server = (server if "://" in server else f"http://{server}").rstrip("/")
-        headers = {"Accept": "application/json"}
-        if key := os.environ.get("LOUPE_API_KEY"):
-            headers["Authorization"] = f"Bearer {key}"
+        headers = {b"Accept": b"application/json"}
+        if key := os.environ.get("LOUPE_API_KEY", "").strip():
+            headers[b"Authorization"] = _bearer(key)
         try:
             url = httpx.URL(self.server)
             if url.scheme not in ("http", "https") or not url.host:
@@ -181,6 +189,16 @@ class Client:
             ) from error
 
 
+def _bearer(key: str) -> bytes:
+    """The header as the server reads it: in UTF-8, since a key may have any letters."""
+    if not key.isprintable():
+        raise CommandError(
+            "LOUPE_API_KEY holds control characters, or bytes that are no text.",
+            hint="Copy the key again, as one line.",
+        )
+    return f"Bearer {key}".encode()
+
+
 def quoted(part: str) -> str:
     """An id or a name from the command line as one part of a path."""
     if part in ("", ".", ".."):
@@ -198,7 +216,8 @@ def _as_error(response: httpx.Response) -> LoupeError:
     except (json.JSONDecodeError, UnicodeDecodeError):
         problem = None
     if isinstance(problem, dict) and "detail" in problem:
-        return ServerError({"status": response.status_code, **problem})
+        hint = HINTS.get(str(problem.get("code")))
+        return ServerError({"status": response.status_code, **problem, **({"hint": hint} if hint else {})})
     return ServerError(
         {
             "status": response.status_code,

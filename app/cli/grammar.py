@@ -19,6 +19,7 @@ PLURALS = {
     "models": "model",
     "aliases": "alias",
     "networks": "network",
+    "keys": "key",
     "workers": "workers",
     "weights": "weights",
 }

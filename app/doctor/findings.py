@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, Literal
 
+from app.changes import Changes
 from app.config import Settings
 from app.context import AppContext
 from app.db import Database
@@ -54,7 +55,8 @@ class Installation:
     @cached_property
     def context(self) -> AppContext:
         """Opened without making the home folder: looking changes nothing."""
-        return AppContext(self.settings, self.db, open_storage(self.settings), JobQueue(self.settings))
+        storage, queue = open_storage(self.settings), JobQueue(self.settings)
+        return AppContext(self.settings, self.db, storage, queue, Changes(self.db))
 
     def close(self) -> None:
         """Ends what was opened on the way."""

@@ -2,7 +2,9 @@
 
 from app.models.alias import Alias
 from app.models.alias_move import AliasMove
+from app.models.api_key import ApiKey
 from app.models.base import Base
+from app.models.browser_session import BrowserSession
 from app.models.dataset import Dataset
 from app.models.evaluation import Evaluation
 from app.models.gpu_lease import GpuLease
@@ -12,13 +14,16 @@ from app.models.job_event import JobEvent
 from app.models.job_metric import JobEpoch, JobStep
 from app.models.lease import Lease
 from app.models.product import Product
+from app.models.revision import Revision
 from app.models.trained_model import TrainedModel
 from app.models.worker import Worker
 
 __all__ = [
     "Alias",
     "AliasMove",
+    "ApiKey",
     "Base",
+    "BrowserSession",
     "Dataset",
     "Evaluation",
     "GpuLease",
@@ -29,6 +34,7 @@ __all__ = [
     "JobStep",
     "Lease",
     "Product",
+    "Revision",
     "TrainedModel",
     "Worker",
 ]

@@ -16,6 +16,7 @@ from app.context import AppContext
 from app.errors import ConflictError, FieldError
 from app.models import Alias, AliasMove, Dataset, Evaluation, Job, TrainedModel
 from app.schemas.job_kinds import get_job_kind
+from app.services.api_keys import unbind_product
 from app.services.dataset_states import evaluation_dataset_of, no_dataset
 from app.services.datasets import require_dataset
 from app.services.job_lifecycle import delete_rows, discard_files
@@ -93,7 +94,9 @@ def delete_product(context: AppContext, product_id: str, *, force: bool = False)
         for names in (Alias, AliasMove):
             session.execute(delete(names).where(names.product_id == product_id))
         _delete(session, found)
+        unbind_product(session, product_id)
         session.delete(require_product(session, product_id))
+    context.changes.look_after_a_change()
     _discard(context, found)
     return [model.id for model in found.models]
 

@@ -11,7 +11,7 @@ from app.datasets.leaks import check_evaluation_dataset
 from app.datasets.manifest import DatasetManifest
 from app.datasets.split import SplitMap, split_dataset
 from app.errors import ConflictError, FieldError, ImageSizeError, InvalidRequestError, WeightsError
-from app.images.resize import Resize, rule_for
+from app.images.resize import rule_for
 from app.networks.registry import NetworkSpec, get_network
 from app.schemas.hyperparameters import Hyperparameters
 from app.schemas.job import JobCreate, JobDataset, JobPlan
@@ -139,7 +139,7 @@ def decide(request: JobCreate, inputs: PlanInputs) -> Plan:
         device=request.device,
         gpus=request.gpus,
     )
-    if inputs.has_first_release_worker and settings.resize == Resize.STRETCH:
+    if inputs.has_first_release_worker and settings.resize == "stretch":
         # Such a worker knows the first rule alone, and not the setting.
         del job.hyperparameters["resize"]
         return Plan(job, splits)

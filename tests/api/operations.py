@@ -17,6 +17,8 @@ class Operation:
     parameters: tuple[dict[str, Any], ...]
     content: dict[str, Any]
     """What the body may be, by media type; empty where there is no body."""
+    security: tuple[dict[str, list[str]], ...]
+    """The ways to show a key, each with the scope that is needed; empty where none is asked for."""
 
     @property
     def url(self) -> str:
@@ -52,8 +54,10 @@ OPERATIONS = [
         path,
         tuple(operation.get("parameters", ())),
         operation.get("requestBody", {}).get("content", {}),
+        tuple(operation["security"]),
     )
     for path, operations in _DOCUMENT["paths"].items()
     for method, operation in operations.items()
 ]
+GUARDED = [operation for operation in OPERATIONS if operation.security]
 WITH_BODY = [operation for operation in OPERATIONS if operation.content]

@@ -43,6 +43,7 @@ class Page(HTMLParser):
 def client(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     home = tmp_path_factory.mktemp("pages")
     with opened(Settings(home=home, root_path=request.param, api_key="s3cret", _env_file=None)) as client:
+        client.headers["authorization"] = "Bearer s3cret"
         yield client
 
 

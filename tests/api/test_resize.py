@@ -1,4 +1,4 @@
-"""From the setting ``resize`` to the answers: the training's pixels, the evaluation's and the prediction's."""
+"""From the setting ``resize`` to the answers: training, evaluation and prediction see the same pixels."""
 
 from __future__ import annotations
 

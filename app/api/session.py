@@ -1,0 +1,53 @@
+"""``/session``: a browser's cookie in place of the key"""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request, Response, status
+
+from app.api.auth import COOKIE
+from app.api.dependencies import KeyRingDep, OpenContextDep
+from app.api.routes import CheckedRoute
+from app.errors import UnauthorizedError
+from app.schemas.api_key import Session, SessionCreate
+from app.services import browser_sessions
+from app.services.browser_sessions import SESSION_SECONDS
+
+router = APIRouter(prefix="/session", tags=["access"], route_class=CheckedRoute)
+
+
+@router.post("", status_code=status.HTTP_201_CREATED)
+def open_session(
+    body: SessionCreate, request: Request, response: Response, context: OpenContextDep, ring: KeyRingDep
+) -> Session:
+    """Sign a browser in: a key becomes a cookie for twelve hours, which no script can read."""
+    try:
+        opened = browser_sessions.open_session(context, ring, body.key)
+    except UnauthorizedError:
+        context.changes.look_after_a_miss()
+        opened = browser_sessions.open_session(context, ring, body.key)
+    response.headers["Cache-Control"] = "no-store"
+    _set_cookie(request, response, opened.token, SESSION_SECONDS)
+    return opened.session
+
+
+@router.delete("", status_code=status.HTTP_204_NO_CONTENT)
+def close_session(request: Request, context: OpenContextDep) -> Response:
+    """Sign a browser out, on every process."""
+    token = request.cookies.get(COOKIE)
+    response = Response(status_code=status.HTTP_204_NO_CONTENT)
+    if token is not None:
+        browser_sessions.close_session(context, token)
+        _set_cookie(request, response, "", 0)
+    return response
+
+
+def _set_cookie(request: Request, response: Response, token: str, seconds: int) -> None:
+    response.set_cookie(
+        COOKIE,
+        token,
+        max_age=seconds,
+        path=request.scope.get("root_path") or "/",
+        secure=request.url.scheme == "https",
+        httponly=True,
+        samesite="strict",
+    )
