@@ -224,6 +224,20 @@ MUTATIONS = (
         "tests/api/test_sites.py::test_no_route_lets_a_foreign_page_change_anything",
     ),
     _one(
+        "a Redis that its clients may administer",
+        "app/launch/redis_server.py",
+        ', "-@admin", "-@dangerous"',
+        "",
+        "tests/launch/test_redis_server.py::test_its_clients_administer_nothing",
+    ),
+    _one(
+        "an old Redis taken before one without its hole",
+        "app/launch/redis_versions.py",
+        "return not self.has_lua_hole, ",
+        "return True, ",
+        "tests/launch/test_redis_server.py",
+    ),
+    _one(
         "an upload that was cut off kept for ever",
         "app/workers/reaper_thread.py",
         "            garbage.clean_scratch(self._context)\n",
