@@ -238,6 +238,13 @@ MUTATIONS = (
         "tests/launch/test_redis_server.py",
     ),
     _one(
+        "a refusal that is cut off while the client sends",
+        "app/api/refusals.py",
+        "LINGER_SECONDS = 5.0",
+        "LINGER_SECONDS = 0.0",
+        "tests/launch/test_refusals.py",
+    ),
+    _one(
         "an upload that was cut off kept for ever",
         "app/workers/reaper_thread.py",
         "            garbage.clean_scratch(self._context)\n",
