@@ -17,7 +17,7 @@ MENDED = {
     "Redis": {(6, 2): 20, (7, 2): 11, (7, 4): 6, (8, 0): 4, (8, 2): 2},
     "Valkey": {(7, 2): 11, (8, 0): 6, (8, 1): 4},
 }
-# Of Redis the branches 7.2 and 7.4 were supported longer than the later 8.0.
+# As of 2026-03, by the lists of supported versions of both: Redis 8.0 has ended before 7.2 and 7.4.
 OLDEST_SUPPORTED = (7, 2)
 ENDED = {"Redis": {(8, 0)}, "Valkey": set[tuple[int, int]]()}
 
