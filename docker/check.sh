@@ -149,6 +149,7 @@ expect_closed() { # CONTAINER: no root, no capability, no way to get one, nothin
 }
 
 trap finish EXIT
+trap 'exit 130' INT TERM   # or an interrupted run would end as one in which all held
 
 step "A clean clone of $(git -C "$root" log -1 --format='%h %s')"
 git clone --quiet "$root" "$work/loupe"
