@@ -9,7 +9,7 @@ STAMP := $(VENV)/.locked
 # Where a container sets it, each process would compile TensorFlow's sources anew: most of a training's start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo up test test-all test-fast check chaos attack soak check-postgres format lock docs mutations bench bench-networks clean
+.PHONY: help setup demo up test test-all test-fast check chaos attack soak check-postgres format lock docs mutations bench bench-networks audit sbom clean
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -86,12 +86,41 @@ bench: setup ## Run the benchmarks and print their tables.
 bench-networks: setup ## Time every network in training and in serving, for docs/networks.md; an hour.
 	$(BIN)/python -m benchmarks.networks
 
-LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml
+# What looks at the locks has an environment of its own: it must not decide what Loupe's may hold.
+TOOLS := .venv-tools
+$(TOOLS)/.locked: requirements/tools.txt $(if $(findstring $(VENV)-uv,$(UV)),$(VENV)-uv/bin/uv)
+	test -x $(TOOLS)/bin/python || $(UV) venv --quiet --python $(PYTHON) $(TOOLS)
+	$(UV) pip sync --quiet --python $(TOOLS)/bin/python --require-hashes requirements/tools.txt
+	@touch $@
+
+# Without --strict a package that the database does not know would pass.
+AUDIT := $(TOOLS)/bin/pip-audit --strict --vulnerability-service osv --disable-pip --require-hashes --progress-spinner off
+audit: $(TOOLS)/.locked ## Look up every locked package in the OSV database; needs the internet.
+	@for lock in requirements/*.txt; do \
+	  echo "$$lock"; \
+	  $(AUDIT) --requirement $$lock 2> >(tail -n 2 >&2) \
+	    || { sleep 0.2; echo "FAILED: $$lock. If api.osv.dev did not answer, nothing was audited." >&2; exit 1; }; \
+	done
+
+# What is shipped, not what it is tested with.
+SHIPPED := api train gpu
+SBOM ?= dist/sbom
+sbom: $(TOOLS)/.locked ## Write a software bill of materials (CycloneDX) for each shipped lock to dist/sbom.
+	@mkdir -p $(SBOM)
+	@for lock in $(SHIPPED); do \
+	  $(TOOLS)/bin/python -W ignore -m cyclonedx_py requirements --output-reproducible --validate \
+	    --pyproject pyproject.toml --output-file $(SBOM)/$$lock.cdx.json requirements/$$lock.txt \
+	    && echo $(SBOM)/$$lock.cdx.json || exit 1; \
+	done
+
+LOCK_OPTIONS := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
+LOCK := $(UV) pip compile $(LOCK_OPTIONS) pyproject.toml
 lock: ## Resolve the dependencies anew, newest versions.
 	$(LOCK) --upgrade --extra pretrained-default -o requirements/api.txt
 	$(LOCK) --upgrade --extra train --extra pretrained-default -o requirements/train.txt
 	$(LOCK) --upgrade --extra gpu --extra pretrained-default -o requirements/gpu.txt
 	$(LOCK) --upgrade --extra train --extra pretrained --group dev -o requirements/dev.txt
+	$(UV) pip compile $(LOCK_OPTIONS) --upgrade --group pyproject.toml:tools -o requirements/tools.txt
 
 clean: ## Remove the virtual environment and caches.
-	rm -rf $(VENV) $(VENV)-uv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) $(VENV)-uv $(TOOLS) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

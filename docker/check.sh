@@ -89,6 +89,7 @@ print(sum(page['KeyCount'] for page in pages))"
 }
 
 call() { curl --silent --show-error --fail-with-body --max-time 120 "$url$1" "${@:2}"; }
+status_of() { curl --silent --output /dev/null --max-time 120 --write-out '%{http_code}' "$url$1" "${@:2}"; }
 post() { call "$1" -X POST -H 'content-type: application/json' -d "$2"; }
 in_api() { compose exec -T api python -c "$1"; }
 pick() { in_api "import json, sys; answer = json.load(sys.stdin); print($1)"; }
@@ -133,7 +134,22 @@ expect_whole() { # JOB: it succeeded, and its steps are told once each
 predict() { call /predict -F "file=@$work/seven.png" -F "$1"; }
 probabilities() { predict "$1" | pick 'answer["results"][0]["predictions"]'; }
 
+expect_closed() { # CONTAINER: no root, no capability, no way to get one, nothing to write to but its volumes
+  local name process line
+  name=$(docker inspect --format '{{.Name}}' "$1")
+  process=$(docker exec "$1" cat /proc/1/status)
+  for line in CapEff=0000000000000000 NoNewPrivs=1 Seccomp=2; do
+    grep -q "^${line%=*}:[[:space:]]*${line#*=}$" <<<"$process" || fail "$name: not $line"
+  done
+  grep -q '^Uid:[[:space:]]*0[[:space:]]' <<<"$process" && fail "$name runs as root"
+  docker exec --user 0 "$1" touch /written 2>/dev/null && fail "$name: its file system is writable"
+  expect "$name" "$(docker inspect --format \
+    '{{.HostConfig.ReadonlyRootfs}} {{.HostConfig.Privileged}} {{.HostConfig.CapDrop}} {{.HostConfig.PidsLimit}}' "$1")" \
+    "true false [ALL] 4096"
+}
+
 trap finish EXIT
+trap 'exit 130' INT TERM   # or an interrupted run would end as one in which all held
 
 step "A clean clone of $(git -C "$root" log -1 --format='%h %s')"
 git clone --quiet "$root" "$work/loupe"
@@ -167,6 +183,45 @@ expect "published at" "$address" "127.0.0.1:$LOUPE_PORT"
 step "Beyond loopback it refuses to start without an API key"
 LOUPE_HOST=0.0.0.0 compose run --rm --no-deps api >"$work/output" 2>&1 && fail "it started"
 saw "$(grep -m1 -o 'error: .*' "$work/output" || tail -1 "$work/output")"
+
+step "Each container is closed"
+running=0
+for container in $(compose ps -q); do
+  [[ $(docker inspect --format '{{.State.Running}}' "$container") == true ]] || continue
+  running=$((running + 1))
+  expect_closed "$container"
+done
+expect "containers that run" $running 5
+as_redis() { compose exec -T redis sh -c "$1 redis-cli $2"; }
+expect "Redis without its password" "$(as_redis '' ping | head -c 6)" NOAUTH
+password='REDISCLI_AUTH=$(cat /run/loupe/redis_password)'
+for command in 'config get dir' 'module list' 'acl list' flushall shutdown; do
+  expect "Redis asked for $command" "$(as_redis "$password" "$command" | head -c 6)" NOPERM
+done
+
+step "A key in a file"
+(
+  key=$(head -c 24 /dev/urandom | od -An -vtx1 | tr -d ' \n')
+  printf '%s\n' "$key" >"$work/api_key"
+  chmod 644 "$work/api_key"   # the container's user reads it, under a number of its own
+  chmod 711 "$work"
+  cat >"$work/secret.yml" <<END
+secrets: {loupe_api_key: {file: $work/api_key}}
+services: {api: {secrets: [loupe_api_key]}}
+END
+  export COMPOSE_FILE=${COMPOSE_FILE:-docker-compose.yml}:$work/secret.yml
+  quietly compose up -d api
+  wait_until_ready
+  expect "without it" "$(status_of /products)" 401
+  expect "with it" "$(status_of /products -H "Authorization: Bearer $key")" 200
+  for container in $(compose ps -q); do
+    docker inspect "$container" | grep -q "$key" && fail "docker inspect shows the key"
+  done
+  saw "docker inspect shows it nowhere"
+)
+quietly compose up -d api
+wait_until_ready
+expect "no key again" "$(status_of /products)" 200
 
 step "The walk: a product, images, a training, metrics, a prediction"
 in_api 'import pathlib, shutil, tempfile

@@ -1,7 +1,9 @@
 #!/bin/sh
-# Puts the passwords of PostgreSQL and Redis where their users read them: the given ones, else random ones, once.
+# Puts the passwords of PostgreSQL and Redis where their users read them: the given ones, as variables or as Docker's
+# secrets, else random ones, once.
 set -eu
 folder=${PASSWORDS_FOLDER:-/run/loupe}
+secrets=${SECRETS_FOLDER:-/run/secrets}
 
 keep() { # FILE VARIABLE VALUE
   case $3 in
@@ -18,5 +20,9 @@ keep() { # FILE VARIABLE VALUE
   mv "$folder/$1.new" "$folder/$1"
 }
 
-keep postgres_password POSTGRES_PASSWORD "${POSTGRES_PASSWORD:-}"
-keep redis_password REDIS_PASSWORD "${REDIS_PASSWORD:-}"
+secret() { # FILE
+  if [ -e "$secrets/$1" ]; then cat "$secrets/$1"; fi
+}
+
+keep postgres_password POSTGRES_PASSWORD "${POSTGRES_PASSWORD:-$(secret postgres_password)}"
+keep redis_password REDIS_PASSWORD "${REDIS_PASSWORD:-$(secret redis_password)}"

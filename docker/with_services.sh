@@ -3,6 +3,17 @@
 set -eu
 folder=${PASSWORDS_FOLDER:-/run/loupe}
 
+# A setting may come as a file, such as Docker's secrets: then `docker inspect` does not show it.
+for file in "${SECRETS_FOLDER:-/run/secrets}"/loupe_*; do
+  name=$(basename "$file" | tr '[:lower:]' '[:upper:]')
+  case $name in *[!A-Z_]*) continue ;; esac
+  eval "given=\${$name:-}"
+  if [ -z "$given" ]; then
+    given=$(cat "$file")
+    export "$name=$given"
+  fi
+done
+
 if [ -z "${LOUPE_DATABASE_URL:-}" ] && [ -f "$folder/postgres_password" ]; then
   LOUPE_DATABASE_URL="postgresql://loupe:$(cat "$folder/postgres_password")@postgres/loupe"
   export LOUPE_DATABASE_URL

@@ -49,6 +49,13 @@ COMPOSE_VARIABLES = {
     "POSTGRES_PASSWORD": "Password of Compose's PostgreSQL, read at its first start. Unset: a random one.",
     "REDIS_PASSWORD": "Password of Compose's Redis. Unset: a random one.",
 }
+COMPOSE_LIMITS = {
+    "API_MEMORY": ("0", "Memory that Compose gives to the API, such as 4g. 0: no limit."),
+    "WORKER_MEMORY": ("0", "Memory that Compose gives to a worker for trainings. 0: no limit."),
+    "TASKS_MEMORY": ("0", "Memory that Compose gives to the worker for other jobs. 0: no limit."),
+    "POSTGRES_MEMORY": ("0", "Memory that Compose gives to its PostgreSQL. 0: no limit."),
+    "REDIS_MEMORY": ("1g", "Memory that Compose gives to its Redis."),
+}
 
 
 def env_example() -> str:
@@ -59,6 +66,8 @@ def env_example() -> str:
         lines += [f"# {field.description}", f"#LOUPE_{name.upper()}={default}", ""]
     for variable, description in COMPOSE_VARIABLES.items():
         lines += [f"# {description}", f"#{variable}=", ""]
+    for variable, (default, description) in COMPOSE_LIMITS.items():
+        lines += [f"# {description}", f"#{variable}={default}", ""]
     return "\n".join(lines)
 
 

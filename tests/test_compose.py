@@ -14,10 +14,11 @@ import yaml
 from app import __version__
 from app.config import Settings
 from app.launch.api import UnprotectedError, check_protected
+from app.launch.redis_server import ACCESS
 from app.networks.pretrained.sources import get_published
 from app.services.job_plan import NETWORK
 from app.workers.child_process import RELEASE_SECONDS
-from docs.generate import COMPOSE_VARIABLES, ROOT
+from docs.generate import COMPOSE_LIMITS, COMPOSE_VARIABLES, ROOT
 
 DOCKERFILE = (ROOT / "docker/Dockerfile").read_text(encoding="utf-8")
 COMPOSE = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
@@ -96,9 +97,32 @@ def test_our_containers_are_not_root_and_write_to_their_volumes_alone(services: 
         assert "HEALTHCHECK" in stage
         assert stage.index("COPY --from") < stage.index("COPY app")
     for name in OURS:
-        assert services[name]["read_only"]
         assert services[name]["init"]
-        assert services[name]["cap_drop"] == ["ALL"]
+
+
+# What it takes to give its data folder to the user postgres and to become that user.
+ADDED = {"postgres": ["CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID"]}
+
+
+def test_every_container_is_closed(services: dict[str, Any]) -> None:
+    for name, service in services.items():
+        assert service["read_only"], name
+        assert "/tmp" in service["tmpfs"], name
+        assert service["cap_drop"] == ["ALL"], name
+        assert service.get("cap_add", []) == ADDED.get(name, []), name
+        # Nothing more: a seccomp or AppArmor profile that is named here would replace the engine's own.
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert service["pids_limit"] >= 1024, name
+        assert not {"privileged", "pid", "ipc", "devices", "userns_mode"} & set(service), name
+        assert service.get("network_mode", "none") == "none", name
+    for variant in (GPU, S3):
+        assert not re.search(r"privileged|cap_add|security_opt|network_mode", variant)
+
+
+def test_limits_on_memory_are_variables_with_a_default(services: dict[str, Any]) -> None:
+    limits = [service["mem_limit"] for service in services.values() if "mem_limit" in service]
+    found = dict(match for limit in limits for match in re.findall(r"^\$\{(\w+):-(\w+)\}$", limit))
+    assert found == {name: default for name, (default, _) in COMPOSE_LIMITS.items()}
 
 
 def test_what_must_come_first_is_waited_for(services: dict[str, Any]) -> None:
@@ -126,7 +150,14 @@ def test_redis_keeps_what_it_is_given(services: dict[str, Any]) -> None:
     command = services["redis"]["command"][0]
     assert "--appendonly yes" in command
     assert "--maxmemory-policy noeviction" in command
-    assert "requirepass" in command
+
+
+def test_clients_of_redis_administer_it_no_more_than_those_of_the_embedded_one(
+    services: dict[str, Any],
+) -> None:
+    [access] = re.findall(r"^user default (.*)$", services["redis"]["command"][0], re.MULTILINE)
+    rules = access.replace(">$$(cat /run/loupe/redis_password)", "nopass").split(" ")
+    assert rules == list(ACCESS)
 
 
 def test_the_gpu_variant_changes_the_worker_alone() -> None:
@@ -171,7 +202,12 @@ def test_what_the_dockerfile_copies_is_let_through_and_nothing_else() -> None:
 def _run(script: str, *arguments: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         ["sh", str(ROOT / "docker" / script), *arguments],
-        env={"PATH": os.environ["PATH"], "PASSWORDS_FOLDER": str(folder), **environment},
+        env={
+            "PATH": os.environ["PATH"],
+            "PASSWORDS_FOLDER": str(folder),
+            "SECRETS_FOLDER": str(folder / "secrets"),
+            **environment,
+        },
         capture_output=True,
         text=True,
         check=False,
@@ -197,6 +233,35 @@ def test_a_password_that_breaks_a_url_is_refused(tmp_path: Path) -> None:
     assert ended.returncode == 1
     assert "POSTGRES_PASSWORD" in ended.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_passwords_may_come_as_secrets(tmp_path: Path) -> None:
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets/redis_password").write_text("from-a-file\n")
+    _run("make_passwords.sh", folder=tmp_path, POSTGRES_PASSWORD="given").check_returncode()
+    kept = [(tmp_path / f"{name}_password").read_text() for name in ("postgres", "redis")]
+    assert kept == ["given", "from-a-file"]
+
+
+def test_a_setting_may_come_as_a_secret(tmp_path: Path) -> None:
+    (tmp_path / "secrets").mkdir()
+    for name, text in {
+        "loupe_api_key": "s3cret '$x\n",
+        "loupe_database_url": "postgresql://mine",
+        "other": "no",
+    }.items():
+        (tmp_path / "secrets" / name).write_text(text)
+    show = ("sh", "-c", 'echo "$LOUPE_API_KEY|${LOUPE_DATABASE_URL:-}|${OTHER:-}|${LOUPE_ALLOWED_HOSTS:-}"')
+    assert _run("with_services.sh", *show, folder=tmp_path).stdout == "s3cret '$x|postgresql://mine||\n"
+    given = _run("with_services.sh", *show, folder=tmp_path, LOUPE_API_KEY="given").stdout
+    assert given.startswith("given|"), "a variable counts more"
+
+
+def test_a_secret_that_cannot_be_read_ends_the_start(tmp_path: Path) -> None:
+    (tmp_path / "secrets/loupe_api_key").mkdir(parents=True)
+    ended = _run("with_services.sh", "true", folder=tmp_path)
+    assert ended.returncode != 0
+    assert "loupe_api_key" in ended.stderr
 
 
 def test_commands_learn_the_addresses_unless_others_are_named(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from app.images.formats import FORMATS, READABLE
 from app.main import create_app
 from docs.generate import DOCUMENTS, ROOT
 
-PROSE = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")))
+PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md")
+PROSE = (*PAGES, *sorted((ROOT / "docs").rglob("*.md")))
 
 # Idioms that name no subject or mean something else to a reader whose first language is another.
 MISLEADING = (
@@ -76,7 +77,7 @@ def test_every_operation_and_every_field_of_a_request_is_described() -> None:
 
 def test_the_locks_hold_hashes_and_name_no_index() -> None:
     locks = sorted((ROOT / "requirements").glob("*.txt"))
-    assert {path.name for path in locks} == {"api.txt", "train.txt", "gpu.txt", "dev.txt"}
+    assert {path.name for path in locks} == {"api.txt", "train.txt", "gpu.txt", "dev.txt", "tools.txt"}
     for path in locks:
         text = path.read_text(encoding="utf-8")
         assert "--hash=sha256:" in text

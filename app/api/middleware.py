@@ -14,7 +14,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ulid import ULID
 
 from app.api.measurements import Measurements
-from app.api.problems import internal_error, problem_response
+from app.api.problems import internal_error
+from app.api.refusals import refuse_unread
 from app.api.routes import JSON, media_type_of
 from app.config import Settings
 from app.errors import TooLargeError
@@ -84,7 +85,7 @@ class BodyLimitMiddleware:
         limit = self._limit(scope)
         declared = Headers(scope=scope).get("content-length", "")
         if declared.isdigit() and int(declared) > limit:
-            await self._refuse(scope, receive, send, limit)
+            await refuse_unread(scope, receive, send, _too_large(limit))
             return
         await self._app(scope, self._counted(receive, limit), send)
 
@@ -112,13 +113,6 @@ class BodyLimitMiddleware:
             return message
 
         return receive_counted
-
-    @staticmethod
-    async def _refuse(scope: Scope, receive: Receive, send: Send, limit: int) -> None:
-        response = problem_response(Request(scope), _too_large(limit))
-        # The body is not read, so the connection cannot serve another request.
-        response.headers["Connection"] = "close"
-        await response(scope, receive, send)
 
 
 def _too_large(limit: int) -> TooLargeError:

@@ -10,11 +10,11 @@ import re
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
-from starlette.requests import Request, cookie_parser
+from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api.auth import COOKIE
-from app.api.problems import problem_response
+from app.api.refusals import refuse_unread
 from app.config import Settings
 from app.errors import ForeignHostError, ForeignSiteError, LoupeError
 from app.host.addresses import is_loopback
@@ -38,10 +38,7 @@ class SitesMiddleware:
         if error is None:
             await self._app(scope, receive, send)
             return
-        response = problem_response(Request(scope), error)
-        # The body is not read, so the connection cannot serve another request.
-        response.headers["Connection"] = "close"
-        await response(scope, receive, send)
+        await refuse_unread(scope, receive, send, error)
 
     def _find_error(self, scope: Scope) -> LoupeError | None:
         headers = Headers(scope=scope)

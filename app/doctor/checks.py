@@ -11,7 +11,7 @@ from app.doctor.database import check_clocks, check_database, check_migrations
 from app.doctor.files import check_home, check_space
 from app.doctor.findings import Finding, Installation, failed
 from app.doctor.host import check_access, check_devices, check_open_files, check_tensorflow, check_versions
-from app.doctor.redis_server import check_redis
+from app.doctor.redis_server import check_redis, check_redis_server
 from app.doctor.shared_storage import check_storage
 from app.doctor.work import check_jobs, check_workers
 from app.errors import LoupeError
@@ -38,6 +38,7 @@ CHECKS = (
     Check("migrations", check_migrations, needs=("database",)),
     Check("space", check_space, needs=("home", "migrations")),
     Check("redis", check_redis),
+    Check("redis server", check_redis_server, needs=("redis",)),
     Check("storage", check_storage),
     Check("clock", check_clocks, needs=("database",)),
     Check("workers", check_workers, needs=("migrations",)),

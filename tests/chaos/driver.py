@@ -101,7 +101,7 @@ class Loupe:
         return wait_for(lambda: self._only("app.launch.api"), 60, "the API")
 
     def redis(self) -> psutil.Process:
-        return wait_for(lambda: self._only("redis-server"), 60, "Redis")
+        return wait_for(lambda: self._only("redis-server") or self._only("valkey-server"), 60, "Redis")
 
     def child(self) -> psutil.Process | None:
         """The training that runs, if one does."""

@@ -226,6 +226,27 @@ MUTATIONS = (
         "tests/api/test_sites.py::test_no_route_lets_a_foreign_page_change_anything",
     ),
     _one(
+        "a Redis that its clients may administer",
+        "app/launch/redis_server.py",
+        ', "-@admin", "-@dangerous"',
+        "",
+        "tests/launch/test_redis_server.py::test_its_clients_administer_nothing",
+    ),
+    _one(
+        "an old Redis taken before one without its hole",
+        "app/launch/redis_versions.py",
+        "return not self.has_lua_hole, ",
+        "return True, ",
+        "tests/launch/test_redis_server.py",
+    ),
+    _one(
+        "a refusal that is cut off while the client sends",
+        "app/api/refusals.py",
+        "LINGER_SECONDS = 5.0",
+        "LINGER_SECONDS = 0.0",
+        "tests/launch/test_refusals.py",
+    ),
+    _one(
         "an upload that was cut off kept for ever",
         "app/workers/reaper_thread.py",
         "            garbage.clean_scratch(self._context)\n",

@@ -26,7 +26,7 @@ class RedisServer:
 
     def start(self) -> None:
         command: list[str | Path]
-        command = [find_redis_server(), "--port", str(self._port), "--dir", self._folder, "--save", ""]
+        command = [find_redis_server().path, "--port", str(self._port), "--dir", self._folder, "--save", ""]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         wait_for(self._answers, 60, "Redis", alive=lambda: self._process.poll() is None)
 

@@ -24,6 +24,8 @@ from app.doctor import Finding, checks, diagnose
 from app.doctor import database as doctor_database
 from app.doctor import files as doctor_files
 from app.jobs import claims
+from app.launch import redis_server as launch_redis_server
+from app.launch.redis_server import find_redis_server
 from app.models import Job, JobEvent, Worker
 from app.models.base import utc_now
 from app.services import workers
@@ -151,6 +153,36 @@ def test_a_redis_that_forgets_freezes_or_dies_is_told(context: AppContext, redis
 
 def test_without_loupe_up_its_redis_is_missed(settings: Settings) -> None:
     assert "does not run" in only(settings, "redis", "warning").detail
+
+
+@pytest.mark.parametrize(
+    ("prints", "status", "detail"),
+    [
+        ("Redis server v=7.0.15", "warning", "is past its support and has CVE-2025-49844"),
+        ("Redis server v=6.2.20", "warning", "is past its support."),
+        ("Valkey server v=8.1.3", "warning", "has CVE-2025-49844"),
+        ("Valkey server v=8.1.4", "ok", "Valkey 8.1.4 ("),
+    ],
+)
+def test_the_server_that_loupe_up_would_start_is_judged(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prints: str, status: str, detail: str
+) -> None:
+    (tmp_path / "redis-server").write_text(f"#!/bin/sh\necho '{prints}'\n")
+    (tmp_path / "redis-server").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(launch_redis_server, "shipped_redis_server", lambda: None)
+    found = only(settings, "redis server", status)
+    assert detail in found.detail
+    if status == "warning":
+        assert "this user on this machine" in str(found.hint)
+        assert "Install a newer" in str(found.hint)
+
+
+def test_the_server_that_runs_is_named(context: AppContext, redis_server: RedisServer) -> None:
+    settings = context.settings.model_copy(update={"redis_url": redis_server.url})
+    [found] = examine(settings, "redis server")
+    assert found.detail.startswith(str(find_redis_server().version))
+    assert found.status == "ok" or "can connect to it" in str(found.hint)
 
 
 @pytest.mark.parametrize("where", ["", "scratch", "models"])
