@@ -20,6 +20,7 @@ from app.api import (
     pages,
     predict,
     products,
+    webhooks,
     workers,
 )
 from app.api.auth import require_api_key
@@ -35,7 +36,19 @@ from app.config import Settings
 from app.context import AppContext
 from app.inference.cache import ModelCache
 
-RESOURCES = (products, datasets, exports, jobs, job_records, evaluations, models, predict, workers, metrics)
+RESOURCES = (
+    products,
+    datasets,
+    exports,
+    jobs,
+    job_records,
+    evaluations,
+    models,
+    predict,
+    webhooks,
+    workers,
+    metrics,
+)
 
 PROBLEM = {
     "description": "An error, as a problem document.",

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from app.api.problems import problem_response
 from app.config import Settings
 from app.errors import ForeignHostError, ForeignSiteError, LoupeError
-from app.host.addresses import is_loopback
+from app.host.addresses import is_loopback, matches_host
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 OWN_SITES = ("same-origin", "none")
@@ -58,7 +58,7 @@ class SitesMiddleware:
             return True
         found = HOST.fullmatch(host.lower())
         name = (found[1] or found[2]) if found else ""
-        return is_loopback(name) or any(_matches(name, pattern) for pattern in allowed)
+        return is_loopback(name) or any(matches_host(name, pattern) for pattern in allowed)
 
     def _may_write(self, scope: Scope, headers: Headers) -> bool:
         origin, site = headers.get("origin"), headers.get("sec-fetch-site")
@@ -67,10 +67,6 @@ class SitesMiddleware:
         if origin is None:
             return site is None or site in OWN_SITES
         return origin.lower() in self._settings.cors_origins or _is_own_origin(scope, headers, origin)
-
-
-def _matches(name: str, pattern: str) -> bool:
-    return name.endswith(pattern[1:]) if pattern.startswith("*.") else name == pattern
 
 
 def _is_own_origin(scope: Scope, headers: Headers, origin: str) -> bool:

@@ -19,6 +19,7 @@ PLURALS = {
     "models": "model",
     "aliases": "alias",
     "networks": "network",
+    "webhooks": "webhook",
     "workers": "workers",
     "weights": "weights",
 }

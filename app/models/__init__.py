@@ -11,8 +11,12 @@ from app.models.job import Job
 from app.models.job_event import JobEvent
 from app.models.job_metric import JobEpoch, JobStep
 from app.models.lease import Lease
+from app.models.low_disk import LowDisk
 from app.models.product import Product
 from app.models.trained_model import TrainedModel
+from app.models.webhook import Webhook
+from app.models.webhook_delivery import WebhookDelivery
+from app.models.webhook_event import WebhookEvent
 from app.models.worker import Worker
 
 __all__ = [
@@ -28,7 +32,11 @@ __all__ = [
     "JobEvent",
     "JobStep",
     "Lease",
+    "LowDisk",
     "Product",
     "TrainedModel",
+    "Webhook",
+    "WebhookDelivery",
+    "WebhookEvent",
     "Worker",
 ]

@@ -23,6 +23,7 @@ KILLS, SERVERS, FAILURES, POWER = (
 RUNS, MACHINE = "tests/jobs/test_claims.py", "tests/jobs/test_claims_machine.py"
 SUPERVISOR = "tests/workers/test_supervisor.py"
 REQUESTS = "tests/api/test_requests.py"
+DELIVERIES, OUTGOING = "tests/jobs/test_webhook_deliveries.py", "tests/host/test_outgoing.py"
 REAPER, REAPER_THREAD = "tests/jobs/test_reaper.py", "tests/workers/test_reaper_thread.py"
 
 
@@ -370,6 +371,41 @@ MUTATIONS = (
         "    if _ESCAPED.search(text):\n",
         "    if False:\n",
         REQUESTS,
+    ),
+    _one(
+        "a message whose record was lost is not sent again",
+        "app/jobs/webhook_deliveries.py",
+        "next_attempt_at=db_now() + CLAIM_SECONDS)",
+        "next_attempt_at=None)",
+        DELIVERIES,
+    ),
+    _one(
+        "an attempt that was thought lost overwrites a newer one",
+        "app/jobs/webhook_deliveries.py",
+        "WebhookDelivery.id == claim.delivery, WebhookDelivery.attempts == claim.attempt)",
+        "WebhookDelivery.id == claim.delivery)",
+        DELIVERIES,
+    ),
+    _one(
+        "a webhook's name looked up again after its check",
+        "app/host/outgoing.py",
+        "                    str(address), port,",
+        "                    host, port,",
+        OUTGOING,
+    ),
+    _one(
+        "an inner address that a webhook reaches through its name",
+        "app/host/outgoing.py",
+        "    reach.check_addresses(host, addresses)\n",
+        "",
+        OUTGOING,
+    ),
+    _one(
+        "a slow answer that holds a webhook's thread",
+        "app/host/outgoing.py",
+        "self._stream.read(max_bytes, _remaining(self._deadline))",
+        "self._stream.read(max_bytes, timeout)",
+        OUTGOING,
     ),
 )
 
