@@ -97,6 +97,18 @@ class Settings(BaseSettings):
         description="Origins whose pages may call the API, such as https://line.example, separated by "
         "commas; `*` is any. Unset: none.",
     )
+    webhook_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Hosts that webhooks may be sent to, separated by commas: hooks.example, *.example.org "
+        "for all below it, an address, `*` for any with a public address. A host that is named may also have "
+        "a private address. Unset: any with a public address.",
+    )
+    low_disk_bytes: int = Field(
+        5 * 2**30,
+        ge=0,
+        le=2**50,
+        description="Free space in the home folder under which webhooks are sent `disk.low`; 0: never.",
+    )
     api_key: SecretStr | None = Field(
         None,
         description="The first key, with every scope: once it is set, every route but the health checks asks "
@@ -229,7 +241,7 @@ class Settings(BaseSettings):
             raise ValueError("must be `*`, or origins such as https://line.example, separated by commas")
         return origins
 
-    @field_validator("allowed_hosts", mode="before")
+    @field_validator("allowed_hosts", "webhook_hosts", mode="before")
     @classmethod
     def _split_hosts(cls, value: Any) -> Any:
         parts = value.split(",") if isinstance(value, str) else value

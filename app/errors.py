@@ -74,6 +74,10 @@ class ForeignSiteError(LoupeError):
     status, code, title = 403, "foreign_site", "Sent by a web page of another site"
 
 
+class AddressRefusedError(InvalidRequestError):
+    code, title = "address_refused", "An address that nothing is sent to"
+
+
 class NotFoundError(LoupeError):
     status, code, title = 404, "not_found", "Not found"
 

@@ -22,6 +22,7 @@ from app.api import (
     predict,
     products,
     session,
+    webhooks,
     workers,
 )
 from app.api.body_memory import BodyMemoryMiddleware
@@ -43,7 +44,7 @@ from app.services.key_ring import TOPIC, KeyRing
 
 RESOURCES = (
     *(health, products, datasets, exports, jobs, job_records, evaluations, models, predict, workers, metrics),
-    *(api_keys, session),
+    *(api_keys, session, webhooks),
 )
 
 PROBLEM = {

@@ -70,7 +70,14 @@ def test_every_operation_and_every_field_of_a_request_is_described() -> None:
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             assert operation.get("description"), f"{method} {path}"
-    for name in ("JobCreate", "ProductCreate", "Hyperparameters", "SplitSettings"):
+    for name in (
+        "JobCreate",
+        "ProductCreate",
+        "Hyperparameters",
+        "SplitSettings",
+        "WebhookCreate",
+        "WebhookUpdate",
+    ):
         for field, schema in document["components"]["schemas"][name]["properties"].items():
             assert "description" in schema or "$ref" in schema or "allOf" in schema, f"{name}.{field}"
 

@@ -95,6 +95,15 @@ NEEDS: dict[tuple[str, str], Need | None] = {
     ("GET", "/api-keys/{key}"): ADMIN,
     ("POST", "/api-keys/{key}/rotate"): ADMIN,
     ("DELETE", "/api-keys/{key}"): ADMIN,
+    ("POST", "/webhooks"): ADMIN,
+    ("GET", "/webhooks"): ADMIN,
+    ("GET", "/webhooks/{webhook}"): ADMIN,
+    ("PATCH", "/webhooks/{webhook}"): ADMIN,
+    ("DELETE", "/webhooks/{webhook}"): ADMIN,
+    ("POST", "/webhooks/{webhook}/rotate"): ADMIN,
+    ("POST", "/webhooks/{webhook}/test"): ADMIN,
+    ("GET", "/webhooks/{webhook}/deliveries"): ADMIN,
+    ("POST", "/webhooks/{webhook}/deliveries/{delivery}/retry"): ADMIN,
 }
 
 

@@ -17,7 +17,7 @@ from app.api.auth import COOKIE
 from app.api.refusals import refuse_unread
 from app.config import Settings
 from app.errors import ForeignHostError, ForeignSiteError, LoupeError
-from app.host.addresses import is_loopback
+from app.host.addresses import is_loopback, matches_host
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 OWN_SITES = ("same-origin", "none")
@@ -56,7 +56,7 @@ class SitesMiddleware:
             return True
         found = HOST.fullmatch(host.lower())
         name = (found[1] or found[2]) if found else ""
-        return is_loopback(name) or any(_matches(name, pattern) for pattern in allowed)
+        return is_loopback(name) or any(matches_host(name, pattern) for pattern in allowed)
 
     def _may_write(self, scope: Scope, headers: Headers) -> bool:
         origin, site = headers.get("origin"), headers.get("sec-fetch-site")
@@ -73,10 +73,6 @@ class SitesMiddleware:
 def _shows_cookie(headers: Headers) -> bool:
     """Whether the session of a browser says who asks; a page of another site cannot send the header."""
     return "authorization" not in headers and COOKIE in cookie_parser(headers.get("cookie", ""))
-
-
-def _matches(name: str, pattern: str) -> bool:
-    return name.endswith(pattern[1:]) if pattern.startswith("*.") else name == pattern
 
 
 def _is_own_origin(scope: Scope, headers: Headers, origin: str) -> bool:

@@ -20,6 +20,7 @@ PLURALS = {
     "aliases": "alias",
     "networks": "network",
     "keys": "key",
+    "webhooks": "webhook",
     "workers": "workers",
     "weights": "weights",
 }

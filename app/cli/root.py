@@ -23,6 +23,7 @@ from app.cli import (
     service,
     storage,
     train,
+    webhooks,
     weights,
     workers,
 )
@@ -84,6 +85,7 @@ app.add_typer(models.app, name="model", rich_help_panel=WITH_A_SERVER)
 app.add_typer(aliases.app, name="alias", rich_help_panel=WITH_A_SERVER)
 app.add_typer(networks.app, name="network", rich_help_panel=WITH_A_SERVER)
 app.add_typer(keys.app, name="key", rich_help_panel=WITH_A_SERVER)
+app.add_typer(webhooks.app, name="webhook", rich_help_panel=WITH_A_SERVER)
 app.add_typer(workers.app, name="workers", rich_help_panel=WITH_A_SERVER)
 
 

@@ -13,3 +13,8 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def matches_host(name: str, pattern: str) -> bool:
+    """Whether a host is the one of ``pattern``, or below it where that begins with ``*.``."""
+    return name.endswith(pattern[1:]) if pattern.startswith("*.") else name == pattern

@@ -33,6 +33,7 @@ NAMES = frozenset(
         "finish.published",
         "finish.committed",
         "storage.files_put",
+        "webhook.sent",
     }
 )
 

@@ -13,9 +13,13 @@ from app.models.job import Job
 from app.models.job_event import JobEvent
 from app.models.job_metric import JobEpoch, JobStep
 from app.models.lease import Lease
+from app.models.low_disk import LowDisk
 from app.models.product import Product
 from app.models.revision import Revision
 from app.models.trained_model import TrainedModel
+from app.models.webhook import Webhook
+from app.models.webhook_delivery import WebhookDelivery
+from app.models.webhook_event import WebhookEvent
 from app.models.worker import Worker
 
 __all__ = [
@@ -33,8 +37,12 @@ __all__ = [
     "JobEvent",
     "JobStep",
     "Lease",
+    "LowDisk",
     "Product",
     "Revision",
     "TrainedModel",
+    "Webhook",
+    "WebhookDelivery",
+    "WebhookEvent",
     "Worker",
 ]

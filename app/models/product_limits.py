@@ -26,9 +26,13 @@ from app.models import (
     JobEvent,
     JobStep,
     Lease,
+    LowDisk,
     Product,
     Revision,
     TrainedModel,
+    Webhook,
+    WebhookDelivery,
+    WebhookEvent,
     Worker,
 )
 
@@ -43,8 +47,12 @@ FREE: dict[type[Base], str] = {
     ApiKey: "only the scope admin reads it through the API, and a bound key cannot have that",
     BrowserSession: "found by the token alone",
     IdempotencyKey: "its scope begins with the id of the key",
+    LowDisk: "of machines, not of products",
     Lease: "of processes, not of products",
     Revision: "of processes, not of products",
+    **dict.fromkeys(
+        (Webhook, WebhookEvent, WebhookDelivery), "what any key does is told; only admin reads it"
+    ),
     Worker: "machines; the jobs that one runs are limited",
 }
 

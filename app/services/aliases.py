@@ -12,6 +12,7 @@ from app.models.alias import CHAMPION
 from app.models.base import new_id, utc_now
 from app.schemas import model as schemas
 from app.schemas.common import Page
+from app.services import webhook_events
 from app.services.pages import fetch_page
 from app.services.products import lock_product, require_product
 
@@ -124,6 +125,10 @@ def move_alias(
         is_override=is_override,
     )
     session.flush()
+    if name == CHAMPION:
+        webhook_events.champion_moved(
+            session, model, before=before, moved_by=moved_by, is_override=is_override
+        )
     return alias
 
 

@@ -11,6 +11,7 @@ from app.errors import ConflictError
 from app.models import Dataset, Job, JobEvent
 from app.models.base import db_now, utc_now
 from app.schemas.job_kinds import get_job_kind
+from app.services import webhook_events
 from app.services.dataset_states import import_failed, select_waiting
 from app.services.workers import require_workers_for
 
@@ -38,6 +39,8 @@ def move_job(session: Session, job: Job, status: str, **data: Any) -> None:
         job.stage = None
         job.finished_at = utc_now()
     append_event(session, job, "status", status=status, **data)
+    if status in TERMINAL:
+        webhook_events.job_ended(session, job, model=data.get("model"))
 
 
 def queue_job(session: Session, job: Job) -> None:
@@ -73,6 +76,7 @@ def _fail_dataset(session: Session, job: Job) -> None:
     dataset.status, dataset.error = "failed", job.error or cancelled.as_dict()
     dataset.ready_at = utc_now() if job.error is None else None
     session.flush()  # Holds the dataset's row: whoever queues a job for it meanwhile sees that it failed.
+    webhook_events.dataset_failed(session, dataset, job)
     error = import_failed(dataset).as_dict()
     for waiting in session.scalars(select_waiting(dataset).with_for_update()):
         waiting.error = error

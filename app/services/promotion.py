@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from app.models import Alias, Evaluation, Job, TrainedModel
 from app.models.alias import CHAMPION
 from app.schemas.job import GateResult, GateRules
+from app.services import webhook_events
 from app.services.aliases import move_alias
 from app.services.dataset_states import tested_dataset
 from app.services.products import lock_product
@@ -170,6 +171,8 @@ def carry_out(session: Session, job: Job, decision: Decision, model: TrainedMode
     job.gate = GateResult(
         passed=decision.passed, reasons=list(decision.reasons), became_champion=became_champion
     ).model_dump(mode="json")
+    if not decision.passed:
+        webhook_events.model_failed_gate(session, job, model, decision.reasons)
 
 
 def _figures(dataset: str, evaluation: dict[str, Any]) -> Figures:

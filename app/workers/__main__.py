@@ -26,6 +26,7 @@ from app.workers.poll_thread import PollThread
 from app.workers.reaper_thread import ReaperThread
 from app.workers.runner import JobRunner
 from app.workers.tasks import register_tasks
+from app.workers.webhook_thread import WebhookThread
 
 
 def main() -> None:
@@ -59,6 +60,7 @@ def main() -> None:
     if settings.storage_url is not None:
         HomeThread(context, shutdown).start()
     PollThread(runner, queues).start()
+    WebhookThread(context, shutdown, runner.metrics).start()
     serve_metrics(settings, runner.metrics)
     beat = BeatThread(context, queue, concurrency, offer.gpus)
     beat.start()

@@ -59,6 +59,7 @@ class WorkerMetrics:
             "errors", "Errors met, by code: of attempts, and each time that the database was away.", "code"
         )
         self._steps = self._counter("training_steps", "Training steps done; its rate is the speed.")
+        self._webhooks = self._counter("webhook_deliveries", "Attempts to send to a webhook.", "outcome")
         self.registry.register(_Now(self._jobs, storage))
 
     def claimed(self, kind: str) -> None:
@@ -66,6 +67,10 @@ class WorkerMetrics:
 
     def met(self, code: str) -> None:
         self._errors.labels(code).inc()
+
+    def sent_to_webhook(self, outcome: str) -> None:
+        """``delivered`` or ``failed``."""
+        self._webhooks.labels(outcome).inc()
 
     def reported(self, job: RunningJob, lines: Sequence[AnyLine]) -> None:
         """Progress lines of a child, once they are stored."""

@@ -9,7 +9,7 @@ import time
 from app.context import AppContext
 from app.errors import LoupeError
 from app.host.processes import is_gone, process_owner
-from app.jobs import deleted_datasets, garbage, kept_models, reaper
+from app.jobs import deleted_datasets, garbage, kept_models, reaper, webhook_deliveries
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +88,7 @@ class ReaperThread(threading.Thread):
     def _collect_garbage(self) -> None:
         try:
             garbage.forget_requests(self._context)
+            webhook_deliveries.forget_old_deliveries(self._context)
             garbage.clean_storage(self._context)
         except LoupeError as error:
             logger.warning("garbage: %s The next is in an hour.", error.detail)

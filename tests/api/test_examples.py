@@ -13,6 +13,7 @@ from app.schemas.export import ExportCreate
 from app.schemas.job import JobCreate, JobRetry
 from app.schemas.model import AliasMoveCreate
 from app.schemas.product import ProductCreate, ProductUpdate
+from app.schemas.webhook import WebhookCreate, WebhookUpdate
 from tests.conftest import Trained
 
 
@@ -37,7 +38,16 @@ def test_jobs_are_planned_as_shown(trained: Trained) -> None:
 
 
 @pytest.mark.parametrize(
-    "schema", [AliasMoveCreate, DatasetFromPath, EvaluationCreate, ExportCreate, JobRetry]
+    "schema",
+    [
+        AliasMoveCreate,
+        DatasetFromPath,
+        EvaluationCreate,
+        ExportCreate,
+        JobRetry,
+        WebhookCreate,
+        WebhookUpdate,
+    ],
 )
 def test_the_other_bodies_are_valid_as_shown(schema: type[BaseModel]) -> None:
     for body in examples(schema):

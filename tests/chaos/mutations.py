@@ -25,6 +25,7 @@ SUPERVISOR = "tests/workers/test_supervisor.py"
 REQUESTS = "tests/api/test_requests.py"
 KEYS, SESSIONS = "tests/api/test_api_keys.py", "tests/api/test_session.py"
 PROCESSES = "tests/launch/test_two_processes.py"
+DELIVERIES, OUTGOING = "tests/jobs/test_webhook_deliveries.py", "tests/host/test_outgoing.py"
 REAPER, REAPER_THREAD = "tests/jobs/test_reaper.py", "tests/workers/test_reaper_thread.py"
 
 
@@ -499,6 +500,39 @@ MUTATIONS = (
         "        unbind_product(session, product_id)\n",
         "",
         f"{KEYS}::test_another_product_of_the_same_id_is_not_that_of_the_key",
+        "a message whose record was lost is not sent again",
+        "app/jobs/webhook_deliveries.py",
+        "next_attempt_at=db_now() + CLAIM_SECONDS)",
+        "next_attempt_at=None)",
+        DELIVERIES,
+    ),
+    _one(
+        "an attempt that was thought lost overwrites a newer one",
+        "app/jobs/webhook_deliveries.py",
+        "WebhookDelivery.id == claim.delivery, WebhookDelivery.attempts == claim.attempt)",
+        "WebhookDelivery.id == claim.delivery)",
+        DELIVERIES,
+    ),
+    _one(
+        "a webhook's name looked up again after its check",
+        "app/host/outgoing.py",
+        "                    str(address), port,",
+        "                    host, port,",
+        OUTGOING,
+    ),
+    _one(
+        "an inner address that a webhook reaches through its name",
+        "app/host/outgoing.py",
+        "    reach.check_addresses(host, addresses)\n",
+        "",
+        OUTGOING,
+    ),
+    _one(
+        "a slow answer that holds a webhook's thread",
+        "app/host/outgoing.py",
+        "self._stream.read(max_bytes, _remaining(self._deadline))",
+        "self._stream.read(max_bytes, timeout)",
+        OUTGOING,
     ),
 )
 

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from app.config import Settings
-from app.launch.up import environment_of
+from app.launch.up import SEPARATORS, environment_of
 
 GIVEN = {
     "dataset_roots": "/data/a:/data/b",
     "allowed_hosts": "loupe.example,*.lab.example",
+    "webhook_hosts": "hooks.example,*",
     "cors_origins": "https://a.example,http://localhost:3000",
     "root_path": "/loupe",
     "trusted_proxies": "10.0.0.0/8,::1",
@@ -29,3 +30,8 @@ def test_every_setting_reaches_the_children_as_it_is(
     for name, value in environment_of(settings).items():
         monkeypatch.setenv(name, value)
     assert Settings(_env_file=None) == settings
+
+
+def test_every_setting_that_is_a_list_has_its_separator() -> None:
+    lists = {name for name, field in Settings.model_fields.items() if isinstance(field.default, tuple)}
+    assert lists == SEPARATORS.keys()

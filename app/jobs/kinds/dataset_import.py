@@ -15,6 +15,7 @@ from app.models import Dataset
 from app.models.base import utc_now
 from app.schemas.import_choices import ImportChoices
 from app.schemas.job_payloads import ImportPayload
+from app.services import webhook_events
 from app.services.job_lifecycle import find_upload
 
 
@@ -59,6 +60,7 @@ class DatasetImport(Kind[ImportSpec, ImportResult]):
                 setattr(dataset, name, described[name])
             job.result = described
             complete(session, job)
+            webhook_events.dataset_ready(session, dataset, job)
             waiting = find_ready(session, dataset)
         for message in waiting:
             context.queue.enqueue(*message)
