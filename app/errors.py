@@ -98,8 +98,24 @@ class IdempotencyMismatchError(LoupeError):
     status, code, title = 422, "idempotency_mismatch", "Idempotency-Key used with another body"
 
 
+class MalformedRequestError(LoupeError):
+    status, code, title = 400, "malformed_request", "No HTTP request that can be read"
+
+
+class SlowRequestError(LoupeError):
+    status, code, title, retryable = 408, "slow_request", "The request came too slowly", True
+
+
+class HeadTooLargeError(LoupeError):
+    status, code, title = 431, "head_too_large", "The head of the request is too large"
+
+
 class UnavailableError(LoupeError):
     status, code, title, retryable = 503, "unavailable", "A service that Loupe needs is down", True
+
+
+class TooManyConnectionsError(UnavailableError):
+    code, title = "too_many_connections", "Too many connections"
 
 
 class StorageUnavailableError(UnavailableError):
