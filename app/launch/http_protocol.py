@@ -33,6 +33,7 @@ LEAST_BYTES_A_SECOND = 1000
 UNREAD_PERIODS = 3
 """An answer may stand still for so many times as long as a head may take."""
 LINGER_SECONDS = 5.0
+LINGER_BYTES = 8 * 2**20
 TURNED_AWAY_SECONDS = 2.0
 UPGRADE_HEADERS = frozenset({b"upgrade", b"http2-settings"})
 
@@ -56,6 +57,7 @@ class LimitedProtocol(HttpToolsProtocol):
         """Seconds that we have waited for the part of the request that comes now."""
         self._unsent, self._unread_for = 0, 0.0
         self._has_heard = self._is_deaf = False
+        self._dropped_bytes = 0
         self._ends_in: float | None = None
         """Seconds until it is closed, whatever still comes."""
 
@@ -72,6 +74,9 @@ class LimitedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
         if self._is_deaf:
+            self._dropped_bytes += len(data)
+            if self._dropped_bytes > LINGER_BYTES:
+                self.transport.close()
             return
         self._has_heard = True
         if self._refusal is not None:

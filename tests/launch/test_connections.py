@@ -199,9 +199,9 @@ def test_a_client_that_waits_for_100_continue_is_not_slow(api: Api) -> None:
 
 def test_a_refusal_is_read_also_while_the_body_is_sent(tmp_path: Path) -> None:
     with running(tmp_path, API_KEY="k" * 32) as api, api.connect() as connection:
-        connection.sendall(HEAD + b"Content-Length: 8000000\r\n\r\n")
+        connection.sendall(HEAD + b"Content-Length: 4000000\r\n\r\n")
         with contextlib.suppress(ConnectionError):
-            connection.sendall(b"x" * 8_000_000)
+            connection.sendall(b"x" * 4_000_000)
         connection.shutdown(socket.SHUT_WR)
         assert status_of(read_all(connection)) in (401, 413)
 
