@@ -20,6 +20,7 @@ from app.errors import ImageDecodeError, ImageTooLargeError
 from app.images.formats import READABLE, looks_like_image
 from app.images.heif_boxes import count_coded_pixels
 from app.images.png_chunks import check_chunks
+from app.images.silence import silence_decoders
 
 MAX_PIXELS = 120_000_000
 """Unless set: cameras of 100 megapixels give 102 million pixels, phones of 108 megapixels 108 million."""
@@ -141,6 +142,7 @@ def fit_to(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8
 
 def _open(data: bytes, max_pixels: int) -> ImageFile.ImageFile:
     Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit knows nothing of ours.
+    silence_decoders()
     is_boxed = data[4:8] == b"ftyp" and looks_like_image(data)
     heif = _heif_plugin() if is_boxed else ()
     try:
