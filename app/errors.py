@@ -90,6 +90,20 @@ class UnsupportedEncodingError(UnsupportedMediaTypeError):
     title = "Unsupported content encoding"
 
 
+class MalformedRangeError(LoupeError):
+    status, code, title = 400, "malformed_range", "No range of bytes"
+
+
+class UnsatisfiableRangeError(LoupeError):
+    """``size``: of the file in bytes."""
+
+    status, code, title = 416, "range_not_satisfiable", "The range lies behind the end"
+
+    def __init__(self, size: int) -> None:
+        super().__init__(f"The file has {size:,} bytes.", hint="Ask for a range that begins before its end.")
+        self.size = size
+
+
 class GateFailedError(LoupeError):
     status, code, title = 422, "gate_failed", "The model failed its gate"
 
