@@ -28,6 +28,7 @@ from app.launch.connections import ConnectionLimits, Connections
 from app.launch.http_protocol import LEAST_BYTES_A_SECOND, MAX_HEAD_BYTES, MAX_HEADERS
 from app.migrations import upgrade
 from tests.ports import free_port
+from tests.running import upload_pictures
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.integration
@@ -413,3 +414,34 @@ def test_a_flood_of_requests_shares_the_lines_of_the_log(api: Api) -> None:
     for thread in threads:
         thread.join()
     assert api.log.stat().st_size - before < 2**12
+
+
+def test_hundreds_of_followers_of_a_large_log_do_not_hold_up_short_requests(tmp_path: Path) -> None:
+    with running(tmp_path) as api, contextlib.ExitStack() as stack:
+        with httpx.Client(base_url=f"http://127.0.0.1:{api.port}", timeout=60) as client:
+            job = upload_pictures(client, "followed")["job"]
+        log = tmp_path / "home/jobs" / job / "logs/0001/training_result.log"
+        log.parent.mkdir(parents=True)
+        log.write_bytes(b"a line of a log that is long\n" * 500_000)
+        before = psutil.Process(api.process.pid).memory_info().rss
+        followers = [stack.enter_context(api.connect()) for _ in range(200)]
+        for index, follower in enumerate(followers):
+            what = b"logs/training_result.log?follow=true&tail=1" if index % 2 else b"events"
+            follower.sendall(
+                b"GET /jobs/%s/%s HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/event-stream\r\n\r\n"
+                % (job.encode(), what)
+            )
+        wait_for(api.is_up, 30, "an answer after so many requests at once")
+        answered = []
+        for _ in range(11):
+            began = time.monotonic()
+            httpx.get(f"http://127.0.0.1:{api.port}/healthz", timeout=20).raise_for_status()
+            answered.append(time.monotonic() - began)
+        assert sorted(answered)[5] < 2
+        assert psutil.Process(api.process.pid).memory_info().rss - before < 200 * 2**20
+        for follower in followers:
+            follower.close()
+        time.sleep(1)
+        text = api.log.read_text(encoding="utf-8")
+        assert TRACE not in text
+        assert "ERROR" not in text
