@@ -49,6 +49,7 @@ class LimitedProtocol(HttpToolsProtocol):
         super().__init__(*args, **options)
         self._all = connections
         self.idle_since: float | None = connections.now
+        self._answered: RequestResponseCycle | None = None
         self._refusal: LoupeError | None = None
         self._bytes_without_body = 0
         self._is_reading_head, self._is_reading_body = True, False
@@ -69,6 +70,9 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._all.remove(self)
+        if self._answered is not None:  # uvicorn tells the last of several that were sent ahead
+            self._answered.disconnected = True
+            self._answered.message_event.set()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -142,6 +146,7 @@ class LimitedProtocol(HttpToolsProtocol):
                 cycle.disconnected = True
                 self.transport.close()
 
+        self._answered = cycle
         super()._start_asgi_task(cycle, answer)
 
     def _begin_head(self) -> None:
