@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -116,8 +117,8 @@ def configure_logging(level: str, log_format: Format) -> None:
     root.handlers[:] = [handler]
     root.setLevel(level)
     logging.captureWarnings(True)
-    if log_format == "json":
-        sys.excepthook = _log_uncaught
+    sys.excepthook = _log_uncaught
+    threading.excepthook = _log_uncaught_in_thread
 
 
 class JsonFormatter(BaseJsonFormatter):
@@ -201,3 +202,10 @@ def _log_uncaught(kind: type[BaseException], error: BaseException, trace: Traceb
         sys.__excepthook__(kind, error, trace)
         return
     logging.getLogger("loupe").critical("the process ends: %s", error, exc_info=(kind, error, trace))
+
+
+def _log_uncaught_in_thread(ended: threading.ExceptHookArgs) -> None:
+    name = ended.thread.name if ended.thread else "unknown"
+    error = ended.exc_value
+    trace = None if error is None else (ended.exc_type, error, ended.exc_traceback)
+    logging.getLogger("loupe").error("the thread %s has ended: %s", name, error, exc_info=trace)

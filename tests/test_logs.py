@@ -152,6 +152,25 @@ def test_what_ends_a_process_is_a_record_too() -> None:
     assert "KeyError: 'gone'" in json.loads(line)["exception"]
 
 
+@pytest.mark.parametrize("log_format", ["text", "json"])
+@pytest.mark.parametrize("where", ["process", "thread"])
+def test_what_nobody_caught_has_no_harmful_character_either(log_format: str, where: str) -> None:
+    code = f"""
+import threading
+from app.logs import configure_logging
+configure_logging("INFO", "{log_format}")
+def fail():
+    raise ValueError("a\\x1b[31m\\nb")
+threading.Thread(target=fail).start() if "{where}" == "thread" else fail()
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "ValueError" in ended.stderr
+    assert "\x1b" not in ended.stderr
+    first, *others = ended.stderr.splitlines()
+    assert "a\\" in first
+    assert all(line.startswith(TRACE_MARGIN) for line in others)
+
+
 @pytest.mark.integration
 def test_every_line_of_a_real_service_is_json_and_names_request_and_job(service: Service) -> None:
     with service.client() as client:
