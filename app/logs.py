@@ -8,16 +8,15 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from contextvars import ContextVar
+from contextlib import contextmanager
+from contextvars import ContextVar, Token
 from types import TracebackType
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from pythonjsonlogger.core import RESERVED_ATTRS
 from pythonjsonlogger.json import JsonFormatter as BaseJsonFormatter
 
 Format = Literal["text", "json"]
-T = TypeVar("T")
 
 _request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 _room: ContextVar[_Room | None] = ContextVar("room", default=None)
@@ -59,17 +58,16 @@ KEYS = {
 @contextmanager
 def log_context(*, request_id: str | None = None, job_id: str | None = None) -> Iterator[None]:
     """Every record of the block, in this thread or task and what they start, carries the ids."""
-    with ExitStack() as stack:
-        if request_id is not None:
-            _set(stack, _request_id, request_id)
-            _set(stack, _room, _Room())
-        if job_id is not None:
-            _set(stack, _job_id, job_id)
+    tokens: list[tuple[ContextVar[Any], Token[Any]]] = []
+    if request_id is not None:
+        tokens = [(_request_id, _request_id.set(request_id)), (_room, _room.set(_Room()))]
+    if job_id is not None:
+        tokens.append((_job_id, _job_id.set(job_id)))
+    try:
         yield
-
-
-def _set(stack: ExitStack, variable: ContextVar[T], value: T) -> None:
-    stack.callback(variable.reset, variable.set(value))
+    finally:
+        for variable, token in tokens:
+            variable.reset(token)
 
 
 class _Room:
@@ -105,7 +103,8 @@ def cut(text: str, most: int) -> str:
 
 def one_line(text: str) -> str:
     """The text without anything that a terminal or a reader of lines would obey."""
-    return cut(text, MOST_IN_MESSAGE).translate(_ESCAPES)
+    text = cut(text, MOST_IN_MESSAGE)
+    return text if text.isprintable() else text.translate(_ESCAPES)
 
 
 def configure_logging(level: str, log_format: Format) -> None:
@@ -153,7 +152,8 @@ class JsonFormatter(BaseJsonFormatter):
         return cut(str(super().formatException(ei)), MOST_IN_TRACE)
 
     def format(self, record: logging.LogRecord) -> str:
-        return super().format(record).translate(_JSON_ESCAPES)
+        line = super().format(record)
+        return line if line.isprintable() else line.translate(_JSON_ESCAPES)
 
 
 class TextFormatter(logging.Formatter):

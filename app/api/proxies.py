@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from urllib.parse import urlsplit, urlunsplit
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.config import Settings, is_path_prefix
 from app.host.addresses import TrustedProxies, parse_address
 
+Forwarded = dict[bytes, list[str]]
+FORWARDED = b"x-forwarded-"
 MOST_HOPS = 32
 SCHEMES = ("http", "https")
 _WITH_PORT = re.compile(r"\[([^\]]*)\](?::([0-9]{1,5}))?|([0-9.]+):([0-9]{1,5})")
@@ -30,28 +32,35 @@ class ProxyMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            scope.setdefault("state", {})["forwarded_host"] = self._forwarded(scope, "x-forwarded-host")
-            prefix = self._prefix or self._forwarded_prefix(scope)
+            forwarded = self._forwarded(scope)
+            scope.setdefault("state", {})["forwarded_host"] = _only(forwarded, b"host")
+            prefix = self._prefix or _prefix_of(forwarded)
             path: str = scope["path"]
             if prefix and path.startswith("/"):
                 has_prefix = path == prefix or path.startswith(f"{prefix}/")
                 scope["root_path"] = prefix
                 scope["path"] = path if has_prefix else prefix + path
             send = _with_prefix(send, prefix)
-            if self._comes_from_proxy(scope):
-                self._look_behind_proxy(scope)
+            if forwarded:
+                self._look_behind_proxy(scope, forwarded)
         await self._app(scope, receive, send)
 
-    def _comes_from_proxy(self, scope: Scope) -> bool:
+    def _forwarded(self, scope: Scope) -> Forwarded:
+        """What a trusted proxy says of the request before it, by the name behind ``X-Forwarded-``."""
         client = scope.get("client")
-        return client is not None and client[0] in self._trusted
+        if client is None or client[0] not in self._trusted:
+            return {}
+        forwarded: Forwarded = {}
+        for name, value in scope["headers"]:
+            if name.startswith(FORWARDED):
+                forwarded.setdefault(name[len(FORWARDED) :], []).append(value.decode("latin-1").strip())
+        return forwarded
 
-    def _look_behind_proxy(self, scope: Scope) -> None:
-        headers = Headers(scope=scope)
-        scheme = headers.getlist("x-forwarded-proto")[-1:]
-        if scheme and scheme[0].strip() in SCHEMES:
-            scope["scheme"] = scheme[0].strip()
-        hops = ",".join(headers.getlist("x-forwarded-for")).rsplit(",", MOST_HOPS)[-MOST_HOPS:]
+    def _look_behind_proxy(self, scope: Scope, forwarded: Forwarded) -> None:
+        scheme = forwarded.get(b"proto", [""])[-1]
+        if scheme in SCHEMES:
+            scope["scheme"] = scheme
+        hops = ",".join(forwarded.get(b"for", ())).rsplit(",", MOST_HOPS)[-MOST_HOPS:]
         if (client := self._find_client(hops)) is not None:
             scope["client"] = client
 
@@ -69,16 +78,16 @@ class ProxyMiddleware:
                 break
         return found
 
-    def _forwarded_prefix(self, scope: Scope) -> str:
-        prefix = self._forwarded(scope, "x-forwarded-prefix").rstrip("/")
-        return prefix if is_path_prefix(prefix) else ""
 
-    def _forwarded(self, scope: Scope, header: str) -> str:
-        """What a trusted proxy says in a header; nothing where another client says it, or two do."""
-        if not self._comes_from_proxy(scope):
-            return ""
-        given = Headers(scope=scope).getlist(header)
-        return given[0].strip() if len(given) == 1 else ""
+def _only(forwarded: Forwarded, name: bytes) -> str:
+    """Nothing where two say it: one of them is no proxy."""
+    given = forwarded.get(name, ())
+    return given[0] if len(given) == 1 else ""
+
+
+def _prefix_of(forwarded: Forwarded) -> str:
+    prefix = _only(forwarded, b"prefix").rstrip("/")
+    return prefix if is_path_prefix(prefix) else ""
 
 
 def _parse_hop(text: str) -> tuple[str, int] | None:

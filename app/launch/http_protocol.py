@@ -87,10 +87,13 @@ class LimitedProtocol(HttpToolsProtocol):
             self._refuse(self._refusal)
             return
         if not self._is_reading_head and not self._is_reading_body:
-            self._begin_head()
+            self._is_reading_head, self._waited = True, 0.0
         self._bytes_without_body += len(data)
         try:
-            self._feed(data)
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                self._read_again(data[upgrade.args[0] :])
             if self._bytes_without_body > MAX_HEAD_BYTES:
                 self._refuse(head_too_large())
         except (httptools.HttpParserError, _RefusedError):
@@ -104,12 +107,13 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._begin_head()
+        self._is_reading_head, self._waited = True, 0.0
 
     def on_headers_complete(self) -> None:
         if self.parser.should_upgrade():
-            return  # read again without: see _feed
-        if len(self.headers) > MAX_HEADERS or self._is_head_too_large():
+            return  # read again without: see _read_again
+        is_long = self._bytes_without_body > MAX_HEAD_BYTES and self._is_head_too_large()
+        if is_long or len(self.headers) > MAX_HEADERS:
             self._stop_parsing(head_too_large())
         if len(self.pipeline) >= MAX_PIPELINED:
             self._stop_parsing(malformed_request("Too many requests were sent ahead of their answers."))
@@ -149,28 +153,23 @@ class LimitedProtocol(HttpToolsProtocol):
         self._answered = cycle
         super()._start_asgi_task(cycle, answer)
 
-    def _begin_head(self) -> None:
-        self._is_reading_head, self._waited = True, 0.0
-
     def _is_head_too_large(self) -> bool:
         """What was received may hold more than this head, so only then is it counted."""
-        if self._bytes_without_body <= MAX_HEAD_BYTES:
-            return False
         headers = sum(len(name) + len(value) + 4 for name, value in self.headers)
         return len(self.url) + headers > MAX_HEAD_BYTES
 
-    def _feed(self, data: bytes) -> None:
-        """Lets the parser read. A request for another protocol is answered as if it had not asked for it."""
+    def _read_again(self, rest: bytes) -> None:
+        """Reads a request for another protocol, and the ``rest``, as if it had not asked for it."""
         while True:
+            head = self._head_without_upgrade()
+            self.parser = httptools.HttpRequestParser(self)
+            # As uvicorn sets it: what follows a request that is to be the last is no error.
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
             try:
-                self.parser.feed_data(data)
-            except httptools.HttpParserUpgrade as upgrade:
-                data = self._head_without_upgrade() + data[upgrade.args[0] :]
-                self.parser = httptools.HttpRequestParser(self)
-                # As uvicorn sets it: what follows a request that is to be the last is no error.
-                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
-            else:
+                self.parser.feed_data(head + rest)
                 return
+            except httptools.HttpParserUpgrade as upgrade:
+                rest = (head + rest)[upgrade.args[0] :]
 
     def _head_without_upgrade(self) -> bytes:
         method = self.parser.get_method()

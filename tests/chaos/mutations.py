@@ -361,8 +361,8 @@ MUTATIONS = (
     _one(
         "the prefix of any client is believed",
         "app/api/proxies.py",
-        "        if not self._comes_from_proxy(scope):",
-        "        if False:",
+        "if client is None or client[0] not in self._trusted:",
+        "if client is None:",
         "tests/api/test_proxies.py",
     ),
     _one(
@@ -396,15 +396,15 @@ MUTATIONS = (
     _one(
         "a client's text in the log as it came",
         "app/logs.py",
-        "    return cut(text, MOST_IN_MESSAGE).translate(_ESCAPES)\n",
-        "    return cut(text, MOST_IN_MESSAGE)\n",
+        "    return text if text.isprintable() else text.translate(_ESCAPES)\n",
+        "    return text\n",
         "tests/test_logs.py",
     ),
     _one(
-        "a forwarded address is believed of everybody",
+        "a forwarded address is believed although a stranger stands behind it",
         "app/api/proxies.py",
-        "            if self._comes_from_proxy(scope):\n                self._look",
-        "            if True:\n                self._look",
+        "            if self._trusted.is_any or client[0] not in self._trusted:\n",
+        "            if self._trusted.is_any:\n",
         "tests/api/test_proxies.py",
     ),
     _one(
