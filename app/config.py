@@ -133,6 +133,26 @@ class Settings(BaseSettings):
         description="Most pixels of an image, in imports, trainings, evaluations and predictions. Decoding "
         "one takes up to 18 bytes a pixel: 2.1 GiB for 120 million.",
     )
+    max_connections: int = Field(
+        1000,
+        ge=1,
+        le=100_000,
+        description="Most connections that the API holds open; fewer where the limit on open files is low.",
+    )
+    max_connections_per_client: int = Field(
+        100,
+        ge=0,
+        le=100_000,
+        description="Most connections of one address, or of one /64 network of IPv6, that is no trusted "
+        "proxy; 0: no bound.",
+    )
+    slow_seconds: float = Field(
+        20.0,
+        ge=1,
+        le=3600,
+        description="Longest time for the head of a request. A body must bring 1,000 bytes a second over "
+        "each such time, and a client that reads nothing of its answer for three of them is cut off.",
+    )
     max_dataset_items: int = Field(
         200_000, gt=0, description="Most entries in one dataset archive or folder."
     )

@@ -98,6 +98,20 @@ class UnsupportedEncodingError(UnsupportedMediaTypeError):
     title = "Unsupported content encoding"
 
 
+class MalformedRangeError(LoupeError):
+    status, code, title = 400, "malformed_range", "No range of bytes"
+
+
+class UnsatisfiableRangeError(LoupeError):
+    """``size``: of the file in bytes."""
+
+    status, code, title = 416, "range_not_satisfiable", "The range lies behind the end"
+
+    def __init__(self, size: int) -> None:
+        super().__init__(f"The file has {size:,} bytes.", hint="Ask for a range that begins before its end.")
+        self.size = size
+
+
 class GateFailedError(LoupeError):
     status, code, title = 422, "gate_failed", "The model failed its gate"
 
@@ -106,8 +120,24 @@ class IdempotencyMismatchError(LoupeError):
     status, code, title = 422, "idempotency_mismatch", "Idempotency-Key used with another body"
 
 
+class MalformedRequestError(LoupeError):
+    status, code, title = 400, "malformed_request", "No HTTP request that can be read"
+
+
+class SlowRequestError(LoupeError):
+    status, code, title, retryable = 408, "slow_request", "The request came too slowly", True
+
+
+class HeadTooLargeError(LoupeError):
+    status, code, title = 431, "head_too_large", "The head of the request is too large"
+
+
 class UnavailableError(LoupeError):
     status, code, title, retryable = 503, "unavailable", "A service that Loupe needs is down", True
+
+
+class TooManyConnectionsError(UnavailableError):
+    code, title = "too_many_connections", "Too many connections"
 
 
 class StorageUnavailableError(UnavailableError):

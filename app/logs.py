@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import re
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from types import TracebackType
 from typing import Any, Literal
 
@@ -18,10 +19,32 @@ from pythonjsonlogger.json import JsonFormatter as BaseJsonFormatter
 Format = Literal["text", "json"]
 
 _request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
+_room: ContextVar[_Room | None] = ContextVar("room", default=None)
 _job_id: ContextVar[str | None] = ContextVar("job_id", default=None)
 
 JOB_ID = re.compile(r"\bjob_[0-9a-z]{26}\b")
 ACCESS_LOGGER = "uvicorn.access"
+MOST_IN_MESSAGE = 4096
+MOST_IN_TRACE = 12_288
+MOST_OF_REQUEST = 16_384
+"""Characters that one request may write, its own line apart: no image may fill the disk with complaints."""
+# What moves the cursor, ends a line or turns its direction is written out, so that no client writes a line of
+# its own into the log, or hides one. Halves of surrogate pairs could not be written at all.
+_HARMFUL = [
+    *range(0x20),
+    *range(0x7F, 0xA0),
+    *(0x061C, 0x200E, 0x200F, 0xFEFF),
+    *range(0x2028, 0x202F),
+    *range(0x2066, 0x206A),
+    *range(0xD800, 0xE000),
+]
+_ESCAPES = {code: f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" for code in _HARMFUL}
+_ESCAPES |= {ord("\t"): "\\t", ord("\n"): "\\n", ord("\r"): "\\r"}
+_JSON_ESCAPES = {code: f"\\u{code:04x}" for code in _HARMFUL if code >= 0x7F}
+"""JSON itself escapes the others, and what is harmful here stands only inside of its strings."""
+TRACE_MARGIN = "  | "
+"""Before each line of a trace: an error's text may have lines that look like a record."""
+TRACES = ("exc_info", "exception", "stack_info", "stack")
 FIELDS = ("asctime", "levelname", "name", "message", "process")
 KEYS = {
     "asctime": "time",
@@ -35,11 +58,11 @@ KEYS = {
 @contextmanager
 def log_context(*, request_id: str | None = None, job_id: str | None = None) -> Iterator[None]:
     """Every record of the block, in this thread or task and what they start, carries the ids."""
-    tokens = [
-        (variable, variable.set(value))
-        for variable, value in ((_request_id, request_id), (_job_id, job_id))
-        if value is not None
-    ]
+    tokens: list[tuple[ContextVar[Any], Token[Any]]] = []
+    if request_id is not None:
+        tokens = [(_request_id, _request_id.set(request_id)), (_room, _room.set(_Room()))]
+    if job_id is not None:
+        tokens.append((_job_id, _job_id.set(job_id)))
     try:
         yield
     finally:
@@ -47,16 +70,54 @@ def log_context(*, request_id: str | None = None, job_id: str | None = None) -> 
             variable.reset(token)
 
 
+class _Room:
+    """What a request may still write."""
+
+    def __init__(self) -> None:
+        self.left = MOST_OF_REQUEST
+
+
+class RoomFilter(logging.Filter):
+    """Leaves out what a request writes beyond its room, and says once that something is missing."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        room = _room.get()
+        if room is None or record.name == ACCESS_LOGGER:
+            return True
+        # What a request complains of before must not hide that it failed.
+        if room.left <= (-MOST_OF_REQUEST if record.levelno >= logging.ERROR else 0):
+            return False
+        room.left -= len(record.getMessage()) + (MOST_IN_TRACE // 4 if record.exc_info else 0)
+        if room.left <= 0:
+            record.msg, record.args = f"{cut(record.getMessage(), MOST_IN_MESSAGE)} [more is left out]", ()
+        return True
+
+
+def cut(text: str, most: int) -> str:
+    """The beginning and the end of a text that is too long: the end of a trace says what happened."""
+    if len(text) <= most:
+        return text
+    head = most // 4
+    return f"{text[:head]} … {len(text) - most:,} characters … {text[-(most - head) :]}"
+
+
+def one_line(text: str) -> str:
+    """The text without anything that a terminal or a reader of lines would obey."""
+    text = cut(text, MOST_IN_MESSAGE)
+    return text if text.isprintable() else text.translate(_ESCAPES)
+
+
 def configure_logging(level: str, log_format: Format) -> None:
     """Sends all records of this process to standard error, one line each where the format is JSON."""
     handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(RoomFilter())
     handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
     logging.captureWarnings(True)
-    if log_format == "json":
-        sys.excepthook = _log_uncaught
+    sys.excepthook = _log_uncaught
+    threading.excepthook = _log_uncaught_in_thread
 
 
 class JsonFormatter(BaseJsonFormatter):
@@ -83,6 +144,16 @@ class JsonFormatter(BaseJsonFormatter):
     ) -> None:
         super().add_fields(log_data, record, message_dict)
         log_data |= {"level": record.levelname.lower(), **_ids(record), **_access(record)}
+        for name, value in log_data.items():
+            if isinstance(value, str) and name not in TRACES:
+                log_data[name] = cut(value, MOST_IN_MESSAGE)
+
+    def formatException(self, ei: Any) -> str:
+        return cut(str(super().formatException(ei)), MOST_IN_TRACE)
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = super().format(record)
+        return line if line.isprintable() else line.translate(_JSON_ESCAPES)
 
 
 class TextFormatter(logging.Formatter):
@@ -92,9 +163,20 @@ class TextFormatter(logging.Formatter):
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        line = super().formatMessage(record)
+        line = super().formatMessage(record).rstrip()
         ids = [value for value in _ids(record).values() if value not in line]
-        return f"{line} [{' '.join(ids)}]" if ids else line
+        return one_line(f"{line} [{' '.join(ids)}]" if ids else line)
+
+    def formatException(self, ei: Any) -> str:
+        return _with_margin(super().formatException(ei))
+
+    def formatStack(self, stack_info: str) -> str:
+        return _with_margin(super().formatStack(stack_info))
+
+
+def _with_margin(trace: str) -> str:
+    lines = cut(trace, MOST_IN_TRACE).split("\n")
+    return "\n".join(TRACE_MARGIN + line.translate(_ESCAPES) for line in lines)
 
 
 def _ids(record: logging.LogRecord) -> dict[str, str]:
@@ -120,3 +202,10 @@ def _log_uncaught(kind: type[BaseException], error: BaseException, trace: Traceb
         sys.__excepthook__(kind, error, trace)
         return
     logging.getLogger("loupe").critical("the process ends: %s", error, exc_info=(kind, error, trace))
+
+
+def _log_uncaught_in_thread(ended: threading.ExceptHookArgs) -> None:
+    name = ended.thread.name if ended.thread else "unknown"
+    error = ended.exc_value
+    trace = None if error is None else (ended.exc_type, error, ended.exc_traceback)
+    logging.getLogger("loupe").error("the thread %s has ended: %s", name, error, exc_info=trace)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from app.logs import JsonFormatter, TextFormatter, log_context
+from app.logs import TRACE_MARGIN, JsonFormatter, RoomFilter, TextFormatter, log_context
 from app.models.base import new_id
 from tests.conftest import Service
 from tests.pictures import make_files, make_zip
@@ -88,12 +88,87 @@ def test_a_record_has_the_time_in_utc_and_what_a_library_adds_but_not_its_messag
     }
 
 
+HARMFUL = "".join(
+    map(chr, [*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029, 0x202E, 0x2066, 0xFEFF, 0xD800])
+)
+
+
+@pytest.mark.parametrize("character", HARMFUL, ids=lambda character: f"{ord(character):x}")
+def test_no_part_of_a_record_has_a_character_that_a_terminal_would_obey(character: str) -> None:
+    evil = f"a{character}b"
+    try:
+        raise ValueError(evil)
+    except ValueError:
+        failed = record("failed: %s", evil, name=f"app.{evil}")
+        failed.exc_info = sys.exc_info()
+    failed.levelname = evil
+    failed.stack_info = evil
+    failed.__dict__["extra"] = evil
+    for formatter in (TextFormatter(), JsonFormatter()):
+        with log_context(request_id=evil):
+            text = formatter.format(failed)
+        failed.exc_text = None
+        assert not set(text) & (set(HARMFUL) - {"\n"})
+        text.encode("utf-8")
+        first, *others = text.split("\n")
+        assert isinstance(formatter, TextFormatter) or not others
+        assert all(line.startswith(TRACE_MARGIN) for line in others)
+        assert "failed: a" in first
+
+
+def test_names_of_other_languages_stay_as_they_are() -> None:
+    assert "Prüfstück 部品 🔩" in TextFormatter().format(record("Prüfstück 部品 🔩"))
+    assert "Prüfstück 部品 🔩" in JsonFormatter().format(record("Prüfstück 部品 🔩"))
+
+
+@pytest.mark.parametrize("formatter", [TextFormatter(), JsonFormatter()])
+def test_no_record_is_long(formatter: logging.Formatter) -> None:
+    try:
+        raise ValueError("x" * 10**6)
+    except ValueError:
+        failed = record("%s", "y" * 10**6)
+        failed.exc_info = sys.exc_info()
+    assert len(formatter.format(failed)) < 20_000
+
+
+def test_a_request_cannot_fill_the_log_and_its_failure_is_still_seen() -> None:
+    room = RoomFilter()
+    with log_context(request_id="req_1"):
+        kept = [found for index in range(10_000) if room.filter(found := record("complaint %d", index))]
+        failure = record("failed")
+        failure.levelno = logging.ERROR
+        assert room.filter(failure)
+        assert room.filter(record("%s %s %s", name="uvicorn.access"))
+    assert sum(len(found.getMessage()) for found in kept) < 20_000
+    assert kept[-1].getMessage().endswith("[more is left out]")
+    assert room.filter(record("outside of a request"))
+
+
 def test_what_ends_a_process_is_a_record_too() -> None:
     code = "from app.logs import configure_logging as c; c('INFO', 'json'); {}['gone']"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     [line] = ended.stderr.splitlines()
     assert ended.returncode == 1
     assert "KeyError: 'gone'" in json.loads(line)["exception"]
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+@pytest.mark.parametrize("where", ["process", "thread"])
+def test_what_nobody_caught_has_no_harmful_character_either(log_format: str, where: str) -> None:
+    code = f"""
+import threading
+from app.logs import configure_logging
+configure_logging("INFO", "{log_format}")
+def fail():
+    raise ValueError("a\\x1b[31m\\nb")
+threading.Thread(target=fail).start() if "{where}" == "thread" else fail()
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "ValueError" in ended.stderr
+    assert "\x1b" not in ended.stderr
+    first, *others = ended.stderr.splitlines()
+    assert "a\\" in first
+    assert all(line.startswith(TRACE_MARGIN) for line in others)
 
 
 @pytest.mark.integration

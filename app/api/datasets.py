@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response, status
-from fastapi.responses import FileResponse, JSONResponse
+from fastapi.responses import JSONResponse
 
 from app.api.answers import accepted
 from app.api.dependencies import After, ContextDep, Force, Limit, ModelCacheDep
+from app.api.file_answers import FileAnswer
 from app.api.routes import CheckedRoute
 from app.api.uploads import receive_dataset
 from app.schemas.archive_kinds import MEDIA_TYPES, READABLE_ARCHIVES
@@ -97,11 +98,11 @@ def list_items(
     return datasets.list_items(context, dataset, job_id=job, label=label, limit=limit, after=after)
 
 
-@router.get("/datasets/{dataset}/items/{item}/image", response_class=FileResponse)
-def get_item_image(dataset: str, item: str, context: ContextDep) -> FileResponse:
+@router.get("/datasets/{dataset}/items/{item}/image", response_class=FileAnswer)
+def get_item_image(dataset: str, item: str, context: ContextDep) -> FileAnswer:
     """The original image, byte for byte."""
     path, picture = datasets.get_item_image(context, dataset, item)
-    return FileResponse(
+    return FileAnswer(
         path,
         media_type=f"image/{'jpeg' if picture.format == 'mpo' else picture.format}",
         headers={"ETag": f'"{picture.sha256}"', "X-Content-Type-Options": "nosniff"},

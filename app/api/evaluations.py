@@ -5,14 +5,18 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Query, status
-from fastapi.responses import FileResponse, JSONResponse
+from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from app.api.answers import accepted
 from app.api.dependencies import ContextDep, IdempotentDep
+from app.api.file_answers import FileAnswer
 from app.api.routes import CheckedRoute
+from app.csv_cells import holds_formulas, safe_lines
 from app.schemas.evaluation import Evaluation, EvaluationCreate
 from app.schemas.job import Job
 from app.services import evaluations
+
+CSV = "text/csv"
 
 router = APIRouter(prefix="/jobs/{job}", tags=["evaluations"], route_class=CheckedRoute)
 
@@ -37,7 +41,13 @@ def get_evaluation(job: str, context: ContextDep, dataset: DatasetQuery = None) 
     return evaluations.get_evaluation(context, job, dataset)
 
 
-@router.get("/evaluation/predictions", response_class=FileResponse)
-def get_predictions(job: str, context: ContextDep, dataset: DatasetQuery = None) -> FileResponse:
-    """One CSV row per image: item, label, and the served probability of every class."""
-    return FileResponse(evaluations.get_predictions_file(context, job, dataset), media_type="text/csv")
+@router.get("/evaluation/predictions", response_class=FileAnswer)
+def get_predictions(job: str, context: ContextDep, dataset: DatasetQuery = None) -> Response:
+    """One CSV row per image: item, label, and the served probability of every class.
+
+    A name that a spreadsheet would compute, such as `=1+1`, has an apostrophe before it.
+    """
+    path = evaluations.get_predictions_file(context, job, dataset)
+    if holds_formulas(path):
+        return StreamingResponse(safe_lines(path), media_type=CSV)
+    return FileAnswer(path, media_type=CSV)

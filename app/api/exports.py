@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from fastapi import APIRouter, status
-from fastapi.responses import FileResponse, JSONResponse
+from fastapi.responses import JSONResponse
 
 from app.api.answers import accepted
 from app.api.dependencies import ContextDep, IdempotentDep
+from app.api.file_answers import FileAnswer
 from app.api.routes import CheckedRoute
 from app.schemas.export import ExportCreate
 from app.schemas.job import Job
@@ -23,8 +24,8 @@ def create_export(
     return accepted(exports.create_export(context, dataset, request, idempotent))
 
 
-@router.get("/{job}", response_class=FileResponse)
-def get_export(dataset: str, job: str, context: ContextDep) -> FileResponse:
+@router.get("/{job}", response_class=FileAnswer)
+def get_export(dataset: str, job: str, context: ContextDep) -> FileAnswer:
     """The tar of a finished export."""
     path = exports.get_export_file(context, dataset, job)
-    return FileResponse(path, media_type="application/x-tar", filename=f"{dataset}.tar")
+    return FileAnswer(path, media_type="application/x-tar", filename=f"{dataset}.tar")

@@ -5,16 +5,17 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import AsyncIterator, Callable
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import anyio
+from anyio.lowlevel import RunVar
 from fastapi import APIRouter, Header, Query
-from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import PlainTextResponse, Response, StreamingResponse
 
 from app.api.dependencies import ContextDep, Limit, RecheckDep
 from app.api.routes import CheckedRoute
 from app.context import AppContext
+from app.csv_cells import safe_row
 from app.errors import FieldError, InvalidRequestError, LoupeError
 from app.schemas.common import Page
 from app.schemas.job import EpochPoint, JobEvent, JobMetrics, LogFile, StepPoint
@@ -26,6 +27,13 @@ router = APIRouter(prefix="/jobs/{job}", tags=["jobs"], route_class=CheckedRoute
 EVENT_POLL_SECONDS = 0.3
 KEEP_ALIVE_SECONDS = 15.0
 LOG_POLL_SECONDS = 0.5
+FOLLOWER_THREADS = 4
+"""For all that is followed: many followers must not take the threads of short requests."""
+PAUSE_FOR_WORK = 4
+"""A follower pauses for so many times as long as its last look took: many slow down one another alone."""
+
+T = TypeVar("T")
+_follower_threads: RunVar[anyio.CapacityLimiter] = RunVar("follower_threads")
 
 
 @router.get(
@@ -98,7 +106,7 @@ def get_log(
     """A log: `training_result.log`, `training_result_step.log` or `test_result.log`."""
     path = job_records.get_log(context, job, name)
     if not follow:
-        return PlainTextResponse(job_records.tail(path, tail))
+        return StreamingResponse(job_records.read_log(path, tail), media_type="text/plain; charset=utf-8")
     return StreamingResponse(
         _follow_log(context, job, name, tail, recheck), media_type="text/plain; charset=utf-8"
     )
@@ -119,7 +127,9 @@ async def _follow_events(
 ) -> AsyncIterator[str]:
     silent_since = anyio.current_time()
     while _is_allowed(recheck):
-        page, ended = await run_in_threadpool(job_records.list_events, context, job, after=after)
+        (page, ended), pause = await _look(
+            lambda after=after: job_records.list_events(context, job, after=after)  # type: ignore[misc]
+        )
         for event in page.data:
             after = event.number
             yield f"id: {event.number}\nevent: {event.type}\ndata: {event.model_dump_json()}\n\n"
@@ -131,21 +141,33 @@ async def _follow_events(
             silent_since = anyio.current_time()
             yield ": still here\n\n"
         if not page.has_more:
-            await anyio.sleep(EVENT_POLL_SECONDS)
+            await anyio.sleep(max(EVENT_POLL_SECONDS, pause))
 
 
 async def _follow_log(
     context: AppContext, job: str, name: str, tail: int | None, recheck: Callable[[], None]
-) -> AsyncIterator[str]:
+) -> AsyncIterator[bytes]:
     log = job_records.FollowedLog(tail)
     while _is_allowed(recheck):
-        # The state is read before the text, so that what the job wrote last is not missed.
-        _, ended = await run_in_threadpool(job_records.list_events, context, job, after=2**31 - 1)
-        if text := log.read(job_records.get_log(context, job, name)):
+        (text, ended), pause = await _look(lambda: log.read_on(context, job, name))
+        if text:
             yield text
         if ended:
             return
-        await anyio.sleep(LOG_POLL_SECONDS)
+        if not log.has_more:
+            await anyio.sleep(max(LOG_POLL_SECONDS, pause))
+
+
+async def _look(read: Callable[[], T]) -> tuple[T, float]:
+    """What ``read`` gives, in a thread, and for how long to pause after it."""
+    try:
+        threads = _follower_threads.get()
+    except LookupError:
+        threads = anyio.CapacityLimiter(FOLLOWER_THREADS)
+        _follower_threads.set(threads)
+    began = anyio.current_time()
+    found = await anyio.to_thread.run_sync(read, limiter=threads)
+    return found, PAUSE_FOR_WORK * (anyio.current_time() - began)
 
 
 def _is_allowed(recheck: Callable[[], None]) -> bool:
@@ -159,7 +181,7 @@ def _is_allowed(recheck: Callable[[], None]) -> bool:
 
 def _to_csv(rows: list[EpochPoint] | list[StepPoint], kind: type[EpochPoint | StepPoint]) -> str:
     output = io.StringIO()
-    writer = csv.DictWriter(output, fieldnames=list(kind.model_fields))
-    writer.writeheader()
-    writer.writerows(row.model_dump() for row in rows)
+    writer = csv.writer(output)
+    writer.writerow(kind.model_fields)
+    writer.writerows(safe_row(row.model_dump().values()) for row in rows)
     return output.getvalue()

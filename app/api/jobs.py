@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import anyio
-from fastapi import APIRouter, Query, Response, status
+from fastapi import APIRouter, Query, Request, Response, status
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 
@@ -58,13 +58,14 @@ async def get_job(
     job: str,
     context: ContextDep,
     recheck: RecheckDep,
+    request: Request,
     wait: Annotated[float, Query(ge=0, le=60, description="Seconds to wait for the job's end.")] = 0,
 ) -> Job:
     """One job, with its progress and the estimated time to its end."""
     deadline = anyio.current_time() + wait
     while True:
         found = await run_in_threadpool(jobs.get_job, context, job)
-        if found.status in TERMINAL or anyio.current_time() >= deadline:
+        if found.status in TERMINAL or anyio.current_time() >= deadline or await request.is_disconnected():
             return found
         await anyio.sleep(LONG_POLL_STEP_SECONDS)
         recheck()

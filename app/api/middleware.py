@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from collections.abc import Awaitable, Callable
@@ -9,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from starlette._utils import get_route_path
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ulid import ULID
 
@@ -20,6 +21,8 @@ from app.api.routes import JSON, media_type_of
 from app.config import Settings
 from app.errors import TooLargeError
 from app.logs import log_context
+
+logger = logging.getLogger(__name__)
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 UPLOAD_PATH = re.compile(r"(/v1)?/products/[^/]+/datasets/?")
@@ -57,6 +60,11 @@ class RequestIdMiddleware:
         with log_context(request_id=request_id):
             try:
                 await self._app(scope, receive, send_with_id)
+            except ClientDisconnect:
+                # Nobody is there to read an answer, and nothing of ours is wrong.
+                logger.info(
+                    "%s %s: the client left before its request was read", scope["method"], scope["path"]
+                )
             except Exception as error:
                 if has_started:
                     raise

@@ -13,7 +13,14 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from app.api.invalid_requests import invalid_request
-from app.errors import BusyError, LoupeError, StorageFullError, UnsupportedEncodingError, is_disk_full
+from app.errors import (
+    BusyError,
+    LoupeError,
+    StorageFullError,
+    UnsatisfiableRangeError,
+    UnsupportedEncodingError,
+    is_disk_full,
+)
 from app.schemas.common import problem_from_error
 
 logger = logging.getLogger(__name__)
@@ -63,6 +70,8 @@ def problem_response(request: Request, error: LoupeError) -> JSONResponse:
         headers["Retry-After"] = RETRY_AFTER_SECONDS
     if error.status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, UnsatisfiableRangeError):
+        headers["Content-Range"] = f"bytes */{error.size}"
     if isinstance(error, UnsupportedEncodingError):
         headers["Accept-Encoding"] = "identity"
     return _respond(request, error.as_dict(), headers)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import cast
+import re
 from urllib.parse import urlsplit, urlunsplit
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from uvicorn._types import ASGI3Application
-from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from app.config import Settings, is_path_prefix
+from app.host.addresses import TrustedProxies, parse_address
+
+Forwarded = dict[bytes, list[str]]
+FORWARDED = b"x-forwarded-"
+MOST_HOPS = 32
+SCHEMES = ("http", "https")
+_WITH_PORT = re.compile(r"\[([^\]]*)\](?::([0-9]{1,5}))?|([0-9.]+):([0-9]{1,5})")
 
 
 class ProxyMiddleware:
@@ -21,33 +26,76 @@ class ProxyMiddleware:
     """
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self._app = app
         self._prefix = settings.root_path
-        # uvicorn would put it outside of this one, which then could not see the proxy's address.
-        self._app = ProxyHeadersMiddleware(cast(ASGI3Application, app), settings.resolved_trusted_proxies)
+        self._trusted = TrustedProxies(settings.resolved_trusted_proxies)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            scope.setdefault("state", {})["forwarded_host"] = self._forwarded(scope, "x-forwarded-host")
-            prefix = self._prefix or self._forwarded_prefix(scope)
+            forwarded = self._forwarded(scope)
+            scope.setdefault("state", {})["forwarded_host"] = _only(forwarded, b"host")
+            prefix = self._prefix or _prefix_of(forwarded)
             path: str = scope["path"]
             if prefix and path.startswith("/"):
                 has_prefix = path == prefix or path.startswith(f"{prefix}/")
                 scope["root_path"] = prefix
                 scope["path"] = path if has_prefix else prefix + path
             send = _with_prefix(send, prefix)
-        await self._app(scope, receive, send)  # type: ignore[arg-type]
+            if forwarded:
+                self._look_behind_proxy(scope, forwarded)
+        await self._app(scope, receive, send)
 
-    def _forwarded_prefix(self, scope: Scope) -> str:
-        prefix = self._forwarded(scope, "x-forwarded-prefix").rstrip("/")
-        return prefix if is_path_prefix(prefix) else ""
-
-    def _forwarded(self, scope: Scope, header: str) -> str:
-        """What a trusted proxy says in a header; nothing where another client says it, or two do."""
+    def _forwarded(self, scope: Scope) -> Forwarded:
+        """What a trusted proxy says of the request before it, by the name behind ``X-Forwarded-``."""
         client = scope.get("client")
-        if client is None or client[0] not in self._app.trusted_hosts:
-            return ""
-        given = Headers(scope=scope).getlist(header)
-        return given[0].strip() if len(given) == 1 else ""
+        if client is None or client[0] not in self._trusted:
+            return {}
+        forwarded: Forwarded = {}
+        for name, value in scope["headers"]:
+            if name.startswith(FORWARDED):
+                forwarded.setdefault(name[len(FORWARDED) :], []).append(value.decode("latin-1").strip())
+        return forwarded
+
+    def _look_behind_proxy(self, scope: Scope, forwarded: Forwarded) -> None:
+        scheme = forwarded.get(b"proto", [""])[-1]
+        if scheme in SCHEMES:
+            scope["scheme"] = scheme
+        hops = ",".join(forwarded.get(b"for", ())).rsplit(",", MOST_HOPS)[-MOST_HOPS:]
+        if (client := self._find_client(hops)) is not None:
+            scope["client"] = client
+
+    def _find_client(self, hops: list[str]) -> tuple[str, int] | None:
+        """The last hop that no trusted proxy is. Each proxy adds whom it was asked by, so what stands before
+        that is only what a client wrote, and so is all that is no address: it would reach the log.
+        """
+        found = None
+        for hop in hops if self._trusted.is_any else reversed(hops):
+            client = _parse_hop(hop.strip())
+            if client is None:
+                break
+            found = client
+            if self._trusted.is_any or client[0] not in self._trusted:
+                break
+        return found
+
+
+def _only(forwarded: Forwarded, name: bytes) -> str:
+    """Nothing where two say it: one of them is no proxy."""
+    given = forwarded.get(name, ())
+    return given[0] if len(given) == 1 else ""
+
+
+def _prefix_of(forwarded: Forwarded) -> str:
+    prefix = _only(forwarded, b"prefix").rstrip("/")
+    return prefix if is_path_prefix(prefix) else ""
+
+
+def _parse_hop(text: str) -> tuple[str, int] | None:
+    """An address, maybe with a port. None for ``unknown``, for names, and for what nobody should write."""
+    match = _WITH_PORT.fullmatch(text)
+    host, port = ((match[1] or match[3]), int(match[2] or match[4] or 0)) if match else (text, 0)
+    address = parse_address(host)
+    return (str(address), port) if address is not None else None
 
 
 def _with_prefix(send: Send, prefix: str) -> Send:

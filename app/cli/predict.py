@@ -26,6 +26,7 @@ from app.cli.console import (
 )
 from app.cli.options import DEFAULT_SERVER, Server, examples
 from app.cli.packing import MAX_FILE_BYTES, describe_left_out, display_name, find_pictures
+from app.csv_cells import safe_row
 from app.datasets.concurrency import ordered_map
 
 BATCH_FILES, BATCH_BYTES = 16, 16 * 2**20
@@ -234,7 +235,7 @@ def _print_csv(answers: Iterator[dict[str, Any]], top_k: int) -> int:
             for cell in (entry["label"], f"{entry['probability']:.9g}")
         ]
         cells += [""] * (2 * top_k - len(cells))
-        writer.writerow([answer["name"], *cells, error["detail"] if error else ""])
+        writer.writerow(safe_row([answer["name"], *cells, error["detail"] if error else ""]))
     return failed
 
 

@@ -6,12 +6,14 @@ import json
 import logging
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 from app.child import Released, Reporter, StopSignal, run_child
 from app.datasets.export import RecordFormat, export_folders, export_records
 from app.datasets.importer import import_dataset
 from app.datasets.manifest import load_manifest
+from app.datasets.roots import held
 from app.datasets.spec import DatasetWork, ExportResult, ExportSpec, ImportResult, ImportSpec
 from app.schemas.progress_lines import ProgressLine
 
@@ -57,15 +59,16 @@ def _work(
 
 def _import(spec: ImportSpec, folder: Path, reporter: Reporter, progress: _ProgressLines) -> ImportResult:
     reporter.stage("preparing")
-    return import_dataset(
-        spec.source,
-        spec.image_root,
-        spec.out,
-        folder / "unpacked",
-        spec.limits,
-        progress.estimated,
-        spec.choices,
-    )
+    with nullcontext(spec.source) if spec.is_upload else held(spec.source, spec.roots) as source:
+        return import_dataset(
+            source,
+            spec.image_root,
+            spec.out,
+            folder / "unpacked",
+            spec.limits,
+            progress.estimated,
+            spec.choices,
+        )
 
 
 def _export(spec: ExportSpec, folder: Path, reporter: Reporter, progress: _ProgressLines) -> ExportResult:

@@ -14,10 +14,9 @@ import stat
 import struct
 import tarfile
 import zipfile
-import zlib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -27,12 +26,14 @@ from app.datasets.name_encodings import can_read, decode_names
 from app.datasets.names import show
 from app.datasets.sources import DamagedEntryError, Limits, Source, SourceFile
 from app.datasets.zip_names import UTF8_FLAG, read_names
-from app.errors import ArchiveError, UnsafeArchiveError
+from app.errors import ArchiveError, LoupeError, UnsafeArchiveError
 from app.schemas.archive_kinds import READABLE_ARCHIVES
 
 _CHUNK = 2**20
 _ENCRYPTED = 0x1
 _PACK_AGAIN = "Pack the folder again and upload it again."
+_DAMAGED_TAR = "the tar archive is damaged or cut short"
+MOST_REASON = 500
 _SUPPORTED = f"Pack the folder as {READABLE_ARCHIVES}."
 _OTHER_KINDS = (
     (b"7z\xbc\xaf'\x1c", "7z"),
@@ -40,7 +41,24 @@ _OTHER_KINDS = (
     (b"\xfd7zXZ\0", "xz"),  # its header may ask for 4 GiB of memory, and Python's file of it knows no limit
     (b"\x28\xb5\x2f\xfd", "zstd"),
 )
-_TAR_ERRORS = (tarfile.TarError, OSError, EOFError, zlib.error, ValueError, struct.error)
+
+
+@contextmanager
+def _reading(what: str, kind: type[ArchiveError] = ArchiveError) -> Iterator[None]:
+    """Whatever Python's modules raise on an archive is the archive's fault: they raise nearly every exception
+    on headers that were made to harm, and such a job must not be tried again.
+    """
+    try:
+        yield
+    except (LoupeError, MemoryError):
+        raise
+    except RecursionError as error:
+        raise UnsafeArchiveError(
+            f"{what} is made of headers for headers without end", hint=_PACK_AGAIN
+        ) from error
+    except Exception as error:
+        reason = str(error) or type(error).__name__
+        raise kind(f"{what}: {reason[:MOST_REASON]}", hint=_PACK_AGAIN) from error
 
 
 def open_archive(path: Path, limits: Limits, name_encoding: str | None = None) -> Source:
@@ -87,20 +105,17 @@ class ZipSource(Source):
         super().__init__(limits)
         self._done, self._name_encoding = 0, name_encoding
         self._packed_bytes = path.stat().st_size
-        try:
+        with _reading("the zip archive is damaged or incomplete"):
             _check_entry_count(path, limits.max_entries)
             self._zip = _open_zip(path)
-        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, struct.error) as error:
-            raise ArchiveError(
-                f"the zip archive is damaged or incomplete: {error}", hint=_PACK_AGAIN
-            ) from error
 
     def files(self) -> Iterator[SourceFile]:
         infos = self._zip.infolist()
         # Safe to believe: zipfile returns no more than an entry declares, and an error where there is more.
         Budget(self.limits, self._packed_bytes).reach(sum(info.file_size for info in infos))
         _check_readable(infos)
-        read = read_names(infos, self._name_encoding)
+        with _reading("the names in the zip archive are damaged"):
+            read = read_names(infos, self._name_encoding)
         self.name_encoding, self.encoding_reason = read.encoding, read.reason
         for self._done, (info, text) in enumerate(zip(infos, read.names, strict=True), start=1):
             raw = text.replace("\\", "/")  # as programs on Windows write it
@@ -130,18 +145,19 @@ class ZipSource(Source):
 
     def _read(self, info: zipfile.ZipInfo) -> bytes:
         content = bytearray()
-        try:
+        with _reading("damaged inside the archive", kind=DamagedEntryError):
             # In chunks: in one go zipfile would unpack all that an entry holds, whatever it declares.
-            with self._zip.open(info) as file:
-                while chunk := file.read(_CHUNK):
-                    content += chunk
-            return bytes(content)
-        except (zipfile.BadZipFile, EOFError, OSError, zlib.error, ValueError, NotImplementedError) as error:
-            if "Overlapped" in str(error):
-                raise UnsafeArchiveError(
-                    f"entry {show(info.filename)} overlaps another one", hint=_PACK_AGAIN
-                ) from error
-            raise DamagedEntryError(f"damaged inside the archive: {error}", hint=_PACK_AGAIN) from error
+            try:
+                with self._zip.open(info) as file:
+                    while chunk := file.read(_CHUNK):
+                        content += chunk
+            except zipfile.BadZipFile as error:
+                if "Overlapped" in str(error):
+                    raise UnsafeArchiveError(
+                        f"entry {show(info.filename)} overlaps another one", hint=_PACK_AGAIN
+                    ) from error
+                raise
+        return bytes(content)
 
 
 class TarSource(Source):
@@ -156,14 +172,10 @@ class TarSource(Source):
             self._file = stack.enter_context(path.open("rb"))
             self._stream = stack.enter_context(_decompress(self._file))
             self._unpacked = _CountedReader(self._stream, Budget(limits, self._packed_bytes))
-            try:
+            with _reading("the file is no tar archive, or damaged"):
                 self._tar = tarfile.TarFile(
                     fileobj=cast("IO[bytes]", self._unpacked), encoding="utf-8", errors="surrogateescape"
                 )
-            except _TAR_ERRORS as error:
-                raise ArchiveError(
-                    f"the file is no tar archive, or damaged: {error}", hint=_PACK_AGAIN
-                ) from error
             self._open_files = stack.pop_all()
 
     def files(self) -> Iterator[SourceFile]:
@@ -233,36 +245,24 @@ class TarSource(Source):
 
     def _next(self) -> tarfile.TarInfo | None:
         self._tar.members = []  # type: ignore[attr-defined]  # else it keeps every header until the end
-        try:
+        with _reading(_DAMAGED_TAR):
             return self._tar.next()
-        except _TAR_ERRORS as error:
-            raise ArchiveError(
-                f"the tar archive is damaged or cut short: {error}", hint=_PACK_AGAIN
-            ) from error
 
     def _read(self, member: tarfile.TarInfo) -> bytes:
         content = bytearray()
-        try:
+        with _reading(f"{_DAMAGED_TAR} at {show(member.name)}"):
             file = cast("IO[bytes]", self._tar.extractfile(member))
             while chunk := file.read(_CHUNK):
                 content += chunk
-        except _TAR_ERRORS as error:
-            raise ArchiveError(
-                f"the tar archive is damaged or cut short at {show(member.name)}: {error}", hint=_PACK_AGAIN
-            ) from error
         return bytes(content)
 
     def _check_end(self) -> None:
         # tarfile takes a damaged header for the end; only a block of zeros is one.
         if self._unpacked.last_read != bytes(tarfile.BLOCKSIZE):
-            raise ArchiveError("the tar archive is damaged or cut short", hint=_PACK_AGAIN)
-        try:
+            raise ArchiveError(_DAMAGED_TAR, hint=_PACK_AGAIN)
+        with _reading(_DAMAGED_TAR):
             while self._unpacked.read(_CHUNK):  # reading to the end checks the checksum of gzip
                 pass
-        except _TAR_ERRORS as error:
-            raise ArchiveError(
-                f"the tar archive is damaged or cut short: {error}", hint=_PACK_AGAIN
-            ) from error
 
 
 class _CountedReader:

@@ -117,7 +117,7 @@ class Source(ABC):
                 f"entry {show(raw)} points outside the {self.kind} with '..'",
                 hint="Pack the folder without it.",
             )
-        if self._is_too_long(raw):
+        if self.is_too_long(raw):
             return "/".join(map(safe_part, raw[:SHOWN].split("/"))) + "…"
         return "/".join(safe_part(part) for part in raw.split("/") if part not in ("", "."))
 
@@ -125,7 +125,7 @@ class Source(ABC):
         """Whether to read the file with this checked name; what is not read is noted as skipped."""
         if _is_hidden(name):
             self.skip(name, HIDDEN)
-        elif self._is_too_long(raw):
+        elif self.is_too_long(raw):
             length, most = _length(raw), self.limits.max_name_bytes
             self.skip(name, f"its name has {length:,} bytes, the limit is {most:,}")
         else:
@@ -148,7 +148,8 @@ class Source(ABC):
         self.skip(name, f"{size:,} bytes, the limit for one file is {self.limits.max_file_bytes:,}")
         return True
 
-    def _is_too_long(self, raw: str) -> bool:
+    def is_too_long(self, raw: str) -> bool:
+        """Whether a name is over the limit; a folder with such a name is not walked."""
         return _length(raw) > self.limits.max_name_bytes
 
 

@@ -13,11 +13,17 @@ from app.schemas.message import Message
 
 
 class ImportSpec(Message):
-    """``source``: a folder or an archive. ``out``: the dataset's folder, ``image_root``: all images'."""
+    """``source``: a folder or an archive. ``out``: the dataset's folder, ``image_root``: all images'.
+
+    ``is_upload``: whether ``source`` is a file of ours; if not, it must lie below one of ``roots``, where any
+    are set, and no part of its path may be a link.
+    """
 
     format_version: Literal[1] = 1
     kind: Literal["import"] = "import"
     source: Path
+    is_upload: bool = True
+    roots: tuple[Path, ...] = ()
     image_root: Path
     out: Path
     limits: Limits = Limits()

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from app.artifacts import open_artifact
 from app.child import Released, Reporter, StopSignal, write_message
+from app.csv_cells import safe_row
 from app.datasets.class_map import apply_class_map
 from app.datasets.concurrency import ordered_map
 from app.datasets.manifest import DatasetManifest, Item, load_manifest
@@ -150,6 +151,7 @@ def _write_predictions(
     """Nine significant digits give a float32 back to the bit."""
     with path.open("w", encoding="utf-8", newline="", errors="backslashreplace") as file:
         writer = csv.writer(file)
-        writer.writerow(["item", "name", "label", "predicted", *classes])
+        writer.writerow(["item", "name", "label", "predicted", *safe_row(classes)])
         for item, row, index in zip(items, probabilities.tolist(), decide(probabilities), strict=True):
-            writer.writerow([item.id, item.name, item.label, classes[index], *(f"{p:.9g}" for p in row)])
+            texts = safe_row([item.id, item.name, item.label, classes[index]])
+            writer.writerow([*texts, *(f"{p:.9g}" for p in row)])

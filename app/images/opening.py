@@ -11,6 +11,7 @@ from app.errors import ImageDecodeError, ImageTooLargeError
 from app.images.formats import READABLE, looks_like_image
 from app.images.heif_boxes import count_coded_pixels
 from app.images.jpeg_scans import count_scans
+from app.images.silence import silence_decoders
 from app.images.webp_size import read_webp_size
 
 # Naming the plugins keeps Pillow from loading all of its forty when the first image is opened.
@@ -48,6 +49,7 @@ def open_image(data: bytes, max_pixels: int) -> ImageFile.ImageFile:
         raise ImageDecodeError("the file is empty (0 bytes)", hint="Copy or export the image again.")
     check_size(data, max_pixels)
     Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit knows nothing of ours.
+    silence_decoders()
     is_boxed = data[4:8] == b"ftyp" and looks_like_image(data)
     heif = _heif_plugin() if is_boxed else ()
     try:

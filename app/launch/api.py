@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from asyncio import Protocol
+from functools import partial
+from typing import cast
+
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app.config import Settings
 from app.errors import LoupeError
 from app.host.addresses import is_loopback
+from app.launch.connections import Connections, limit_connections
+from app.launch.http_protocol import LimitedProtocol
 from app.logs import configure_logging
 from app.main import create_app
 from app.storage.home import check_at_start
 
 GRACEFUL_SECONDS = 5
-MAX_HEAD_BYTES = 64 * 2**10
 
 
 class UnprotectedError(LoupeError):
@@ -27,37 +31,20 @@ def serve(settings: Settings) -> None:
     check_protected(settings)
     configure_logging(settings.log_level, settings.log_format)
     check_at_start(settings)
+    limits = limit_connections(settings)
     uvicorn.run(
         create_app(settings),
         host=settings.host,
         port=settings.port,
-        http=BoundedHeadProtocol,
+        http=cast(type[Protocol], partial(LimitedProtocol, connections=Connections(limits))),
+        ws="none",
+        backlog=limits.backlog,
         log_level=settings.log_level.lower(),
         log_config=None,  # its records take the way of all others
         timeout_graceful_shutdown=GRACEFUL_SECONDS,
         server_header=False,
         proxy_headers=False,  # the application does it, with the prefix: app/api/proxies.py
     )
-
-
-class BoundedHeadProtocol(HttpToolsProtocol):
-    """uvicorn's protocol, which alone would keep a head or trailers of any length in memory."""
-
-    _bytes_without_body = 0
-
-    def data_received(self, data: bytes) -> None:
-        self._bytes_without_body += len(data)
-        super().data_received(data)
-        if self._bytes_without_body > MAX_HEAD_BYTES and not self.transport.is_closing():
-            self.send_400_response(f"The head of a request may have {MAX_HEAD_BYTES} bytes.")
-
-    def on_body(self, body: bytes) -> None:
-        self._bytes_without_body = 0
-        super().on_body(body)
-
-    def on_message_complete(self) -> None:
-        self._bytes_without_body = 0
-        super().on_message_complete()
 
 
 def check_protected(settings: Settings) -> None:

@@ -26,6 +26,7 @@ from app.host.gpus import find_gpus
 from app.job_queue import JobQueue
 from app.launch.api import check_protected
 from app.launch.redis_server import redis_command
+from app.logs import TRACE_MARGIN
 from app.migrations import upgrade
 from app.storage.home import check_at_start
 
@@ -219,7 +220,7 @@ def _cannot_start(part: Part, home: Path) -> UpError:
     log = home / "logs" / f"{part.name}.log"
     last = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:] or ["nothing"]
     return UpError(
-        f"{part.name} ended right after its start; its last words: {last[0]}",
+        f"{part.name} ended right after its start; its last words: {last[0].removeprefix(TRACE_MARGIN)}",
         hint=f"See {log}. If the port is taken, choose another: loupe up --port 8001.",
     )
 

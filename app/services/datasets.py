@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import stat
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
@@ -14,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from app.context import AppContext
 from app.datasets.manifest import DatasetManifest, Item, image_path, load_manifest
+from app.datasets.roots import is_below
 from app.errors import ConflictError, FieldError, InvalidRequestError, NotFoundError
 from app.host.files import sync
 from app.job_queue import TASK_QUEUE
@@ -256,20 +258,39 @@ def _upload_for_first_release(context: AppContext, upload: Path) -> None:
 
 
 def _allowed_path(context: AppContext, path: str) -> Path:
+    """The path without its links, at which the import then follows none. Raises InvalidRequestError."""
     roots = context.settings.dataset_roots
-    resolved = Path(path).expanduser().resolve() if "\0" not in path else Path()
-    if not any(resolved.is_relative_to(root) for root in roots):
+    resolved = _resolve(path)
+    if resolved is None or not is_below(resolved, roots):
         allowed = ", ".join(str(root) for root in roots) or "none is set"
         raise InvalidRequestError(
             f"{path!r} is not under a folder that datasets may come from.",
             hint=f"Allowed roots (LOUPE_DATASET_ROOTS): {allowed}. Or upload an archive.",
             errors=(FieldError("/path", "not under an allowed root"),),
         )
-    if not resolved.exists():
+    if (problem := _why_unusable(resolved)) is not None:
         raise InvalidRequestError(
-            f"{path!r} does not exist on the server.", errors=(FieldError("/path", "no such file or folder"),)
+            f"{path!r} {problem}.", errors=(FieldError("/path", "no file or folder that can be read"),)
         )
     return resolved
+
+
+def _resolve(path: str) -> Path | None:
+    """None for what can be no path: a user who does not exist, links in a circle, NUL."""
+    try:
+        return Path(path).expanduser().resolve()
+    except (OSError, RuntimeError, ValueError):
+        return None
+
+
+def _why_unusable(path: Path) -> str | None:
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return "does not exist on the server"
+    except OSError as error:
+        return f"cannot be reached on the server: {error.strerror}"
+    return None if stat.S_ISDIR(mode) or stat.S_ISREG(mode) else "is neither a file nor a folder"
 
 
 def _splits_of_job(context: AppContext, dataset_id: str, job_id: str) -> dict[str, str]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.context import AppContext
-from app.errors import InvalidRequestError, NotFoundError
+from app.errors import NotFoundError
 from app.models import Evaluation, Job, JobEpoch, JobEvent, JobStep
 from app.schemas import job as schemas
 from app.schemas.common import Page
@@ -16,6 +19,8 @@ from app.services.job_states import TERMINAL
 from app.services.jobs import require_job
 from app.storage.job_logs import download_logs
 
+MOST_READ = 2**20
+"""Bytes of a log that are held in memory at a time."""
 LOG_NAMES = ("training_result.log", "training_result_step.log", "test_result.log")
 
 
@@ -85,43 +90,95 @@ def get_log(context: AppContext, job_id: str, name: str) -> Path:
 
 
 class FollowedLog:
-    """The whole lines of a growing log, each once, also when a new attempt at the job begins another file."""
+    """The whole lines of a growing log, each once, also when a new attempt at the job begins another file.
+
+    ``has_more``: whether the last look left something, since it read as much as one may.
+    """
 
     def __init__(self, tail: int | None) -> None:
         self._tail = tail
         self._path: Path | None = None
         self._lines = self._offset = 0
+        self.has_more = False
 
-    def read(self, path: Path) -> str:
+    def read_on(self, context: AppContext, job_id: str, name: str) -> tuple[bytes, bool]:
+        """What the log has got since the last call, and whether that is all that it will ever have."""
+        # The state is read before the text, so that what the job wrote last is not missed.
+        _, has_ended = list_events(context, job_id, after=2**31 - 1)
+        text = self.read(get_log(context, job_id, name))
+        return text, has_ended and not self.has_more
+
+    def read(self, path: Path) -> bytes:
         """What ``path`` has got since the last call; at the first, its last lines or all of it."""
+        self.has_more = False
         if not path.is_file():
-            return ""
-        if path != self._path:
-            data = path.read_bytes()
-            before = data[: data.rfind(b"\n") + 1].splitlines(keepends=True)
-            if self._path is None:
-                self._lines = 0 if self._tail is None else max(0, len(before) - self._tail)
-            if len(before) < self._lines:
-                return ""  # a line is a step or an epoch: until the new attempt gets further, all were read
-            self._path, self._offset = path, sum(map(len, before[: self._lines]))
+            return b""
         with path.open("rb") as file:
+            if path != self._path and not self._begin(path, file):
+                return b""
             file.seek(self._offset)
-            data = file.read()
-        data = data[: data.rfind(b"\n") + 1]
+            data = file.read(MOST_READ)
+        self.has_more = len(data) == MOST_READ
+        # A line that is longer than what is read at once would never be whole.
+        data = data[: data.rfind(b"\n") + 1] or (data if self.has_more else b"")
         self._lines += data.count(b"\n")
         self._offset += len(data)
-        return data.decode("utf-8", errors="replace")
+        return data
+
+    def _begin(self, path: Path, file: BinaryIO) -> bool:
+        if self._path is None and self._tail is not None:
+            self._lines = max(0, _count_lines(file) - self._tail)
+        offset = _find_line(file, self._lines)
+        if offset is None:
+            return False  # a line is a step or an epoch: until the new attempt gets further, all were read
+        self._path, self._offset = path, offset
+        return True
 
 
-def tail(path: Path, lines: int | None) -> str:
-    """The last ``lines`` lines of a text file, or all of it; empty when there is no file yet."""
-    if lines is not None and lines < 1:
-        raise InvalidRequestError("tail must be at least 1.")
+def read_log(path: Path, tail: int | None) -> Iterator[bytes]:
+    """The last ``tail`` lines of a log as it is now, or all of it; empty when there is no file yet."""
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
+        file = path.open("rb")
     except FileNotFoundError:
-        return ""
-    return text if lines is None else "".join(text.splitlines(keepends=True)[-lines:])
+        return
+    with file:
+        left = os.fstat(file.fileno()).st_size
+        if tail is not None:
+            begun = left > 0 and _ends_inside_a_line(file)
+            first = _find_line(file, max(0, _count_lines(file) + begun - tail)) or 0
+            left -= file.seek(first)
+        while left > 0 and (data := file.read(min(left, MOST_READ))):
+            left -= len(data)
+            yield data
+
+
+def _count_lines(file: BinaryIO) -> int:
+    """How many whole lines it has."""
+    file.seek(0)
+    return sum(data.count(b"\n") for data in iter(lambda: file.read(MOST_READ), b""))
+
+
+def _ends_inside_a_line(file: BinaryIO) -> bool:
+    file.seek(-1, os.SEEK_END)
+    return file.read(1) != b"\n"
+
+
+def _find_line(file: BinaryIO, number: int) -> int | None:
+    """Where the line begins before which there are ``number``; None if it has fewer."""
+    offset = file.seek(0)
+    while number > 0:
+        data = file.read(MOST_READ)
+        found = data.count(b"\n")
+        if not data:
+            return None
+        if found >= number:
+            at = -1
+            for _ in range(number):
+                at = data.index(b"\n", at + 1)
+            return offset + at + 1
+        number -= found
+        offset += len(data)
+    return offset
 
 
 def _newest(folder: Path, name: str) -> Path:

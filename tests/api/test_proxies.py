@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from fastapi.testclient import TestClient
 from pydantic import ValidationError
 
+from app.api.proxies import ProxyMiddleware
 from app.config import Settings
 from tests.api.opened import opened
 from tests.api.test_problems import assert_problem
@@ -149,3 +151,62 @@ def test_one_clients_prefix_is_not_anothers(settings: Settings) -> None:
 def test_proxies_that_are_no_addresses_are_refused(value: str) -> None:
     with pytest.raises(ValidationError):
         Settings(trusted_proxies=value, _env_file=None)
+
+
+NEAR = "10.0.0.0/8"
+
+
+@pytest.mark.parametrize(
+    ("peer", "trusted", "forwarded", "client"),
+    [
+        ("10.0.0.1", NEAR, ["192.0.2.7"], "192.0.2.7"),
+        ("192.0.2.1", NEAR, ["192.0.2.7"], "192.0.2.1"),
+        ("127.0.0.1", None, ["192.0.2.7"], "192.0.2.7"),
+        # Several hops: what stands before the last stranger, the client itself may have written.
+        ("10.0.0.1", NEAR, ["127.0.0.1, 192.0.2.7, 10.0.0.2"], "192.0.2.7"),
+        ("10.0.0.1", NEAR, ["203.0.113.9", "192.0.2.7", "10.0.0.2"], "192.0.2.7"),
+        ("10.0.0.1", NEAR, ["10.0.0.3, 10.0.0.2"], "10.0.0.3"),
+        ("10.0.0.1", NEAR, ["192.0.2.7:4711"], "192.0.2.7"),
+        ("10.0.0.1", NEAR, ["[2001:db8::7]:4711"], "2001:db8::7"),
+        ("10.0.0.1", NEAR, ["2001:DB8:0::7"], "2001:db8::7"),
+        ("::ffff:10.0.0.1", NEAR, ["192.0.2.7"], "192.0.2.7"),
+        # What is no address is not believed, nor what stands before it.
+        ("10.0.0.1", NEAR, ["192.0.2.7, unknown, 10.0.0.2"], "10.0.0.2"),
+        ("10.0.0.1", NEAR, ["evil\x1b[31m"], "10.0.0.1"),
+        ("10.0.0.1", NEAR, ["192.0.2.7\t- GET /x"], "10.0.0.1"),
+        ("10.0.0.1", NEAR, [""], "10.0.0.1"),
+        ("10.0.0.1", NEAR, ["," * 10_000], "10.0.0.1"),
+        ("10.0.0.1", NEAR, [",".join(["10.0.0.2"] * 10_000)], "10.0.0.2"),
+        ("192.0.2.1", "*", ["203.0.113.9, 10.0.0.2"], "203.0.113.9"),
+        ("192.0.2.1", "*", ["\x07"], "192.0.2.1"),
+    ],
+)
+def test_a_forwarded_client_is_believed_as_far_as_trusted_proxies_have_seen_it(
+    settings: Settings, peer: str, trusted: str | None, forwarded: list[str], client: str
+) -> None:
+    seen: list[Any] = []
+
+    async def app(scope: Any, _receive: Any, _send: Any) -> None:
+        seen.append(scope["client"][0])
+
+    given = settings.model_copy(update={"trusted_proxies": trusted})
+    headers = [(b"x-forwarded-for", value.encode("latin-1")) for value in forwarded]
+    scope = {"type": "http", "path": "/", "scheme": "http", "client": (peer, 1), "headers": headers}
+    asyncio.run(ProxyMiddleware(app, given)(scope, None, None))  # type: ignore[arg-type]
+    assert seen == [client]
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "scheme"),
+    [("10.0.0.1", "https", "https"), ("192.0.2.1", "https", "http"), ("10.0.0.1", "ws\x1b", "http")],
+)
+def test_a_forwarded_scheme_is_believed_of_a_trusted_proxy(
+    settings: Settings, peer: str, forwarded: str, scheme: str
+) -> None:
+    async def app(scope: Any, _receive: Any, _send: Any) -> None:
+        assert scope["scheme"] == scheme
+
+    given = settings.model_copy(update={"trusted_proxies": NEAR})
+    headers = [(b"x-forwarded-proto", forwarded.encode())]
+    scope = {"type": "http", "path": "/", "scheme": "http", "client": (peer, 1), "headers": headers}
+    asyncio.run(ProxyMiddleware(app, given)(scope, None, None))  # type: ignore[arg-type]

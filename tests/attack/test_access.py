@@ -53,7 +53,7 @@ def test_without_a_key_nothing_is_answered(locked: Service, attacks: Attacks) ->
     closed = [one for one in OPERATIONS if one.security]
     with locked.client() as http:
         answers = [
-            http.request(one.method, one.url, headers={"Authorization": guess.encode("latin-1")})
+            http.request(one.method, one.url, headers={b"Authorization": guess.encode("latin-1")})
             for one in closed
             for guess in guesses
         ]

@@ -26,6 +26,7 @@ REQUESTS = "tests/api/test_requests.py"
 KEYS, SESSIONS = "tests/api/test_api_keys.py", "tests/api/test_session.py"
 PROCESSES = "tests/launch/test_two_processes.py"
 DELIVERIES, OUTGOING = "tests/jobs/test_webhook_deliveries.py", "tests/host/test_outgoing.py"
+CONNECTIONS = "tests/launch/test_connections.py"
 REAPER, REAPER_THREAD = "tests/jobs/test_reaper.py", "tests/workers/test_reaper_thread.py"
 
 
@@ -384,7 +385,7 @@ MUTATIONS = (
     _one(
         "the prefix of any client is believed",
         "app/api/proxies.py",
-        "if client is None or client[0] not in self._app.trusted_hosts:",
+        "if client is None or client[0] not in self._trusted:",
         "if client is None:",
         "tests/api/test_proxies.py",
     ),
@@ -533,6 +534,46 @@ MUTATIONS = (
         "self._stream.read(max_bytes, _remaining(self._deadline))",
         "self._stream.read(max_bytes, timeout)",
         OUTGOING,
+        "a head of a request may take for ever",
+        "app/launch/http_protocol.py",
+        "        if self._waited <= seconds:\n",
+        "        if True:\n",
+        f"{CONNECTIONS}::test_a_head_that_does_not_end_gets_408",
+    ),
+    _one(
+        "one client may hold all connections",
+        "app/launch/connections.py",
+        "        if is_one_too_many and not self._make_room(client):\n",
+        "        if False:\n",
+        f"{CONNECTIONS}::test_each_network_of_ipv6_is_one_client_and_a_proxy_is_none",
+    ),
+    _one(
+        "an import follows a link that took the place of its folder",
+        "app/host/handles.py",
+        "os.O_DIRECTORY | os.O_NOFOLLOW | getattr",
+        "os.O_DIRECTORY | getattr",
+        "tests/datasets/test_roots.py",
+    ),
+    _one(
+        "a client's text in the log as it came",
+        "app/logs.py",
+        "    return text if text.isprintable() else text.translate(_ESCAPES)\n",
+        "    return text\n",
+        "tests/test_logs.py",
+    ),
+    _one(
+        "a forwarded address is believed although a stranger stands behind it",
+        "app/api/proxies.py",
+        "            if self._trusted.is_any or client[0] not in self._trusted:\n",
+        "            if self._trusted.is_any:\n",
+        "tests/api/test_proxies.py",
+    ),
+    _one(
+        "a class that a spreadsheet would compute, in a CSV as it is",
+        "app/csv_cells.py",
+        """    return [f"'{cell}" if is_formula(cell) else cell for cell in cells]\n""",
+        "    return list(cells)\n",
+        "tests/test_csv_cells.py",
     ),
 )
 

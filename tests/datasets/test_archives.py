@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import os
+import random
 import struct
 import tarfile
 import tracemalloc
@@ -15,7 +17,7 @@ import pytest
 
 from app.datasets.archives import open_archive
 from app.datasets.sources import DamagedEntryError, Limits
-from app.errors import ArchiveError, UnsafeArchiveError
+from app.errors import ArchiveError, ChoiceNeededError, UnsafeArchiveError
 from app.schemas.archive_kinds import ARCHIVE_KINDS, READABLE_ARCHIVES
 
 
@@ -336,3 +338,50 @@ def test_reading_a_plain_tar_does_not_go_back(write_tar: Callable[..., Path]) ->
             file.read()
             progress.append(source.progress())
     assert progress == sorted(progress)
+
+
+@pytest.mark.parametrize("kind", [b"L", b"K", b"x", b"g"])
+def test_headers_for_headers_without_end_are_unsafe_and_not_tried_again(tmp_path: Path, kind: bytes) -> None:
+    header = tarfile.TarInfo("a")
+    header.type, header.size = kind, 16
+    content = b"7 a=bcd\n7 a=bcd\n".ljust(tarfile.BLOCKSIZE, b"\0")
+    path = tmp_path / "chained.tar"
+    path.write_bytes((header.tobuf(tarfile.GNU_FORMAT) + content) * 20_000 + bytes(2 * tarfile.BLOCKSIZE))
+    with pytest.raises(ArchiveError) as raised, open_archive(path, Limits()) as source:
+        list(source.files())
+    assert isinstance(raised.value, UnsafeArchiveError) or kind == b"g"
+    assert (raised.value.status, raised.value.retryable) == (422, False)
+
+
+@pytest.mark.parametrize("write", ["write_zip", "write_tar", "write_pax"])
+def test_whatever_is_done_to_an_archive_it_is_read_or_refused(
+    request: pytest.FixtureRequest, tmp_path: Path, write: str
+) -> None:
+    files = {f"cat/{'ü' * 40}{number}.png": bytes([number]) * 700 for number in range(4)}
+    if write == "write_pax":
+        whole = tmp_path / "pax.tar"
+        with tarfile.open(whole, "w", format=tarfile.PAX_FORMAT) as archive:
+            for name, content in files.items():
+                member = tarfile.TarInfo(name * 3)
+                member.size, member.mtime = len(content), 0.5
+                archive.addfile(member, io.BytesIO(content))
+    else:
+        whole = request.getfixturevalue(write)(files)
+    sound = whole.read_bytes()
+    chance = random.Random(0)
+    for _ in range(1500):
+        data = bytearray(sound)
+        for _ in range(chance.choice((1, 1, 2, 8, 40))):
+            at = chance.randrange(len(data))
+            data[at : at + chance.choice((1, 1, 4))] = chance.choice(
+                (chance.randbytes(1), b"\xff\xff\xff\xff", b"\0\0\0\0", b"-1", b"9" * 4, bytes(data[:4]))
+            )
+        path = tmp_path / "changed"
+        path.write_bytes(data)
+        with (
+            contextlib.suppress(ArchiveError, ChoiceNeededError),
+            open_archive(path, Limits(max_total_bytes=2**24)) as source,
+        ):
+            for file in source.files():
+                with contextlib.suppress(DamagedEntryError):
+                    file.read()

@@ -10,7 +10,7 @@ import httpx2 as httpx
 import psutil
 import pytest
 
-from app.launch.api import MAX_HEAD_BYTES
+from app.launch.http_protocol import MAX_HEAD_BYTES
 from tests.conftest import Service
 
 pytestmark = pytest.mark.integration
@@ -59,7 +59,7 @@ def test_a_head_without_end_is_cut_off(connection: socket.socket, start: bytes) 
 def test_a_head_that_is_too_long_is_told_so(connection: socket.socket) -> None:
     with connection:
         connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Long: " + b"x" * MAX_HEAD_BYTES)
-        assert b"400 Bad Request" in connection.recv(2**16)
+        assert b"431 Request Header Fields Too Large" in connection.recv(2**16)
 
 
 def test_a_body_that_is_longer_than_a_head_may_be_is_read(service: Service) -> None:

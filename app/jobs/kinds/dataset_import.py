@@ -33,6 +33,8 @@ class DatasetImport(Kind[ImportSpec, ImportResult]):
         payload = ImportPayload.model_validate(job.payload)
         return ImportSpec(
             source=find_upload(storage, job) or Path(payload.source),
+            is_upload=payload.is_upload,
+            roots=settings.dataset_roots,
             image_root=storage.images,
             out=storage.dataset(job.dataset),
             limits=Limits(
