@@ -6,6 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := $(shell command -v uv 2>/dev/null || echo $(VENV)-uv/bin/uv)
 STAMP := $(VENV)/.locked
+TOOLS := .venv-tools
 # Where a container sets it, each process would compile TensorFlow's sources anew: most of a training's start.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -59,7 +60,7 @@ check: setup ## Lint, types, layers.
 chaos: setup ## Kill, freeze and flush a whole Loupe N times a fault, and print what was seen. N=50: an hour and more.
 	$(BIN)/python -m tests.chaos --n $(or $(N),5) $(ARGS)
 
-attack: setup ## Attack a whole Loupe with what a stranger can send, and print what each attack cost. ARGS='-k WORD': some.
+attack: setup $(TOOLS)/.locked ## Attack a whole Loupe with what a stranger can send, and print what each attack cost. ARGS='-k WORD': some.
 	$(BIN)/python -m tests.attack $(ARGS)
 
 soak: setup ## Work for HOURS=8 and print what each process took at the beginning and at the end.
@@ -86,8 +87,7 @@ bench: setup ## Run the benchmarks and print their tables.
 bench-networks: setup ## Time every network in training and in serving, for docs/networks.md; an hour.
 	$(BIN)/python -m benchmarks.networks
 
-# What looks at the locks has an environment of its own: it must not decide what Loupe's may hold.
-TOOLS := .venv-tools
+# What looks at Loupe from outside has an environment of its own: it must not decide what Loupe's may hold.
 $(TOOLS)/.locked: requirements/tools.txt $(if $(findstring $(VENV)-uv,$(UV)),$(VENV)-uv/bin/uv)
 	test -x $(TOOLS)/bin/python || $(UV) venv --quiet --python $(PYTHON) $(TOOLS)
 	$(UV) pip sync --quiet --python $(TOOLS)/bin/python --require-hashes requirements/tools.txt
