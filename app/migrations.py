@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from functools import cache
 from pathlib import Path
 
 from alembic import command
@@ -48,8 +49,7 @@ def move_to(database: Database, revision: str) -> None:
 
     On the way down go the tables and columns that came later, with what they hold.
     """
-    scripts = ScriptDirectory(str(SCRIPTS))
-    order = [script.revision for script in scripts.walk_revisions()]  # the newest first
+    order = _read_order()
     if revision not in order:
         raise SchemaError(
             f"There is no migration {revision!r} here.", hint=f"There are, newest first: {', '.join(order)}."
@@ -67,11 +67,16 @@ def move_to(database: Database, revision: str) -> None:
 
 def is_behind(database: Database) -> bool:
     """Whether migrations are missing. False when a newer Loupe added some: it keeps what this one uses."""
-    scripts = ScriptDirectory(str(SCRIPTS))
+    order = _read_order()
     with database.read() as session:
         current = MigrationContext.configure(session.connection()).get_current_revision()
-    known = {script.revision for script in scripts.walk_revisions()}
-    return current is None or (current in known and current != scripts.get_current_head())
+    return current is None or (current in order and current != order[0])
+
+
+@cache
+def _read_order() -> tuple[str, ...]:
+    """All revisions, the newest first. Read once: probes ask often, and each reading imports every script."""
+    return tuple(script.revision for script in ScriptDirectory(str(SCRIPTS)).walk_revisions())
 
 
 def wait_until_migrated(database: Database, *, poll_seconds: float = 2.0) -> None:
