@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 ROUND_SECONDS = 1.0
 CLOSE_SECONDS = 2.0
 MISS_SECONDS = 0.2
-"""How often at most a request that finds nothing makes its process look."""
+"""How often at most requests that find nothing make their process look."""
 
 
 def note_change(session: Session, topic: str) -> None:
@@ -43,7 +43,8 @@ class Changes:
         self._loads: dict[str, Callable[[], None]] = {}
         self._seen: dict[str, str | None] = {}
         self._lock = threading.Lock()
-        self._looked_at = 0.0
+        self.looked_at = 0.0
+        """When the last look began, by the monotonic clock."""
 
     def register(self, topic: str, load: Callable[[], None]) -> None:
         """From the next look on, ``load`` is called first, and then after each change of ``topic``."""
@@ -63,21 +64,12 @@ class Changes:
             self.look()
 
     def look_after_a_miss(self) -> None:
-        """For a request that another process may just have made something for.
-
-        Not while another thread looks, nor within a moment of the last look: a client that guesses makes few
-        queries.
-        """
-        if time.monotonic() - self._looked_at < MISS_SECONDS or not self._lock.acquire(blocking=False):
-            return
-        try:
-            with suppress(LoupeError, DBAPIError):  # the latter: there is no schema yet
-                self._look()
-        finally:
-            self._lock.release()
+        """For a request that another process may just have made something for; it fails in silence."""
+        with suppress(LoupeError, DBAPIError):  # the latter: there is no schema yet
+            self.look()
 
     def _look(self) -> None:
-        self._looked_at = time.monotonic()
+        self.looked_at = time.monotonic()
         if not self._loads:
             return
         with self._db.read() as session:

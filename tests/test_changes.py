@@ -82,18 +82,6 @@ def test_what_could_not_be_loaded_is_tried_again(
     assert loads == ["keys"]
 
 
-def test_a_request_that_finds_nothing_makes_few_queries(
-    any_context: AppContext, other: Changes, loads: Loads, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("app.changes.MISS_SECONDS", 60.0)
-    change(any_context, "keys")
-    other.look_after_a_miss()
-    assert loads == []
-    monkeypatch.setattr("app.changes.MISS_SECONDS", 0.0)
-    other.look_after_a_miss()
-    assert loads == ["keys"]
-
-
 def test_a_thread_finds_changes_by_itself(any_context: AppContext, other: Changes, loads: Loads) -> None:
     rounds: list[None] = []
     with watching(other, also=lambda: rounds.append(None)):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -9,7 +11,7 @@ from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
 
 from app.api.scopes import Need
-from app.context import AppContext
+from app.changes import MISS_SECONDS, Changes
 from app.errors import UnauthorizedError
 from app.schemas.caller import ANYBODY, Caller
 from app.services.key_ring import KeyRing, unauthorized
@@ -23,9 +25,8 @@ async def identify(request: Request, need: Need) -> Caller:
     Nothing is waited for but once for a key that this process does not know: another may just have made it.
     """
     ring: KeyRing = request.app.state.key_ring
-    context: AppContext = request.app.state.context
     if ring.is_unread:
-        await run_in_threadpool(context.changes.look_after_a_miss)
+        await look_again(request)
         if ring.is_unread and need.is_local:
             return ANYBODY
     try:
@@ -33,7 +34,7 @@ async def identify(request: Request, need: Need) -> Caller:
     except UnauthorizedError:
         if not _shows_something(request):
             raise
-        await run_in_threadpool(context.changes.look_after_a_miss)
+        await look_again(request)
         caller = find_caller(request)
     need.check(caller)
     ring.note_use(caller)
@@ -43,6 +44,25 @@ async def identify(request: Request, need: Need) -> Caller:
         address=client.host if client else None,
         request_id=getattr(request.state, "request_id", None),
     )
+
+
+async def look_again(request: Request) -> None:
+    """Looks for what another process may just have made: a look that begins after this call.
+
+    All requests share one at a time, without a thread of their own: clients that guess keep nobody waiting.
+    """
+    state = request.app.state
+    changes: Changes = state.context.changes
+    missed_at = time.monotonic()
+    while changes.looked_at < missed_at:
+        if getattr(state, "next_look", None) is None or state.next_look.done():
+            state.next_look = asyncio.create_task(_look_in_turn(changes))
+        await asyncio.shield(state.next_look)
+
+
+async def _look_in_turn(changes: Changes) -> None:
+    await asyncio.sleep(changes.looked_at + MISS_SECONDS - time.monotonic())
+    await run_in_threadpool(changes.look_after_a_miss)
 
 
 def find_caller(request: Request) -> Caller:

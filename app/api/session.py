@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response, status
+from fastapi.concurrency import run_in_threadpool
 
-from app.api.auth import COOKIE
+from app.api.auth import COOKIE, look_again
 from app.api.dependencies import KeyRingDep, OpenContextDep
 from app.api.routes import CheckedRoute
 from app.errors import UnauthorizedError
@@ -16,15 +17,15 @@ router = APIRouter(prefix="/session", tags=["access"], route_class=CheckedRoute)
 
 
 @router.post("", status_code=status.HTTP_201_CREATED)
-def open_session(
+async def open_session(
     body: SessionCreate, request: Request, response: Response, context: OpenContextDep, ring: KeyRingDep
 ) -> Session:
     """Sign a browser in: a key becomes a cookie for twelve hours, which no script can read."""
     try:
-        opened = browser_sessions.open_session(context, ring, body.key)
+        opened = await run_in_threadpool(browser_sessions.open_session, context, ring, body.key)
     except UnauthorizedError:
-        context.changes.look_after_a_miss()
-        opened = browser_sessions.open_session(context, ring, body.key)
+        await look_again(request)
+        opened = await run_in_threadpool(browser_sessions.open_session, context, ring, body.key)
     response.headers["Cache-Control"] = "no-store"
     _set_cookie(request, response, opened.token, SESSION_SECONDS)
     return opened.session

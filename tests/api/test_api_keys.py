@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,6 +14,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import text, update
 
 from app import migrations
+from app.changes import Changes
 from app.config import Settings
 from app.context import AppContext
 from app.models import ApiKey
@@ -136,6 +138,27 @@ def test_a_new_key_is_good_at_once_on_every_process(client: TestClient, guarded:
     with local_client(guarded, raise_server_exceptions=False) as other:
         for _ in range(3):
             wait_for(lambda: status_for(other, make_headers(client, "read")) == 200, 10, "a new key")
+
+
+def test_it_is_good_for_all_that_come_at_once_also_beside_clients_that_guess(
+    client: TestClient, guarded: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[Changes] = []
+    look = Changes.look_after_a_miss
+
+    def counted(changes: Changes) -> None:
+        looks.append(changes)
+        look(changes)
+
+    monkeypatch.setattr(Changes, "look_after_a_miss", counted)
+    with local_client(guarded, raise_server_exceptions=False) as other, ThreadPoolExecutor(16) as pool:
+        wrong = {"authorization": "Bearer lp_aaaaaaaa_b"}
+        guesses = [pool.submit(status_for, other, wrong) for _ in range(30)]
+        headers = make_headers(client, "read")
+        asked = [pool.submit(status_for, other, headers) for _ in range(10)]
+        assert {one.result() for one in asked} == {200}
+        assert {one.result() for one in guesses} == {401}
+    assert len(looks) < 15
 
 
 def test_a_rotated_key_has_two_secrets_for_a_while(client: TestClient) -> None:
