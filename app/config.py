@@ -160,6 +160,9 @@ class Settings(BaseSettings):
         description="Days for which a request with an Idempotency-Key that was sent before gets its first "
         "answer again.",
     )
+    audit_days: float = Field(
+        365.0, gt=0, le=36_500, description="Days for which the records of who did what are kept."
+    )
     model_cache_bytes: int = Field(
         2 * 2**30, gt=0, description="Memory for loaded models, least used leave first."
     )

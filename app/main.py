@@ -10,6 +10,7 @@ from fastapi import APIRouter, FastAPI
 from app import __version__
 from app.api import (
     api_keys,
+    audit,
     datasets,
     evaluations,
     exports,
@@ -31,17 +32,19 @@ from app.api.measurements import Measurements
 from app.api.middleware import BodyLimitMiddleware, MeasuringMiddleware, RequestIdMiddleware
 from app.api.problems import install_problem_handlers
 from app.api.proxies import ProxyMiddleware
+from app.api.recording import RecordingMiddleware
 from app.api.sites import SitesMiddleware
 from app.api.upload_thread import sending_uploads
 from app.changes import watching
 from app.config import Settings
 from app.context import AppContext
 from app.inference.cache import ModelCache
+from app.services.audit_trail import Trail
 from app.services.key_ring import TOPIC, KeyRing
 
 RESOURCES = (
     *(health, products, datasets, exports, jobs, job_records, evaluations, models, predict, workers, metrics),
-    *(api_keys, session),
+    *(api_keys, session, audit),
 )
 
 PROBLEM = {
@@ -71,10 +74,17 @@ def create_app(settings: Settings) -> FastAPI:
             max_bytes=settings.model_cache_bytes, interpreters=settings.inference_threads or None
         )
         app.state.key_ring = ring = KeyRing(context)
+        app.state.audit_trail = trail = Trail(context)
         context.changes.register(TOPIC, ring.load)
+
+        def write_what_came() -> None:
+            trail.write()
+            ring.write_uses()
+
         with ExitStack() as closing:
             closing.callback(context.close)
-            closing.enter_context(watching(context.changes, also=ring.write_uses))
+            closing.callback(trail.close)
+            closing.enter_context(watching(context.changes, also=write_what_came))
             if settings.storage_url is not None:
                 closing.enter_context(sending_uploads(context))
             yield
@@ -94,6 +104,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(HeadMiddleware)
     app.add_middleware(BodyLimitMiddleware, settings=settings)
     app.add_middleware(SitesMiddleware, settings=settings)
+    app.add_middleware(RecordingMiddleware)
     app.add_middleware(RequestIdMiddleware)
     if settings.cors_origins:
         app.add_middleware(OriginsMiddleware, origins=settings.cors_origins)

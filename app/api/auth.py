@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
 from fastapi import Request
@@ -10,8 +11,9 @@ from fastapi.concurrency import run_in_threadpool
 
 from app.api.scopes import Need
 from app.context import AppContext
-from app.errors import UnauthorizedError
+from app.errors import LoupeError, UnauthorizedError
 from app.schemas.caller import ANYBODY, Caller
+from app.services.audit_trail import Attempt
 from app.services.key_ring import KeyRing, unauthorized
 
 COOKIE = "loupe_session"
@@ -30,6 +32,7 @@ async def identify(request: Request, need: Need) -> Caller:
         context: AppContext = request.app.state.context
         await run_in_threadpool(context.changes.look_after_a_miss)
         caller = find_caller(request)
+    _record(request, caller)
     need.check(caller)
     ring: KeyRing = request.app.state.key_ring
     ring.note_use(caller)
@@ -39,6 +42,12 @@ async def identify(request: Request, need: Need) -> Caller:
         address=client.host if client else None,
         request_id=getattr(request.state, "request_id", None),
     )
+
+
+def note_known_caller(request: Request) -> None:
+    """For the record of a route that asks for no key: who showed one all the same."""
+    with suppress(LoupeError):
+        _record(request, find_caller(request))
 
 
 def find_caller(request: Request) -> Caller:
@@ -67,6 +76,12 @@ def get_recheck(request: Request) -> Callable[[], None]:
         find_caller(request)
 
     return recheck
+
+
+def _record(request: Request, caller: Caller) -> None:
+    attempt: Attempt = request.state.attempt
+    attempt.caller = caller
+    attempt.by_session = caller is not ANYBODY and "authorization" not in request.headers
 
 
 def _shows_something(request: Request) -> bool:

@@ -90,6 +90,7 @@ NEEDS: dict[tuple[str, str], Need | None] = {
     ("POST", "/predict"): PREDICT,
     ("GET", "/workers"): READ,
     ("GET", "/metrics"): Need("read", is_unbound=True),
+    ("GET", "/audit"): ADMIN,
     ("POST", "/api-keys"): ADMIN,
     ("GET", "/api-keys"): ADMIN,
     ("GET", "/api-keys/{key}"): ADMIN,

@@ -15,6 +15,7 @@ from app.models import (
     Alias,
     AliasMove,
     ApiKey,
+    AuditRecord,
     Base,
     BrowserSession,
     Dataset,
@@ -41,6 +42,7 @@ BY_JOB: dict[type[Base], InstrumentedAttribute[str] | InstrumentedAttribute[str 
 }
 FREE: dict[type[Base], str] = {
     ApiKey: "only the scope admin reads it through the API, and a bound key cannot have that",
+    AuditRecord: "as ApiKey: only the scope admin reads it",
     BrowserSession: "found by the token alone",
     IdempotencyKey: "its scope begins with the id of the key",
     Lease: "of processes, not of products",

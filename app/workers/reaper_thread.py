@@ -88,6 +88,7 @@ class ReaperThread(threading.Thread):
     def _collect_garbage(self) -> None:
         try:
             garbage.forget_requests(self._context)
+            garbage.forget_audit_records(self._context)
             garbage.clean_storage(self._context)
         except LoupeError as error:
             logger.warning("garbage: %s The next is in an hour.", error.detail)
