@@ -59,7 +59,7 @@ class InvalidRequestError(LoupeError):
 
 
 class UnauthorizedError(LoupeError):
-    status, code, title = 401, "unauthorized", "Key missing, wrong or over"
+    status, code, title = 401, "unauthorized", "Key missing or not valid"
 
 
 class ForbiddenError(LoupeError):

@@ -94,13 +94,11 @@ def test_a_request_that_finds_nothing_makes_few_queries(
     assert loads == ["keys"]
 
 
-def test_a_thread_finds_changes_within_two_seconds(
-    any_context: AppContext, other: Changes, loads: Loads
-) -> None:
+def test_a_thread_finds_changes_by_itself(any_context: AppContext, other: Changes, loads: Loads) -> None:
     rounds: list[None] = []
     with watching(other, also=lambda: rounds.append(None)):
         change(any_context, "aliases")
-        wait_for(lambda: loads == ["aliases"], 2, "the change", every=0.02)
+        wait_for(lambda: loads == ["aliases"], 10, "the change", every=0.02)
         assert rounds
 
 

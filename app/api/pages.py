@@ -35,7 +35,7 @@ HEADERS = {
 }
 
 PAGE = """<!DOCTYPE html>
-<html lang="en">
+<html lang="en" class="{kind}">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -85,9 +85,9 @@ REDOC_START = b"""Redoc.init(document.currentScript.dataset.document, {}, docume
 SESSION_START = b"""const root = document.body.dataset.root;
 
 async function send(form, method, body) {
-  const alert = form.querySelector("[role=alert]");
+  const words = form.querySelector("[role=alert]");
   const button = form.querySelector("button");
-  alert.textContent = "";
+  words.textContent = "";
   button.disabled = true;
   try {
     const headers = body ? { "Content-Type": "application/json" } : {};
@@ -97,10 +97,10 @@ async function send(form, method, body) {
       return;
     }
     const problem = await answer.json();
-    alert.textContent =
-      answer.status === 401 ? "The server does not know this key, or it is over." : problem.detail;
+    words.textContent =
+      answer.status === 401 ? "The server does not know this key, or it has expired." : problem.detail;
   } catch {
-    alert.textContent = "The server does not answer. Try again in a moment.";
+    words.textContent = "The server does not answer. Try again in a moment.";
   }
   button.disabled = false;
 }
@@ -114,7 +114,7 @@ document.getElementById("sign-out")?.addEventListener("submit", (event) => {
   send(event.target, "DELETE");
 });
 """
-SESSION_STYLE = b""":root { color-scheme: light dark; }
+SESSION_STYLE = b""":root.sign-in { color-scheme: light dark; }
 body { margin: 0; font: 1rem/1.5 system-ui, sans-serif; }
 main { max-width: 24rem; margin: 15vh auto 0; padding: 0 1rem; }
 main .session { display: grid; gap: 0.75rem; }
@@ -123,7 +123,7 @@ body > .session {
   padding: 0.5rem 1rem; background: #f4f4f4; color: #222;
 }
 .session input, .session button { font: inherit; padding: 0.4rem 0.75rem; }
-.session [role=alert] { margin: 0; color: #c62828; }
+.session [role=alert] { margin: 0; color: light-dark(#c62828, #ff8a80); }
 .session [role=alert]:empty { display: none; }
 """
 
@@ -195,13 +195,15 @@ async def _page(request: Request, title: str, scripts: tuple[str, str], head: st
     """The page, or where nobody may see it yet, one to sign in."""
     root = escape(request.scope.get("root_path", "").rstrip("/"))
     library, start = (f"{root}/docs/assets/{name}" for name in scripts)
-    session = f'<script src="{root}/docs/assets/session.js"></script>'
+    session = f'<script type="module" src="{root}/docs/assets/session.js"></script>'
     try:
         caller = await identify(request, ANY)
     except UnauthorizedError:
-        html = PAGE.format(title="Loupe: sign in", head="", root=root, body=SIGN_IN, scripts=session)
+        parts = {"title": "Loupe: sign in", "head": "", "body": SIGN_IN, "scripts": session}
+        html = PAGE.format(kind="sign-in", root=root, **parts)
         return HTMLResponse(html, status.HTTP_401_UNAUTHORIZED, headers=HEADERS)
     html = PAGE.format(
+        kind="document",
         title=title,
         head=head.format(root=root),
         root=root,

@@ -68,7 +68,7 @@ def rotate_key(context: AppContext, key_id: str, request: schemas.ApiKeyRotate) 
     with context.db.write() as session:
         key = _require_key(session, key_id, is_locked=True)
         now = utc_now()
-        key.previous_sha256, key.previous_until = key.secret_sha256, None
+        key.previous_sha256 = key.secret_sha256
         key.previous_until = now + timedelta(seconds=request.overlap_seconds)
         key.secret_sha256, key.rotated_at = digest(secret).hex(), now
         session.flush()
@@ -84,8 +84,10 @@ def delete_key(context: AppContext, key_id: str) -> None:
     Raises ConflictError for the last one without LOUPE_API_KEY: then nobody would be asked for a key.
     """
     with context.db.write() as session:
-        key = _require_key(session, key_id, is_locked=True)
-        if session.scalar(select(ApiKey.id).where(ApiKey.id != key_id).limit(1)) is None:
+        # Locked in one order: of two requests for the last two, the second finds one.
+        ids = session.scalars(select(ApiKey.id).order_by(ApiKey.id).with_for_update()).all()
+        key = _require_key(session, key_id)
+        if len(ids) == 1:
             _require_first_key(context, "Without its last key, this server would ask nobody for one")
         session.delete(key)
         note_change(session, TOPIC)

@@ -182,7 +182,7 @@ def prove(token: str, secret: Secret) -> str:
 
 
 def unauthorized(
-    detail: str = "This server asks for a key, and none that it knows came.",
+    detail: str = "The request has no key that this server knows.",
 ) -> UnauthorizedError:
     return UnauthorizedError(detail, hint="Send `Authorization: Bearer <key>`.")
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
+from sqlalchemy import update
 
 from app.api import pages
 from app.api.routes import CheckedRoute
@@ -16,6 +17,8 @@ from app.api.scopes import NEEDS, Need
 from app.config import Settings
 from app.context import AppContext
 from app.main import RESOURCES
+from app.models import Job, Worker
+from app.models.base import utc_now
 from app.schemas.scopes import SCOPES, with_implied
 from tests.api.keys import FIRST, make_headers
 from tests.api.opened import opened
@@ -59,6 +62,14 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
         with context.db.write() as session:
             for product in ("mine", "theirs"):
                 add_one_of_each(session, product)
+            session.add(
+                Worker(
+                    id="wrk_1", owner="box", host="box", pid=1, queue="training", concurrency=2, version="1",
+                    devices={"cpu_cores": 2, "memory_bytes": 1, "gpus": []}, beat_at=0.0,
+                    started_at=utc_now(),
+                )
+            )  # fmt: skip
+            session.execute(update(Job).values(lease_owner="box"))
         yield client
 
 
@@ -163,6 +174,14 @@ def test_no_list_and_no_filter_shows_another_product(
         assert answer.status_code in (200, 403)
         if "/networks" not in operation.path:
             assert "theirs" not in answer.text.replace(query, "")
+
+
+def test_a_worker_is_shown_with_the_jobs_of_the_product_alone(
+    client: TestClient, bound: dict[str, str]
+) -> None:
+    for headers, products in ((FIRST, ["mine", "theirs"]), (bound, ["mine"])):
+        (worker,) = client.get("/workers", headers=headers).json()["data"]
+        assert [job["product"] for job in worker["jobs"]] == products
 
 
 def test_predictions_find_no_model_of_another_product(client: TestClient, bound: dict[str, str]) -> None:

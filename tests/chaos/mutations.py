@@ -23,6 +23,8 @@ KILLS, SERVERS, FAILURES, POWER = (
 RUNS, MACHINE = "tests/jobs/test_claims.py", "tests/jobs/test_claims_machine.py"
 SUPERVISOR = "tests/workers/test_supervisor.py"
 REQUESTS = "tests/api/test_requests.py"
+KEYS, SESSIONS = "tests/api/test_api_keys.py", "tests/api/test_session.py"
+PROCESSES = "tests/launch/test_two_processes.py"
 REAPER, REAPER_THREAD = "tests/jobs/test_reaper.py", "tests/workers/test_reaper_thread.py"
 
 
@@ -370,6 +372,112 @@ MUTATIONS = (
         "    if _ESCAPED.search(text):\n",
         "    if False:\n",
         REQUESTS,
+    ),
+    _one(
+        "a key without the scope is let in",
+        "app/api/scopes.py",
+        "if self.scope is not None and self.scope not in caller.scopes:",
+        "if False:",
+        "tests/api/test_access.py",
+    ),
+    _one(
+        "a route sees more than the products of its key",
+        "app/api/dependencies.py",
+        "    return get_open_context(request).on_behalf_of(caller)\n",
+        "    return get_open_context(request) if caller else get_open_context(request)\n",
+        "tests/api/test_access.py",
+    ),
+    _one(
+        "a table is not limited to the products of a key",
+        "app/models/product_limits.py",
+        "table: table.job_id for table in (Evaluation, JobEvent, JobStep, JobEpoch, GpuLease)",
+        "table: table.job_id for table in (Evaluation, JobEvent, JobEpoch, GpuLease)",
+        "tests/models/test_product_limits.py",
+    ),
+    _one(
+        "rows are made for a product that the key does not have",
+        "app/db.py",
+        "            if product is not None and product not in products:\n",
+        "            if product is None:\n",
+        "tests/models/test_product_limits.py",
+    ),
+    _one(
+        "keys share their idempotency keys",
+        "app/api/dependencies.py",
+        "    return route if caller.key_id is None else",
+        "    return route if caller else",
+        "tests/api/test_access.py::test_each_key_has_idempotency_keys_of_its_own",
+    ),
+    _one(
+        "other processes do not learn that a key was revoked",
+        "app/services/api_keys.py",
+        "        session.delete(key)\n        note_change(session, TOPIC)\n",
+        "        session.delete(key)\n",
+        f"{KEYS}::test_a_deleted_key_is_refused_at_once_and_soon_by_other_processes",
+    ),
+    _one(
+        "a stream goes on after its key was revoked",
+        "app/api/job_records.py",
+        "    except LoupeError:\n        return False\n",
+        "    except LoupeError:\n        return True\n",
+        PROCESSES,
+    ),
+    _one(
+        "a long poll goes on after its key was revoked",
+        "app/api/jobs.py",
+        "        recheck()\n",
+        "",
+        PROCESSES,
+    ),
+    _one(
+        "the secret before a rotation is good for ever",
+        "app/services/key_ring.py",
+        "Secret(bytes.fromhex(row.previous_sha256), row.previous_until)",
+        "Secret(bytes.fromhex(row.previous_sha256))",
+        f"{KEYS}::test_the_secret_before_ends_by_the_clock",
+    ),
+    _one(
+        "a key is good after its expiry",
+        "app/services/key_ring.py",
+        "    if _is_over(key.expires_at):\n",
+        "    if False:\n",
+        KEYS,
+        SESSIONS,
+    ),
+    _one(
+        "a session outlives the secret that opened it",
+        "app/services/key_ring.py",
+        "        if key is None or not key.is_proved(token, session.proof):\n",
+        "        if key is None:\n",
+        SESSIONS,
+    ),
+    _one(
+        "signing out ends a session on one process alone",
+        "app/services/browser_sessions.py",
+        "hash_token(token)))\n        note_change(session, TOPIC)\n",
+        "hash_token(token)))\n",
+        SESSIONS,
+    ),
+    _one(
+        "with the cookie, pages of other origins change things",
+        "app/api/sites.py",
+        "        if _shows_cookie(headers):\n            # A",
+        "        if False:\n            # A",
+        SESSIONS,
+    ),
+    _one(
+        "a server stops asking for keys once LOUPE_API_KEY is unset",
+        "app/services/key_ring.py",
+        "return self._first is None and not self._require_known().keys",
+        "return self._first is None",
+        KEYS,
+    ),
+    _one(
+        "a key stays bound to the id of a deleted product",
+        "app/services/deletions.py",
+        "        unbind_product(session, product_id)\n",
+        "",
+        f"{KEYS}::test_another_product_of_the_same_id_is_not_that_of_the_key",
     ),
 )
 
