@@ -22,6 +22,7 @@ from app.schemas.caller import ANYBODY, Caller
 
 SQLITE_BUSY_SECONDS = 15
 READ_ONLY = "loupe_read_only"
+CALLER = "loupe_caller"
 
 
 class Recorder(Protocol):
@@ -80,11 +81,18 @@ class Database:
             session.begin(),
         ):
             _limit(session, self.caller.products)
+            session.info[CALLER] = self.caller
             self._recorder.watch(session)
             yield session
 
     def dispose(self) -> None:
         self.engine.dispose()
+
+
+def caller_of(session: Session) -> Caller:
+    """On whose behalf a session of ``write`` changes something."""
+    caller: Caller = session.info[CALLER]
+    return caller
 
 
 def upsert(

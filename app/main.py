@@ -28,10 +28,12 @@ from app.api import (
 from app.api.cors import OriginsMiddleware
 from app.api.document import DocumentedAPI
 from app.api.head import HeadMiddleware
+from app.api.limits import LimitHeadersMiddleware
 from app.api.measurements import Measurements
 from app.api.middleware import BodyLimitMiddleware, MeasuringMiddleware, RequestIdMiddleware
 from app.api.problems import install_problem_handlers
 from app.api.proxies import ProxyMiddleware
+from app.api.rates import Rates
 from app.api.recording import RecordingMiddleware
 from app.api.sites import SitesMiddleware
 from app.api.upload_thread import sending_uploads
@@ -51,7 +53,7 @@ PROBLEM = {
     "description": "An error, as a problem document.",
     "headers": {
         "Allow": {"description": "With 405: all methods of the path.", "schema": {"type": "string"}},
-        "Retry-After": {"description": "With 503: seconds to wait.", "schema": {"type": "integer"}},
+        "Retry-After": {"description": "With 429 and 503: seconds to wait.", "schema": {"type": "integer"}},
         "WWW-Authenticate": {"description": "With 401.", "schema": {"type": "string"}},
     },
     "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
@@ -74,20 +76,21 @@ def create_app(settings: Settings) -> FastAPI:
             max_bytes=settings.model_cache_bytes, interpreters=settings.inference_threads or None
         )
         app.state.key_ring = ring = KeyRing(context)
-        app.state.audit_trail = trail = Trail(context)
         context.changes.register(TOPIC, ring.load)
 
         def write_what_came() -> None:
-            trail.write()
+            trail.write(context.db)
             ring.write_uses()
 
+        app.state.rates = Rates(settings)
         with ExitStack() as closing:
             closing.callback(context.close)
-            closing.callback(trail.close)
+            closing.callback(trail.close, context.db)
             closing.enter_context(watching(context.changes, also=write_what_came))
             if settings.storage_url is not None:
                 closing.enter_context(sending_uploads(context))
             yield
+            await app.state.rates.close()
 
     app = DocumentedAPI(
         title="Loupe",
@@ -104,11 +107,13 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(HeadMiddleware)
     app.add_middleware(BodyLimitMiddleware, settings=settings)
     app.add_middleware(SitesMiddleware, settings=settings)
+    app.add_middleware(LimitHeadersMiddleware)
     app.add_middleware(RecordingMiddleware)
     app.add_middleware(RequestIdMiddleware)
     if settings.cors_origins:
         app.add_middleware(OriginsMiddleware, origins=settings.cors_origins)
     app.state.measurements = Measurements()
+    app.state.audit_trail = trail = Trail(settings)
     app.add_middleware(MeasuringMiddleware, measurements=app.state.measurements)
     app.add_middleware(ProxyMiddleware, settings=settings)
 

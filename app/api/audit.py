@@ -10,6 +10,7 @@ from pydantic import AwareDatetime
 
 from app.api.dependencies import After, ContextDep, Limit
 from app.api.routes import CheckedRoute
+from app.context import AppContext
 from app.schemas.audit_record import AuditRecord, Outcome
 from app.schemas.common import Page
 from app.services import audit_records
@@ -21,9 +22,11 @@ router = APIRouter(prefix="/audit", tags=["access"], route_class=CheckedRoute)
 LINES = "application/x-ndjson"
 
 
-def get_trail(request: Request) -> Trail:
+def write_what_came(request: Request) -> None:
+    """What this process has not written yet is in the answer too."""
     trail: Trail = request.app.state.audit_trail
-    return trail
+    context: AppContext = request.app.state.context
+    trail.write(context.db)
 
 
 Word = Annotated[str | None, Query(min_length=1, max_length=200)]
@@ -44,11 +47,11 @@ def get_wanted(
 @router.get(
     "",
     response_model=Page[AuditRecord],
+    dependencies=[Depends(write_what_came)],
     responses={200: {"content": {LINES: {"schema": {"type": "string"}}}}},
 )
 def list_records(
     context: ContextDep,
-    trail: Annotated[Trail, Depends(get_trail)],
     wanted: Annotated[Wanted, Depends(get_wanted)],
     limit: Limit = 50,
     after: After = None,
@@ -58,7 +61,6 @@ def list_records(
 
     Reads and predictions are not recorded.
     """
-    trail.write()
     if LINES in accept:
         return StreamingResponse(audit_records.iterate_records(context, wanted), media_type=LINES)
     return audit_records.list_records(context, wanted, limit=limit, after=after)

@@ -18,6 +18,7 @@ from app.api.choices import merge_choices
 from app.api.dependencies import ContextDep, ModelCacheDep
 from app.api.forms import read_form
 from app.api.invalid_requests import invalid_body
+from app.api.limits import take
 from app.api.measurements import ANSWERED, Measurements
 from app.api.routes import FORM, JSON, CheckedRoute, media_type_of
 from app.errors import (
@@ -26,6 +27,7 @@ from app.errors import (
     LoupeError,
     TooLargeError,
 )
+from app.schemas.limits import PREDICTIONS
 from app.schemas.prediction import InlineImage, Predictions, PredictRequest
 from app.services import predictions
 from app.services.predictions import Picture
@@ -102,6 +104,7 @@ class Question:
 async def predict(request: Request, context: ContextDep, cache: ModelCacheDep) -> Predictions:
     """Classify one or several images with the best model of a product, or with the one of a job."""
     question = await _read_question(request, context.settings.max_predict_files)
+    await take(request, request.state.caller, PREDICTIONS, len(question.pictures))
     measurements: Measurements = request.app.state.measurements
     began = time.perf_counter()
     try:

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from app.api.invalid_requests import invalid_request
-from app.errors import LoupeError, StorageFullError, UnsupportedEncodingError, is_disk_full
+from app.errors import LimitReachedError, LoupeError, StorageFullError, UnsupportedEncodingError, is_disk_full
 from app.schemas.common import problem_from_error
 
 logger = logging.getLogger(__name__)
@@ -60,6 +60,11 @@ def problem_response(request: Request, error: LoupeError) -> JSONResponse:
     headers = {}
     if error.status == HTTPStatus.SERVICE_UNAVAILABLE:
         headers["Retry-After"] = RETRY_AFTER_SECONDS
+    if isinstance(error, LimitReachedError):
+        headers["Retry-After"] = str(error.retry_after)
+        # A body that was not read ends the connection.
+        headers |= {} if request.method == "GET" else {"Connection": "close"}
+        request.app.state.measurements.limits.labels(error.limit).inc()
     if error.status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
     if isinstance(error, UnsupportedEncodingError):

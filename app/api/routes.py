@@ -14,6 +14,7 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
 from app.api.auth import COOKIE, identify, note_known_caller
+from app.api.limits import admit
 from app.api.nearest import no_such
 from app.api.recording import describe_route
 from app.api.scopes import need_of
@@ -66,7 +67,8 @@ class CheckedRoute(APIRoute):
             describe_route(request, self.path_format, self.status_code)
             # Not by a dependency: FastAPI parses the body before it solves those.
             if self.need is not None:
-                request.state.caller = await identify(request, self.need)
+                request.state.caller = caller = await identify(request, self.need)
+                await admit(request, caller, request.method, self.path_format)
             else:
                 note_known_caller(request)
             operation = self._operation(request)

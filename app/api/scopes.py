@@ -94,6 +94,7 @@ NEEDS: dict[tuple[str, str], Need | None] = {
     ("POST", "/api-keys"): ADMIN,
     ("GET", "/api-keys"): ADMIN,
     ("GET", "/api-keys/{key}"): ADMIN,
+    ("PATCH", "/api-keys/{key}"): ADMIN,
     ("POST", "/api-keys/{key}/rotate"): ADMIN,
     ("DELETE", "/api-keys/{key}"): ADMIN,
 }

@@ -16,7 +16,8 @@ from typing import Any
 from sqlalchemy import event, insert, update
 from sqlalchemy.orm import ORMExecuteState, Session
 
-from app.context import AppContext
+from app.config import Settings
+from app.db import Database
 from app.errors import LoupeError
 from app.models import AuditRecord
 from app.models.base import new_id, utc_now
@@ -139,14 +140,13 @@ class _Window:
 class Trail:
     """The records of one process that no transaction held. No request waits for them."""
 
-    def __init__(self, context: AppContext) -> None:
-        self._context = context
+    def __init__(self, settings: Settings) -> None:
         self._lock = threading.Lock()
         self._writing = threading.Lock()
         self._pending: list[Values] = []
         self._answered: dict[str, int] = {}
         self._windows: dict[tuple[str | None, str | None, bool], _Window] = {}
-        first = context.settings.api_key
+        first = settings.api_key
         self._first_key = first.get_secret_value() if first is not None else None
 
     def hide(self, text: str) -> str:
@@ -167,19 +167,19 @@ class Trail:
         outcome = "unchanged" if status < 400 else "refused" if status < 500 else "failed"
         self._add(attempt.describe(outcome, status), is_stranger=attempt.caller is None)
 
-    def write(self, *, is_last: bool = False) -> None:
+    def write(self, db: Database, *, is_last: bool = False) -> None:
         """Writes what has come since, and the counts of minutes that are over. Raises UnavailableError."""
         with self._writing:
-            self._write(is_last=is_last)
+            self._write(db, is_last=is_last)
 
-    def close(self) -> None:
+    def close(self, db: Database) -> None:
         """Writes what is left, counts of a minute that is not over too."""
         try:
-            self.write(is_last=True)
+            self.write(db, is_last=True)
         except LoupeError as error:
             logger.warning("audit: the last refusals are in the log alone: %s", error.detail)
 
-    def _write(self, *, is_last: bool) -> None:
+    def _write(self, db: Database, *, is_last: bool) -> None:
         with self._lock:
             now = time.monotonic()
             over = [who for who, one in self._windows.items() if is_last or one.until <= now]
@@ -191,7 +191,7 @@ class Trail:
             pending, answered = list(self._pending), dict(self._answered)
         if not pending and not answered:
             return
-        with self._context.db.write() as session:
+        with db.write() as session:
             if pending:
                 session.execute(insert(AuditRecord), pending)
             for record_id, status in answered.items():

@@ -1,4 +1,4 @@
-"""who did what: audit records"""
+"""who did what: audit records; what a key may use up, and which key jobs and datasets are of"""
 
 from __future__ import annotations
 
@@ -32,7 +32,15 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_audit_records")),
     )
     op.create_index(op.f("ix_audit_records_created_at"), "audit_records", ["created_at"])
+    op.add_column("api_keys", sa.Column("limits", Json, nullable=True))
+    for table in ("jobs", "datasets"):
+        op.add_column(table, sa.Column("key_id", sa.String(length=40), nullable=True))
+        op.create_index(op.f(f"ix_{table}_key_id"), table, ["key_id"])
 
 
 def downgrade() -> None:
+    for table in ("jobs", "datasets"):
+        op.drop_index(op.f(f"ix_{table}_key_id"), table)
+        op.drop_column(table, "key_id")
+    op.drop_column("api_keys", "limits")
     op.drop_table("audit_records")

@@ -296,7 +296,7 @@ def test_refusals_wait_for_a_database_that_is_away(
         patched.setattr("app.db.Database.write", away)
         assert_problem(client.get("/jobs"), 401)
         with pytest.raises(UnavailableError):
-            trail.write()
+            trail.write(context_of(client).db)
     assert [one["status"] for one in read(client)] == [401]
 
 
