@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from uuid import uuid4
 
 from sqlalchemy import select
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from app.db import Database, upsert
@@ -70,7 +71,7 @@ class Changes:
         if time.monotonic() - self._looked_at < MISS_SECONDS or not self._lock.acquire(blocking=False):
             return
         try:
-            with suppress(LoupeError):
+            with suppress(LoupeError, DBAPIError):  # the latter: there is no schema yet
                 self._look()
         finally:
             self._lock.release()

@@ -24,17 +24,22 @@ async def identify(request: Request, need: Need) -> Caller:
 
     Nothing is waited for but once for a key that this process does not know: another may just have made it.
     """
+    ring: KeyRing = request.app.state.key_ring
+    context: AppContext = request.app.state.context
+    if ring.is_unread:
+        await run_in_threadpool(context.changes.look_after_a_miss)
+        if ring.is_unread and need.is_local:
+            _record(request, ANYBODY)
+            return ANYBODY
     try:
         caller = find_caller(request)
     except UnauthorizedError:
         if not _shows_something(request):
             raise
-        context: AppContext = request.app.state.context
         await run_in_threadpool(context.changes.look_after_a_miss)
         caller = find_caller(request)
     _record(request, caller)
     need.check(caller)
-    ring: KeyRing = request.app.state.key_ring
     ring.note_use(caller)
     client = request.client
     return replace(

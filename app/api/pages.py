@@ -217,5 +217,5 @@ async def _page(request: Request, title: str, scripts: tuple[str, str], head: st
 def _signed_in(request: Request, caller: Caller) -> str:
     """Where a cookie came: whose key it stands for, and the way out."""
     ring: KeyRing = request.app.state.key_ring
-    is_session = not ring.is_open and "authorization" not in request.headers
+    is_session = not ring.is_unread and not ring.is_open and "authorization" not in request.headers
     return SIGNED_IN.format(name=escape(caller.name)) if is_session else ""

@@ -14,10 +14,14 @@ from app.schemas.scopes import IMPLIED, SCOPES, Scope
 
 @dataclass(frozen=True)
 class Need:
-    """``scope``: None where any key will do. ``unbound``: not with a key that is bound to products."""
+    """``scope``: None where any key will do. ``is_unbound``: not with a key that is bound to products.
+    ``is_local``: answered also before a server without LOUPE_API_KEY has reached its database, which alone
+    knows whether there are keys.
+    """
 
     scope: Scope | None
     is_unbound: bool = False
+    is_local: bool = False
 
     def check(self, caller: Caller) -> None:
         """Raises ForbiddenError. It says the same whether what was asked for exists or not."""
@@ -40,7 +44,8 @@ OPEN = None
 READ, PREDICT, WRITE, PROMOTE, ADMIN = (
     Need(scope) for scope in ("read", "predict", "write", "promote", "admin")
 )
-ANY = Need(None)
+LOCAL = Need("read", is_local=True)
+ANY = Need(None, is_local=True)
 """Of the pages, and of the document that they show (``app/api/pages.py``)."""
 
 NEEDS: dict[tuple[str, str], Need | None] = {
@@ -48,7 +53,7 @@ NEEDS: dict[tuple[str, str], Need | None] = {
     ("GET", "/readyz"): OPEN,
     ("POST", "/session"): OPEN,
     ("DELETE", "/session"): OPEN,
-    ("GET", "/version"): READ,
+    ("GET", "/version"): LOCAL,
     ("POST", "/products"): Need("write", is_unbound=True),
     ("GET", "/products"): READ,
     ("GET", "/products/{product}"): READ,
@@ -85,11 +90,11 @@ NEEDS: dict[tuple[str, str], Need | None] = {
     ("GET", "/jobs/{job}/evaluation/predictions"): READ,
     ("GET", "/models"): READ,
     ("GET", "/models/{model}"): READ,
-    ("GET", "/networks"): READ,
-    ("GET", "/networks/{network}"): READ,
+    ("GET", "/networks"): LOCAL,
+    ("GET", "/networks/{network}"): LOCAL,
     ("POST", "/predict"): PREDICT,
     ("GET", "/workers"): READ,
-    ("GET", "/metrics"): Need("read", is_unbound=True),
+    ("GET", "/metrics"): Need("read", is_unbound=True, is_local=True),
     ("GET", "/audit"): ADMIN,
     ("POST", "/api-keys"): ADMIN,
     ("GET", "/api-keys"): ADMIN,

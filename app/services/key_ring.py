@@ -95,6 +95,11 @@ class KeyRing:
         """
         return self._first is None and not self._require_known().keys
 
+    @property
+    def is_unread(self) -> bool:
+        """Whether only the database knows if a key is asked for, and it has not been reached."""
+        return self._first is None and self._known is None
+
     def find_key(self, given: bytes) -> tuple[Caller, Secret]:
         """Who shows the key ``given``. Raises UnauthorizedError; UnavailableError before the first load."""
         if self._first is not None and (secret := self._first.find(digest(given))) is not None:

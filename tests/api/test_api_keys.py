@@ -110,11 +110,14 @@ def test_a_server_with_keys_asks_for_them_also_without_the_first(
         assert "LOUPE_API_KEY" in assert_problem(last, 409)["hint"]
 
 
-def test_before_the_keys_could_be_read_nobody_is_let_in(settings: Settings) -> None:
+def test_before_the_keys_could_be_read_only_what_is_in_no_database_is_shown(settings: Settings) -> None:
     away = settings.model_copy(update={"database_url": "postgresql://nobody@127.0.0.1:1/none"})
     with local_client(away, raise_server_exceptions=False) as client:
-        assert_problem(client.get("/networks"), 503)
-        assert client.get("/healthz").status_code == 200
+        for path in ("/healthz", "/networks", "/version", "/metrics", "/docs", "/openapi.json"):
+            assert client.get(path).status_code == 200
+        for path in ("/products", "/api-keys", "/jobs/x"):
+            assert "could not be read" in assert_problem(client.get(path), 503)["detail"]
+        assert_problem(client.post("/session", json={"key": "x"}), 503)
 
 
 def test_a_deleted_key_is_refused_at_once_and_soon_by_other_processes(
