@@ -32,7 +32,7 @@ async def admit(request: Request, caller: Caller, method: str, path: str) -> Non
         _note(request, left, is_allowed=is_allowed)
     if (method, path) == UPLOAD and caller.limits.upload_bytes_per_day is not None:
         declared = request.headers.get("content-length")
-        if declared is not None:
+        if declared is not None and declared.isdigit():
             await take(request, caller, UPLOADS, int(declared))
         else:
             request._receive = _counted(request, caller)
