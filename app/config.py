@@ -20,6 +20,9 @@ PATH_PREFIX = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)+")
 HOST_PATTERN = re.compile(r"(?:\*\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|[0-9a-f.]*:[0-9a-f:.]+")
 ORIGIN = re.compile(r"https?://(?:[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:]+\])(?::[0-9]{1,5})?")
 
+MOST = 2**31 - 1
+OF_EACH_KEY = "each key that states no such limit itself; LOUPE_API_KEY has none. Unset: any number."
+
 
 def is_path_prefix(path: str) -> bool:
     """Whether links may begin with ``path``: nothing that a header, HTML or another host could be made of."""
@@ -197,6 +200,24 @@ class Settings(BaseSettings):
         le=36_500,
         description="Days for which a request with an Idempotency-Key that was sent before gets its first "
         "answer again.",
+    )
+    audit_days: float = Field(
+        365.0, gt=0, le=36_500, description="Days for which the records of who did what are kept."
+    )
+    key_requests_per_minute: int | None = Field(
+        None, ge=1, le=MOST, description=f"Most requests a minute of {OF_EACH_KEY}"
+    )
+    key_predictions_per_minute: int | None = Field(
+        None, ge=1, le=MOST, description=f"Most images predicted a minute of {OF_EACH_KEY}"
+    )
+    key_upload_bytes_per_day: int | None = Field(
+        None, ge=1, le=10**15 - 1, description=f"Most bytes uploaded a day of {OF_EACH_KEY}"
+    )
+    key_concurrent_jobs: int | None = Field(
+        None, ge=1, le=MOST, description=f"Most jobs queued or running of {OF_EACH_KEY}"
+    )
+    key_stored_images: int | None = Field(
+        None, ge=1, le=MOST, description=f"Most images in the datasets of {OF_EACH_KEY}"
     )
     model_cache_bytes: int = Field(
         2 * 2**30, gt=0, description="Memory for loaded models, least used leave first."

@@ -8,7 +8,7 @@ from typing import Any
 
 from app.changes import Changes
 from app.config import Settings
-from app.db import Database
+from app.db import Database, Recorder
 from app.job_queue import JobQueue
 from app.schemas.caller import Caller
 from app.storage.home import Storage, open_storage
@@ -42,6 +42,10 @@ class AppContext:
         if caller.products is not None:
             choices = self.choices_of_bound.setdefault(caller.products, {})
         return replace(self, db=self.db.on_behalf_of(caller), last_choices=choices)
+
+    def recorded_by(self, recorder: Recorder) -> AppContext:
+        """The same parts, with what they change in the database recorded."""
+        return replace(self, db=self.db.recorded_by(recorder))
 
     def close(self) -> None:
         self.queue.close()

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import ColumnElement, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
@@ -22,6 +22,25 @@ from app.schemas.caller import ANYBODY, Caller
 
 SQLITE_BUSY_SECONDS = 15
 READ_ONLY = "loupe_read_only"
+CALLER = "loupe_caller"
+
+
+class Recorder(Protocol):
+    """Adds to each transaction that changes something a record of who did that."""
+
+    def watch(self, session: Session) -> None: ...
+
+    def note_caller(self, caller: Caller) -> None: ...
+
+
+class _NoRecorder:
+    """Of processes that nobody asks: jobs have their events."""
+
+    def watch(self, session: Session) -> None:
+        pass
+
+    def note_caller(self, caller: Caller) -> None:
+        pass
 
 
 class Database:
@@ -31,11 +50,19 @@ class Database:
         self.engine = _create_engine(url)
         self._reading = self.engine.execution_options(**{READ_ONLY: True})
         self.caller = ANYBODY
+        self._recorder: Recorder = _NoRecorder()
+
+    def recorded_by(self, recorder: Recorder) -> Database:
+        """The same database, with its changes recorded."""
+        seen = copy(self)
+        seen._recorder = recorder
+        return seen
 
     def on_behalf_of(self, caller: Caller) -> Database:
         """The same database as ``caller`` may see it: a key that is bound to products sees no other."""
         seen = copy(self)
         seen.caller = caller
+        seen._recorder.note_caller(caller)
         return seen
 
     @contextmanager
@@ -54,10 +81,18 @@ class Database:
             session.begin(),
         ):
             _limit(session, self.caller.products)
+            session.info[CALLER] = self.caller
+            self._recorder.watch(session)
             yield session
 
     def dispose(self) -> None:
         self.engine.dispose()
+
+
+def caller_of(session: Session) -> Caller:
+    """On whose behalf a session of ``write`` changes something."""
+    caller: Caller = session.info[CALLER]
+    return caller
 
 
 def upsert(

@@ -132,6 +132,17 @@ class HeadTooLargeError(LoupeError):
     status, code, title = 431, "head_too_large", "The head of the request is too large"
 
 
+class LimitReachedError(LoupeError):
+    """``limit``: which, for the metrics. ``retry_after``: seconds until it may be otherwise."""
+
+    status, code, title, retryable = 429, "limit_reached", "A limit of the key is reached", True
+
+    def __init__(self, limit: str, detail: str, *, hint: str, retry_after: int) -> None:
+        super().__init__(detail, hint=hint)
+        self.limit = limit
+        self.retry_after = retry_after
+
+
 class UnavailableError(LoupeError):
     status, code, title, retryable = 503, "unavailable", "A service that Loupe needs is down", True
 

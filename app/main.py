@@ -10,6 +10,7 @@ from fastapi import APIRouter, FastAPI
 from app import __version__
 from app.api import (
     api_keys,
+    audit,
     datasets,
     evaluations,
     exports,
@@ -29,10 +30,13 @@ from app.api.body_memory import BodyMemoryMiddleware
 from app.api.cors import OriginsMiddleware
 from app.api.document import DocumentedAPI
 from app.api.head import HeadMiddleware
+from app.api.limits import LimitHeadersMiddleware
 from app.api.measurements import Measurements
 from app.api.middleware import BodyLimitMiddleware, MeasuringMiddleware, RequestIdMiddleware
 from app.api.problems import install_problem_handlers
 from app.api.proxies import ProxyMiddleware
+from app.api.rates import Rates
+from app.api.recording import RecordingMiddleware
 from app.api.sites import SitesMiddleware
 from app.api.upload_thread import sending_uploads
 from app.changes import watching
@@ -40,18 +44,19 @@ from app.config import Settings
 from app.context import AppContext
 from app.inference.cache import ModelCache
 from app.inference.turns import Turns
+from app.services.audit_trail import Trail
 from app.services.key_ring import TOPIC, KeyRing
 
 RESOURCES = (
     *(health, products, datasets, exports, jobs, job_records, evaluations, models, predict, workers, metrics),
-    *(api_keys, session, webhooks),
+    *(api_keys, session, webhooks, audit),
 )
 
 PROBLEM = {
     "description": "An error, as a problem document.",
     "headers": {
         "Allow": {"description": "With 405: all methods of the path.", "schema": {"type": "string"}},
-        "Retry-After": {"description": "With 503: seconds to wait.", "schema": {"type": "integer"}},
+        "Retry-After": {"description": "With 429 and 503: seconds to wait.", "schema": {"type": "integer"}},
         "WWW-Authenticate": {"description": "With 401.", "schema": {"type": "string"}},
     },
     "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
@@ -78,13 +83,21 @@ def create_app(settings: Settings) -> FastAPI:
         )
         app.state.key_ring = ring = KeyRing(context)
         context.changes.register(TOPIC, ring.load)
+
+        def write_what_came() -> None:
+            trail.write(context.db)
+            ring.write_uses()
+
+        app.state.rates = Rates(settings)
         async with AsyncExitStack() as closing:
             closing.callback(context.close)
             closing.push_async_callback(app.state.turns.close)
-            closing.enter_context(watching(context.changes, also=ring.write_uses))
+            closing.callback(trail.close, context.db)
+            closing.enter_context(watching(context.changes, also=write_what_came))
             if settings.storage_url is not None:
                 closing.enter_context(sending_uploads(context))
             yield
+            await app.state.rates.close()
 
     app = DocumentedAPI(
         title="Loupe",
@@ -102,10 +115,13 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(BodyLimitMiddleware, settings=settings)
     app.add_middleware(BodyMemoryMiddleware, total=settings.predict_memory_bytes // 2)
     app.add_middleware(SitesMiddleware, settings=settings)
+    app.add_middleware(LimitHeadersMiddleware)
+    app.add_middleware(RecordingMiddleware)
     app.add_middleware(RequestIdMiddleware)
     if settings.cors_origins:
         app.add_middleware(OriginsMiddleware, origins=settings.cors_origins)
     app.state.measurements = Measurements()
+    app.state.audit_trail = trail = Trail(settings)
     app.add_middleware(MeasuringMiddleware, measurements=app.state.measurements)
     app.add_middleware(ProxyMiddleware, settings=settings)
 

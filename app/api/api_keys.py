@@ -6,7 +6,7 @@ from fastapi import APIRouter, Response, status
 
 from app.api.dependencies import After, ContextDep, Limit
 from app.api.routes import CheckedRoute
-from app.schemas.api_key import ApiKey, ApiKeyCreate, ApiKeyRotate, NewApiKey
+from app.schemas.api_key import ApiKey, ApiKeyCreate, ApiKeyRotate, ApiKeyUpdate, NewApiKey
 from app.schemas.common import Page
 from app.services import api_keys
 
@@ -32,6 +32,12 @@ def list_keys(context: ContextDep, limit: Limit = 50, after: After = None) -> Pa
 def get_key(key: str, context: ContextDep) -> ApiKey:
     """One key: what it may do, in which products, and when it was used last."""
     return api_keys.get_key(context, key)
+
+
+@router.patch("/{key}")
+def change_key(key: str, request: ApiKeyUpdate, context: ContextDep) -> ApiKey:
+    """Set or take away limits of a key, on every process within two seconds."""
+    return api_keys.change_key(context, key, request)
 
 
 @router.post("/{key}/rotate")

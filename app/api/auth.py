@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
 from fastapi import Request
@@ -12,8 +13,9 @@ from fastapi.concurrency import run_in_threadpool
 
 from app.api.scopes import Need
 from app.changes import MISS_SECONDS, Changes
-from app.errors import UnauthorizedError
+from app.errors import LoupeError, UnauthorizedError
 from app.schemas.caller import ANYBODY, Caller
+from app.services.audit_trail import Attempt
 from app.services.key_ring import KeyRing, unauthorized
 
 COOKIE = "loupe_session"
@@ -28,6 +30,7 @@ async def identify(request: Request, need: Need) -> Caller:
     if ring.is_unread:
         await look_again(request)
         if ring.is_unread and need.is_local:
+            _record(request, ANYBODY)
             return ANYBODY
     try:
         caller = find_caller(request)
@@ -36,6 +39,7 @@ async def identify(request: Request, need: Need) -> Caller:
             raise
         await look_again(request)
         caller = find_caller(request)
+    _record(request, caller)
     need.check(caller)
     ring.note_use(caller)
     client = request.client
@@ -65,6 +69,12 @@ async def _look_in_turn(changes: Changes) -> None:
     await run_in_threadpool(changes.look_after_a_miss)
 
 
+def note_known_caller(request: Request) -> None:
+    """For the record of a route that asks for no key: who showed one all the same."""
+    with suppress(LoupeError):
+        _record(request, find_caller(request))
+
+
 def find_caller(request: Request) -> Caller:
     """Whose key or session came. Raises UnauthorizedError; UnavailableError."""
     ring: KeyRing = request.app.state.key_ring
@@ -91,6 +101,12 @@ def get_recheck(request: Request) -> Callable[[], None]:
         find_caller(request)
 
     return recheck
+
+
+def _record(request: Request, caller: Caller) -> None:
+    attempt: Attempt = request.state.attempt
+    attempt.caller = caller
+    attempt.by_session = caller is not ANYBODY and "authorization" not in request.headers
 
 
 def _shows_something(request: Request) -> bool:

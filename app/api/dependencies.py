@@ -13,6 +13,7 @@ from app.context import AppContext
 from app.inference.cache import ModelCache
 from app.inference.turns import Turns
 from app.schemas.caller import Caller
+from app.services.audit_trail import Attempt
 from app.services.idempotency import IdempotentRequest
 from app.services.key_ring import KeyRing
 
@@ -26,7 +27,8 @@ def get_context(request: Request) -> AppContext:
 def get_open_context(request: Request) -> AppContext:
     """The process's context, for routes that ask for no key."""
     context: AppContext = request.app.state.context
-    return context
+    attempt: Attempt = request.state.attempt
+    return context.recorded_by(attempt)
 
 
 def get_key_ring(request: Request) -> KeyRing:

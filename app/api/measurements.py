@@ -36,6 +36,14 @@ class Measurements:
         self.errors = Counter(
             "loupe_http_errors", "Errors answered, by code.", ("code",), registry=self.registry
         )
+        self.limits = Counter(
+            "loupe_limit_refusals",
+            "Requests refused since their key had reached a limit, by limit.",
+            ("limit",),
+            registry=self.registry,
+        )
+        for limit in ("requests", "predictions", "uploads", "jobs", "images"):
+            self.limits.labels(limit)
         self._predictions = Histogram(
             "loupe_prediction_seconds",
             "Time of a prediction request once received, by product and `answered` or the error's code.",

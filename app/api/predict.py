@@ -22,6 +22,7 @@ from app.api.dependencies import ContextDep, ModelCacheDep, TurnsDep
 from app.api.forms import read_form
 from app.api.invalid_requests import invalid_body
 from app.api.leaving import CLIENT_GONE, ClientGoneError, unless_gone
+from app.api.limits import take
 from app.api.measurements import ANSWERED, Measurements
 from app.api.routes import FORM, JSON, CheckedRoute, media_type_of
 from app.context import AppContext
@@ -34,6 +35,7 @@ from app.errors import (
 )
 from app.inference.cache import ModelCache
 from app.inference.turns import Turns
+from app.schemas.limits import PREDICTIONS
 from app.schemas.prediction import InlineImage, Predictions, PredictRequest
 from app.services import predictions
 from app.services.predictions import Picture
@@ -118,6 +120,7 @@ async def predict(
 ) -> Predictions | Response:
     """Classify one or several images with the best model of a product, or with the one of a job."""
     question = await _read_question(request, context.settings.max_predict_files)
+    await take(request, request.state.caller, PREDICTIONS, len(question.pictures))
     measurements: Measurements = request.app.state.measurements
     began = time.perf_counter()
     try:

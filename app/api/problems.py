@@ -15,6 +15,7 @@ from starlette.routing import Match
 from app.api.invalid_requests import invalid_request
 from app.errors import (
     BusyError,
+    LimitReachedError,
     LoupeError,
     StorageFullError,
     UnsatisfiableRangeError,
@@ -68,6 +69,11 @@ def problem_response(request: Request, error: LoupeError) -> JSONResponse:
     headers = {}
     if error.status == HTTPStatus.SERVICE_UNAVAILABLE:
         headers["Retry-After"] = RETRY_AFTER_SECONDS
+    if isinstance(error, LimitReachedError):
+        headers["Retry-After"] = str(error.retry_after)
+        # A body that was not read ends the connection.
+        headers |= {} if request.method == "GET" else {"Connection": "close"}
+        request.app.state.measurements.limits.labels(error.limit).inc()
     if error.status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
     if isinstance(error, UnsatisfiableRangeError):

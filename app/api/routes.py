@@ -13,8 +13,10 @@ from typing import Any, ClassVar
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
-from app.api.auth import COOKIE, identify
+from app.api.auth import COOKIE, identify, note_known_caller
+from app.api.limits import admit
 from app.api.nearest import no_such
+from app.api.recording import describe_route
 from app.api.scopes import need_of
 from app.api.text import check_json, check_text
 from app.errors import (
@@ -62,9 +64,13 @@ class CheckedRoute(APIRoute):
         answer = super().get_route_handler()
 
         async def checked(request: Request) -> Response:
+            describe_route(request, self.path_format, self.status_code)
             # Not by a dependency: FastAPI parses the body before it solves those.
             if self.need is not None:
-                request.state.caller = await identify(request, self.need)
+                request.state.caller = caller = await identify(request, self.need)
+                await admit(request, caller, request.method, self.path_format)
+            else:
+                note_known_caller(request)
             operation = self._operation(request)
             check_text((name, str(value)) for name, value in request.path_params.items())
             if self.checks_query:

@@ -149,9 +149,14 @@ class Client:
                 return {**page, "data": rows}
 
     @contextmanager
-    def stream(self, path: str, **params: Any) -> Iterator[httpx.Response]:
+    def stream(
+        self, path: str, *, headers: Mapping[str, str] | None = None, **params: Any
+    ) -> Iterator[httpx.Response]:
         """A body that is read while it comes."""
-        with self._translated(), self._http.stream("GET", path, params=_given(params)) as response:
+        with (
+            self._translated(),
+            self._http.stream("GET", path, params=_given(params), headers=dict(headers or {})) as response,
+        ):
             if response.is_error:
                 response.read()
                 raise _as_error(response)

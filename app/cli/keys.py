@@ -26,6 +26,7 @@ from app.schemas.scopes import MEANINGS, SCOPES
 app = typer.Typer(no_args_is_help=True, help="Keys: who may do what; the commands here need one with admin.")
 
 KeyId = Annotated[str, typer.Argument(metavar="KEY", help="Id of the key, key_…, not the key itself.")]
+LimitOption = Annotated[int | None, typer.Option(min=0, metavar="N", show_default=False)]
 MAX_DAYS = 36_500
 MAX_OVERLAP_HOURS = 720
 
@@ -107,6 +108,7 @@ def show_key(key: KeyId, as_json: AsJson = False, server: Server = DEFAULT_SERVE
             "secret before": f"until {format_time(answer['previous_until'])}"
             if answer["previous_until"]
             else None,
+            **_describe_limits(answer),
             **{f"may {scope}": MEANINGS.get(scope, "") for scope in answer["scopes"]},
         }
     )
@@ -129,6 +131,40 @@ def rotate_key(
     _show_new(Client(server).post(f"/api-keys/{quoted(key)}/rotate", body), as_json)
 
 
+@app.command(
+    "limit",
+    epilog=examples(
+        "loupe key limit key_… --requests-per-minute 600 --predictions-per-minute 3000",
+        "loupe key limit key_… --concurrent-jobs 2 --stored-images 100000",
+        "loupe key limit key_… --concurrent-jobs 0",
+    ),
+)
+def limit_key(
+    key: KeyId,
+    requests_per_minute: LimitOption = None,
+    predictions_per_minute: LimitOption = None,
+    upload_bytes_per_day: LimitOption = None,
+    concurrent_jobs: LimitOption = None,
+    stored_images: LimitOption = None,
+    as_json: AsJson = False,
+    server: Server = DEFAULT_SERVER,
+) -> None:
+    """Set what a key may use up. What is not given stays; 0 takes a limit away, for the server's default."""
+    given = {
+        "requests_per_minute": requests_per_minute,
+        "predictions_per_minute": predictions_per_minute,
+        "upload_bytes_per_day": upload_bytes_per_day,
+        "concurrent_jobs": concurrent_jobs,
+        "stored_images": stored_images,
+    }
+    limits = {name: value or None for name, value in given.items() if value is not None}
+    answer = Client(server).patch(f"/api-keys/{quoted(key)}", {"limits": limits})
+    if as_json:
+        say_json(answer)
+        return
+    show_fields(_describe_limits(answer) or {"limits": "none of its own"})
+
+
 @app.command("delete", epilog=examples("loupe key delete key_…"))
 def delete_key(key: KeyId, yes: Yes = False, server: Server = DEFAULT_SERVER) -> None:
     """Revoke a key: within two seconds no process takes it."""
@@ -146,6 +182,12 @@ def _show_new(answer: dict[str, Any], as_json: bool) -> None:
     note("A client sends it as `Authorization: Bearer KEY`; for commands set LOUPE_API_KEY.")
     if answer["previous_until"]:
         note(f"The secret before is good until {format_time(answer['previous_until'])}.")
+
+
+def _describe_limits(key: dict[str, Any]) -> dict[str, str]:
+    return {
+        name.replace("_", " "): f"{value:,}" for name, value in key["limits"].items() if value is not None
+    }
 
 
 def _describe_products(key: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ import typer
 from app import __version__
 from app.cli import (
     aliases,
+    audit,
     datasets,
     demo,
     doctor,
@@ -86,6 +87,7 @@ app.add_typer(aliases.app, name="alias", rich_help_panel=WITH_A_SERVER)
 app.add_typer(networks.app, name="network", rich_help_panel=WITH_A_SERVER)
 app.add_typer(keys.app, name="key", rich_help_panel=WITH_A_SERVER)
 app.add_typer(webhooks.app, name="webhook", rich_help_panel=WITH_A_SERVER)
+app.command("audit", rich_help_panel=WITH_A_SERVER, epilog=audit.audit_epilog)(audit.audit)
 app.add_typer(workers.app, name="workers", rich_help_panel=WITH_A_SERVER)
 
 

@@ -16,7 +16,7 @@ from sqlalchemy import delete, select
 from ulid import ULID
 
 from app.context import AppContext
-from app.models import Dataset, IdempotencyKey, Job, TrainedModel
+from app.models import AuditRecord, Dataset, IdempotencyKey, Job, TrainedModel
 from app.models.base import utc_now
 from app.schemas.job_kinds import UPLOAD_READERS
 from app.services.job_lifecycle import clean_up, find_upload, needs_upload
@@ -82,6 +82,18 @@ def forget_requests(context: AppContext) -> None:
     oldest = utc_now() - timedelta(days=context.settings.idempotency_key_days)
     with context.db.write() as session:
         session.execute(delete(IdempotencyKey).where(IdempotencyKey.created_at < oldest))
+
+
+def forget_audit_records(context: AppContext) -> None:
+    """Deletes the audit records that are older than the setting says, a batch in each transaction."""
+    oldest = utc_now() - timedelta(days=context.settings.audit_days)
+    old = select(AuditRecord.id).where(AuditRecord.created_at < oldest).limit(BATCH)
+    while True:
+        with context.db.write() as session:
+            ids = session.scalars(old).all()
+            session.execute(delete(AuditRecord).where(AuditRecord.id.in_(ids)))
+        if len(ids) < BATCH:
+            return
 
 
 def find_unknown(context: AppContext, names: Iterable[str], prefix: str) -> list[str]:

@@ -3,6 +3,7 @@
 from app.models.alias import Alias
 from app.models.alias_move import AliasMove
 from app.models.api_key import ApiKey
+from app.models.audit_record import AuditRecord
 from app.models.base import Base
 from app.models.browser_session import BrowserSession
 from app.models.dataset import Dataset
@@ -26,6 +27,7 @@ __all__ = [
     "Alias",
     "AliasMove",
     "ApiKey",
+    "AuditRecord",
     "Base",
     "BrowserSession",
     "Dataset",

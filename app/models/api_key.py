@@ -25,6 +25,8 @@ class ApiKey(CreatedAt, Base):
     scopes: Mapped[list[Any]] = mapped_column(Json)
     products: Mapped[list[str] | None] = mapped_column(Json)
     """Ids of the products that it is bound to. Null: bound to none; empty: all of them were deleted."""
+    limits: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    """Those that it states; see ``app/schemas/limits.py``."""
     expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     rotated_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     last_used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)

@@ -17,6 +17,8 @@ class Dataset(CreatedAt, Base):
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
     product_id: Mapped[str] = mapped_column(ForeignKey("products.id"))
+    key_id: Mapped[str | None] = mapped_column(String(40), index=True)
+    """The key that imported it, and whose limit its images count for. It may be deleted since."""
     status: Mapped[str] = mapped_column(String(16))
     source: Mapped[str] = mapped_column(String(1024))
     digest: Mapped[str | None] = mapped_column(String(80), index=True)

@@ -21,6 +21,9 @@ class Job(CreatedAt, Base):
     dataset_id: Mapped[str | None] = mapped_column(ForeignKey("datasets.id"))
     parent_id: Mapped[str | None] = mapped_column(ForeignKey("jobs.id"), index=True)
     """The job that asked for this one, such as a sweep."""
+    # No foreign key: the key may be deleted.
+    key_id: Mapped[str | None] = mapped_column(String(40), index=True)
+    """The key that queued it last, and whose limit it counts for."""
     status: Mapped[str] = mapped_column(String(16))
     stage: Mapped[str | None] = mapped_column(String(16))
     stop_reason: Mapped[str | None] = mapped_column(String(32))

@@ -15,6 +15,7 @@ from app.models import (
     Alias,
     AliasMove,
     ApiKey,
+    AuditRecord,
     Base,
     BrowserSession,
     Dataset,
@@ -45,6 +46,7 @@ BY_JOB: dict[type[Base], InstrumentedAttribute[str] | InstrumentedAttribute[str 
 }
 FREE: dict[type[Base], str] = {
     ApiKey: "only the scope admin reads it through the API, and a bound key cannot have that",
+    AuditRecord: "as ApiKey: only the scope admin reads it",
     BrowserSession: "found by the token alone",
     IdempotencyKey: "its scope begins with the id of the key",
     LowDisk: "of machines, not of products",

@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from app.schemas.common import Request, Slug, Timestamp
+from app.schemas.limits import Limits
 from app.schemas.scopes import Scope
 
 MAX_DAYS = 36_500
@@ -43,12 +44,21 @@ class ApiKeyCreate(Request):
     expires_at: Annotated[AwareDatetime, AfterValidator(_soon_enough)] | None = Field(
         None, description="When it ends, with its time zone. Never if not given."
     )
+    limits: Limits | None = Field(None, description="What it may use up; the server's defaults if not given.")
 
     @model_validator(mode="after")
     def _admin_is_bound_to_none(self) -> ApiKeyCreate:
         if self.products is not None and "admin" in self.scopes:
             raise ValueError("a key with the scope admin cannot be bound to products")
         return self
+
+
+class ApiKeyUpdate(Request):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"limits": {"requests_per_minute": 600}}]})
+
+    limits: Limits = Field(
+        description="Limits to set; null takes one away, and the server's default counts then. Others stay."
+    )
 
 
 class ApiKeyRotate(Request):
@@ -65,6 +75,7 @@ class ApiKey(BaseModel):
     prefix: str = Field(description="How the key begins, to recognise it by.")
     scopes: list[Scope]
     products: list[str] | None = Field(description="Products that it is bound to; null: to none.")
+    limits: Limits = Field(description="Those that it states itself.")
     created_at: Timestamp
     expires_at: Timestamp | None
     last_used_at: Timestamp | None = Field(description="To the minute; null: never.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from app.schemas.limits import NO_LIMITS, Limits
 from app.schemas.scopes import SCOPES, Scope
 
 
@@ -17,6 +18,7 @@ class Caller:
     name: str
     scopes: frozenset[Scope]
     products: frozenset[str] | None = None
+    limits: Limits = NO_LIMITS
     address: str | None = None
     request_id: str | None = None
 

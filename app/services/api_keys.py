@@ -16,6 +16,7 @@ from app.models import ApiKey, Product
 from app.models.base import new_id, utc_now
 from app.schemas import api_key as schemas
 from app.schemas.common import Page
+from app.schemas.limits import Limits
 from app.schemas.scopes import SCOPES
 from app.services.key_ring import BRAND, TOPIC, digest
 from app.services.pages import fetch_page
@@ -43,6 +44,7 @@ def create_key(context: AppContext, request: schemas.ApiKeyCreate) -> schemas.Ne
             scopes=[scope for scope in SCOPES if scope in request.scopes],
             products=None if request.products is None else sorted(set(request.products)),
             expires_at=request.expires_at,
+            limits=request.limits.model_dump(exclude_none=True) if request.limits else None,
         )
         session.add(key)
         session.flush()
@@ -60,6 +62,19 @@ def list_keys(context: AppContext, *, limit: int, after: str | None) -> Page[sch
 def get_key(context: AppContext, key_id: str) -> schemas.ApiKey:
     with context.db.read() as session:
         return _to_schema(_require_key(session, key_id))
+
+
+def change_key(context: AppContext, key_id: str, request: schemas.ApiKeyUpdate) -> schemas.ApiKey:
+    """Sets limits of a key."""
+    with context.db.write() as session:
+        key = _require_key(session, key_id, is_locked=True)
+        changed = {**(key.limits or {}), **request.limits.model_dump(exclude_unset=True)}
+        key.limits = {name: value for name, value in changed.items() if value is not None}
+        session.flush()
+        note_change(session, TOPIC)
+        answer = _to_schema(key)
+    context.changes.look_after_a_change()
+    return answer
 
 
 def rotate_key(context: AppContext, key_id: str, request: schemas.ApiKeyRotate) -> schemas.NewApiKey:
@@ -153,6 +168,7 @@ def _to_schema(key: ApiKey) -> schemas.ApiKey:
         scopes=key.scopes,
         products=key.products,
         created_at=key.created_at,
+        limits=Limits(**(key.limits or {})),
         expires_at=key.expires_at,
         last_used_at=key.last_used_at,
         rotated_at=key.rotated_at,

@@ -38,6 +38,7 @@ def open_session(context: AppContext, ring: KeyRing, key: str) -> OpenedSession:
             "This server asks for no key.", hint="Use it as it is, or start it with LOUPE_API_KEY set."
         )
     caller, secret = ring.find_key(key.strip().encode())
+    context = context.on_behalf_of(caller)
     token = secrets.token_urlsafe(32)
     now = utc_now()
     row = BrowserSession(

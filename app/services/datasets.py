@@ -29,6 +29,7 @@ from app.schemas.job_payloads import ImportPayload
 from app.services.dataset_states import no_dataset, require_not_failed
 from app.services.idempotency import Answer, IdempotentRequest, recall, remember
 from app.services.job_states import queue_job
+from app.services.key_quotas import charge_dataset
 from app.services.pages import decode_cursor, encode_cursor, fetch_page
 from app.services.products import hold_product, require_product
 from app.services.workers import has_first_release_worker
@@ -221,6 +222,7 @@ def _start_import(
         hold_product(session, product_id)
         chosen = (choices or ImportChoices()).model_dump(exclude_none=True)
         dataset = Dataset(id=new_id("dst"), product_id=product_id, status="importing", source=name[-1024:])
+        charge_dataset(session, dataset)
         session.add(dataset)
         session.flush()
         job = Job(

@@ -18,6 +18,7 @@ from app.schemas.job_payloads import UploadPayload
 from app.services.dataset_states import evaluation_dataset_of, hold_dataset, require_not_failed
 from app.services.job_states import TERMINAL, append_event, move_job
 from app.services.jobs import hold_model, lock_job, to_schema
+from app.services.key_quotas import charge_job
 from app.services.trained_models import jobs_by_model, models_read_by
 from app.services.workers import require_workers_for
 from app.storage.home import Storage
@@ -67,6 +68,7 @@ def stop_job(context: AppContext, job_id: str) -> tuple[schemas.Job, bool]:
         if job.status == "paused":
             # It takes a worker to evaluate and package the best epoch.
             require_workers_for(session, job)
+            charge_job(session, job)
             move_job(session, job, "queued", reason="stopped")
         session.flush()
         answer = to_schema(session, job)
@@ -110,6 +112,7 @@ def resume_job(context: AppContext, job_id: str) -> tuple[schemas.Job, bool]:
             )
         get_job_kind(job.kind)  # Where it is not known, no queue can be named.
         require_workers_for(session, job)
+        charge_job(session, job)
         job.dispatched_at = db_now()
         move_job(session, job, "queued", reason="resumed")
         session.flush()
@@ -143,6 +146,7 @@ def retry_job(context: AppContext, job_id: str, request: schemas.JobRetry) -> sc
             hold_model(session, model_id)
         job.payload = {**job.payload, **choices}
         require_workers_for(session, job)
+        charge_job(session, job)
         job.error = job.finished_at = None
         job.attempts_without_checkpoint = 0
         job.cancel_requested = job.stop_requested = job.pause_requested = False

@@ -13,6 +13,7 @@ from app.models.base import db_now, utc_now
 from app.schemas.job_kinds import get_job_kind
 from app.services import webhook_events
 from app.services.dataset_states import import_failed, select_waiting
+from app.services.key_quotas import charge_job
 from app.services.workers import require_workers_for
 
 TRANSITIONS: dict[str, frozenset[str]] = {
@@ -46,9 +47,10 @@ def move_job(session: Session, job: Job, status: str, **data: Any) -> None:
 def queue_job(session: Session, job: Job) -> None:
     """Stores a new job as queued; announcing it, once this is committed, is the caller's.
 
-    Raises ConflictError while a worker beats that would misread the job.
+    Raises ConflictError while a worker beats that would misread the job; LimitReachedError.
     """
     require_workers_for(session, job)
+    charge_job(session, job)
     job.status = "queued"
     job.dispatched_at = db_now()
     session.add(job)

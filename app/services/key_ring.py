@@ -19,7 +19,9 @@ from app.errors import UnauthorizedError, UnavailableError
 from app.models import ApiKey, BrowserSession
 from app.models.base import utc_now
 from app.schemas.caller import Caller
+from app.schemas.limits import Limits
 from app.schemas.scopes import SCOPES, with_implied
+from app.services.key_quotas import default_limits
 
 TOPIC = "api_keys"
 """What a change of a key or of a session is noted under."""
@@ -78,6 +80,7 @@ class KeyRing:
         self._known: _Known | None = None
         self._used: set[str] = set()
         self._written: dict[str, float] = {}
+        self._defaults = default_limits(context.settings)
         first = context.settings.api_key
         self._first: Key | None = None
         if first is not None:
@@ -154,7 +157,7 @@ class KeyRing:
         with self._context.db.read() as session:
             rows = session.scalars(select(ApiKey)).all()
             opened = session.scalars(select(BrowserSession)).all()
-        keys = {row.prefix: _read(row) for row in rows}
+        keys = {row.prefix: _read(row, self._defaults) for row in rows}
         self._known = _Known(
             keys=keys,
             keys_by_id={row.id: keys[row.prefix] for row in rows},
@@ -192,12 +195,13 @@ def unauthorized(
     return UnauthorizedError(detail, hint="Send `Authorization: Bearer <key>`.")
 
 
-def _read(row: ApiKey) -> Key:
+def _read(row: ApiKey, defaults: Limits) -> Key:
     secrets = [Secret(bytes.fromhex(row.secret_sha256))]
     if row.previous_sha256 is not None:
         secrets.append(Secret(bytes.fromhex(row.previous_sha256), row.previous_until))
     products = None if row.products is None else frozenset(row.products)
-    caller = Caller(row.id, row.name, with_implied(row.scopes), products)
+    limits = Limits(**(row.limits or {})).or_else(defaults)
+    caller = Caller(row.id, row.name, with_implied(row.scopes), products, limits)
     return Key(caller, tuple(secrets), row.expires_at)
 
 

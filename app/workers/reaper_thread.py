@@ -89,6 +89,7 @@ class ReaperThread(threading.Thread):
         try:
             garbage.forget_requests(self._context)
             webhook_deliveries.forget_old_deliveries(self._context)
+            garbage.forget_audit_records(self._context)
             garbage.clean_storage(self._context)
         except LoupeError as error:
             logger.warning("garbage: %s The next is in an hour.", error.detail)

@@ -15,7 +15,14 @@ from typing import Any, TypeVar
 
 from app import child
 from app.context import AppContext
-from app.errors import LoupeError, StalledError, StorageFullError, UnavailableError, UploadMissingError
+from app.errors import (
+    LimitReachedError,
+    LoupeError,
+    StalledError,
+    StorageFullError,
+    UnavailableError,
+    UploadMissingError,
+)
 from app.host import failpoints
 from app.jobs import claims, progress
 from app.jobs.claims import Claim, ClaimLostError, Requests
@@ -38,7 +45,7 @@ STALL_STEPS = 20
 # The database does not answer, or its disk is full: either way the training can go on meanwhile.
 OUTAGES = (UnavailableError, StorageFullError)
 # Another attempt meets the same until a person makes room, or starts the host that has the upload.
-WAIT_FOR_A_PERSON = (StorageFullError.code, UploadMissingError.code)
+WAIT_FOR_A_PERSON = (LimitReachedError.code, StorageFullError.code, UploadMissingError.code)
 
 
 class _AskedToLeaveError(Exception):

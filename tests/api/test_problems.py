@@ -43,8 +43,8 @@ def _routes_with_ids() -> Iterator[tuple[str, str]]:
 @pytest.mark.parametrize(("method", "path"), sorted(_routes_with_ids()))
 def test_an_id_that_is_not_there_is_a_404_that_names_it(client: TestClient, method: str, path: str) -> None:
     url = re.sub(r"\{\w+\}", "nothing-here", path)
-    # An export and an alias have one field each that they cannot do without.
-    needed = {"exports": {"format": "folders"}, "{name}": {"model": "nothing-here"}}
+    # An export, an alias and a key have one field each that they cannot do without.
+    needed = {"exports": {"format": "folders"}, "{name}": {"model": "nothing-here"}, "{key}": {"limits": {}}}
     content = needed.get(path.rpartition("/")[2], {})
     body = content if method in ("POST", "PATCH", "PUT") else None
     problem = assert_problem(client.request(method, url, json=body), 404)

@@ -10,7 +10,7 @@ import tarfile
 import threading
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -239,7 +239,7 @@ def chained_headers(count: int) -> bytes:
     return output.getvalue()[:1024] * count
 
 
-HOSTILE = {
+HOSTILE: dict[str, Callable[[], bytes]] = {
     "a zip whose entries climb out": lambda: archive("zip", {"../../a/1.png": b"x", "b/1.png": b"y"}),
     "a zip with absolute names": lambda: archive("zip", {"/etc/cron.d/a": b"x"}),
     "a tar with links out": lambda: archive("tar", {"a": "/etc", "a/passwd": b"x"}),

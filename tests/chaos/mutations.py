@@ -24,6 +24,8 @@ RUNS, MACHINE = "tests/jobs/test_claims.py", "tests/jobs/test_claims_machine.py"
 SUPERVISOR = "tests/workers/test_supervisor.py"
 REQUESTS = "tests/api/test_requests.py"
 KEYS, SESSIONS = "tests/api/test_api_keys.py", "tests/api/test_session.py"
+AUDIT, LIMITS = "tests/api/test_audit.py", "tests/api/test_limits.py"
+QUOTAS = "tests/services/test_key_quotas.py"
 PROCESSES = "tests/launch/test_two_processes.py"
 DELIVERIES, OUTGOING = "tests/jobs/test_webhook_deliveries.py", "tests/host/test_outgoing.py"
 CONNECTIONS = "tests/launch/test_connections.py"
@@ -430,6 +432,55 @@ MUTATIONS = (
         "    return route if caller.key_id is None else",
         "    return route if caller else",
         "tests/api/test_access.py::test_each_key_has_idempotency_keys_of_its_own",
+    ),
+    _one(
+        "a change without its record",
+        "app/services/audit_trail.py",
+        "                session.add(AuditRecord(**seen.record))\n",
+        "",
+        f"{AUDIT}::test_a_record_says_who_did_what_to_which_thing_from_where_and_when",
+    ),
+    _one(
+        "a record outside the transaction of its change",
+        "app/services/audit_trail.py",
+        '        event.listen(session, "before_commit", add)\n',
+        '        event.listen(session, "before_commit", lambda _: None)\n',
+        f"{AUDIT}::test_a_change_and_its_record_are_kept_together_or_not_at_all",
+    ),
+    _one(
+        "a key in a path is kept in the audit",
+        "app/services/audit_trail.py",
+        '        text = KEY.sub(r"lp_\\1_…", text)[:MOST_LETTERS]\n',
+        "        text = text[:MOST_LETTERS]\n",
+        f"{AUDIT}::test_no_record_and_no_line_holds_what_was_sent_as_a_secret",
+    ),
+    _one(
+        "every guess of a key is a row of the audit",
+        "app/services/audit_trail.py",
+        "            most = MOST_OF_STRANGERS if is_stranger else MOST_OF_CALLERS\n",
+        "            most = MOST_PENDING if is_stranger else MOST_OF_CALLERS\n",
+        f"{AUDIT}::test_a_thousand_guesses_are_a_few_rows_with_a_count",
+    ),
+    _one(
+        "two jobs at once both pass the limit of a key",
+        "app/services/key_quotas.py",
+        "    session.get(ApiKey, caller.key_id, with_for_update=True)\n",
+        "",
+        f"{LIMITS}::test_two_jobs_at_once_do_not_both_pass_a_limit_of_one",
+    ),
+    _one(
+        "an import ends with more images than its key may have",
+        "app/jobs/kinds/dataset_import.py",
+        "            require_room_for_images(session, dataset, default_limits(context.settings))\n",
+        "",
+        QUOTAS,
+    ),
+    _one(
+        "every request waits for a frozen Redis",
+        "app/api/rates.py",
+        "        self._paused_until = time.monotonic() + PAUSE_SECONDS\n",
+        "        self._paused_until = 0.0\n",
+        f"{LIMITS}::test_a_frozen_redis_costs_one_short_wait_and_this_process_counts",
     ),
     _one(
         "other processes do not learn that a key was revoked",

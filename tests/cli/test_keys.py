@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,6 +13,7 @@ TIME = "2026-01-02T03:04:05.678Z"
 KEY: dict[str, Any] = {
     "id": "key_01", "name": "camera", "prefix": "lp_abcdefgh", "scopes": ["predict"], "products": ["screws"],
     "created_at": TIME, "expires_at": None, "last_used_at": None, "rotated_at": None, "previous_until": None,
+    "limits": {"requests_per_minute": 600, "concurrent_jobs": None},
 }  # fmt: skip
 SECRET = "lp_abcdefgh_" + "x" * 43
 
@@ -51,7 +53,8 @@ def test_one_key_is_shown_with_what_it_may_do(loupe: Run, server: Server) -> Non
     out = loupe("key", "show", "key_01", "--server", server.url).out
 
     assert "Ask models about images, and nothing else." in out
-    assert "secret before  until 2026-01-0" in out
+    assert re.search("secret before +until 2026-01-0", out)
+    assert re.search("requests per minute +600", out)
 
 
 def test_a_rotation_says_until_when_the_secret_before_is_good(loupe: Run, server: Server) -> None:
@@ -63,6 +66,20 @@ def test_a_rotation_says_until_when_the_secret_before_is_good(loupe: Run, server
     assert "good until 2026-01-0" in ended.err
     (request,) = server.requests
     assert (request.path, json.loads(request.body)) == ("/api-keys/key_01/rotate", {"overlap_seconds": 1800})
+
+
+def test_limits_are_set_and_taken_away(loupe: Run, server: Server) -> None:
+    server.answer = lambda _: as_json(KEY)
+
+    ended = loupe(
+        "key", "limit", "key_01", "--requests-per-minute", "600", "--concurrent-jobs", "0",
+        "--server", server.url,
+    )  # fmt: skip
+
+    assert ended.out.split() == ["requests", "per", "minute", "600"]
+    (request,) = server.requests
+    assert (request.method, request.path) == ("PATCH", "/api-keys/key_01")
+    assert json.loads(request.body) == {"limits": {"requests_per_minute": 600, "concurrent_jobs": None}}
 
 
 def test_a_key_is_revoked(loupe: Run, server: Server) -> None:

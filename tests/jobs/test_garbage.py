@@ -17,8 +17,9 @@ from app import migrations
 from app.config import Settings
 from app.context import AppContext
 from app.jobs import garbage
-from app.models import IdempotencyKey
+from app.models import AuditRecord, IdempotencyKey
 from app.models.base import utc_now
+from app.services.audit_trail import Attempt
 from app.services.idempotency import Answer, IdempotentRequest, remember
 from tests.services.rows import add_job, change_job
 from tests.stores import store_of
@@ -135,3 +136,16 @@ def test_an_idempotency_key_is_forgotten_after_its_days(context: AppContext) -> 
     garbage.forget_requests(context)
     with context.db.read() as session:
         assert session.scalars(select(IdempotencyKey.key)).all() == ["young"]
+
+
+def test_an_audit_record_is_forgotten_after_its_days(
+    context: AppContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(garbage, "BATCH", 2)
+    with context.db.write() as session:
+        for days in (1, 364, 366, 367, 1000, 2000):
+            record = Attempt("POST /jobs", None, None, str).describe("done", 201)
+            session.add(AuditRecord(**{**record, "created_at": utc_now() - timedelta(days), "times": days}))
+    garbage.forget_audit_records(context)
+    with context.db.read() as session:
+        assert sorted(session.scalars(select(AuditRecord.times))) == [1, 364]

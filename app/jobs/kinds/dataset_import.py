@@ -17,6 +17,7 @@ from app.schemas.import_choices import ImportChoices
 from app.schemas.job_payloads import ImportPayload
 from app.services import webhook_events
 from app.services.job_lifecycle import find_upload
+from app.services.key_quotas import default_limits, require_room_for_images
 
 
 class DatasetImport(Kind[ImportSpec, ImportResult]):
@@ -60,6 +61,7 @@ class DatasetImport(Kind[ImportSpec, ImportResult]):
             dataset.ready_at = utc_now()
             for name in ("digest", "classes", "counts", "items", "skipped"):
                 setattr(dataset, name, described[name])
+            require_room_for_images(session, dataset, default_limits(context.settings))
             job.result = described
             complete(session, job)
             webhook_events.dataset_ready(session, dataset, job)
