@@ -81,6 +81,8 @@ def test_each_route_that_changes_something_leaves_exactly_one_record(
         "job": "job_theirs",
         "name": "champion",
         "key": "x",
+        "webhook": "whk_x",
+        "delivery": "whd_x",
     }
     path = re.sub(r"\{(\w+)\}", lambda found: names[found[1]], operation.path)
     body = {"json": BODIES.get(operation.path, {})} if operation.content else {}
