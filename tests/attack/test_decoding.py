@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -105,6 +107,31 @@ def test_a_small_image_does_not_wait_for_large_ones(victim: Service, attacks: At
         "small images while 8 of 25 megapixels are decoded",
         f"{PROBE_SECONDS:g} s",
         f"the slowest of {len(seconds)} in {max(seconds):.2f} s",
+    )
+
+
+def test_images_as_large_json_hold_up_nobody(
+    victim: Service, attacks: Attacks, request: pytest.FixtureRequest
+) -> None:
+    times = 8 if request.config.getoption("--attack") else 2
+    image = base64.b64encode(flat("BMP", 3700)).decode()
+    body = json.dumps({"product": "squares", "inputs": [{"b64": image}]}).encode()
+
+    def ask(_: int) -> int:
+        with victim.client() as http:
+            return http.post(
+                "/predict", content=body, headers={"Content-Type": "application/json"}
+            ).status_code
+
+    with Watch(victim) as watch, ThreadPoolExecutor(times) as pool:
+        statuses = Counter(pool.map(ask, range(times)))
+    assert set(statuses) <= {200, 503}
+    assert watch.grown_mib < MOST_MIB
+    assert max(watch.slowest.values()) < PROBE_SECONDS, watch.slowest
+    attacks.held(
+        f"{times} predictions at once: JSON of {len(body) / 1e6:.0f} MB",
+        f"{MOST_MIB} MiB beyond idle; probes and lists {PROBE_SECONDS:g} s",
+        f"{watch.grown_mib:.0f} MiB, {max(watch.slowest.values()):.2f} s; {dict(statuses)}",
     )
 
 
