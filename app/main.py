@@ -79,7 +79,7 @@ def create_app(settings: Settings) -> FastAPI:
             max_bytes=settings.model_cache_bytes, interpreters=settings.inference_threads or None
         )
         app.state.turns = Turns(
-            threads=settings.inference_threads or None, decode_bytes=settings.predict_memory_bytes // 2
+            threads=settings.inference_threads or None, decode_bytes=settings.predict_decode_bytes
         )
         app.state.key_ring = ring = KeyRing(context)
         context.changes.register(TOPIC, ring.load)
@@ -113,7 +113,7 @@ def create_app(settings: Settings) -> FastAPI:
     install_problem_handlers(app)
     app.add_middleware(HeadMiddleware)
     app.add_middleware(BodyLimitMiddleware, settings=settings)
-    app.add_middleware(BodyMemoryMiddleware, total=settings.predict_memory_bytes // 2)
+    app.add_middleware(BodyMemoryMiddleware, total=settings.predict_body_bytes)
     app.add_middleware(SitesMiddleware, settings=settings)
     app.add_middleware(LimitHeadersMiddleware)
     app.add_middleware(RecordingMiddleware)

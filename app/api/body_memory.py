@@ -11,23 +11,22 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.middleware import PREDICT_PATH
 from app.api.routes import JSON, media_type_of
-from app.errors import BusyError
+from app.errors import BusyError, LoupeError, SlowRequestError
 from app.images.memory_budget import MemoryBudget
 
 WAIT_SECONDS = 5.0
+BODY_SECONDS = 60.0
+"""From its first byte to its last: what comes slowly would keep the memory from others."""
 JSON_FACTOR = 3
 """JSON is kept as bytes, as text, and as what its base64 stands for."""
 
 
-class BodyBusyError(HTTPException):
+class BodyRefusedError(HTTPException):
     """Raised while a body is read: FastAPI passes on an HTTPException and turns anything else into a 400."""
 
-    def __init__(self) -> None:
-        super().__init__(status_code=503)
-        self.problem = BusyError(
-            "The images of other requests take all the memory that there is for them.",
-            hint="Try again in a few seconds, or send smaller images.",
-        )
+    def __init__(self, problem: LoupeError) -> None:
+        super().__init__(status_code=problem.status)
+        self.problem = problem
 
 
 class BodyMemoryMiddleware:
@@ -43,17 +42,35 @@ class BodyMemoryMiddleware:
             return
         factor = JSON_FACTOR if media_type_of(Request(scope)) == JSON else 1
         held = 0
+        deadline: float | None = None
 
         async def receive_within() -> Message:
-            nonlocal held
-            message = await receive()
+            nonlocal held, deadline
+            try:
+                async with asyncio.timeout_at(deadline):
+                    message = await receive()
+            except TimeoutError:
+                raise BodyRefusedError(
+                    SlowRequestError(
+                        f"The images did not come within {BODY_SECONDS:g} s.", hint="Send fewer at once."
+                    )
+                ) from None
+            if not message.get("more_body"):
+                deadline = None  # what comes now is that the client leaves
+            elif deadline is None:
+                deadline = asyncio.get_running_loop().time() + BODY_SECONDS
             amount = factor * len(message.get("body", b""))
             if amount:
                 try:
                     async with asyncio.timeout(WAIT_SECONDS):
                         await self._budget.take(amount, held=held)
                 except TimeoutError:
-                    raise BodyBusyError from None
+                    raise BodyRefusedError(
+                        BusyError(
+                            "The images of other requests take all the memory that there is for them.",
+                            hint="Try again in a few seconds, or send smaller images.",
+                        )
+                    ) from None
                 held += amount
             return message
 

@@ -19,12 +19,13 @@ from prometheus_client.core import (
 from prometheus_client.exposition import choose_encoder
 
 from app import __version__
-from app.api.dependencies import ContextDep, ModelCacheDep
+from app.api.dependencies import ContextDep, ModelCacheDep, TurnsDep
 from app.api.measurements import Measurements
 from app.api.routes import CheckedRoute
 from app.context import AppContext
 from app.errors import LoupeError
 from app.inference.cache import ModelCache
+from app.inference.turns import Turns
 from app.job_queue import QUEUES
 from app.schemas.job_kinds import JOB_KINDS
 from app.services.job_states import TRANSITIONS
@@ -54,6 +55,7 @@ class Scrape:
 def get_metrics(
     context: ContextDep,
     cache: ModelCacheDep,
+    turns: TurnsDep,
     measurements: Annotated[Measurements, Depends(get_measurements)],
     accept: Annotated[str, Header()] = "",
 ) -> Response:
@@ -64,16 +66,20 @@ def get_metrics(
     encode, media_type = choose_encoder(accept)
     metrics = chain(
         measurements.collect(),
-        _of_this_process(context, cache),
+        _of_this_process(context, cache, turns),
         _of_the_database(context),
         _of_redis(context),
     )
     return Response(encode(Scrape(metrics)), headers={"Content-Type": media_type})
 
 
-def _of_this_process(context: AppContext, cache: ModelCache) -> Iterator[Metric]:
+def _of_this_process(context: AppContext, cache: ModelCache, turns: Turns) -> Iterator[Metric]:
     yield InfoMetricFamily("loupe_build", "The release that runs.", {"version": __version__})
     yield _gauge("loupe_model_cache_bytes", "Memory of the models that are loaded.", cache.nbytes)
+    yield _gauge("loupe_prediction_images_waiting", "Images that wait or are worked on.", turns.waiting)
+    yield _gauge(
+        "loupe_prediction_decode_bytes", "Memory that large images may take now.", turns.decoding_bytes
+    )
     yield _gauge("loupe_model_cache_models", "Models that are loaded.", len(cache.loaded()))
     errors = CounterMetricFamily("loupe_storage_errors", STORAGE_ERRORS)
     errors.add_metric([], context.storage.remote.failures)

@@ -1,6 +1,6 @@
 """The only image code: bytes to RGB pixels, whole or fitted to a network's input.
 
-Import, training and predict all go through this function, so that an image means the same everywhere.
+Import, training and predict all go through ``decode_opened``, so that an image means the same everywhere.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MAX_PIXELS = 120_000_000
 """Unless set: cameras of 100 megapixels give 102 million pixels, phones of 108 megapixels 108 million."""
 _LARGE_PIXELS = 25_000_000
 _one_large_picture = Lock()
-"""Decoding takes up to 18 bytes a pixel: images over ``_LARGE_PIXELS`` are decoded one at a time."""
+"""Decoding takes up to 20 bytes a pixel: images over ``_LARGE_PIXELS`` are decoded one at a time."""
 PixelRange = tuple[int, int]
 """The values of 16-bit greyscale that become black and white."""
 FULL_RANGE: PixelRange = (0, 65535)

@@ -13,13 +13,14 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from app.errors import BusyError, ImageDecodeError, ImageTooLargeError
+from app.errors import BusyError, ImageDecodeError, ImageTooLargeError, LoupeError
 from app.images.decode import DecodedImage, PixelRange
 from app.images.frames import LENGTHS, MOST_HEAD_BYTES, pack_head
 from app.images.memory_budget import MemoryBudget
@@ -61,7 +62,7 @@ class DecoderPool:
             await self._slots.acquire()
         decoder = None
         try:
-            decoder = self._idle.pop() if self._idle else await _Decoder.start()
+            decoder = self._take_idle() or await _Decoder.start()
             head = {
                 "seconds": self._seconds,
                 "max_pixels": max_pixels,
@@ -71,6 +72,7 @@ class DecoderPool:
             }
             image, cost = await self._decode(decoder, head, data, fit, deadline)
         except _GoneError:
+            assert decoder is not None
             raise await self._explain(decoder) from None
         except BaseException:
             if decoder is not None and decoder.is_idle:
@@ -99,32 +101,50 @@ class DecoderPool:
     ) -> tuple[DecodedImage, int]:
         wall_seconds = _WALL_FACTOR * self._seconds
         answer, _ = await decoder.ask(head, data, seconds=wall_seconds)
-        if "cost" not in answer:
+        with _understood():
+            error = None if "cost" in answer else _as_error(answer)
+            # What the process has of the file counts too.
+            cost = len(data) + (int(answer["cost"]) if error is None else 0)
+        if error is not None:
             decoder.is_idle = True
-            raise _as_error(answer)
-        cost = int(answer["cost"])
-        async with _in_time(deadline):
-            await self._budget.take(cost)
-        try:
-            answer, pixels = await decoder.ask({}, seconds=wall_seconds)
-        finally:
-            self._budget.give_back(cost)
+            raise error
+        async with AsyncExitStack() as held:
+            async with _in_time(deadline):
+                await held.enter_async_context(self._budget.taking(cost))
+            most_bytes = fit.size[0] * fit.size[1] * 3
+            answer, pixels = await decoder.ask({}, seconds=wall_seconds, most_bytes=most_bytes)
+        with _understood():
+            error = None if "image" in answer else _as_error(answer)
+            image = None if error is not None else _as_image(answer["image"], pixels, fit)
         decoder.is_idle = True
-        if "image" not in answer:
-            raise _as_error(answer)
-        about = answer["image"]
-        about["notes"] = tuple(about["notes"])
-        return DecodedImage(np.frombuffer(pixels, np.uint8).reshape(*fit.size, 3), **about), cost
+        if image is None:
+            assert error is not None
+            raise error
+        return image, cost
 
-    async def _explain(self, decoder: _Decoder | None) -> ImageDecodeError:
-        assert decoder is not None
+    def _take_idle(self) -> _Decoder | None:
+        """One that waits; those that were killed meanwhile, such as for lack of memory, are forgotten."""
+        while self._idle:
+            decoder = self._idle.pop()
+            if decoder.is_running:
+                return decoder
+            self._end(decoder)
+        return None
+
+    async def _explain(self, decoder: _Decoder) -> LoupeError:
+        was_too_slow = decoder.was_killed
         code = await decoder.end()
-        if code == -signal.SIGPROF or decoder.was_killed:
+        if code == -signal.SIGPROF or was_too_slow:
             return ImageDecodeError(
                 f"the image takes more than {self._seconds:g} s to decode",
                 hint="Save the image anew in a usual way, or scale it down.",
             )
         logger.warning("a decoding process ended with the exit code %s", code)
+        if code == -signal.SIGKILL and not decoder.was_killed:
+            return BusyError(
+                "The process that decoded the image was killed, as for lack of memory.",
+                hint="Try again in a few seconds, or send smaller images.",
+            )
         return ImageDecodeError(
             "the image's decoder fails on it", hint="Save the image anew, as PNG or JPEG for example."
         )
@@ -190,24 +210,30 @@ class _Decoder:
             raise
         return decoder
 
+    @property
+    def is_running(self) -> bool:
+        return self._process.returncode is None
+
     async def ask(
-        self, head: dict[str, Any], data: bytes = b"", *, seconds: float
+        self, head: dict[str, Any], data: bytes = b"", *, seconds: float, most_bytes: int = 0
     ) -> tuple[dict[str, Any], bytes]:
-        """Its answer; raises _GoneError when there is none within ``seconds``."""
+        """Its answer, whose body has at most ``most_bytes``; raises _GoneError when there is none within
+        ``seconds``.
+        """
         self.is_idle = False
         assert self._process.stdin is not None
         self._process.stdin.write(pack_head(head, len(data)))
         self._process.stdin.write(data)
-        return await self._read(seconds)
+        return await self._read(seconds, most_bytes)
 
-    async def _read(self, seconds: float) -> tuple[dict[str, Any], bytes]:
+    async def _read(self, seconds: float, most_bytes: int = 0) -> tuple[dict[str, Any], bytes]:
         stdout = self._process.stdout
         assert stdout is not None
         try:
             async with asyncio.timeout(seconds):
                 head_bytes, body_bytes = LENGTHS.unpack(await stdout.readexactly(LENGTHS.size))
-                if head_bytes > MOST_HEAD_BYTES:
-                    raise ValueError("a head that no decoder writes")
+                if head_bytes > MOST_HEAD_BYTES or body_bytes > most_bytes:
+                    raise ValueError("a frame that no decoder writes")
                 return json.loads(await stdout.readexactly(head_bytes)), await stdout.readexactly(body_bytes)
         except (OSError, EOFError, ValueError) as error:
             # A timeout is an OSError. What has ended by itself says why by its exit status.
@@ -230,6 +256,20 @@ class _Decoder:
         except TimeoutError:
             self.kill()
             return await self._process.wait()
+
+
+@contextlib.contextmanager
+def _understood() -> Iterator[None]:
+    """Raises _GoneError for an answer that is none: the process is not trusted with another image."""
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise _GoneError from error
+
+
+def _as_image(about: dict[str, Any], pixels: bytes, fit: Fit) -> DecodedImage:
+    about["notes"] = tuple(about["notes"])
+    return DecodedImage(np.frombuffer(pixels, np.uint8).reshape(*fit.size, 3), **about)
 
 
 def _as_error(answer: dict[str, Any]) -> ImageDecodeError:

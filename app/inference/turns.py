@@ -113,7 +113,7 @@ class Turns:
                 raise _busy("It was not this image's turn in time.")
             return await waiting
         except asyncio.CancelledError:
-            future.cancel()
+            waiting.cancel()  # the future with it; an error that comes yet is nobody's any more
             raise
 
 

@@ -52,4 +52,3 @@ class Rate:
 REQUESTS = Rate("requests_per_minute", "requests", 60, "requests a minute")
 PREDICTIONS = Rate("predictions_per_minute", "predictions", 60, "images a minute", "images")
 UPLOADS = Rate("upload_bytes_per_day", "uploads", 86_400, "bytes uploaded a day", "content-bytes")
-RATES = (REQUESTS, PREDICTIONS, UPLOADS)

@@ -1,4 +1,4 @@
-"""What a webhook can be sent. A new type is a line here, and a call of ``record_event`` where it happens."""
+"""What a webhook can be sent. A new type is a line here, and a function of ``services/webhook_events.py``."""
 
 from __future__ import annotations
 

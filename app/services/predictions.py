@@ -60,13 +60,21 @@ async def predict(
             try:
                 answer = await turns.answer(asked.predictor, picture.data, max_pixels=max_pixels)
             except LoupeError as error:
+                if error.status >= 500:
+                    raise
                 return error
         return _as_item(picture, answer, asked.predictor.labels, top_k)
 
+    try:
+        async with asyncio.TaskGroup() as group:
+            outcomes = [group.create_task(predict_one(picture)) for picture in pictures]
+    except ExceptionGroup as failed:
+        # One is enough: the others were cancelled, so that the request keeps no memory any longer.
+        raise failed.exceptions[0] from None
     results = []
-    for picture, outcome in zip(pictures, await asyncio.gather(*map(predict_one, pictures)), strict=True):
+    for picture, outcome in zip(pictures, (task.result() for task in outcomes), strict=True):
         if isinstance(outcome, LoupeError):
-            if len(pictures) == 1 or outcome.status >= 500:
+            if len(pictures) == 1:
                 raise outcome
             problem = problem_from_error(outcome.as_dict(), picture.name)
             outcome = schemas.PredictionItem(name=picture.name, error=problem)

@@ -9,7 +9,7 @@ import pytest
 from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 
-from app.api.body_memory import BodyBusyError, BodyMemoryMiddleware
+from app.api.body_memory import BodyMemoryMiddleware, BodyRefusedError
 from app.api.leaving import ClientGoneError, unless_gone
 from tests.conftest import Trained
 from tests.images.hostile import flat, with_empty_scans
@@ -115,7 +115,7 @@ def body_of(*parts: int) -> Receive:
     ]
 
     async def receive() -> Message:
-        return messages.pop(0)
+        return messages.pop(0) if messages else {"type": "http.disconnect"}
 
     return receive
 
@@ -132,6 +132,30 @@ def ask(middleware: BodyMemoryMiddleware, receive: Receive, kind: str = "image/p
         raise AssertionError(message)
 
     return middleware(scope, receive, send)
+
+
+def test_a_body_that_comes_slowly_keeps_its_memory_for_a_while_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.api.body_memory.BODY_SECONDS", 0.2)
+
+    async def application(_: Scope, receive: Receive, __: Send) -> None:
+        while (await receive()).get("more_body"):
+            pass
+        # The whole body is there: what is waited for now is that the client leaves, and that may take long.
+        await asyncio.sleep(0.4)
+        await receive()
+
+    async def receive_slowly() -> Message:
+        await asyncio.sleep(0.05)
+        return {"type": "http.request", "body": b"a", "more_body": True}
+
+    async def scenario() -> None:
+        limited = BodyMemoryMiddleware(application, total=1000)
+        with pytest.raises(BodyRefusedError) as caught:
+            await ask(limited, receive_slowly)
+        assert (caught.value.status_code, caught.value.problem.code) == (408, "slow_request")
+        await ask(limited, body_of(100, 200))
+
+    asyncio.run(asyncio.wait_for(scenario(), 10))
 
 
 def test_bodies_that_are_too_much_together_wait_and_those_that_wait_too_long_are_told_so(
@@ -155,10 +179,10 @@ def test_bodies_that_are_too_much_together_wait_and_those_that_wait_too_long_are
         limited = BodyMemoryMiddleware(application, total=1000)
         first = asyncio.create_task(ask(limited, body_of(400, 400)))
         await asyncio.sleep(0.01)
-        with pytest.raises(BodyBusyError) as caught:
+        with pytest.raises(BodyRefusedError) as caught:
             await ask(limited, body_of(100, 200))
         assert (caught.value.status_code, caught.value.problem.code) == (503, "busy")
-        with pytest.raises(BodyBusyError):
+        with pytest.raises(BodyRefusedError):
             await ask(limited, body_of(100), "application/json")
         finish.set()
         await first

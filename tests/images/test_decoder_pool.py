@@ -181,12 +181,23 @@ def test_a_process_that_is_killed_in_the_middle_costs_one_image_alone() -> None:
         while memory.used == 0:
             await asyncio.sleep(0.01)
         decoders()[0].kill()
-        with pytest.raises(ImageDecodeError) as caught:
+        with pytest.raises(BusyError) as caught:
             await work
         await decode(pool, flat("PNG", 10))
         return caught.value.detail
 
-    assert "decoder fails on it" in with_pool(scenario, budget=512 * MIB)
+    assert "was killed" in with_pool(scenario, budget=512 * MIB)
+
+
+def test_an_idle_process_that_was_killed_is_no_fault_of_the_next_image() -> None:
+    async def scenario(pool: DecoderPool, _: MemoryBudget) -> int:
+        await decode(pool, flat("PNG", 10))
+        [process] = decoders()
+        process.kill()
+        await asyncio.sleep(0.3)
+        return (await decode(pool, flat("PNG", 10))).width
+
+    assert with_pool(scenario) == 10
 
 
 def test_a_decoder_cannot_take_more_memory_than_it_was_given() -> None:
