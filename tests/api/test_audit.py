@@ -211,10 +211,21 @@ def test_a_thousand_guesses_are_a_few_rows_with_a_count(
     assert (counted["action"], counted["status"]) == ("several", 401)
 
 
+def test_all_addresses_of_an_ipv6_network_are_one_client(client: TestClient) -> None:
+    trail = client.app.state.audit_trail  # type: ignore[attr-defined]
+    for number in range(20):
+        attempt = audit_trail.Attempt("GET /jobs", f"2001:db8::{number:x}", None, trail.hide)
+        trail.finish(attempt, 401)
+    trail.close(context_of(client).db)
+    counted, *others = sorted(read(client), key=lambda one: -one["times"])
+    assert sorted(one["address"] for one in others) == [f"2001:db8::{number}" for number in range(5)]
+    assert (counted["times"], counted["address"]) == (20 - MOST_OF_STRANGERS, "2001:db8::/64")
+
+
 def test_many_addresses_take_no_more_memory_than_a_few(client: TestClient) -> None:
     trail = client.app.state.audit_trail  # type: ignore[attr-defined]
     for number in range(3 * audit_trail.MOST_WINDOWS):
-        attempt = audit_trail.Attempt("GET /jobs", f"2001:db8::{number:x}", None, trail.hide)
+        attempt = audit_trail.Attempt("GET /jobs", f"2001:db8:{number:x}::1", None, trail.hide)
         trail.finish(attempt, 401)
     assert len(trail._windows) <= audit_trail.MOST_WINDOWS + 1
 
