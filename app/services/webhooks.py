@@ -96,9 +96,9 @@ def update_webhook(context: AppContext, webhook_id: str, request: schemas.Webhoo
 def delete_webhook(context: AppContext, webhook_id: str) -> None:
     """Deletes a webhook with its log; what is on its way to it may still arrive."""
     with context.db.write() as session:
-        webhook = _lock_webhook(session, webhook_id)
+        # In the order of a worker that disables a webhook: it holds the delivery that failed.
         session.execute(delete(WebhookDelivery).where(WebhookDelivery.webhook_id == webhook_id))
-        session.delete(webhook)
+        session.delete(_lock_webhook(session, webhook_id))
 
 
 def rotate_secret(context: AppContext, webhook_id: str) -> schemas.WebhookWithSecret:
