@@ -194,6 +194,19 @@ def test_what_was_not_allowed_is_recorded_also_of_reads(client: TestClient) -> N
     ]
 
 
+@pytest.mark.parametrize("path", ["/docs", "/redoc"])
+def test_a_page_to_sign_in_is_no_refusal_but_what_is_shown_there_may_be(
+    client: TestClient, path: str
+) -> None:
+    for _ in range(2 * MOST_OF_STRANGERS):
+        assert client.get(path).status_code == 401
+    assert client.get(path, headers={"authorization": "Bearer lp_aaaaaaaa_b"}).status_code == 401
+    assert client.get(path, headers={"cookie": "loupe_session=x"}).status_code == 401
+    assert_problem(client.get("/openapi.json"), 401)
+    refused = [one["action"] for one in read(client, outcome="refused")]
+    assert refused == ["GET /openapi.json", f"GET {path}", f"GET {path}"]
+
+
 def test_a_thousand_guesses_are_a_few_rows_with_a_count(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
