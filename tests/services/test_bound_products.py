@@ -6,20 +6,22 @@ import threading
 from collections.abc import Callable
 
 import pytest
+from pydantic import SecretStr
 
 from app.config import Settings
 from app.context import AppContext
 from app.errors import LoupeError
-from app.models import ApiKey, Product
+from app.models import ApiKey, Product, TrainedModel, Webhook
 from app.schemas.api_key import ApiKeyCreate
-from app.services import api_keys, deletions
-from app.services.api_keys import unbind_product
+from app.schemas.webhook import WebhookCreate, WebhookUpdate
+from app.services import api_keys, deletions, webhook_events, webhooks
 from app.services.products import lock_product
+from tests.services import webhook_rows as rows
 
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    return settings.model_copy(update={"api_key": Settings(api_key="s3cret", _env_file=None).api_key})
+    return settings.model_copy(update={"api_key": SecretStr("s3cret"), "webhook_hosts": ("203.0.113.7",)})
 
 
 @pytest.fixture(autouse=True)
@@ -33,9 +35,20 @@ def add_key(context: AppContext) -> str:
     return api_keys.create_key(context, request).id
 
 
-def key_products(context: AppContext, key: str) -> list[str] | None:
+def add_webhook(context: AppContext) -> str:
+    request = WebhookCreate(url="https://203.0.113.7/", products=["screws", "nuts"])
+    return str(webhooks.create_webhook(context, request).body["id"])
+
+
+def bind_webhook(context: AppContext) -> None:
+    webhook = rows.add_webhook(context)
+    webhooks.update_webhook(context, webhook, WebhookUpdate(products=["nuts", "screws"]))
+
+
+def products_of(context: AppContext, bound_id: str) -> list[str] | None:
     with context.db.read() as session:
-        return session.get_one(ApiKey, key).products
+        key = session.get(ApiKey, bound_id)
+        return session.get_one(Webhook, bound_id).products if key is None else key.products
 
 
 def do_while_deleting(context: AppContext, product: str, do: Callable[[], object]) -> list[LoupeError]:
@@ -51,7 +64,8 @@ def do_while_deleting(context: AppContext, product: str, do: Callable[[], object
     thread = threading.Thread(target=act)
     with context.db.write() as session:
         row = lock_product(session, product)
-        unbind_product(session, product)
+        for bound in (api_keys, webhooks):
+            bound.unbind_product(session, product)
         session.delete(row)
         session.flush()
         thread.start()
@@ -60,12 +74,30 @@ def do_while_deleting(context: AppContext, product: str, do: Callable[[], object
     return errors
 
 
-def test_of_two_products_deleted_at_once_a_key_keeps_none(any_context: AppContext) -> None:
-    key = add_key(any_context)
+@pytest.mark.parametrize("bind", [add_key, add_webhook])
+def test_what_was_bound_to_two_products_deleted_at_once_is_bound_to_none_of_them(
+    any_context: AppContext, bind: Callable[[AppContext], str]
+) -> None:
+    bound_id = bind(any_context)
     assert not do_while_deleting(any_context, "screws", lambda: deletions.delete_product(any_context, "nuts"))
-    assert key_products(any_context, key) == []
+    assert products_of(any_context, bound_id) == []
 
 
-def test_nothing_is_bound_to_a_product_that_is_being_deleted(any_context: AppContext) -> None:
-    [error] = do_while_deleting(any_context, "screws", lambda: add_key(any_context))
+@pytest.mark.parametrize("bind", [add_key, add_webhook, bind_webhook])
+def test_nothing_is_bound_to_a_product_that_is_being_deleted(
+    any_context: AppContext, bind: Callable[[AppContext], object]
+) -> None:
+    [error] = do_while_deleting(any_context, "screws", lambda: bind(any_context))
     assert error.detail == "There is no product 'screws'."
+
+
+def test_a_webhook_gets_nothing_of_a_later_product_of_the_same_id(any_context: AppContext) -> None:
+    webhook = add_webhook(any_context)
+    deletions.delete_product(any_context, "screws")
+    with any_context.db.write() as session:
+        session.add(Product(id="screws", name="others"))
+    for product, times in (("screws", 0), ("nuts", 1)):
+        with any_context.db.write() as session:
+            model = TrainedModel(id="mdl_1", product_id=product, version=1)
+            webhook_events.champion_moved(session, model, before=None, moved_by=None, is_override=False)
+        assert len(rows.deliveries(any_context, webhook)) == times
