@@ -72,7 +72,8 @@ class SitesMiddleware:
 
 def _shows_cookie(headers: Headers) -> bool:
     """Whether the session of a browser says who asks; a page of another site cannot send the header."""
-    return "authorization" not in headers and COOKIE in cookie_parser(headers.get("cookie", ""))
+    # All of them, as whoever reads the session does: HTTP/2 and proxies send the cookies in several headers.
+    return "authorization" not in headers and COOKIE in cookie_parser("; ".join(headers.getlist("cookie")))
 
 
 def _is_own_origin(scope: Scope, headers: Headers, origin: str) -> bool:
