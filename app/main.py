@@ -37,7 +37,7 @@ from app.api.problems import install_problem_handlers
 from app.api.proxies import ProxyMiddleware
 from app.api.rates import Rates
 from app.api.recording import RecordingMiddleware
-from app.api.sites import SitesMiddleware
+from app.api.sites import IsolationMiddleware, SitesMiddleware
 from app.api.upload_thread import sending_uploads
 from app.changes import watching
 from app.config import Settings
@@ -120,6 +120,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(RequestIdMiddleware)
     if settings.cors_origins:
         app.add_middleware(OriginsMiddleware, origins=settings.cors_origins)
+    app.add_middleware(IsolationMiddleware, settings=settings)
     app.state.measurements = Measurements()
     app.state.audit_trail = trail = Trail(settings)
     app.add_middleware(MeasuringMiddleware, measurements=app.state.measurements)

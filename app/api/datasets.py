@@ -105,5 +105,5 @@ def get_item_image(dataset: str, item: str, context: ContextDep) -> FileAnswer:
     return FileAnswer(
         path,
         media_type=f"image/{'jpeg' if picture.format == 'mpo' else picture.format}",
-        headers={"ETag": f'"{picture.sha256}"', "X-Content-Type-Options": "nosniff"},
+        headers={"ETag": f'"{picture.sha256}"'},
     )

@@ -1,4 +1,4 @@
-"""Which hosts are answered, and which web pages may change something.
+"""Which hosts are answered, which web pages may ask or change something, and what they may see of the answer.
 
 A page can send requests to every address that its reader's browser reaches, loopback included. Without an API
 key nothing else would stop it: neither a form that it posts here, nor a name of its own that it points here.
@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import cookie_parser
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.auth import COOKIE
 from app.api.refusals import refuse_unread
@@ -22,6 +22,9 @@ from app.host.addresses import is_loopback, matches_host
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 OWN_SITES = ("same-origin", "none")
 """What ``Sec-Fetch-Site`` says of Loupe's own pages, and of what a person asked for without a page."""
+OTHER_SITES = ("cross-site", "same-site")
+EMBEDDED = ("object", "embed")
+"""What ``Sec-Fetch-Dest`` says of elements that navigate, and tell their page whether that failed."""
 HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^\s:@/\[\]]+))(?::[0-9]{0,5})?")
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -47,7 +50,16 @@ class SitesMiddleware:
                 return _foreign_host(host)
         if scope["method"] not in SAFE_METHODS and not self._may_write(scope, headers):
             return _foreign_site(headers)
+        if scope["method"] in ("GET", "HEAD") and not self._may_ask(headers):
+            return _foreign_question()
         return None
+
+    def _may_ask(self, headers: Headers) -> bool:
+        """A page that sees no answer still sees whether an image or a script of it could be loaded."""
+        if self._settings.cors_origins or headers.get("sec-fetch-site") not in OTHER_SITES:
+            return True
+        # A link that a person follows.
+        return headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") not in EMBEDDED
 
     def _is_answered(self, host: str) -> bool:
         allowed = self._settings.allowed_hosts
@@ -70,9 +82,28 @@ class SitesMiddleware:
         return origin.lower() in self._settings.cors_origins or _is_own_origin(scope, headers, origin)
 
 
+class IsolationMiddleware:
+    """Lets browsers keep every answer from pages of other origins, and take none for what it is not."""
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self._app = app
+        self._headers = {"X-Content-Type-Options": "nosniff"}
+        if not settings.cors_origins:
+            self._headers["Cross-Origin-Resource-Policy"] = "same-origin"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_isolated(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(self._headers)
+            await send(message)
+
+        await self._app(scope, receive, send_isolated)
+
+
 def _shows_cookie(headers: Headers) -> bool:
     """Whether the session of a browser says who asks; a page of another site cannot send the header."""
-    return "authorization" not in headers and COOKIE in cookie_parser(headers.get("cookie", ""))
+    # All of them, as whoever reads the session does: HTTP/2 and proxies send the cookies in several headers.
+    return "authorization" not in headers and COOKIE in cookie_parser("; ".join(headers.getlist("cookie")))
 
 
 def _is_own_origin(scope: Scope, headers: Headers, origin: str) -> bool:
@@ -105,3 +136,10 @@ def _foreign_site(headers: Headers) -> ForeignSiteError:
             "With the session of a browser, only a page of this server may. A program sends its key instead."
         )
     return ForeignSiteError(f"A web page of {page} may not change anything here.", hint=hint)
+
+
+def _foreign_question() -> ForeignSiteError:
+    return ForeignSiteError(
+        "A web page of another site may not ask anything here.",
+        hint="If the page is yours, name its origin in LOUPE_CORS_ORIGINS.",
+    )

@@ -108,6 +108,14 @@ def test_with_the_cookie_only_a_page_of_this_server_changes_anything(
             assert problem["code"] == "foreign_site", page
 
 
+@pytest.mark.parametrize("operation", UNSAFE, ids=str)
+def test_a_cookie_in_a_later_header_is_no_way_around(operation: Any, guarded: Settings) -> None:
+    client = local_client(guarded)
+    for headers in ([("cookie", "a=b"), ("cookie", f"{COOKIE}=x")], [("cookie", f"{COOKIE}=x; a=b")]):
+        problem = assert_problem(client.request(operation.method, operation.url, headers=headers), 403)
+        assert problem["code"] == "foreign_site"
+
+
 def test_own_pages_change_things_with_the_cookie(client: TestClient) -> None:
     sign_in(client)
     for number, page in enumerate((OWN, {"origin": LOOPBACK}, {"origin": "null", **OWN})):

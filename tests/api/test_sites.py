@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import product
 from typing import Any
 
 import pytest
@@ -47,6 +48,13 @@ FOREIGN_PAGES: tuple[dict[str, str], ...] = (
     {"origin": "http://127.0.0.1@evil.example"},
     {"origin": "http://[::1"},
     {"origin": ""},
+)
+PROBING_PAGES: tuple[dict[str, str], ...] = (
+    {"sec-fetch-site": "cross-site"},
+    {"sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors", "sec-fetch-dest": "image"},
+    {"sec-fetch-site": "same-site", "sec-fetch-mode": "no-cors", "sec-fetch-dest": "script"},
+    {"sec-fetch-site": "cross-site", "sec-fetch-mode": "cors", "origin": EVIL},
+    {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "sec-fetch-dest": "object"},
 )
 OWN_PAGES: tuple[dict[str, str], ...] = (
     {},
@@ -127,15 +135,47 @@ def test_own_pages_and_programs_may(client: TestClient, page: dict[str, str]) ->
     assert client.post("/products", json={"id": "x"}, headers=page).status_code == 201
 
 
-@pytest.mark.parametrize("page", FOREIGN_PAGES, ids=str)
-def test_a_foreign_page_may_ask(client: TestClient, page: dict[str, str]) -> None:
-    """Browsers do not let it see the answer."""
+@pytest.mark.parametrize(
+    "url", sorted({one.url for one in OPERATIONS if one.method == "GET"} | {"/docs", "/x"})
+)
+def test_a_foreign_page_does_not_learn_what_exists(settings: Settings, url: str) -> None:
+    # Nothing is opened: what came as far as a route would fail.
+    client = local_client(settings)
+    for page, method in product(PROBING_PAGES, ("GET", "HEAD")):
+        answer = client.request(method, url, headers=page)
+        assert answer.status_code == 403, page
+        assert answer.headers["cross-origin-resource-policy"] == "same-origin"
+        assert method == "HEAD" or assert_problem(answer, 403)["code"] == "foreign_site"
+
+
+@pytest.mark.parametrize(
+    "page", [*OWN_PAGES, {"origin": EVIL}, {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}]
+)
+def test_own_pages_programs_and_who_follows_a_link_may_ask(client: TestClient, page: dict[str, str]) -> None:
+    """Of a browser that says no more than the origin, a page does not see the answer."""
     assert client.get("/products", headers=page).status_code == 200
+
+
+def test_every_answer_says_what_a_browser_may_do_with_it(settings: Settings) -> None:
+    # It is not opened: what comes as far as a route fails, outside of most that wraps it.
+    client = local_client(settings, raise_server_exceptions=False)
+    answers = [
+        *(client.get(url) for url in ("/products", "/x", "/docs/assets/session.css")),
+        client.get("/products", headers={"host": "evil.example"}),
+        client.put("/products"),
+    ]
+    assert [answer.status_code for answer in answers] == [500, 404, 200, 403, 405]
+    for answer in answers:
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["cross-origin-resource-policy"] == "same-origin"
 
 
 def test_pages_that_the_cors_setting_allows_may(settings: Settings) -> None:
     line = {"origin": "https://line.example", "sec-fetch-site": "cross-site"}
     with opened(with_settings(settings, cors_origins="https://line.example")) as client:
+        asked = client.get("/products", headers=line)
+        assert asked.status_code == 200
+        assert "cross-origin-resource-policy" not in asked.headers
         assert client.post("/products", json={"id": "x"}, headers=line).status_code == 201
         assert client.post("/products", json={"id": "y"}, headers={"origin": EVIL}).status_code == 403
     with opened(with_settings(settings, cors_origins="*")) as client:
