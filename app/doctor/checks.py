@@ -10,7 +10,14 @@ from app.config import Settings
 from app.doctor.database import check_clocks, check_database, check_migrations
 from app.doctor.files import check_home, check_space
 from app.doctor.findings import Finding, Installation, failed
-from app.doctor.host import check_access, check_devices, check_open_files, check_tensorflow, check_versions
+from app.doctor.host import (
+    check_access,
+    check_devices,
+    check_keys,
+    check_open_files,
+    check_tensorflow,
+    check_versions,
+)
 from app.doctor.redis_server import check_redis, check_redis_server
 from app.doctor.shared_storage import check_storage
 from app.doctor.work import check_jobs, check_workers
@@ -46,6 +53,7 @@ CHECKS = (
     Check("devices", check_devices),
     Check("tensorflow", check_tensorflow, is_deep=True),
     Check("access", check_access),
+    Check("keys", check_keys, needs=("migrations",)),
     Check("open files", check_open_files),
 )
 

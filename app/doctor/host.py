@@ -9,14 +9,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+from sqlalchemy import func, select
+
 from app import __version__
 from app.doctor.findings import Finding, Installation, failed, ok, warning
 from app.errors import DeviceError
 from app.host.gpus import find_gpus
 from app.host.machine import Machine
 from app.launch.api import UnprotectedError, check_protected
+from app.launch.connections import files_wanted
+from app.models import ApiKey
+from app.words import count
 
-LEAST_OPEN_FILES = 1024
 LEAST_KEY_LENGTH = 16
 GIB = 2**30
 DRIVER_DEVICE = Path("/dev/nvidia0")
@@ -86,20 +90,31 @@ def check_access(installation: Installation) -> list[Finding]:
         return [failed("access", error.detail, error.hint or "Set LOUPE_API_KEY.")]
     host = settings.published_host or settings.host
     if settings.api_key is None:
-        return [ok("access", f"The API listens on {host} alone, without a key.")]
+        return [ok("access", f"The API listens on {host} alone, without LOUPE_API_KEY.")]
     if len(settings.api_key.get_secret_value()) < LEAST_KEY_LENGTH:
         hint = "`openssl rand -hex 32` makes one."
         return [warning("access", f"LOUPE_API_KEY is shorter than {LEAST_KEY_LENGTH} characters.", hint)]
     return [ok("access", f"The API listens on {host} and asks for its key.")]
 
 
-def check_open_files(_: Installation) -> list[Finding]:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    detail = f"A process may open {soft} files."
-    if soft != resource.RLIM_INFINITY and soft < LEAST_OPEN_FILES:
-        hint = f"`ulimit -n {LEAST_OPEN_FILES}` before the start (up to {hard}), or LimitNOFILE= in its unit."
-        return [warning("open files", detail, hint)]
-    return [ok("open files", detail)]
+def check_keys(installation: Installation) -> list[Finding]:
+    with installation.db.read() as session:
+        keys = session.scalar(select(func.count(ApiKey.id))) or 0
+    if not keys and installation.settings.api_key is None:
+        return [ok("keys", "There are none: the API asks for none.")]
+    return [ok("keys", f"The API asks for one; the database has {count(keys, 'key', 'keys')}.")]
+
+
+def check_open_files(installation: Installation) -> list[Finding]:
+    """By the hard limit: the API raises the soft one itself."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = files_wanted(installation.settings)
+    if hard == resource.RLIM_INFINITY or hard >= wanted:
+        most = "any number of" if hard == resource.RLIM_INFINITY else f"{hard:,}"
+        return [ok("open files", f"A process may open {most} files; the API needs up to {wanted:,}.")]
+    detail = f"A process may open {hard:,} files, and LOUPE_MAX_CONNECTIONS needs up to {wanted:,}."
+    hint = f"`ulimit -Hn {wanted}` before the start, or LimitNOFILE= in its unit; or allow fewer connections."
+    return [warning("open files", detail, hint)]
 
 
 def _version_of(package: str) -> str | None:

@@ -48,7 +48,7 @@ class ConnectionLimits:
 
 def limit_connections(settings: Settings) -> ConnectionLimits:
     """The bounds of this process, whose limit on open files is raised as far as they need and it may be."""
-    wanted = OTHER_FILES + FILES_EACH * settings.max_connections + BACKLOG
+    wanted = files_wanted(settings)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     files = _smaller(hard, wanted)
     if soft != resource.RLIM_INFINITY and soft < files:
@@ -70,6 +70,11 @@ def limit_connections(settings: Settings) -> ConnectionLimits:
         # What the kernel holds ready is accepted all at once, before any of it can be turned away.
         min(BACKLOG, max(LEAST_BACKLOG, files - OTHER_FILES - FILES_EACH * most)),
     )
+
+
+def files_wanted(settings: Settings) -> int:
+    """How many files the API's process may have open at once, if nothing is to be turned away too soon."""
+    return OTHER_FILES + FILES_EACH * settings.max_connections + BACKLOG
 
 
 class Connection(Protocol):

@@ -95,8 +95,8 @@ def delete_product(context: AppContext, product_id: str, *, force: bool = False)
         for names in (Alias, AliasMove):
             session.execute(delete(names).where(names.product_id == product_id))
         _delete(session, found)
-        for bound in (api_keys, webhooks):
-            bound.unbind_product(session, product_id)
+        api_keys.unbind_product(session, product_id)
+        webhooks.unbind_product(session, product_id)
         session.delete(require_product(session, product_id))
     context.changes.look_after_a_change()
     _discard(context, found)

@@ -549,7 +549,7 @@ MUTATIONS = (
     _one(
         "a key stays bound to the id of a deleted product",
         "app/services/deletions.py",
-        "        unbind_product(session, product_id)\n",
+        "        api_keys.unbind_product(session, product_id)\n",
         "",
         f"{KEYS}::test_another_product_of_the_same_id_is_not_that_of_the_key",
         "a message whose record was lost is not sent again",

@@ -26,7 +26,7 @@ from app.doctor import files as doctor_files
 from app.jobs import claims
 from app.launch import redis_server as launch_redis_server
 from app.launch.redis_server import find_redis_server
-from app.models import Job, JobEvent, Worker
+from app.models import ApiKey, Job, JobEvent, Worker
 from app.models.base import utc_now
 from app.services import workers
 from app.storage.object_store import ObjectStore
@@ -275,13 +275,22 @@ def test_an_api_without_a_key_or_with_a_short_one_is_told(settings: Settings) ->
     only(Settings(home=settings.home, host="0.0.0.0", api_key="short", _env_file=None), "access", "warning")
 
 
-def test_a_low_limit_of_open_files_is_told(settings: Settings) -> None:
-    before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (512, before[1]))
-    try:
-        assert "ulimit" in (only(settings, "open files", "warning").hint or "")
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+def test_whether_the_api_asks_for_a_key_is_told_by_those_of_the_database_too(any_context: AppContext) -> None:
+    assert only(any_context.settings, "keys", "ok").detail == "There are none: the API asks for none."
+    with any_context.db.write() as session:
+        session.add(ApiKey(id="key_1", name="k", prefix="p", secret_sha256="0" * 64, scopes=["read"]))
+    detail = only(any_context.settings, "keys", "ok").detail
+    assert detail == "The API asks for one; the database has 1 key."
+
+
+def test_a_limit_of_open_files_below_what_the_connections_need_is_told(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for limits, status in (((512, 4096), "warning"), ((512, 5000), "ok"), ((512, -1), "ok")):
+        monkeypatch.setattr(resource, "getrlimit", lambda _, limits=limits: limits)
+        assert "4,176" in only(settings, "open files", status).detail
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (512, 4096))
+    only(settings.model_copy(update={"max_connections": 500}), "open files", "ok")
 
 
 def test_a_gpu_that_is_named_and_not_there_is_told(settings: Settings) -> None:
