@@ -35,7 +35,7 @@ async def identify(request: Request, need: Need) -> Caller:
     try:
         caller = find_caller(request)
     except UnauthorizedError:
-        if not _shows_something(request):
+        if not shows_something(request):
             raise
         await look_again(request)
         caller = find_caller(request)
@@ -109,5 +109,6 @@ def _record(request: Request, caller: Caller) -> None:
     attempt.by_session = caller is not ANYBODY and "authorization" not in request.headers
 
 
-def _shows_something(request: Request) -> bool:
+def shows_something(request: Request) -> bool:
+    """Whether a key or a session came, be it a good one or not."""
     return "authorization" in request.headers or COOKIE in request.cookies

@@ -13,6 +13,9 @@ from app.errors import FieldError, InvalidRequestError
 
 SEE_DOCS = "`GET /docs` shows what this route takes."
 
+_MOST_ERRORS = 20
+"""Errors that an answer lists; looking for near names costs much for each."""
+_MOST_NAME = 200
 Location = tuple[int | str, ...]
 
 
@@ -27,9 +30,11 @@ def invalid_request(
     """The answer to pydantic's errors; ``shape`` is the type of the route's body, None where it has none."""
     # First what does not exist: what is missing is often only called otherwise.
     items = sorted(items, key=lambda item: item["type"] != "extra_forbidden")
-    missing = [item["loc"] for item in items if item["type"] == "missing"]
-    errors = tuple(FieldError(_pointer(item), _message(item, shape, missing)) for item in items)
-    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    missing = [item["loc"] for item in items if item["type"] == "missing"][:_MOST_ERRORS]
+    errors = tuple(
+        FieldError(_pointer(item), _message(item, shape, missing)) for item in items[:_MOST_ERRORS]
+    )
+    more = f" (and {len(items) - 1} more)" if len(items) > 1 else ""
     return InvalidRequestError(f"{errors[0].pointer}: {errors[0].message}{more}", hint=hint, errors=errors)
 
 
@@ -44,14 +49,15 @@ def _pointer(item: Mapping[str, Any]) -> str:
         for part in rest
         if not str(part).startswith(("function-", "tuple[", "constrained-", "dict[", "literal["))
     ]
-    return "/" + "/".join(path) if where == "body" else ".".join([*path]) or str(where)
+    path = [part[:_MOST_NAME] for part in path]
+    return "/" + "/".join(path) if where == "body" else ".".join(path) or str(where)
 
 
 def _message(item: Mapping[str, Any], shape: Any, missing: Sequence[Location]) -> str:
     if item["type"] == "extra_forbidden":
         place, name = item["loc"][:-1], item["loc"][-1]
         needed = [str(other[-1]) for other in missing if other[:-1] == place]
-        return no_such("field", str(name), _fields_at(shape, place[1:]), needed)
+        return no_such("field", str(name)[:_MOST_NAME], _fields_at(shape, place[1:]), needed)
     if item["type"] == "json_invalid" and "error" in item.get("ctx", {}):
         at = f" at character {item['loc'][-1]}" if isinstance(item["loc"][-1], int) else ""
         return f"not JSON: {item['ctx']['error']}{at}"

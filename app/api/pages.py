@@ -12,7 +12,9 @@ from pathlib import Path
 from fastapi import APIRouter, Request, Response, status
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 
-from app.api.auth import identify
+from app.api.auth import identify, shows_something
+from app.api.limits import admit
+from app.api.recording import describe_route
 from app.api.scopes import ANY
 from app.errors import NotFoundError, UnauthorizedError
 from app.schemas.caller import Caller
@@ -161,7 +163,7 @@ async def get_redoc(request: Request) -> HTMLResponse:
 @router.get("/openapi.json")
 async def get_document(request: Request) -> JSONResponse:
     """The published document, with the prefix under which a proxy shows this server."""
-    await identify(request, ANY)
+    await _ask(request)
     root = request.scope.get("root_path", "").rstrip("/")
     servers = {"servers": [{"url": root}]} if root else {}
     return JSONResponse({**request.app.openapi(), **servers})
@@ -191,14 +193,26 @@ def _folder() -> Path:
     return Path(spec.origin).parent / "static"
 
 
+async def _ask(request: Request) -> Caller:
+    """Who asks, and may, as every route asks it. Raises UnauthorizedError; LimitReachedError."""
+    path = request.scope["route"].path
+    describe_route(request, path, status.HTTP_200_OK)
+    caller = await identify(request, ANY)
+    await admit(request, caller, request.method, path)
+    return caller
+
+
 async def _page(request: Request, title: str, scripts: tuple[str, str], head: str = "") -> HTMLResponse:
     """The page, or where nobody may see it yet, one to sign in."""
     root = escape(request.scope.get("root_path", "").rstrip("/"))
     library, start = (f"{root}/docs/assets/{name}" for name in scripts)
     session = f'<script type="module" src="{root}/docs/assets/session.js"></script>'
     try:
-        caller = await identify(request, ANY)
+        caller = await _ask(request)
     except UnauthorizedError:
+        if not shows_something(request):
+            # A person who is to sign in, and no attempt with a wrong key.
+            describe_route(request, request.scope["route"].path, status.HTTP_401_UNAUTHORIZED)
         parts = {"title": "Loupe: sign in", "head": "", "body": SIGN_IN, "scripts": session}
         html = PAGE.format(kind="sign-in", root=root, **parts)
         return HTMLResponse(html, status.HTTP_401_UNAUTHORIZED, headers=HEADERS)

@@ -29,6 +29,8 @@ from app.errors import (
 
 JSON = "application/json"
 FORM = "multipart/form-data"
+_MOST_ERRORS, _MOST_NAME = 20, 200
+"""What an answer lists of a query: a head may have thousands of names, and looking for near ones costs."""
 _LARGE_BYTES = 100_000
 """Of JSON: reading more would hold up the event loop."""
 _BY_CURL = {JSON: "curl -H 'Content-Type: application/json' -d '{…}'", FORM: "curl -F file=@FILE"}
@@ -111,7 +113,9 @@ def _check_query(request: Request, operation: dict[str, Any]) -> None:
     check_text(given)
     counts = Counter(name for name, _ in given)
     errors = [
-        FieldError(name, no_such("query parameter", name, known)) for name in counts if name not in known
+        FieldError(name[:_MOST_NAME], no_such("query parameter", name[:_MOST_NAME], known))
+        for name in list(counts)[:_MOST_ERRORS]
+        if name not in known
     ]
     errors += [
         FieldError(name, f"given {count} times, takes one value")

@@ -7,11 +7,18 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from app.errors import FieldError, InvalidRequestError, UnsupportedMediaTypeError
+from app.errors import FieldError, InvalidRequestError, TooLargeError, UnsupportedMediaTypeError
 
 _UNKEPT = re.compile("[\0\ud800-\udfff]")
 _ESCAPED = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")
 _GZIP = b"\x1f\x8b"
+_SEPARATORS = (b"{", b"[", b",", b":")
+_MOST_SEPARATORS = 20_000
+"""Of a JSON body, those in its texts too. Each value costs a hundred times its length once it is read."""
+_MOST_KEY = 200
+"""Characters of a key that an error shows."""
+_Place = tuple["_Place", str | int] | None
+"""Where a value is in a document: the place of what holds it, and its key there."""
 
 
 def check_text(values: Iterable[tuple[str, str]]) -> None:
@@ -37,6 +44,12 @@ def check_json(body: bytes) -> None:
         raise _not_utf8(f"byte {error.start} is 0x{body[error.start]:02x}") from error
     if "\0" in text:
         raise _not_utf8("it holds NUL bytes, as UTF-16 does")
+    parts = sum(map(body.count, _SEPARATORS))
+    if parts > _MOST_SEPARATORS:
+        raise TooLargeError(
+            f"The body has {parts:,} of the characters {{ [ , and :; JSON may have {_MOST_SEPARATORS:,} here.",
+            hint="Send fewer values at once.",
+        )
     # Rare, so that a large body is parsed a second time only where it may matter.
     if _ESCAPED.search(text):
         try:
@@ -48,17 +61,28 @@ def check_json(body: bytes) -> None:
 
 def _check_document(document: Any) -> None:
     # A stack of our own: a document may be nested deeper than Python calls may be.
-    open_parts: list[tuple[str, Any]] = [("", document)]
+    open_parts: list[tuple[_Place, Any]] = [(None, document)]
     while open_parts:
-        pointer, part = open_parts.pop()
+        place, part = open_parts.pop()
         if isinstance(part, str):
-            check_text([(pointer or "/", part)])
+            if _UNKEPT.search(part):
+                check_text([(_pointer(place), part)])
         elif isinstance(part, list):
-            open_parts.extend((f"{pointer}/{index}", entry) for index, entry in enumerate(part))
+            open_parts.extend(((place, index), entry) for index, entry in enumerate(part))
         elif isinstance(part, dict):
             for key, value in part.items():
-                check_text([(f"{pointer}/{key}", "")])
-                open_parts.append((f"{pointer}/{key}", value))
+                if _UNKEPT.search(key):
+                    check_text([(_pointer((place, key)), "")])
+                open_parts.append(((place, key), value))
+
+
+def _pointer(place: _Place) -> str:
+    """A JSON pointer. Made for what is refused alone: one for each value would multiply long keys."""
+    keys: list[str] = []
+    while place is not None:
+        place, key = place
+        keys.append(str(key)[:_MOST_KEY])
+    return "/" + "/".join(reversed(keys))
 
 
 def _refuse(name: str, character: str) -> None:

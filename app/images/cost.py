@@ -6,6 +6,7 @@ from PIL import ImageFile
 
 from app.images.jpeg_scans import count_scans
 from app.images.resize import Fit
+from app.images.structure import count_parts
 from app.images.webp_size import read_webp_size
 
 _LIGHT_PIXELS = 4_000_000
@@ -13,8 +14,13 @@ _LIGHT_SCAN_PIXELS = 48_000_000
 """Of a JPEG: pixels times scans. Its decoder writes no more pixels than the input needs."""
 _LIGHT_BYTES = 8 * 2**20
 """Of the file: a TIFF may hold as many entries as fit into it, each of which Pillow reads."""
+_LIGHT_PARTS = 2_000
+"""Of the header: Pillow takes about 10 microseconds for each."""
 _LIGHT_KINDS = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"RIFF", b"II*\0", b"MM\0*")
 """First bytes of the formats that may be light. Decoders of video take ten times as long a pixel."""
+_CODED_KINDS = (b"BM", b"GIF8", b"II", b"MM")
+_LIGHT_CODED_BYTES = 256 * 2**10
+"""Of formats whose blocks Pillow reads in Python, or which may hold more than their pixels need."""
 _FOR_EACH_PIXEL = {"WEBP": 20, "AVIF": 14, "HEIF": 14}
 """Measured, with a margin, as bytes beside the file: ``benchmarks/decoding.py``. Other formats go by what
 their pixels are, since it is not the decoder that takes the most.
@@ -27,7 +33,17 @@ _COEFFICIENTS_FOR_EACH_PIXEL = 6
 
 def may_be_light(data: bytes) -> bool:
     """Whether it is worth to open the image: else it is not light, whatever its header says."""
-    return len(data) <= _LIGHT_BYTES and data.startswith(_LIGHT_KINDS)
+    return (
+        len(data) <= _LIGHT_BYTES
+        and data.startswith(_LIGHT_KINDS)
+        and (len(data) <= _LIGHT_CODED_BYTES or not data.startswith(_CODED_KINDS) or _is_plain_bmp(data))
+        and count_parts(data, _LIGHT_PARTS) <= _LIGHT_PARTS
+    )
+
+
+def _is_plain_bmp(data: bytes) -> bool:
+    """Whether its pixels are not run-length coded: runs may go on past the image."""
+    return data.startswith(b"BM") and data[30:34] == bytes(4)
 
 
 def is_light(file: ImageFile.ImageFile, data: bytes, fit: Fit) -> bool:

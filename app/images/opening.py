@@ -12,6 +12,7 @@ from app.images.formats import READABLE, looks_like_image
 from app.images.heif_boxes import count_coded_pixels
 from app.images.jpeg_scans import count_scans
 from app.images.silence import silence_decoders
+from app.images.structure import count_parts
 from app.images.webp_size import read_webp_size
 
 # Naming the plugins keeps Pillow from loading all of its forty when the first image is opened.
@@ -39,6 +40,10 @@ _OTHER_KINDS = (
     (0, b"<!DOCTYPE", "a web page"),
     (0, b"<html", "a web page"),
 )
+_MOST_PARTS = 100_000
+"""Of a header: a TIFF of 120 million pixels in strips of one line has less."""
+_MOST_SEGMENTS = 5_000
+"""Of a JPEG's, which Pillow joins one after the other."""
 _MOST_SCAN_PIXELS = 1_200_000_000
 """Most pixels times scans of a progressive JPEG. Encoders write about ten scans, each over all pixels."""
 
@@ -48,6 +53,11 @@ def open_image(data: bytes, max_pixels: int) -> ImageFile.ImageFile:
     if not data:
         raise ImageDecodeError("the file is empty (0 bytes)", hint="Copy or export the image again.")
     check_size(data, max_pixels)
+    if count_parts(data, _MOST_PARTS) > (_MOST_SEGMENTS if data.startswith(b"\xff\xd8") else _MOST_PARTS):
+        raise ImageDecodeError(
+            "the image's header has more parts than any camera or program writes",
+            hint="Save the image anew in a usual way.",
+        )
     Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit knows nothing of ours.
     silence_decoders()
     is_boxed = data[4:8] == b"ftyp" and looks_like_image(data)

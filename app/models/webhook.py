@@ -18,7 +18,7 @@ class Webhook(CreatedAt, Base):
     events: Mapped[list[str] | None] = mapped_column(Json)
     """The types that it takes; null: all, also those of later releases."""
     products: Mapped[list[str] | None] = mapped_column(Json)
-    """Null: all, and what is of no product."""
+    """Null: all, and what is of no product. Empty: all of them were deleted."""
     note: Mapped[str | None] = mapped_column(String(200))
     secret: Mapped[str] = mapped_column(String(200))
     """In clear: a hash cannot sign."""

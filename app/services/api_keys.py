@@ -11,8 +11,8 @@ from sqlalchemy.orm import Session
 
 from app.changes import note_change
 from app.context import AppContext
-from app.errors import ConflictError, FieldError, InvalidRequestError, NotFoundError
-from app.models import ApiKey, Product
+from app.errors import ConflictError, NotFoundError
+from app.models import ApiKey
 from app.models.base import new_id, utc_now
 from app.schemas import api_key as schemas
 from app.schemas.common import Page
@@ -20,6 +20,7 @@ from app.schemas.limits import Limits
 from app.schemas.scopes import SCOPES
 from app.services.key_ring import BRAND, TOPIC, digest
 from app.services.pages import fetch_page
+from app.services.products import hold_products
 
 ALPHABET = string.ascii_letters + string.digits
 PREFIX_LENGTH = 8
@@ -30,12 +31,13 @@ SECRET_LENGTH = 43
 def create_key(context: AppContext, request: schemas.ApiKeyCreate) -> schemas.NewApiKey:
     """Makes a key; its secret is in this answer alone.
 
-    Raises ConflictError without LOUPE_API_KEY: the first key would lock out everybody who has none.
+    Raises ConflictError for the first one without LOUPE_API_KEY: it would lock out everybody who has none.
     """
-    _require_first_key(context, "With a first key, this server would ask everybody for one")
     secret = _new_secret()
     with context.db.write() as session:
-        _require_products(session, request.products)
+        if session.scalar(select(ApiKey.id).limit(1)) is None:
+            _require_first_key(context, "With a first key, this server would ask everybody for one")
+        hold_products(session, request.products or ())
         key = ApiKey(
             id=new_id("key"),
             name=request.name,
@@ -111,7 +113,9 @@ def delete_key(context: AppContext, key_id: str) -> None:
 
 def unbind_product(session: Session, product_id: str) -> None:
     """Takes a product that is deleted from the keys that are bound to it: another may get its id."""
-    bound = [key for key in session.scalars(select(ApiKey)) if product_id in (key.products or ())]
+    # Held: another deletion may be taking a product from the same list.
+    keys = session.scalars(select(ApiKey).order_by(ApiKey.id).with_for_update())
+    bound = [key for key in keys if product_id in (key.products or ())]
     for key in bound:
         key.products = [one for one in key.products or () if one != product_id]
     if bound:
@@ -124,17 +128,6 @@ def _require_first_key(context: AppContext, reason: str) -> None:
             f"{reason}, and LOUPE_API_KEY is not set.",
             hint="Start the server with LOUPE_API_KEY set to a long random text (`openssl rand -hex 32`), "
             "then send the request again with that key.",
-        )
-
-
-def _require_products(session: Session, products: list[str] | None) -> None:
-    there = set(session.scalars(select(Product.id).where(Product.id.in_(products or ()))))
-    missing = [(index, one) for index, one in enumerate(products or ()) if one not in there]
-    if missing:
-        raise InvalidRequestError(
-            f"There is no product {missing[0][1]!r}.",
-            hint="`GET /products` lists them.",
-            errors=tuple(FieldError(f"/products/{index}", "no such product") for index, _ in missing),
         )
 
 

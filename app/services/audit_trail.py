@@ -19,6 +19,7 @@ from sqlalchemy.orm import ORMExecuteState, Session
 from app.config import Settings
 from app.db import Database
 from app.errors import LoupeError
+from app.host.addresses import site_of
 from app.models import AuditRecord
 from app.models.base import new_id, utc_now
 from app.models.product_limits import product_of
@@ -31,9 +32,9 @@ MOST_THINGS = 20
 MOST_LETTERS = 128
 WINDOW_SECONDS = 60.0
 MOST_OF_STRANGERS = 5
-"""Records a minute of what one address tried without a known key; the rest of the minute is one more."""
+"""Records a minute of what one client tried without a known key; the rest of the minute is one more."""
 MOST_OF_CALLERS = 120
-"""The same of one key at one address."""
+"""The same of one key at one client's."""
 MOST_WINDOWS = 1000
 MOST_PENDING = 10_000
 KEY = re.compile(r"lp_([A-Za-z0-9]{8})_[A-Za-z0-9]+")
@@ -203,7 +204,8 @@ class Trail:
 
     def _add(self, values: Values, *, is_stranger: bool) -> None:
         with self._lock:
-            who = (values["address"], values["key_id"], is_stranger)
+            client = values["address"] and site_of(values["address"])
+            who = (client, values["key_id"], is_stranger)
             if who not in self._windows and len(self._windows) >= MOST_WINDOWS:
                 who, values["address"] = (None, None, True), None
             window = self._windows.setdefault(who, _Window(time.monotonic() + WINDOW_SECONDS))
@@ -217,6 +219,8 @@ class Trail:
             counted["times"] += 1
             if counted["action"] != values["action"]:
                 counted |= {"action": "several", "things": [], "product_id": None}
+            if counted["address"] != values["address"]:
+                counted["address"] = client
 
 
 def _log(values: Values) -> None:

@@ -1,7 +1,8 @@
 """Deleting a dataset or a product. What depends on it is named, and goes with it if the client forces that.
 
-Rows are locked in this order, which is that of every other verb: jobs, datasets, product, models. So what is
-accepted meanwhile either comes first and is seen here, or finds that its dataset or product is gone.
+Rows are locked in this order, which is that of every other verb: jobs, datasets, product, models, keys,
+webhooks. So what is accepted meanwhile either comes first and is seen here, or finds that its dataset or
+product is gone.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from app.context import AppContext
 from app.errors import ConflictError, FieldError
 from app.models import Alias, AliasMove, Dataset, Evaluation, Job, TrainedModel
 from app.schemas.job_kinds import get_job_kind
-from app.services.api_keys import unbind_product
+from app.services import api_keys, webhooks
 from app.services.dataset_states import evaluation_dataset_of, no_dataset
 from app.services.datasets import require_dataset
 from app.services.job_lifecycle import delete_rows, discard_files
@@ -94,7 +95,8 @@ def delete_product(context: AppContext, product_id: str, *, force: bool = False)
         for names in (Alias, AliasMove):
             session.execute(delete(names).where(names.product_id == product_id))
         _delete(session, found)
-        unbind_product(session, product_id)
+        for bound in (api_keys, webhooks):
+            bound.unbind_product(session, product_id)
         session.delete(require_product(session, product_id))
     context.changes.look_after_a_change()
     _discard(context, found)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from app.context import AppContext
-from app.errors import ConflictError, NotFoundError
+from app.errors import ConflictError, FieldError, InvalidRequestError, NotFoundError
 from app.models import Alias, Product
 from app.models.alias import CHAMPION
 from app.networks.registry import get_network
@@ -86,6 +88,22 @@ def hold_product(session: Session, product_id: str) -> Product:
     """The product's row, which is not deleted before the transaction ends; raises NotFoundError."""
     held = session.get(Product, product_id, with_for_update={"read": True}, populate_existing=True)
     return _required(held, product_id)
+
+
+def hold_products(session: Session, ids: Sequence[str]) -> None:
+    """Holds those that a request names under ``products``, as ``hold_product`` does, in one order.
+
+    Raises InvalidRequestError, which names those that there are not.
+    """
+    held = select(Product.id).where(Product.id.in_(ids)).order_by(Product.id).with_for_update(read=True)
+    there = set(session.scalars(held))
+    missing = [(index, one) for index, one in enumerate(ids) if one not in there]
+    if missing:
+        raise InvalidRequestError(
+            f"There is no product {missing[0][1]!r}.",
+            hint="`GET /products` lists them.",
+            errors=tuple(FieldError(f"/products/{index}", "no such product") for index, _ in missing),
+        )
 
 
 def lock_product(session: Session, product_id: str) -> Product:

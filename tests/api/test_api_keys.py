@@ -107,7 +107,11 @@ def test_a_server_with_keys_asks_for_them_also_without_the_first(
         assert_problem(client.get("/products"), 401)
         assert_problem(client.get("/products", headers=FIRST), 401)
         assert status_for(client, headers_of(reader)) == 200
-        assert client.delete(f"/api-keys/{reader['id']}", headers=headers_of(admin)).status_code == 204
+        body = {"name": "another", "scopes": ["read"]}
+        another = client.post("/api-keys", json=body, headers=headers_of(admin))
+        assert another.status_code == 201
+        for key in (reader, another.json()):
+            assert client.delete(f"/api-keys/{key['id']}", headers=headers_of(admin)).status_code == 204
         last = client.delete(f"/api-keys/{admin['id']}", headers=headers_of(admin))
         assert "LOUPE_API_KEY" in assert_problem(last, 409)["hint"]
 

@@ -194,6 +194,19 @@ def test_what_was_not_allowed_is_recorded_also_of_reads(client: TestClient) -> N
     ]
 
 
+@pytest.mark.parametrize("path", ["/docs", "/redoc"])
+def test_a_page_to_sign_in_is_no_refusal_but_what_is_shown_there_may_be(
+    client: TestClient, path: str
+) -> None:
+    for _ in range(2 * MOST_OF_STRANGERS):
+        assert client.get(path).status_code == 401
+    assert client.get(path, headers={"authorization": "Bearer lp_aaaaaaaa_b"}).status_code == 401
+    assert client.get(path, headers={"cookie": "loupe_session=x"}).status_code == 401
+    assert_problem(client.get("/openapi.json"), 401)
+    refused = [one["action"] for one in read(client, outcome="refused")]
+    assert refused == ["GET /openapi.json", f"GET {path}", f"GET {path}"]
+
+
 def test_a_thousand_guesses_are_a_few_rows_with_a_count(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -211,10 +224,21 @@ def test_a_thousand_guesses_are_a_few_rows_with_a_count(
     assert (counted["action"], counted["status"]) == ("several", 401)
 
 
+def test_all_addresses_of_an_ipv6_network_are_one_client(client: TestClient) -> None:
+    trail = client.app.state.audit_trail  # type: ignore[attr-defined]
+    for number in range(20):
+        attempt = audit_trail.Attempt("GET /jobs", f"2001:db8::{number:x}", None, trail.hide)
+        trail.finish(attempt, 401)
+    trail.close(context_of(client).db)
+    counted, *others = sorted(read(client), key=lambda one: -one["times"])
+    assert sorted(one["address"] for one in others) == [f"2001:db8::{number}" for number in range(5)]
+    assert (counted["times"], counted["address"]) == (20 - MOST_OF_STRANGERS, "2001:db8::/64")
+
+
 def test_many_addresses_take_no_more_memory_than_a_few(client: TestClient) -> None:
     trail = client.app.state.audit_trail  # type: ignore[attr-defined]
     for number in range(3 * audit_trail.MOST_WINDOWS):
-        attempt = audit_trail.Attempt("GET /jobs", f"2001:db8::{number:x}", None, trail.hide)
+        attempt = audit_trail.Attempt("GET /jobs", f"2001:db8:{number:x}::1", None, trail.hide)
         trail.finish(attempt, 401)
     assert len(trail._windows) <= audit_trail.MOST_WINDOWS + 1
 

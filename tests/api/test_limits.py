@@ -84,6 +84,13 @@ def test_health_checks_and_metrics_are_never_limited(client: TestClient) -> None
     assert_problem(client.get("/jobs", headers=headers), 429)
 
 
+@pytest.mark.parametrize("path", ["/docs", "/redoc", "/openapi.json", "/networks", "/version"])
+def test_pages_and_what_is_in_no_database_count_as_requests(client: TestClient, path: str) -> None:
+    headers = make_headers(client, "read", limits={"requests_per_minute": 1})
+    assert client.get(path, headers=headers).status_code == 200
+    assert_problem(client.get(path, headers=headers), 429)
+
+
 def test_the_settings_are_the_limits_of_keys_that_state_none(keyed: Settings) -> None:
     with opened(keyed.model_copy(update={"key_requests_per_minute": 3})) as client:
         made = make_key(client, "read")

@@ -74,7 +74,12 @@ IN_FORM = [number for number in NUMBERS if number.place == "multipart/form-data"
 
 
 def test_the_walk_finds_every_kind_of_number() -> None:
-    assert {number.place for number in NUMBERS} == {"query", "application/json", "multipart/form-data"}
+    assert {number.place for number in NUMBERS} == {
+        "query",
+        "header",
+        "application/json",
+        "multipart/form-data",
+    }
     found = {"/".join(number.path) for number in NUMBERS}
     assert {"limit", "top_k", "hyperparameters/class_weights/red", "hyperparameters/image_size/[0]"} <= found
     assert {"hyperparameters/early_stopping/min_delta", "split/train", "gate/min_accuracy"} <= found

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 
 import numpy as np
 from PIL import Image
@@ -29,3 +31,32 @@ def noise(kind: str, side: int, **options: object) -> bytes:
     pixels = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(data, kind, **options)
     return data.getvalue()
+
+
+def with_segments(count: int, segment: bytes = b"\xff\xe1\x00\x12Exif\x00\x00" + bytes(10)) -> bytes:
+    """A JPEG with the same segment many times before its pixels."""
+    data = flat("JPEG", 16)
+    return data[:2] + segment * count + data[2:]
+
+
+def with_chunks(count: int) -> bytes:
+    """A PNG with many empty chunks that a decoder may skip."""
+    data = flat("PNG", 16)
+    chunk = struct.pack(">L", 0) + b"aaAa" + struct.pack(">L", zlib.crc32(b"aaAa"))
+    return data[:33] + chunk * count + data[33:]
+
+
+def with_comments(count: int) -> bytes:
+    """A GIF with many comments of one letter."""
+    data = flat("GIF", 16)
+    start = 13 + (3 << (data[10] & 7) + 1)
+    return data[:start] + b"\x21\xfe\x01a\x00" * count + data[start:]
+
+
+def with_strips(count: int) -> bytes:
+    """A TIFF whose directory says that its pixels lie in so many strips."""
+    entries = [(256, 4, 1, 16), (257, 4, 1, 16), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1)]
+    entries += [(273, 4, count, 200), (277, 3, 1, 1), (278, 4, 1, 1), (279, 4, count, 200)]
+    directory = struct.pack("<H", len(entries)) + b"".join(struct.pack("<HHLL", *each) for each in entries)
+    head = b"II*\0" + struct.pack("<L", 8) + directory + bytes(4)
+    return head.ljust(200, b"\0") + struct.pack("<L", 8) * count

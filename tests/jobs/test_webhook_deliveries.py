@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import func, select
@@ -179,6 +181,28 @@ def test_gone_disables_at_once(context: AppContext, receiver: Receiver) -> None:
     assert "410" in (read_webhook(context, webhook).disabled_reason or "")
     let_pass(context, DAY)
     assert claim_due(context, busy=(), limit=10) == []
+
+
+def test_a_webhook_may_be_deleted_at_the_moment_in_which_it_is_disabled(
+    any_context: AppContext, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    webhook = add_webhook(any_context, receiver.url)
+    receiver.answer_with(410)
+    happen(any_context)
+    disable = webhook_deliveries._disable
+    with ThreadPoolExecutor(1) as pool:
+        deleting: list[Future[None]] = []
+
+        def disable_late(*values: Any) -> None:
+            deleting.append(pool.submit(webhooks.delete_webhook, any_context, webhook))
+            with suppress(TimeoutError):
+                deleting[0].result(1)
+            disable(*values)
+
+        monkeypatch.setattr(webhook_deliveries, "_disable", disable_late)
+        attempt(any_context)
+        deleting[0].result()
+    assert deliveries(any_context) == []
 
 
 @pytest.mark.parametrize(
