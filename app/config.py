@@ -264,6 +264,11 @@ class Settings(BaseSettings):
             ip_network(part)
         return ",".join(parts)
 
+    @property
+    def first_key(self) -> str | None:
+        """LOUPE_API_KEY in the clear: for those who compare with it, and for what hides it."""
+        return self.api_key.get_secret_value() if self.api_key is not None else None
+
     @field_validator("api_key", mode="after")
     @classmethod
     def _can_be_sent(cls, value: SecretStr | None) -> SecretStr | None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
 from types import TracebackType
 from typing import Any, Literal
+from urllib.parse import quote
 
 from pythonjsonlogger.core import RESERVED_ATTRS
 from pythonjsonlogger.json import JsonFormatter as BaseJsonFormatter
@@ -23,6 +25,8 @@ _room: ContextVar[_Room | None] = ContextVar("room", default=None)
 _job_id: ContextVar[str | None] = ContextVar("job_id", default=None)
 
 JOB_ID = re.compile(r"\bjob_[0-9a-z]{26}\b")
+KEY = re.compile(r"lp(?:_|%5[Ff])([A-Za-z0-9]{8})(?:_|%5[Ff])[A-Za-z0-9]+")
+"""A whole key: somebody may send one where its id belongs, or in a query."""
 ACCESS_LOGGER = "uvicorn.access"
 MOST_IN_MESSAGE = 4096
 MOST_IN_TRACE = 12_288
@@ -70,6 +74,26 @@ def log_context(*, request_id: str | None = None, job_id: str | None = None) -> 
             variable.reset(token)
 
 
+Hide = Callable[[str], str]
+"""Takes out of a text what nobody may read. It comes before any cut: a part of a key is not known as one."""
+
+
+def hiding(first_key: str | None = None) -> Hide:
+    """Hides every key but its prefix, and LOUPE_API_KEY wholly, also as URLs, JSON and Python write it."""
+    written = set()
+    if first_key:
+        inside_json = json.dumps(first_key, ensure_ascii=False)[1:-1]
+        written = {first_key, quote(first_key), quote(first_key, safe=""), inside_json, repr(first_key)[1:-1]}
+    forms = sorted(written, key=len, reverse=True)
+
+    def hide(text: str) -> str:
+        for form in forms:
+            text = text.replace(form, "…")
+        return KEY.sub(r"lp_\1_…", text)
+
+    return hide
+
+
 class _Room:
     """What a request may still write."""
 
@@ -80,6 +104,10 @@ class _Room:
 class RoomFilter(logging.Filter):
     """Leaves out what a request writes beyond its room, and says once that something is missing."""
 
+    def __init__(self, hide: Hide) -> None:
+        super().__init__()
+        self._hide = hide
+
     def filter(self, record: logging.LogRecord) -> bool:
         room = _room.get()
         if room is None or record.name == ACCESS_LOGGER:
@@ -89,7 +117,10 @@ class RoomFilter(logging.Filter):
             return False
         room.left -= len(record.getMessage()) + (MOST_IN_TRACE // 4 if record.exc_info else 0)
         if room.left <= 0:
-            record.msg, record.args = f"{cut(record.getMessage(), MOST_IN_MESSAGE)} [more is left out]", ()
+            record.msg, record.args = (
+                f"{cut(self._hide(record.getMessage()), MOST_IN_MESSAGE)} [more is left out]",
+                (),
+            )
         return True
 
 
@@ -107,11 +138,12 @@ def one_line(text: str) -> str:
     return text if text.isprintable() else text.translate(_ESCAPES)
 
 
-def configure_logging(level: str, log_format: Format) -> None:
+def configure_logging(level: str, log_format: Format, first_key: str | None = None) -> None:
     """Sends all records of this process to standard error, one line each where the format is JSON."""
+    hide = hiding(first_key)
     handler = logging.StreamHandler(sys.stderr)
-    handler.addFilter(RoomFilter())
-    handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
+    handler.addFilter(RoomFilter(hide))
+    handler.setFormatter(JsonFormatter(hide) if log_format == "json" else TextFormatter(hide))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
@@ -129,13 +161,14 @@ class JsonFormatter(BaseJsonFormatter):
     converter = staticmethod(time.gmtime)
     default_time_format, default_msec_format = "%Y-%m-%dT%H:%M:%S", "%s.%03dZ"
 
-    def __init__(self) -> None:
+    def __init__(self, hide: Hide) -> None:
+        self._hide = hide
         super().__init__(
             FIELDS,
             rename_fields=KEYS,
             # uvicorn's message again, with colours, and what Celery's message is made of.
             reserved_attrs=[*RESERVED_ATTRS, "color_message", "data"],
-            json_default=str,
+            json_default=lambda value: hide(str(value)),
             json_ensure_ascii=False,
         )
 
@@ -145,11 +178,20 @@ class JsonFormatter(BaseJsonFormatter):
         super().add_fields(log_data, record, message_dict)
         log_data |= {"level": record.levelname.lower(), **_ids(record), **_access(record)}
         for name, value in log_data.items():
-            if isinstance(value, str) and name not in TRACES:
-                log_data[name] = cut(value, MOST_IN_MESSAGE)
+            log_data[name] = hidden = self._hidden(value)
+            if isinstance(hidden, str) and name not in TRACES:
+                log_data[name] = cut(hidden, MOST_IN_MESSAGE)
+
+    def _hidden(self, value: Any) -> Any:
+        """Of the parts, not of the line: a key of digits may be a part of a number."""
+        if isinstance(value, str):
+            return self._hide(value)
+        if isinstance(value, dict):
+            return {name: self._hidden(one) for name, one in value.items()}
+        return [self._hidden(one) for one in value] if isinstance(value, list | tuple) else value
 
     def formatException(self, ei: Any) -> str:
-        return cut(str(super().formatException(ei)), MOST_IN_TRACE)
+        return cut(self._hide(str(super().formatException(ei))), MOST_IN_TRACE)
 
     def format(self, record: logging.LogRecord) -> str:
         line = super().format(record)
@@ -159,19 +201,20 @@ class JsonFormatter(BaseJsonFormatter):
 class TextFormatter(logging.Formatter):
     """A line to read, the ids at its end unless the message names them."""
 
-    def __init__(self) -> None:
+    def __init__(self, hide: Hide) -> None:
+        self._hide = hide
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         line = super().formatMessage(record).rstrip()
         ids = [value for value in _ids(record).values() if value not in line]
-        return one_line(f"{line} [{' '.join(ids)}]" if ids else line)
+        return one_line(self._hide(f"{line} [{' '.join(ids)}]" if ids else line))
 
     def formatException(self, ei: Any) -> str:
-        return _with_margin(super().formatException(ei))
+        return _with_margin(self._hide(super().formatException(ei)))
 
     def formatStack(self, stack_info: str) -> str:
-        return _with_margin(super().formatStack(stack_info))
+        return _with_margin(self._hide(super().formatStack(stack_info)))
 
 
 def _with_margin(trace: str) -> str:

@@ -12,13 +12,15 @@ from typing import Any
 
 import pytest
 
-from app.logs import TRACE_MARGIN, JsonFormatter, RoomFilter, TextFormatter, log_context
+from app.logs import TRACE_MARGIN, JsonFormatter, RoomFilter, TextFormatter, hiding, log_context
 from app.models.base import new_id
 from tests.conftest import Service
 from tests.pictures import make_files, make_zip
 from tests.waiting import wait_for
 
 JOB = new_id("job")
+FIRST = "first/key+of=1"
+HIDE = hiding(FIRST)
 OF_LITERT = "INFO: Created TensorFlow Lite"
 """What LiteRT itself writes when a process loads its first model, which another test may have asked for."""
 
@@ -28,7 +30,7 @@ def record(message: str, *arguments: object, name: str = "app.x") -> logging.Log
 
 
 def as_json(of: logging.LogRecord) -> dict[str, Any]:
-    line = JsonFormatter().format(of)
+    line = JsonFormatter(HIDE).format(of)
     assert "\n" not in line
     found: dict[str, Any] = json.loads(line)
     return found
@@ -37,8 +39,8 @@ def as_json(of: logging.LogRecord) -> dict[str, Any]:
 def test_a_record_carries_the_ids_of_its_context_in_both_formats() -> None:
     with log_context(request_id="req_1"), log_context(job_id=JOB):
         found = as_json(record("done: %s", "well"))
-        line = TextFormatter().format(record("done"))
-        named = TextFormatter().format(record("job %s done", JOB))
+        line = TextFormatter(HIDE).format(record("done"))
+        named = TextFormatter(HIDE).format(record("job %s done", JOB))
     assert (found["message"], found["request_id"], found["job_id"]) == ("done: well", "req_1", JOB)
     assert line.endswith(f"app.x: done [req_1 {JOB}]")
     assert named.endswith(f"job {JOB} done [req_1]")
@@ -104,7 +106,7 @@ def test_no_part_of_a_record_has_a_character_that_a_terminal_would_obey(characte
     failed.levelname = evil
     failed.stack_info = evil
     failed.__dict__["extra"] = evil
-    for formatter in (TextFormatter(), JsonFormatter()):
+    for formatter in (TextFormatter(HIDE), JsonFormatter(HIDE)):
         with log_context(request_id=evil):
             text = formatter.format(failed)
         failed.exc_text = None
@@ -116,12 +118,39 @@ def test_no_part_of_a_record_has_a_character_that_a_terminal_would_obey(characte
         assert "failed: a" in first
 
 
+@pytest.mark.parametrize("formatter", [TextFormatter(HIDE), JsonFormatter(HIDE)])
+@pytest.mark.parametrize(
+    "key",
+    [FIRST, "first/key%2Bof%3D1", "first%2Fkey%2Bof%3D1", "lp_abcdefgh_5ecret1", "lp%5Fabcdefgh%5f5ecret1"],
+)
+def test_no_part_of_a_record_shows_a_key(formatter: logging.Formatter, key: str) -> None:
+    try:
+        raise ValueError(key)
+    except ValueError:
+        failed = record("%s %s %s", "GET", f"/products?x={key}", {"key": key}, name="uvicorn.access")
+        failed.exc_info = sys.exc_info()
+    failed.stack_info = key
+    failed.__dict__ |= {"audit": {"things": [key], "path": (key,)}, "other": ValueError(key)}
+    with log_context(request_id=key):
+        text = formatter.format(failed)
+    assert not any(part in text for part in ("first", "5ecret1"))
+    assert ("lp_abcdefgh_…" in text) == key.startswith("lp")
+
+
+def test_what_cuts_a_message_cuts_no_key_in_two() -> None:
+    with log_context(request_id="req_1"):
+        kept = record("%s", f"{'x' * 1014}{FIRST}{'x' * 20_000}")
+        RoomFilter(HIDE).filter(kept)
+        for formatter in (TextFormatter(HIDE), JsonFormatter(HIDE)):
+            assert "first" not in formatter.format(kept)
+
+
 def test_names_of_other_languages_stay_as_they_are() -> None:
-    assert "Prüfstück 部品 🔩" in TextFormatter().format(record("Prüfstück 部品 🔩"))
-    assert "Prüfstück 部品 🔩" in JsonFormatter().format(record("Prüfstück 部品 🔩"))
+    assert "Prüfstück 部品 🔩" in TextFormatter(HIDE).format(record("Prüfstück 部品 🔩"))
+    assert "Prüfstück 部品 🔩" in JsonFormatter(HIDE).format(record("Prüfstück 部品 🔩"))
 
 
-@pytest.mark.parametrize("formatter", [TextFormatter(), JsonFormatter()])
+@pytest.mark.parametrize("formatter", [TextFormatter(HIDE), JsonFormatter(HIDE)])
 def test_no_record_is_long(formatter: logging.Formatter) -> None:
     try:
         raise ValueError("x" * 10**6)
@@ -132,7 +161,7 @@ def test_no_record_is_long(formatter: logging.Formatter) -> None:
 
 
 def test_a_request_cannot_fill_the_log_and_its_failure_is_still_seen() -> None:
-    room = RoomFilter()
+    room = RoomFilter(HIDE)
     with log_context(request_id="req_1"):
         kept = [found for index in range(10_000) if room.filter(found := record("complaint %d", index))]
         failure = record("failed")

@@ -22,7 +22,7 @@ COOKIE = "loupe_session"
 
 
 async def identify(request: Request, need: Need) -> Caller:
-    """Who asks, and may. Raises UnauthorizedError; ForbiddenError; UnavailableError.
+    """Who asks; whether they may is not asked yet. Raises UnauthorizedError; UnavailableError.
 
     Nothing is waited for but once for a key that this process does not know: another may just have made it.
     """
@@ -40,7 +40,6 @@ async def identify(request: Request, need: Need) -> Caller:
         await look_again(request)
         caller = find_caller(request)
     _record(request, caller)
-    need.check(caller)
     ring.note_use(caller)
     client = request.client
     return replace(

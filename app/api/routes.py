@@ -74,6 +74,8 @@ class CheckedRoute(APIRoute):
             if self.need is not None:
                 request.state.caller = caller = await identify(request, self.need)
                 await admit(request, caller, request.method, self.path_format)
+                # After it is counted: what a key may not do is a request too.
+                self.need.check(caller)
             else:
                 note_known_caller(request)
             operation = self._operation(request)

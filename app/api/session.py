@@ -7,8 +7,9 @@ from fastapi.concurrency import run_in_threadpool
 
 from app.api.auth import COOKIE, look_again
 from app.api.dependencies import KeyRingDep, OpenContextDep
+from app.api.limits import admit
 from app.api.routes import CheckedRoute
-from app.errors import UnauthorizedError
+from app.errors import ConflictError, UnauthorizedError
 from app.schemas.api_key import Session, SessionCreate
 from app.services import browser_sessions
 from app.services.browser_sessions import SESSION_SECONDS
@@ -21,11 +22,20 @@ async def open_session(
     body: SessionCreate, request: Request, response: Response, context: OpenContextDep, ring: KeyRingDep
 ) -> Session:
     """Sign a browser in: a key becomes a cookie for twelve hours, which no script can read."""
+    if ring.is_open:
+        raise ConflictError(
+            "This server asks for no key.", hint="Use it as it is, or start it with LOUPE_API_KEY set."
+        )
+    key = body.key.strip().encode()
     try:
-        opened = await run_in_threadpool(browser_sessions.open_session, context, ring, body.key)
+        caller, _ = ring.find_key(key)
     except UnauthorizedError:
         await look_again(request)
-        opened = await run_in_threadpool(browser_sessions.open_session, context, ring, body.key)
+        caller, _ = ring.find_key(key)
+    # The route asks for no key, so nothing before this has counted a request of it.
+    await admit(request, caller, "POST", "/session")
+    ring.note_use(caller)
+    opened = await run_in_threadpool(browser_sessions.open_session, context, ring, body.key)
     response.headers["Cache-Control"] = "no-store"
     _set_cookie(request, response, opened.token, SESSION_SECONDS)
     return opened.session

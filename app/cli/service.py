@@ -65,7 +65,7 @@ def worker(
     from app.migrations import wait_until_migrated
     from app.storage.home import check_at_start
 
-    configure_logging(settings.log_level, settings.log_format)
+    configure_logging(settings.log_level, settings.log_format, settings.first_key)
     check_at_start(settings)
     database = Database(settings.resolved_database_url)
     wait_until_migrated(database)

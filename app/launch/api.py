@@ -29,7 +29,7 @@ def serve(settings: Settings) -> None:
     StorageRefusedError when the shared storage cannot be used.
     """
     check_protected(settings)
-    configure_logging(settings.log_level, settings.log_format)
+    configure_logging(settings.log_level, settings.log_format, settings.first_key)
     check_at_start(settings)
     limits = limit_connections(settings)
     uvicorn.run(

@@ -6,7 +6,6 @@ Refusals are bounded: whoever tries a thousand keys gets a few rows a minute, th
 from __future__ import annotations
 
 import logging
-import re
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -20,6 +19,7 @@ from app.config import Settings
 from app.db import Database
 from app.errors import LoupeError
 from app.host.addresses import site_of
+from app.logs import hiding
 from app.models import AuditRecord
 from app.models.base import new_id, utc_now
 from app.models.product_limits import product_of
@@ -37,8 +37,6 @@ MOST_OF_CALLERS = 120
 """The same of one key at one client's."""
 MOST_WINDOWS = 1000
 MOST_PENDING = 10_000
-KEY = re.compile(r"lp_([A-Za-z0-9]{8})_[A-Za-z0-9]+")
-"""Somebody may send a key where its id belongs."""
 
 Values = dict[str, Any]
 
@@ -147,14 +145,11 @@ class Trail:
         self._pending: list[Values] = []
         self._answered: dict[str, int] = {}
         self._windows: dict[tuple[str | None, str | None, bool], _Window] = {}
-        first = settings.api_key
-        self._first_key = first.get_secret_value() if first is not None else None
+        self._hide_keys = hiding(settings.first_key)
 
     def hide(self, text: str) -> str:
         """The text as it may be kept: without a key that somebody wrote into a path or a header."""
-        if self._first_key:
-            text = text.replace(self._first_key, "…")
-        text = KEY.sub(r"lp_\1_…", text)[:MOST_LETTERS]
+        text = self._hide_keys(text)[:MOST_LETTERS]
         # PostgreSQL takes no NUL, no encoding half a surrogate, and a line of the log no line break.
         return "".join(letter if letter.isprintable() else "?" for letter in text)
 

@@ -11,7 +11,6 @@ from sqlalchemy.orm import Session
 
 from app.changes import note_change
 from app.context import AppContext
-from app.errors import ConflictError
 from app.models import ApiKey, BrowserSession
 from app.models.base import utc_now
 from app.schemas import api_key as schemas
@@ -32,11 +31,7 @@ class OpenedSession:
 
 
 def open_session(context: AppContext, ring: KeyRing, key: str) -> OpenedSession:
-    """Opens a session for who shows ``key``. Raises UnauthorizedError; ConflictError where none is needed."""
-    if ring.is_open:
-        raise ConflictError(
-            "This server asks for no key.", hint="Use it as it is, or start it with LOUPE_API_KEY set."
-        )
+    """Opens a session for who shows ``key``. Raises UnauthorizedError."""
     caller, secret = ring.find_key(key.strip().encode())
     context = context.on_behalf_of(caller)
     token = secrets.token_urlsafe(32)

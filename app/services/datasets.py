@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from app.context import AppContext
 from app.datasets.manifest import DatasetManifest, Item, image_path, load_manifest
 from app.datasets.roots import is_below
-from app.errors import ConflictError, FieldError, InvalidRequestError, NotFoundError
+from app.errors import ConflictError, FieldError, ForbiddenError, InvalidRequestError, NotFoundError
 from app.host.files import sync
 from app.job_queue import TASK_QUEUE
 from app.models import Dataset, Job
@@ -66,7 +66,16 @@ def import_path(
     idempotent: IdempotentRequest | None = None,
     choices: ImportChoices | None = None,
 ) -> Answer:
-    """Accepts a folder or archive on this machine, if it lies under an allowed root."""
+    """Accepts a folder or archive on this machine, if it lies under an allowed root.
+
+    Raises ForbiddenError for a key that is bound to products: any of them may have its images there.
+    """
+    caller = context.db.caller
+    if caller.products is not None:
+        raise ForbiddenError(
+            f"The key {caller.name!r} is bound to products, and folders of the server are of all of them.",
+            hint="Upload an archive, or use a key that is bound to no product.",
+        )
     source = _allowed_path(context, path)
     return _start_import(context, product_id, source, path, idempotent, choices, is_upload=False)
 

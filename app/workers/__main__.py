@@ -40,7 +40,7 @@ def main() -> None:
     except DeviceError as error:
         parser.exit(2, f"{error.detail} {error.hint or ''}\n")
     queues = queues_of(queue, offer)
-    configure_logging(settings.log_level, settings.log_format)
+    configure_logging(settings.log_level, settings.log_format, settings.first_key)
     # Celery, which would set up logging of its own and print a banner, leaves it to us.
     setup_logging.connect(lambda **_: None, weak=False)
     context = AppContext.open(settings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -248,3 +249,19 @@ def test_what_a_bound_key_may_do_it_can(client: TestClient, bound: dict[str, str
     assert answer.status_code == 200
     assert client.get("/jobs/job_mine/metrics", headers=bound).json()["last_step"] == 1
     assert client.get("/jobs/job_mine/events", headers=bound).json()["data"] != []
+
+
+def test_a_bound_key_does_not_learn_which_folders_the_server_has(
+    client: TestClient, bound: dict[str, str], tmp_path: Path
+) -> None:
+    problems = []
+    for path in (tmp_path, tmp_path / "absent", "/"):
+        answer = client.post("/products/mine/datasets", json={"path": str(path)}, headers=bound)
+        problem = assert_problem(answer, 403)
+        del problem["request_id"]
+        problems.append(problem)
+    assert problems == problems[:1] * 3
+    assert "LOUPE_DATASET_ROOTS" not in str(problems)
+    # A key of no product is told.
+    answer = client.post("/products/mine/datasets", json={"path": "/"}, headers=FIRST)
+    assert "LOUPE_DATASET_ROOTS" in assert_problem(answer, 422)["hint"]

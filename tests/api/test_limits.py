@@ -20,7 +20,7 @@ from fastapi.testclient import TestClient
 from app.api.rates import ANSWER_SECONDS, Rates
 from app.config import Settings
 from app.context import AppContext
-from app.models import Dataset, Job
+from app.models import ApiKey, Dataset, Job
 from app.schemas.limits import REQUESTS, UPLOADS
 from tests.api.keys import FIRST, headers_of, make_headers, make_key
 from tests.api.opened import opened
@@ -65,6 +65,22 @@ def test_each_answer_says_what_is_left_and_a_refusal_when_to_come_again(client: 
     metrics = client.get("/metrics", headers=FIRST).text
     assert 'loupe_limit_refusals_total{limit="requests"} 1.0' in metrics
     assert 'loupe_limit_refusals_total{limit="jobs"} 0.0' in metrics
+
+
+def test_a_sign_in_and_what_a_key_may_not_do_are_requests_too(client: TestClient) -> None:
+    context: AppContext = client.app.state.context  # type: ignore[attr-defined]
+    for path, body, status in (("/session", None, 201), ("/products", {"id": "no"}, 403)):
+        key = make_key(client, "read", limits={"requests_per_minute": 1})
+        sent: dict[str, Any] = {
+            "json": body or {"key": key["key"]},
+            "headers": headers_of(key) if body else {},
+        }
+        for expected in (status, 429, 429):
+            assert client.post(path, **sent).status_code == expected
+            client.cookies.clear()
+        client.app.state.key_ring.write_uses()  # type: ignore[attr-defined]
+        with context.db.read() as session:
+            assert session.get_one(ApiKey, key["id"]).last_used_at is not None
 
 
 def test_without_limits_nothing_is_counted_nor_said(client: TestClient, keyed: Settings) -> None:

@@ -87,3 +87,13 @@ def test_what_is_no_range_is_a_problem(file: tuple[TestClient, str, bytes], head
     client, path, _ = file
     answer = client.get(path, headers={"range": header})
     assert assert_problem(answer, 400)["code"] == "malformed_range"
+
+
+def test_an_image_that_products_share_has_no_time(file: tuple[TestClient, str, bytes]) -> None:
+    client, path, whole = file
+    answer = client.get(path)
+    assert "last-modified" not in answer.headers
+    rest = {"range": "bytes=5-", "if-range": answer.headers["etag"]}
+    assert client.get(path, headers=rest).content == whole[5:]
+    for other in ("Thu, 26 Nov 2026 10:00:00 GMT", '"another"'):
+        assert client.get(path, headers={**rest, "if-range": other}).content == whole
