@@ -450,7 +450,7 @@ MUTATIONS = (
     _one(
         "a key in a path is kept in the audit",
         "app/services/audit_trail.py",
-        '        text = KEY.sub(r"lp_\\1_…", text)[:MOST_LETTERS]\n',
+        "        text = self._hide_keys(text)[:MOST_LETTERS]\n",
         "        text = text[:MOST_LETTERS]\n",
         f"{AUDIT}::test_no_record_and_no_line_holds_what_was_sent_as_a_secret",
     ),
