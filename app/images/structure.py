@@ -53,6 +53,8 @@ def _count_chunks(data: bytes, enough: int) -> int:
     parts, place = 0, 8
     while place + 8 <= len(data) and parts <= enough:
         parts += 1
+        if data[place + 4 : place + 8] == b"IEND":
+            break  # what follows is no part of the image
         place += 12 + int.from_bytes(data[place : place + 4])
     return parts
 

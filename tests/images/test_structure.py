@@ -44,6 +44,17 @@ def test_what_programs_write_has_few_parts(kind: str, options: dict[str, object]
     assert decode_image(data).width == 1500
 
 
+COUNTED = [one for one in FORMATS if one[0] != "AVIF"]
+
+
+@pytest.mark.parametrize(("kind", "options"), COUNTED, ids=str)
+@pytest.mark.parametrize("rest", [bytes(2**21), b"\xff" * 2**21, b"!" * 2**21], ids=["0", "ff", "!"])
+def test_what_follows_an_image_is_no_part_of_it(kind: str, options: dict[str, object], rest: bytes) -> None:
+    data = encode(scene(60, 40), kind, **options)
+    assert count_parts(data + rest, 100_000) == count_parts(data, 100_000)
+    assert decode_image(data + rest).width == 60
+
+
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "TIFF", "BMP", "WEBP"])
 def test_what_is_cut_anywhere_is_counted_without_an_error(kind: str) -> None:
     data = flat(kind, 30)
