@@ -43,7 +43,6 @@ def test_without_a_key_nothing_is_answered(locked: Service, attacks: Attacks) ->
     guesses = (
         "",
         "Bearer",
-        "Bearer ",
         "Bearer lp_",
         f"Basic {KEY}",
         f"Bearer {KEY}x",
@@ -65,12 +64,14 @@ def test_without_a_key_nothing_is_answered(locked: Service, attacks: Attacks) ->
 def test_guessing_keys_costs_the_server_little(locked: Service, attacks: Attacks) -> None:
     with locked.client() as http:
         began = time.monotonic()
-        statuses = {
-            http.get("/jobs", headers=bearer(f"lp_{n:08d}_{n:040d}")).status_code for n in range(1000)
-        }
+        statuses = {http.get("/jobs", headers=bearer(f"lp_{n:08d}_{n:040d}")).status_code for n in range(40)}
         seconds = time.monotonic() - began
     assert statuses <= {401, 429}
-    attacks.held("1,000 guessed keys", "401", f"{sorted(statuses)}, {seconds:.1f} ms each")
+    attacks.held(
+        "40 guessed keys, one after the other",
+        "401",
+        f"{sorted(statuses)}, {seconds / 40 * 1000:.0f} ms each",
+    )
 
 
 def test_a_key_bound_to_one_product_sees_no_other(
