@@ -113,10 +113,3 @@ class Watch:
                         self.failed.append(path)
                     seconds = time.monotonic() - began
                     self.slowest[path] = max(self.slowest.get(path, 0.0), seconds)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _at_full_size_alone(request: pytest.FixtureRequest) -> None:
-    """Attacks take minutes: `make test` leaves them to `make attack`."""
-    if not request.config.getoption("--attack"):
-        pytest.skip("left to `make attack`")

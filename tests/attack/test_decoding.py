@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.integration]
 URL = "/predict?product=squares"
 AT_ONCE = 32
 MOST_MIB = 600
-PROBE_SECONDS = 2.0
+PROBE_SECONDS = 5.0
 
 
 def send(service: Service, image: bytes, times: int) -> tuple[Counter[int], float]:
@@ -85,7 +85,7 @@ def test_an_image_made_to_keep_a_decoder_busy_holds_up_nobody(
         alone_statuses, alone = send(victim, image, 1)
         statuses, _ = send(victim, image, times)
     assert set(statuses | alone_statuses) <= {200, 422, 503}
-    assert alone < 6
+    assert alone < 15
     assert max(watch.slowest.values()) < PROBE_SECONDS, watch.slowest
     attacks.held(
         f"{times} predictions at once: {name}, {len(image) / 1000:,.0f} kB",

@@ -25,7 +25,7 @@ from tests.waiting import wait_for
 pytestmark = [pytest.mark.integration]
 
 SAFE = ("GET", "HEAD", "OPTIONS")
-PROBE_SECONDS = 2.0
+PROBE_SECONDS = 5.0
 MIB = 2**20
 
 
@@ -137,11 +137,11 @@ def test_half_open_connections_leave_room_for_others(
         time.sleep(3)
     grown = (log_bytes(victim) - before) / 1000
     assert watch.failed == []
-    assert max(watch.slowest.values()) < 2 * PROBE_SECONDS
+    assert max(watch.slowest.values()) < PROBE_SECONDS
     assert grown < 100
     attacks.held(
         f"{count} half-open connections",
-        f"probes {2 * PROBE_SECONDS:g} s, log 100 kB",
+        f"probes {PROBE_SECONDS:g} s, log 100 kB",
         f"{max(watch.slowest.values()):.2f} s, {grown:.1f} kB, {watch.grown_mib:.0f} MiB",
     )
 
@@ -186,10 +186,10 @@ def test_many_long_polls_and_streams_hold_up_nobody(
                 connection.sendall(head.encode())
         time.sleep(4)
     assert watch.failed == []
-    assert max(watch.slowest.values()) < 2 * PROBE_SECONDS
+    assert max(watch.slowest.values()) < PROBE_SECONDS
     attacks.held(
         f"{count} long polls and event streams",
-        f"probes {2 * PROBE_SECONDS:g} s",
+        f"probes {PROBE_SECONDS:g} s",
         f"{max(watch.slowest.values()):.2f} s, {watch.grown_mib:.0f} MiB",
     )
 
