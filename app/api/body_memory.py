@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 
 from starlette._utils import get_route_path
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.middleware import PREDICT_PATH
+from app.api.problems import BodyRefusedError
 from app.api.routes import JSON, media_type_of
-from app.errors import BusyError, LoupeError, SlowRequestError
+from app.errors import BusyError, SlowRequestError
 from app.images.memory_budget import MemoryBudget
 
 WAIT_SECONDS = 5.0
@@ -19,14 +19,6 @@ BODY_SECONDS = 60.0
 """From its first byte to its last: what comes slowly would keep the memory from others."""
 JSON_FACTOR = 3
 """JSON is kept as bytes, as text, and as what its base64 stands for."""
-
-
-class BodyRefusedError(HTTPException):
-    """Raised while a body is read: FastAPI passes on an HTTPException and turns anything else into a 400."""
-
-    def __init__(self, problem: LoupeError) -> None:
-        super().__init__(status_code=problem.status)
-        self.problem = problem
 
 
 class BodyMemoryMiddleware:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from starlette.datastructures import MutableHeaders
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.api.problems import BodyRefusedError
 from app.api.rates import Left, Rates
 from app.errors import LimitReachedError
 from app.schemas.caller import Caller
@@ -70,14 +70,6 @@ class LimitHeadersMiddleware:
         await self._app(scope, receive, send_with_limits)
 
 
-class _UploadRefused(HTTPException):
-    """As BodyTooLargeError: FastAPI passes on an HTTPException and turns anything else into a 400."""
-
-    def __init__(self, problem: LimitReachedError) -> None:
-        super().__init__(status_code=problem.status)
-        self.problem = problem
-
-
 def _counted(request: Request, caller: Caller) -> Receive:
     """The request's ``receive``, which takes of the limit what has come, before it is passed on."""
     receive = request.receive
@@ -92,7 +84,7 @@ def _counted(request: Request, caller: Caller) -> Receive:
             try:
                 await take(request, caller, UPLOADS, more)
             except LimitReachedError as error:
-                raise _UploadRefused(error) from error
+                raise BodyRefusedError(error) from error
             paid += more
         return message
 

@@ -9,13 +9,12 @@ from collections.abc import Awaitable, Callable
 
 from starlette._utils import get_route_path
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ulid import ULID
 
 from app.api.measurements import Measurements
-from app.api.problems import internal_error
+from app.api.problems import BodyRefusedError, internal_error
 from app.api.refusals import refuse_unread
 from app.api.routes import JSON, media_type_of
 from app.config import Settings
@@ -71,14 +70,6 @@ class RequestIdMiddleware:
                 await internal_error(Request(scope), error)(scope, receive, send_with_id)
 
 
-class BodyTooLargeError(HTTPException):
-    """Raised while a body is read. FastAPI passes on an HTTPException and turns anything else into a 400."""
-
-    def __init__(self, limit: int) -> None:
-        super().__init__(status_code=413)
-        self.problem = _too_large(limit)
-
-
 class BodyLimitMiddleware:
     """Answers 413 to a body over the route's limit, by its declared length or as soon as it grows past it."""
 
@@ -117,7 +108,7 @@ class BodyLimitMiddleware:
             message = await receive()
             seen += len(message.get("body", b""))
             if seen > limit:
-                raise BodyTooLargeError(limit)
+                raise BodyRefusedError(_too_large(limit))
             return message
 
         return receive_counted

@@ -30,7 +30,6 @@ POLICY = (
 )
 HEADERS = {
     "Content-Security-Policy": POLICY,
-    "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     # What is shown depends on the cookie.
     "Cache-Control": "no-store",
@@ -172,7 +171,7 @@ async def get_document(request: Request) -> JSONResponse:
 @router.get("/docs/assets/{name}")
 def get_asset(name: str) -> Response:
     """A script or a style of these pages."""
-    headers = {"Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}
+    headers = {"Cache-Control": "no-cache"}
     return Response(read_asset(name), headers={**headers, "Content-Type": TYPES[Path(name).suffix]})
 
 

@@ -61,6 +61,14 @@ def install_problem_handlers(app: FastAPI) -> None:
         return internal_error(request, error)
 
 
+class BodyRefusedError(HTTPException):
+    """Raised while a body is read: FastAPI passes on an HTTPException and turns anything else into a 400."""
+
+    def __init__(self, problem: LoupeError) -> None:
+        super().__init__(status_code=problem.status)
+        self.problem = problem
+
+
 def problem_response(request: Request, error: LoupeError) -> JSONResponse:
     """The problem document of ``error``, with the headers that its status calls for."""
     # That there is much to do is no fault to look into; the metrics count it.

@@ -47,7 +47,7 @@ def check_json(body: bytes) -> None:
     parts = sum(map(body.count, _SEPARATORS))
     if parts > _MOST_SEPARATORS:
         raise TooLargeError(
-            f"The body has {parts:,} of the characters {{ [ , and :; JSON may have {_MOST_SEPARATORS:,} here.",
+            f"The body has {parts:,} of the characters {{ [ , and :; it may have {_MOST_SEPARATORS:,}.",
             hint="Send fewer values at once.",
         )
     # Rare, so that a large body is parsed a second time only where it may matter.

@@ -175,7 +175,13 @@ class Connections:
         # While the loop stood still nothing could be read: that time is not the clients'.
         elapsed = min(self.now - before, 2 * self._tick)
         for connection in [*self._open, *self._turned_away]:
-            connection.look(elapsed)
+            try:
+                connection.look(elapsed)
+            except Exception:
+                # One that fails must not end the limits of all others.
+                logger.exception("connections: one is closed that could not be looked at")
+                self.remove(connection)
+                connection.close_now()
         if self._seen and self.now >= self._next_log:
             self._next_log = self.now + LOG_SECONDS
             self._log()

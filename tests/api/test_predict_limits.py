@@ -9,8 +9,9 @@ import pytest
 from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 
-from app.api.body_memory import BodyMemoryMiddleware, BodyRefusedError
+from app.api.body_memory import BodyMemoryMiddleware
 from app.api.leaving import ClientGoneError, unless_gone
+from app.api.problems import BodyRefusedError
 from tests.conftest import Trained
 from tests.images.hostile import flat, with_empty_scans
 

@@ -440,6 +440,38 @@ def test_each_network_of_ipv6_is_one_client_and_a_proxy_is_none() -> None:
     assert asyncio.run(count()) == [True, True, False, True, True, True, True]
 
 
+def test_a_connection_that_cannot_be_looked_at_does_not_end_the_limits_of_others() -> None:
+    @dataclass(eq=False)
+    class Opened:
+        fails: bool
+        client: tuple[str, int] | None = None
+        idle_since: float | None = None
+        looks: int = 0
+        is_closed: bool = False
+
+        def look(self, elapsed: float) -> None:
+            self.looks += 1
+            if self.fails:
+                raise RuntimeError("its transport is gone")
+
+        def close_now(self) -> None:
+            self.is_closed = True
+
+    async def watch() -> tuple[Opened, Opened]:
+        connections = Connections(ConnectionLimits(100, 0, 0.04, ""))
+        failing, sound = Opened(fails=True), Opened(fails=False)
+        connections.add(failing)
+        connections.add(sound)
+        await asyncio.sleep(0.3)
+        connections.remove(sound)
+        return failing, sound
+
+    failing, sound = asyncio.run(watch())
+    assert (failing.looks, failing.is_closed) == (1, True)
+    assert sound.looks > 3
+    assert not sound.is_closed
+
+
 def test_a_flood_of_requests_shares_the_lines_of_the_log(api: Api) -> None:
     before = api.log.stat().st_size
     threads = [threading.Thread(target=api.ask, args=(b"\x00",)) for _ in range(100)]
