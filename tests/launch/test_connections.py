@@ -447,10 +447,12 @@ def test_a_connection_that_cannot_be_looked_at_does_not_end_the_limits_of_others
         client: tuple[str, int] | None = None
         idle_since: float | None = None
         looks: int = 0
+        seconds: float = 0.0
         is_closed: bool = False
 
         def look(self, elapsed: float) -> None:
             self.looks += 1
+            self.seconds += elapsed
             if self.fails:
                 raise RuntimeError("its transport is gone")
 
@@ -469,6 +471,7 @@ def test_a_connection_that_cannot_be_looked_at_does_not_end_the_limits_of_others
     failing, sound = asyncio.run(watch())
     assert (failing.looks, failing.is_closed) == (1, True)
     assert sound.looks > 3
+    assert sound.seconds > 0
     assert not sound.is_closed
 
 
