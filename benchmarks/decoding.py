@@ -69,7 +69,7 @@ def main() -> None:
             table.add_row(
                 name,
                 f"{len(data) / 1e6:.1f}",
-                f"{estimate_bytes(open_image(data, MAX_PIXELS), data, fit) / pixels:.1f}",
+                f"{estimate_bytes(open_image(data, MAX_PIXELS), fit) / pixels:.1f}",
                 f"{_measure_peak(path, arguments.rule) / pixels:.1f}",
                 f"{here:.1f}",
                 f"{there:.1f}",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from PIL import ImageFile
 
-from app.images.jpeg_scans import count_scans
+from app.images.opening import SCANS
 from app.images.resize import Fit
 from app.images.structure import count_parts
 from app.images.webp_size import read_webp_size
@@ -46,11 +46,11 @@ def _is_plain_bmp(data: bytes) -> bool:
     return data.startswith(b"BM") and data[30:34] == bytes(4)
 
 
-def is_light(file: ImageFile.ImageFile, data: bytes, fit: Fit) -> bool:
+def is_light(file: ImageFile.ImageFile, fit: Fit) -> bool:
     """Whether decoding takes at most about a quarter of a second and 80 MB."""
     pixels = file.width * file.height
     if file.format in ("JPEG", "MPO"):
-        return pixels * _scans(file, data) <= _LIGHT_SCAN_PIXELS and estimate_bytes(file, data, fit) <= 80e6
+        return pixels * file.info[SCANS] <= _LIGHT_SCAN_PIXELS and estimate_bytes(file, fit) <= 80e6
     return pixels <= _LIGHT_PIXELS
 
 
@@ -60,11 +60,14 @@ def estimate_opening_bytes(data: bytes) -> int:
     return width * height * _FOR_EACH_PIXEL["WEBP"]
 
 
-def estimate_bytes(file: ImageFile.ImageFile, data: bytes, fit: Fit) -> int:
-    """About the most memory that decoding and fitting takes beside the file, in bytes."""
+def estimate_bytes(file: ImageFile.ImageFile, fit: Fit) -> int:
+    """About the most memory that decoding and fitting takes beside the file, in bytes.
+
+    ``file``: what ``open_image`` made.
+    """
     pixels = file.width * file.height
     if file.format in ("JPEG", "MPO"):
-        kept = _COEFFICIENTS_FOR_EACH_PIXEL * pixels if _scans(file, data) > 1 else 0
+        kept = _COEFFICIENTS_FOR_EACH_PIXEL * pixels if file.info[SCANS] > 1 else 0
         return kept + _OPAQUE * fit.estimate_reduced(file)
     return pixels * _FOR_EACH_PIXEL.get(str(file.format), _for_each_pixel(file))
 
@@ -73,7 +76,3 @@ def _for_each_pixel(file: ImageFile.ImageFile) -> int:
     if file.mode in _OPAQUE_MODES and "transparency" not in file.info:
         return _OPAQUE
     return _DEEP if file.mode == "F" or file.mode.startswith("I") else _TRANSPARENT
-
-
-def _scans(file: ImageFile.ImageFile, data: bytes) -> int:
-    return count_scans(data, _LIGHT_SCAN_PIXELS // max(1, file.width * file.height))

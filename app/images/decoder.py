@@ -61,7 +61,7 @@ def _decode(head: dict[str, Any], data: bytes) -> DecodedImage:
         file = open_image(data, head["max_pixels"])
     else:
         file = open_image(data, head["max_pixels"])
-        _ask_for(estimate_bytes(file, data, fit), data)
+        _ask_for(estimate_bytes(file, fit), data)
     pixel_range = head["pixel_range"]
     return decode_opened(file, data, pixel_range=pixel_range and (pixel_range[0], pixel_range[1]), fit=fit)
 

@@ -44,7 +44,9 @@ _MOST_PARTS = 100_000
 """Of a header: a TIFF of 120 million pixels in strips of one line has less."""
 _MOST_SEGMENTS = 5_000
 """Of a JPEG's, which Pillow joins one after the other."""
-_MOST_SCAN_PIXELS = 1_200_000_000
+SCANS = "loupe_scans"
+"""Where an opened JPEG image says how many scans it has, in its ``info``."""
+_MOST_SCAN_PIXELS = 1_600_000_000
 """Most pixels times scans of a progressive JPEG. Encoders write about ten scans, each over all pixels."""
 
 
@@ -83,8 +85,8 @@ def open_image(data: bytes, max_pixels: int) -> ImageFile.ImageFile:
     _check_pixels(image.size, max_pixels)
     if is_boxed:
         _check_coded_pixels(data, max_pixels)
-    if image.info.get("progressive"):
-        _check_scans(data, image.width * image.height)
+    if image.format in ("JPEG", "MPO"):
+        image.info[SCANS] = _check_scans(count_scans(data), image.width * image.height)
     return image
 
 
@@ -135,16 +137,16 @@ def check_size(data: bytes, max_pixels: int) -> None:
         _check_pixels(size, max_pixels)
 
 
-def _check_scans(data: bytes, pixels: int) -> None:
+def _check_scans(scans: int, pixels: int) -> int:
     """A scan may be empty, a few bytes, and takes its time over all pixels nevertheless."""
     most = max(1, _MOST_SCAN_PIXELS // pixels)
-    scans = count_scans(data, most)
     if scans > most:
         raise ImageDecodeError(
             f"the JPEG image has more than {most:,} scans for its {pixels / 1e6:.1f} million pixels, which "
             "only files made to keep a decoder busy have",
             hint="Save the image anew, or scale it down.",
         )
+    return scans
 
 
 def _kind_of(data: bytes) -> str:

@@ -127,7 +127,7 @@ def _answer_if_light(predictor: Predictor, data: bytes, max_pixels: int, asked: 
         return None
     began = time.perf_counter()
     file = open_image(data, max_pixels)
-    if not is_light(file, data, predictor.fit):
+    if not is_light(file, predictor.fit):
         return None
     image = decode_opened(file, data, pixel_range=predictor.pixel_range, fit=predictor.fit)
     decode_ms = milliseconds_since(began)

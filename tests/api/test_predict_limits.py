@@ -31,7 +31,7 @@ def test_a_large_image_is_answered_as_a_small_one_of_the_same_colour(trained: Tr
 def test_a_jpeg_of_empty_scans_is_refused_before_it_is_decoded(trained: Trained) -> None:
     answer = trained.client.post(URL, content=with_empty_scans(1000, 2000), headers=PNG)
     assert answer.status_code == 422
-    assert "more than 1,200 scans" in answer.json()["detail"]
+    assert "more than 1,600 scans" in answer.json()["detail"]
 
 
 def test_one_image_of_several_that_costs_too_much_is_one_error(trained: Trained) -> None:

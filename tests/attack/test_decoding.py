@@ -71,7 +71,7 @@ def test_many_large_images_at_once_stay_within_the_memory_for_them(
 
 SLOW = {
     "JPEG of thousands of empty scans": lambda: with_empty_scans(4900, 8000),
-    "JPEG with as many empty scans as are taken": lambda: with_empty_scans(4900, 38),
+    "JPEG with as many empty scans as are taken": lambda: with_empty_scans(4900, 50),
 }
 
 

@@ -11,8 +11,16 @@ import pytest
 from app.errors import ImageDecodeError
 from app.images.cost import may_be_light
 from app.images.decode import decode_image
+from app.images.jpeg_scans import count_scans
 from app.images.structure import count_parts
-from tests.images.hostile import flat, with_chunks, with_comments, with_segments, with_strips
+from tests.images.hostile import (
+    flat,
+    with_chunks,
+    with_comments,
+    with_empty_scans,
+    with_segments,
+    with_strips,
+)
 from tests.images.test_resize import FORMATS, encode, scene
 
 MADE: dict[str, Callable[[int], bytes]] = {
@@ -67,3 +75,22 @@ def test_a_run_length_coded_bmp_is_not_light() -> None:
     plain = flat("BMP", 600)
     assert may_be_light(plain)
     assert not may_be_light(plain[:30] + b"\x01" + plain[31:])
+
+
+@pytest.mark.parametrize("size", [(64, 48), (1, 1), (801, 603)], ids=str)
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+def test_what_a_decoder_reads_line_by_line_has_one_scan(mode: str, size: tuple[int, int]) -> None:
+    image = scene(*size).convert(mode)
+    assert count_scans(encode(image, "JPEG")) == 1
+    assert count_scans(encode(image, "JPEG", quality=95, subsampling=0)) == 1
+    progressive = encode(image, "JPEG", progressive=True)
+    assert 2 <= count_scans(progressive) <= 20
+    assert count_scans(with_empty_scans(16, 500)) > 500
+
+
+def test_channels_in_scans_of_their_own_are_several_scans() -> None:
+    """As `jpegtran -scans` writes them: a decoder keeps all of the image until the last one."""
+    data = encode(scene(64, 48), "JPEG")
+    start = data.index(b"\xff\xda")
+    alone = data[:start] + b"\xff\xda\x00\x08\x01\x01\x00\x00\x3f\x00" + data[start:]
+    assert count_scans(alone) == 2
