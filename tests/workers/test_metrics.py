@@ -43,7 +43,12 @@ def test_an_attempt_is_counted_with_how_it_ended(context: AppContext) -> None:
 
 def test_steps_memory_and_beats_of_running_jobs_are_told() -> None:
     metrics = WorkerMetrics()
-    with subprocess.Popen(["sleep", "60"]) as child:
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0) as child:
+        # Once it has answered it is loaded whole, and waits: its memory stays as it is.
+        assert child.stdin is not None
+        assert child.stdout is not None
+        child.stdin.write(b"hello\n")
+        assert child.stdout.readline() == b"hello\n"
         job = RunningJob("training", pid=child.pid, beaten_at=time.monotonic() - 30)
         with metrics.running("job_1", job):
             metrics.reported(job, [step(1), step(2)])
