@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 
 from app import __version__
 from app.api import (
@@ -39,6 +39,7 @@ from app.api.rates import Rates
 from app.api.recording import RecordingMiddleware
 from app.api.sites import IsolationMiddleware, SitesMiddleware
 from app.api.upload_thread import sending_uploads
+from app.api.versions import VersionMiddleware
 from app.changes import watching
 from app.config import Settings
 from app.context import AppContext
@@ -51,16 +52,6 @@ RESOURCES = (
     *(health, products, datasets, exports, jobs, job_records, evaluations, models, predict, workers, metrics),
     *(api_keys, session, webhooks, audit),
 )
-
-PROBLEM = {
-    "description": "An error, as a problem document.",
-    "headers": {
-        "Allow": {"description": "With 405: all methods of the path.", "schema": {"type": "string"}},
-        "Retry-After": {"description": "With 429 and 503: seconds to wait.", "schema": {"type": "integer"}},
-        "WWW-Authenticate": {"description": "With 401.", "schema": {"type": "string"}},
-    },
-    "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
-}
 
 DESCRIPTION = """Train, prove and serve image classifiers, one per product.
 
@@ -105,7 +96,6 @@ def create_app(settings: Settings) -> FastAPI:
         description=DESCRIPTION,
         lifespan=lifespan,
         separate_input_output_schemas=False,
-        responses={"default": PROBLEM},
         openapi_url=None,  # FastAPI's own pages ask for no key, and load their scripts from elsewhere:
         docs_url=None,  # app/api/pages.py
         redoc_url=None,
@@ -124,12 +114,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.measurements = Measurements()
     app.state.audit_trail = trail = Trail(settings)
     app.add_middleware(MeasuringMiddleware, measurements=app.state.measurements)
+    app.add_middleware(VersionMiddleware)
     app.add_middleware(ProxyMiddleware, settings=settings)
-
-    routes = APIRouter()
-    for resource in RESOURCES:
-        routes.include_router(resource.router)
-    app.include_router(pages.router)
-    app.include_router(routes)
-    app.include_router(routes, prefix="/v1", include_in_schema=False)
+    # Not by include_router, which matches each path anew at every level: a quarter of a prediction's time.
+    app.router.routes += [route for resource in (*RESOURCES, pages) for route in resource.router.routes]
     return app

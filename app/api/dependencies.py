@@ -65,7 +65,7 @@ def scope_of(request: Request) -> str:
     Each API key has idempotency keys of its own.
     """
     caller: Caller = request.state.caller
-    route = f"{request.method} {get_route_path(request.scope).removeprefix('/v1')}"
+    route = f"{request.method} {get_route_path(request.scope)}"
     return route if caller.key_id is None else f"{caller.key_id} {route}"
 
 

@@ -14,7 +14,7 @@ from app.errors import LoupeError
 from app.migrations import is_behind
 
 router = APIRouter(tags=["health"], route_class=CheckedRoute)
-probes = APIRouter(route_class=ProbeRoute)
+probes = APIRouter(tags=["health"], route_class=ProbeRoute)
 
 
 @probes.get("/healthz")
@@ -37,7 +37,7 @@ def readyz(context: OpenContextDep, response: Response) -> dict[str, Any]:
     return {"ready": ready, "checks": {**checks, "redis": redis}}
 
 
-router.include_router(probes)
+router.routes += probes.routes
 
 
 @router.get("/version")

@@ -24,8 +24,8 @@ from app.logs import log_context
 logger = logging.getLogger(__name__)
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-UPLOAD_PATH = re.compile(r"(/v1)?/products/[^/]+/datasets/?")
-PREDICT_PATH = re.compile(r"(/v1)?/predict/?")
+UPLOAD_PATH = re.compile(r"/products/[^/]+/datasets/?")
+PREDICT_PATH = re.compile(r"/predict/?")
 # Boundaries and part headers come on top of the files themselves.
 MULTIPART_OVERHEAD_BYTES = 2**20
 
@@ -153,4 +153,4 @@ class MeasuringMiddleware:
 def _route(scope: Scope) -> str:
     """The template, such as ``/jobs/{job}``: paths themselves would be a series each."""
     path: str = getattr(scope.get("route"), "path", "")
-    return path.removeprefix("/v1") or "unmatched"
+    return path or "unmatched"

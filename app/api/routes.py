@@ -36,6 +36,15 @@ _LARGE_BYTES = 100_000
 _BY_CURL = {JSON: "curl -H 'Content-Type: application/json' -d '{…}'", FORM: "curl -F file=@FILE"}
 
 
+PROBLEM = {
+    "description": "An error, as a problem document.",
+    "headers": {
+        "Allow": {"description": "With 405: all methods of the path.", "schema": {"type": "string"}},
+        "Retry-After": {"description": "With 429 and 503: seconds to wait.", "schema": {"type": "integer"}},
+        "WWW-Authenticate": {"description": "With 401.", "schema": {"type": "string"}},
+    },
+    "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+}
 SECURITY_SCHEMES = {
     "key": {
         "type": "http",
@@ -63,6 +72,7 @@ class CheckedRoute(APIRoute):
         roles = [] if self.need is None or self.need.scope is None else [self.need.scope]
         security = [] if self.need is None else [{name: roles} for name in SECURITY_SCHEMES]
         options["openapi_extra"] = {**(options.get("openapi_extra") or {}), "security": security}
+        options["responses"] = {"default": PROBLEM, **(options.get("responses") or {})}
         super().__init__(path, endpoint, **options)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
