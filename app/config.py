@@ -223,6 +223,11 @@ class Settings(BaseSettings):
     model_cache_bytes: int = Field(
         2 * 2**30, gt=0, description="Memory for loaded models, least used leave first."
     )
+    pinned: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Products, or `product@alias`, between commas: their models are loaded at the start, and "
+        "none of the others takes their memory.",
+    )
     inference_threads: int = Field(
         0, ge=0, description="Images predicted at once per model; 0 takes the cores."
     )
@@ -287,6 +292,12 @@ class Settings(BaseSettings):
         if origins != ("*",) and not all(ORIGIN.fullmatch(origin) for origin in origins):
             raise ValueError("must be `*`, or origins such as https://line.example, separated by commas")
         return origins
+
+    @field_validator("pinned", mode="before")
+    @classmethod
+    def _split_pinned(cls, value: Any) -> Any:
+        parts = value.split(",") if isinstance(value, str) else value
+        return tuple(part.strip() for part in parts if part.strip())
 
     @field_validator("allowed_hosts", "webhook_hosts", mode="before")
     @classmethod

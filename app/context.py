@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from app.changes import Changes
 from app.config import Settings
@@ -21,10 +20,6 @@ class AppContext:
     storage: Storage
     queue: JobQueue
     changes: Changes
-    last_choices: dict[tuple[str | None, ...], Any] = field(default_factory=dict)
-    """Which model answered which question last, for when the database is away."""
-    choices_of_bound: dict[frozenset[str], dict[tuple[str | None, ...], Any]] = field(default_factory=dict)
-    """The same of keys that are bound to products, by those: each may have other models."""
     new_uploads: threading.Event = field(default_factory=threading.Event)
     """Set when an upload has come that other hosts do not see yet."""
 
@@ -38,10 +33,7 @@ class AppContext:
 
     def on_behalf_of(self, caller: Caller) -> AppContext:
         """The same parts as ``caller`` may use them; see ``Database.on_behalf_of``."""
-        choices = self.last_choices
-        if caller.products is not None:
-            choices = self.choices_of_bound.setdefault(caller.products, {})
-        return replace(self, db=self.db.on_behalf_of(caller), last_choices=choices)
+        return replace(self, db=self.db.on_behalf_of(caller))
 
     def recorded_by(self, recorder: Recorder) -> AppContext:
         """The same parts, with what they change in the database recorded."""

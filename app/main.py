@@ -45,8 +45,11 @@ from app.config import Settings
 from app.context import AppContext
 from app.inference.cache import ModelCache
 from app.inference.turns import Turns
+from app.models import alias
+from app.services import key_ring
 from app.services.audit_trail import Trail
-from app.services.key_ring import TOPIC, KeyRing
+from app.services.key_ring import KeyRing
+from app.services.model_router import ModelRouter
 
 RESOURCES = (
     *(health, products, datasets, exports, jobs, job_records, evaluations, models, predict, workers, metrics),
@@ -66,22 +69,26 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         context = AppContext.open(settings)
         app.state.context = context
-        app.state.model_cache = ModelCache(
+        app.state.model_cache = cache = ModelCache(
             max_bytes=settings.model_cache_bytes, interpreters=settings.inference_threads or None
         )
+        app.state.model_router = router = ModelRouter(context, cache, settings.pinned)
+        context.changes.register(alias.TOPIC, router.refresh)
         app.state.turns = Turns(
             threads=settings.inference_threads or None, decode_bytes=settings.predict_decode_bytes
         )
         app.state.key_ring = ring = KeyRing(context)
-        context.changes.register(TOPIC, ring.load)
+        context.changes.register(key_ring.TOPIC, ring.load)
 
         def write_what_came() -> None:
             trail.write(context.db)
             ring.write_uses()
+            router.refresh_now_and_then()
 
         app.state.rates = Rates(settings)
         async with AsyncExitStack() as closing:
             closing.callback(context.close)
+            closing.callback(cache.close)
             closing.push_async_callback(app.state.turns.close)
             closing.callback(trail.close, context.db)
             closing.enter_context(watching(context.changes, also=write_what_came))

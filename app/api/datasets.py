@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request, Response, status
 from fastapi.responses import JSONResponse
 
 from app.api.answers import accepted
-from app.api.dependencies import After, ContextDep, Force, Limit, ModelCacheDep
+from app.api.dependencies import After, ContextDep, Force, Limit
 from app.api.file_answers import SharedFileAnswer
 from app.api.routes import CheckedRoute
 from app.api.uploads import receive_dataset
@@ -68,14 +68,13 @@ def get_dataset(dataset: str, context: ContextDep) -> Dataset:
 
 
 @router.delete("/datasets/{dataset}", status_code=status.HTTP_204_NO_CONTENT)
-def delete_dataset(dataset: str, context: ContextDep, cache: ModelCacheDep, force: Force = False) -> Response:
+def delete_dataset(dataset: str, context: ContextDep, force: Force = False) -> Response:
     """Delete a dataset. A 409 names what depends on it: jobs, models, evaluations; `force` deletes them too.
 
     Also with `force` nothing is deleted while a job on it has not ended or an alias points at one of its
     models.
     """
-    for model in deletions.delete_dataset(context, dataset, force=force):
-        cache.drop(model)
+    deletions.delete_dataset(context, dataset, force=force)
     return Response(status_code=status.HTTP_204_NO_CONTENT)
 
 

@@ -16,6 +16,7 @@ from app.schemas.caller import Caller
 from app.services.audit_trail import Attempt
 from app.services.idempotency import IdempotentRequest
 from app.services.key_ring import KeyRing
+from app.services.model_router import ModelRouter
 
 
 def get_context(request: Request) -> AppContext:
@@ -39,6 +40,11 @@ def get_key_ring(request: Request) -> KeyRing:
 def get_model_cache(request: Request) -> ModelCache:
     cache: ModelCache = request.app.state.model_cache
     return cache
+
+
+def get_model_router(request: Request) -> ModelRouter:
+    router: ModelRouter = request.app.state.model_router
+    return router
 
 
 def get_turns(request: Request) -> Turns:
@@ -74,6 +80,7 @@ OpenContextDep = Annotated[AppContext, Depends(get_open_context)]
 KeyRingDep = Annotated[KeyRing, Depends(get_key_ring)]
 RecheckDep = Annotated[Callable[[], None], Depends(get_recheck)]
 ModelCacheDep = Annotated[ModelCache, Depends(get_model_cache)]
+ModelRouterDep = Annotated[ModelRouter, Depends(get_model_router)]
 TurnsDep = Annotated[Turns, Depends(get_turns)]
 IdempotentDep = Annotated[IdempotentRequest | None, Depends(get_idempotent_request)]
 Limit = Annotated[int, Query(ge=1, le=100, description="Rows on a page.")]

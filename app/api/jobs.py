@@ -10,11 +10,11 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 
 from app.api.answers import created
-from app.api.dependencies import After, ContextDep, IdempotentDep, Limit, ModelCacheDep, RecheckDep
+from app.api.dependencies import After, ContextDep, IdempotentDep, Limit, RecheckDep
 from app.api.routes import CheckedRoute
 from app.schemas.common import Page
 from app.schemas.job import Job, JobCreate, JobKind, JobPlan, JobRetry, JobStatus
-from app.services import job_lifecycle, jobs, trained_models
+from app.services import job_lifecycle, jobs
 from app.services.job_states import TERMINAL
 
 router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=CheckedRoute)
@@ -117,10 +117,8 @@ def retry_job(job: str, context: ContextDep, request: JobRetry | None = None) ->
 
 
 @router.delete("/{job}", status_code=status.HTTP_204_NO_CONTENT)
-def delete_job(job: str, context: ContextDep, cache: ModelCacheDep) -> Response:
+def delete_job(job: str, context: ContextDep) -> Response:
     """Delete a job that has ended, with its model and files, unless an alias needs the model."""
-    for model in trained_models.list_models(context, product=None, job=job, limit=1, after=None).data:
-        cache.drop(model.id)
     job_lifecycle.delete_job(context, job)
     return Response(status_code=status.HTTP_204_NO_CONTENT)
 

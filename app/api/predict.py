@@ -9,23 +9,23 @@ from codecs import BOM_UTF8
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Header, Request, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from pydantic import ValidationError
 from starlette.datastructures import FormData, UploadFile
 
 from app.api.base64_pictures import NotBase64Error, decode_base64
 from app.api.choices import merge_choices
-from app.api.dependencies import ContextDep, ModelCacheDep, TurnsDep
+from app.api.dependencies import get_context, get_model_router, get_turns
 from app.api.forms import read_form
 from app.api.invalid_requests import invalid_body
 from app.api.leaving import CLIENT_GONE, ClientGoneError, unless_gone
 from app.api.limits import take
 from app.api.measurements import ANSWERED, Measurements
-from app.api.routes import FORM, JSON, CheckedRoute, media_type_of
-from app.context import AppContext
+from app.api.routes import FORM, JSON, DirectRoute, media_type_of
+from app.config import Settings
 from app.errors import (
     BusyError,
     FieldError,
@@ -33,14 +33,14 @@ from app.errors import (
     LoupeError,
     TooLargeError,
 )
-from app.inference.cache import ModelCache
-from app.inference.turns import Turns
+from app.schemas.caller import Caller
 from app.schemas.limits import PREDICTIONS
 from app.schemas.prediction import InlineImage, Predictions, PredictRequest
 from app.services import predictions
+from app.services.model_router import Question as ModelQuestion
 from app.services.predictions import Picture
 
-router = APIRouter(tags=["predictions"], route_class=CheckedRoute)
+router = APIRouter(tags=["predictions"], route_class=DirectRoute)
 
 OPTIONS = {
     "product": "Answer from this product's champion, from `product@alias`, or from `product@3`, a version.",
@@ -48,6 +48,7 @@ OPTIONS = {
     "model": "Answer from this model.",
     "top_k": "How many labels to return, most probable first.",
 }
+TIMEOUT, MAX_TIMEOUT = "x-request-timeout", 3600
 TOP_K = {"type": "integer", "minimum": 1, "maximum": 1000, "default": 5}
 PARAMETERS = [
     {
@@ -58,6 +59,15 @@ PARAMETERS = [
         "schema": TOP_K if name == "top_k" else {"type": "string"},
     }
     for name, text in OPTIONS.items()
+]
+PARAMETERS += [
+    {
+        "name": TIMEOUT,
+        "in": "header",
+        "required": False,
+        "description": "Seconds after which no answer is wanted any more.",
+        "schema": {"type": "number", "exclusiveMinimum": 0, "maximum": MAX_TIMEOUT},
+    }
 ]
 FORM_FIELDS: dict[str, Any] = {
     "file": {
@@ -85,9 +95,7 @@ class Question:
     """What a request asks, whichever form it came in."""
 
     pictures: list[Picture]
-    product: str | None
-    job: str | None
-    model: str | None
+    model: ModelQuestion
     top_k: int
 
 
@@ -109,49 +117,56 @@ class Question:
         },
     },
 )
-async def predict(
-    request: Request,
-    context: ContextDep,
-    cache: ModelCacheDep,
-    turns: TurnsDep,
-    x_request_timeout: Annotated[
-        float | None, Header(gt=0, le=3600, description="Seconds after which no answer is wanted any more.")
-    ] = None,
-) -> Predictions | Response:
+async def predict(request: Request) -> Response:
     """Classify one or several images with the best model of a product, or with the one of a job."""
-    question = await _read_question(request, context.settings.max_predict_files)
+    settings: Settings = request.app.state.context.settings
+    seconds = _read_timeout(request)
+    question = await _read_question(request, settings.max_predict_files)
     await take(request, request.state.caller, PREDICTIONS, len(question.pictures))
     measurements: Measurements = request.app.state.measurements
     began = time.perf_counter()
     try:
-        async with _at_most(x_request_timeout):
-            answer = await unless_gone(request, _answer(context, cache, turns, question))
+        async with _at_most(seconds):
+            answer = await unless_gone(request, _answer(request, question, settings.max_pixels))
     except ClientGoneError:
         measurements.prediction_failed("", time.perf_counter() - began, "client_gone", len(question.pictures))
         return Response(status_code=CLIENT_GONE)
     except LoupeError as error:
-        last = context.last_choices.get((question.product, question.job, question.model))
+        last = get_model_router(request).find(question.model)
         measurements.prediction_failed(
             last.product if last else "", time.perf_counter() - began, error.code, len(question.pictures)
         )
         raise
     outcomes = [item.error.code if item.error else ANSWERED for item in answer.results]
     measurements.predicted(answer.model.product, time.perf_counter() - began, outcomes)
-    return answer
+    return Response(answer.model_dump_json(), media_type=JSON)
 
 
-async def _answer(context: AppContext, cache: ModelCache, turns: Turns, question: Question) -> Predictions:
-    asked = await run_in_threadpool(
-        predictions.find_model,
-        context,
-        cache,
-        product=question.product,
-        job=question.job,
-        model=question.model,
-    )
+async def _answer(request: Request, question: Question, max_pixels: int) -> Predictions:
+    router = get_model_router(request)
+    asked = router.peek(question.model)
+    if asked is None:
+        asked = await router.ask(get_context(request), question.model)
     return await predictions.predict(
-        asked, turns, question.pictures, top_k=question.top_k, max_pixels=context.settings.max_pixels
+        asked, get_turns(request), question.pictures, top_k=question.top_k, max_pixels=max_pixels
     )
+
+
+def _read_timeout(request: Request) -> float | None:
+    given = request.headers.get(TIMEOUT)
+    if given is None:
+        return None
+    try:
+        seconds = float(given)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= MAX_TIMEOUT:
+        message = f"a number of seconds above 0 and up to {MAX_TIMEOUT:,}"
+        raise InvalidRequestError(
+            f"The header X-Request-Timeout must be {message}, got {given[:100]!r}.",
+            errors=(FieldError(TIMEOUT, message),),
+        )
+    return seconds
 
 
 @asynccontextmanager
@@ -218,7 +233,9 @@ def _question(request: Request, fields: dict[str, str], pictures: list[Picture])
             f"top_k must be a whole number from 1 to 1000, got {top_k[:100]!r}.",
             errors=(FieldError("top_k", "a whole number from 1 to 1000"),),
         )
-    return Question(pictures, given.get("product"), given.get("job"), given.get("model"), int(top_k))
+    caller: Caller = request.state.caller
+    model = ModelQuestion(given.get("product"), given.get("job"), given.get("model"), caller.products)
+    return Question(pictures, model, int(top_k))
 
 
 def _check_count(count: int, max_files: int) -> None:

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path, Response, status
 from fastapi.responses import JSONResponse
 
 from app.api.answers import created
-from app.api.dependencies import After, ContextDep, Force, IdempotentDep, Limit, ModelCacheDep
+from app.api.dependencies import After, ContextDep, Force, IdempotentDep, Limit, ModelRouterDep
 from app.api.routes import CheckedRoute
 from app.schemas.common import Page, Slug
 from app.schemas.model import Alias, AliasMove, AliasMoveCreate
@@ -45,13 +45,12 @@ def update_product(product: str, request: ProductUpdate, context: ContextDep) ->
 
 
 @router.delete("/{product}", status_code=status.HTTP_204_NO_CONTENT)
-def delete_product(product: str, context: ContextDep, cache: ModelCacheDep, force: Force = False) -> Response:
+def delete_product(product: str, context: ContextDep, force: Force = False) -> Response:
     """Delete a product that has no datasets and no jobs; with `force` with all that it has, its champion too.
 
     Also with `force` nothing is deleted while one of its jobs has not ended.
     """
-    for model in deletions.delete_product(context, product, force=force):
-        cache.drop(model)
+    deletions.delete_product(context, product, force=force)
     return Response(status_code=status.HTTP_204_NO_CONTENT)
 
 
@@ -62,9 +61,17 @@ def list_aliases(product: str, context: ContextDep) -> list[Alias]:
 
 
 @router.put("/{product}/aliases/{name}")
-def put_alias(product: str, name: AliasName, request: AliasMoveCreate, context: ContextDep) -> Alias:
-    """Point an alias at a model, by hand. A model that failed its gate is refused without `override`."""
-    return aliases.put_alias(context, product, name, request)
+def put_alias(
+    product: str, name: AliasName, request: AliasMoveCreate, context: ContextDep, router: ModelRouterDep
+) -> Alias:
+    """Point an alias at a model, by hand. A model that failed its gate is refused without `override`.
+
+    The old model answers until the new one is loaded; once this is answered, the new one does here. Other
+    processes follow within two seconds.
+    """
+    alias = aliases.put_alias(context, product, name, request)
+    router.settle()
+    return alias
 
 
 @router.delete("/{product}/aliases/{name}", status_code=status.HTTP_204_NO_CONTENT)

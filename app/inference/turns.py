@@ -11,7 +11,6 @@ import hashlib
 import os
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -25,6 +24,7 @@ from app.images.decoder_pool import DecoderPool
 from app.images.memory_budget import MemoryBudget
 from app.images.opening import open_image
 from app.inference.predictor import Predictor
+from app.inference.threads import Turn, TurnThreads
 
 TURN_SECONDS = 10.0
 """How long an image waits for its turn."""
@@ -51,7 +51,7 @@ class Turns:
 
     def __init__(self, *, threads: int | None = None, decode_bytes: int) -> None:
         self.width = threads or os.cpu_count() or 1
-        self._threads = ThreadPoolExecutor(self.width, thread_name_prefix="answer")
+        self._threads = TurnThreads(self.width)
         self._budget = MemoryBudget(decode_bytes)
         self._decoders: DecoderPool | None = None
         self._waiting = 0
@@ -89,7 +89,7 @@ class Turns:
             self._waiting -= 1
 
     async def close(self) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._threads.close()
         if self._decoders is not None:
             await self._decoders.close()
 
@@ -105,16 +105,13 @@ class Turns:
         )
 
     async def _run(self, work: Callable[[], T]) -> T:
-        future = self._threads.submit(work)
-        waiting = asyncio.wrap_future(future)
+        turn = self._threads.begin(work)
+        timer = asyncio.get_running_loop().call_later(TURN_SECONDS, _give_up, turn)
         try:
-            await asyncio.wait([waiting], timeout=TURN_SECONDS)
-            if not waiting.done() and future.cancel():
-                raise _busy("It was not this image's turn in time.")
-            return await waiting
-        except asyncio.CancelledError:
-            waiting.cancel()  # the future with it; an error that comes yet is nobody's any more
-            raise
+            return await turn.result
+        finally:
+            timer.cancel()
+            turn.drop()
 
 
 def milliseconds_since(began: float) -> float:
@@ -143,6 +140,11 @@ def _ask(predictor: Predictor, data: bytes, image: DecodedImage, queue_ms: float
     probabilities = predictor.predict(image.pixels)
     inference_ms = milliseconds_since(began)
     return Answer(image, hashlib.sha256(data).hexdigest(), probabilities, queue_ms, decode_ms, inference_ms)
+
+
+def _give_up(turn: Turn[T]) -> None:
+    if turn.drop() and not turn.result.done():
+        turn.result.set_exception(_busy("It was not this image's turn in time."))
 
 
 def _busy(detail: str) -> BusyError:

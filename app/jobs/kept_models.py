@@ -8,8 +8,10 @@ from datetime import timedelta
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from app.changes import note_change
 from app.context import AppContext
 from app.models import Evaluation, Job, TrainedModel
+from app.models.alias import TOPIC
 from app.models.base import utc_now
 from app.services.aliases import models_of_recent_moves
 from app.services.job_states import append_event
@@ -74,5 +76,6 @@ def _remove_model(session: Session, model: TrainedModel) -> bool:
     }
     append_event(session, job, "model_removed", model=model.id, version=model.version)
     session.execute(update(Evaluation).where(Evaluation.model_id == model.id).values(model_id=None))
+    note_change(session, TOPIC)
     session.delete(model)
     return True

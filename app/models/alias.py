@@ -10,6 +10,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 from app.models.base import Base, UtcDateTime, utc_now
 
 CHAMPION = "champion"
+TOPIC = "models"
+"""What the move of an alias and the end of a model are noted under (``app/changes.py``)."""
 
 
 class Alias(Base):

@@ -5,10 +5,11 @@ from __future__ import annotations
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from app.changes import note_change
 from app.context import AppContext
 from app.errors import ConflictError, FieldError, GateFailedError, InvalidRequestError, NotFoundError
 from app.models import Alias, AliasMove, Job, TrainedModel
-from app.models.alias import CHAMPION
+from app.models.alias import CHAMPION, TOPIC
 from app.models.base import new_id, utc_now
 from app.schemas import model as schemas
 from app.schemas.common import Page
@@ -61,7 +62,9 @@ def put_alias(
             reason=request.reason,
             is_override=failed and request.override,
         )
-        return _to_schema(alias)
+        answer = _to_schema(alias)
+    context.changes.look_after_a_change()
+    return answer
 
 
 def delete_alias(context: AppContext, product_id: str, name: str) -> None:
@@ -78,6 +81,7 @@ def delete_alias(context: AppContext, product_id: str, name: str) -> None:
             )
         _record(session, product_id, name, alias.model_id, None)
         session.delete(alias)
+    context.changes.look_after_a_change()
 
 
 def list_moves(
@@ -154,6 +158,7 @@ def _record(
     reason: str | None = None,
     is_override: bool = False,
 ) -> None:
+    note_change(session, TOPIC)
     session.add(
         AliasMove(
             id=new_id("mov"),

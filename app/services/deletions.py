@@ -76,6 +76,7 @@ def delete_dataset(context: AppContext, dataset_id: str, *, force: bool = False)
         [dataset] = found.datasets
         _refuse(f"Dataset {dataset_id} cannot be deleted", _reasons_of_dataset(dataset, found), force=force)
         _delete(session, found)
+    context.changes.look_after_a_change()
     _discard(context, found)
     return [model.id for model in found.models]
 

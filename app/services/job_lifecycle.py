@@ -7,9 +7,11 @@ from pathlib import Path
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
+from app.changes import note_change
 from app.context import AppContext
 from app.errors import ChoiceNeededError, ConflictError, FieldError, InvalidRequestError, NotFoundError
 from app.models import Alias, Dataset, Evaluation, Job, JobEpoch, JobEvent, JobStep, TrainedModel
+from app.models.alias import TOPIC
 from app.models.base import db_now
 from app.schemas import job as schemas
 from app.schemas.import_choices import ImportChoices
@@ -219,6 +221,7 @@ def delete_job(context: AppContext, job_id: str) -> None:
         if model is not None:
             _require_unused(session, model)
         delete_rows(session, job, model)
+    context.changes.look_after_a_change()
     discard_files(context, job, model)
 
 
@@ -228,6 +231,7 @@ def delete_rows(session: Session, job: Job, model: TrainedModel | None) -> None:
     for table in (JobStep, JobEpoch, JobEvent):
         session.execute(delete(table).where(table.job_id == job.id))
     if model is not None:
+        note_change(session, TOPIC)
         session.delete(model)
         session.flush()
     session.delete(job)

@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from app.context import AppContext
-from app.errors import ArtifactError, LoupeError, UnavailableError
-from app.inference.cache import ModelCache
-from app.inference.predictor import Predictor
+from app.errors import LoupeError
 from app.inference.turns import Answer, Turns
 from app.schemas import prediction as schemas
 from app.schemas.common import problem_from_error
-from app.services.trained_models import ModelChoice, choose_model
-from app.storage.home import Storage
-
-logger = logging.getLogger(__name__)
-
-MAX_CHOICES = 10_000
+from app.services.model_router import Asked
+from app.services.trained_models import ModelChoice
 
 
 @dataclass(frozen=True)
@@ -30,22 +22,6 @@ class Picture:
 
     name: str | None
     data: bytes
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A model that is loaded, and how it was found."""
-
-    choice: ModelChoice
-    predictor: Predictor
-
-
-def find_model(
-    context: AppContext, cache: ModelCache, *, product: str | None, job: str | None, model: str | None
-) -> Asked:
-    """The model that a question is for, loaded. Blocks meanwhile."""
-    choice = _choose(context, product=product, job=job, model=model)
-    return Asked(choice, _load(context.storage, cache, choice))
 
 
 async def predict(
@@ -65,6 +41,12 @@ async def predict(
                 return error
         return _as_item(picture, answer, asked.predictor.labels, top_k)
 
+    if len(pictures) == 1:
+        outcome = await predict_one(pictures[0])
+        if isinstance(outcome, LoupeError):
+            raise outcome
+        only = {name: value for name, value in outcome if name != "error"}
+        return schemas.Predictions(model=_model_schema(asked.choice), results=[outcome], errors=0, **only)
     try:
         async with asyncio.TaskGroup() as group:
             outcomes = [group.create_task(predict_one(picture)) for picture in pictures]
@@ -74,52 +56,14 @@ async def predict(
     results = []
     for picture, outcome in zip(pictures, (task.result() for task in outcomes), strict=True):
         if isinstance(outcome, LoupeError):
-            if len(pictures) == 1:
-                raise outcome
             problem = problem_from_error(outcome.as_dict(), picture.name)
             outcome = schemas.PredictionItem(name=picture.name, error=problem)
         results.append(outcome)
-    answer = schemas.Predictions(
+    return schemas.Predictions(
         model=_model_schema(asked.choice),
         results=results,
         errors=sum(item.error is not None for item in results),
     )
-    if len(results) == 1:
-        only = {
-            name: getattr(results[0], name) for name in schemas.PredictionItem.model_fields if name != "error"
-        }
-        answer = schemas.Predictions(**{**dict(answer), **only})
-    return answer
-
-
-def _load(storage: Storage, cache: ModelCache, choice: ModelChoice) -> Predictor:
-    """Where the home folder is a cache, a model that is damaged there is downloaded again."""
-    folder = storage.absolute(choice.folder)
-    if choice.id not in cache.loaded():
-        storage.remote.download(folder)
-    try:
-        return cache.get(choice.id, folder, digest=choice.digest)
-    except ArtifactError as error:
-        if not storage.remote.download_again(folder):
-            raise
-        logger.warning("model %s was damaged here and was downloaded again: %s", choice.id, error.detail)
-        return cache.get(choice.id, folder, digest=choice.digest)
-
-
-def _choose(context: AppContext, *, product: str | None, job: str | None, model: str | None) -> ModelChoice:
-    """While the database is away, the same question leads to the same model as it did before."""
-    question = (product, job, model)
-    try:
-        choice = choose_model(context, product=product, job=job, model=model)
-    except UnavailableError:
-        last: ModelChoice | None = context.last_choices.get(question)
-        if last is None:
-            raise
-        return last
-    if len(context.last_choices) >= MAX_CHOICES:
-        context.last_choices.clear()
-    context.last_choices[question] = choice
-    return choice
 
 
 def _as_item(picture: Picture, answer: Answer, labels: Sequence[str], top_k: int) -> schemas.PredictionItem:

@@ -37,6 +37,10 @@ class ModelChoice:
     folder: str
     alias: str | None
 
+    @classmethod
+    def of(cls, model: TrainedModel, alias: str | None) -> ModelChoice:
+        return cls(model.id, model.product_id, model.version, model.digest, model.folder, alias)
+
 
 def list_models(
     context: AppContext, *, product: str | None, job: str | None, limit: int, after: str | None
@@ -91,7 +95,7 @@ def choose_model(
                 f"Model {row.id} is of product {row.product_id!r} and job {row.job_id}, not as asked.",
                 hint="Give only one of `product`, `job` and `model`.",
             )
-        return ModelChoice(row.id, row.product_id, row.version, row.digest, row.folder, alias)
+        return ModelChoice.of(row, alias)
 
 
 def _require_model(session: Session, model_id: str) -> TrainedModel:

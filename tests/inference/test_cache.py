@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from app.artifacts import Artifact
-from app.errors import ArtifactError
-from app.inference.cache import ModelCache
+from app.artifacts import Artifact, open_artifact
+from app.errors import ArtifactError, BusyError
+from app.inference.cache import ModelCache, Open
 
 MakeArtifact = Callable[..., Artifact]
 
@@ -22,75 +23,89 @@ def folders(make_artifact: MakeArtifact, tmp_path: Path) -> dict[str, Path]:
     return {name: make_artifact(tmp_path / name, metrics={"name": name}).folder for name in "abcd"}
 
 
+@pytest.fixture
+def opens(folders: dict[str, Path]) -> dict[str, Open]:
+    return {name: partial(open_artifact, folder) for name, folder in folders.items()}
+
+
+def most_bytes(open_: Open) -> int:
+    """Of a model with one interpreter."""
+    return ModelCache(interpreters=1).get("any", open_).most_bytes
+
+
 def block_reading(path: Path) -> None:
     """Makes a pipe of a file, so that whoever opens it waits until somebody writes."""
     path.unlink()
     os.mkfifo(path)
 
 
-def test_a_model_is_loaded_once_and_is_the_one_of_its_folder(folders: dict[str, Path]) -> None:
+def test_a_model_is_loaded_once_and_is_the_one_of_its_folder(opens: dict[str, Open]) -> None:
     cache = ModelCache()
-    first = cache.get("a", folders["a"])
-    assert cache.get("a", folders["a"]) is first
+    first = cache.get("a", opens["a"])
+    assert cache.get("a", opens["a"]) is first
     assert first.artifact.manifest.metrics == {"name": "a"}
-    assert cache.get("b", folders["b"]).artifact.manifest.metrics == {"name": "b"}
+    assert cache.get("b", opens["b"]).artifact.manifest.metrics == {"name": "b"}
 
 
-def test_the_least_recently_used_model_goes_when_there_are_too_many(folders: dict[str, Path]) -> None:
-    cache = ModelCache(max_models=2)
+def test_the_least_recently_used_models_go_when_they_take_too_much_memory(opens: dict[str, Open]) -> None:
+    cache = ModelCache(max_bytes=2 * most_bytes(opens["a"]), interpreters=1)
     for name in ("a", "b", "a", "c"):
-        cache.get(name, folders[name])
+        cache.get(name, opens[name])
+    assert cache.loaded() == ("a", "c")
+    assert cache.peek("a") is not None
+    cache.get("d", opens["d"])
+    assert cache.loaded() == ("a", "d")
+    assert (cache.loads, cache.evictions) == (4, 2)
+
+
+def test_room_is_made_for_all_interpreters_that_a_model_may_come_to_have(opens: dict[str, Open]) -> None:
+    cache = ModelCache(max_bytes=2 * most_bytes(opens["a"]), interpreters=2)
+    for name in "ab":
+        cache.get(name, opens[name])
+    assert cache.loaded() == ("b",)
+
+
+def test_the_last_model_stays_though_it_alone_is_too_large(opens: dict[str, Open]) -> None:
+    cache = ModelCache(max_bytes=1)
+    kept = cache.get("a", opens["a"])
+    assert cache.get("a", opens["a"]) is kept
+    cache.get("b", opens["b"])
+    assert cache.loaded() == ("b",)
+
+
+def test_pinned_models_stay_and_what_does_not_fit_beside_them_is_refused(opens: dict[str, Open]) -> None:
+    size = most_bytes(opens["a"])
+    cache = ModelCache(max_bytes=2 * size, interpreters=1)
+    cache.pin({"a"})
+    for name in "abc":
+        cache.get(name, opens[name])
+    assert cache.loaded() == ("a", "c")
+    cache.pin({"a", "c"})
+    with pytest.raises(BusyError, match="model b"):
+        cache.get("b", opens["b"])
     assert cache.loaded() == ("a", "c")
 
 
-def test_models_go_when_they_take_too_much_memory(folders: dict[str, Path]) -> None:
-    size = ModelCache().get("a", folders["a"]).nbytes
-    cache = ModelCache(max_bytes=2 * size)
-    for name in "abcd":
-        cache.get(name, folders[name])
-    assert cache.loaded() == ("c", "d")
-
-
-def test_a_model_that_grew_makes_room_at_the_next_get(folders: dict[str, Path]) -> None:
-    size = ModelCache().get("a", folders["a"]).nbytes
-    cache = ModelCache(max_bytes=2 * size, interpreters=2)
-    cache.get("a", folders["a"])
-    grown = cache.get("b", folders["b"])
-    with grown._borrow(), grown._borrow():
-        pass
-    assert cache.loaded() == ("a", "b")
-    cache.get("b", folders["b"])
-    assert cache.loaded() == ("b",)
-
-
-def test_the_last_model_stays_though_it_alone_is_too_large(folders: dict[str, Path]) -> None:
-    cache = ModelCache(max_bytes=1)
-    kept = cache.get("a", folders["a"])
-    assert cache.get("a", folders["a"]) is kept
-    cache.get("b", folders["b"])
-    assert cache.loaded() == ("b",)
-
-
-def test_a_dropped_model_goes_on_answering_whoever_holds_it(folders: dict[str, Path]) -> None:
+def test_a_dropped_model_goes_on_answering_whoever_holds_it(opens: dict[str, Open]) -> None:
     cache = ModelCache()
-    held = cache.get("a", folders["a"])
+    held = cache.get("a", opens["a"])
     cache.drop("a")
     cache.drop("never seen")
     assert cache.loaded() == ()
     assert held.predict(np.zeros((16, 24, 3), np.uint8)).shape == (3,)
-    assert cache.get("a", folders["a"]) is not held
+    assert cache.get("a", opens["a"]) is not held
 
 
 def test_threads_that_ask_at_once_share_one_load_which_holds_up_no_other_model(
-    folders: dict[str, Path],
+    folders: dict[str, Path], opens: dict[str, Open]
 ) -> None:
     cache = ModelCache()
     pipe = folders["a"] / "manifest.json"
     manifest = pipe.read_bytes()
     block_reading(pipe)
     with ThreadPoolExecutor(4) as pool:
-        waiting = [pool.submit(cache.get, "a", folders["a"]) for _ in range(4)]
-        assert cache.get("b", folders["b"]).labels == ("red", "green", "blue")
+        waiting = [pool.submit(cache.get, "a", opens["a"]) for _ in range(4)]
+        assert cache.get("b", opens["b"]).labels == ("red", "green", "blue")
         assert cache.loaded() == ("b",)
         assert not any(future.done() for future in waiting)
         # The pipe gives its content to one reader only: a second load would never end.
@@ -98,13 +113,15 @@ def test_threads_that_ask_at_once_share_one_load_which_holds_up_no_other_model(
         assert len({id(future.result(timeout=30)) for future in waiting}) == 1
 
 
-def test_a_model_dropped_while_it_loads_is_answered_but_not_kept(folders: dict[str, Path]) -> None:
+def test_a_model_dropped_while_it_loads_is_answered_but_not_kept(
+    folders: dict[str, Path], opens: dict[str, Open]
+) -> None:
     cache = ModelCache()
     pipe = folders["a"] / "manifest.json"
     manifest = pipe.read_bytes()
     block_reading(pipe)
     with ThreadPoolExecutor(1) as pool:
-        future = pool.submit(cache.get, "a", folders["a"])
+        future = pool.submit(cache.get, "a", opens["a"])
         with pipe.open("wb") as writer:  # returns once the load has opened the other end
             cache.drop("a")
             writer.write(manifest)
@@ -118,7 +135,7 @@ def test_a_failed_load_is_an_error_for_all_who_waited_and_is_tried_anew(
     cache = ModelCache()
     for _ in range(2):
         with pytest.raises(ArtifactError, match=r"manifest\.json"):
-            cache.get("a", tmp_path / "a")
+            cache.get("a", partial(open_artifact, tmp_path / "a"))
     assert cache.loaded() == ()
     make_artifact(tmp_path / "a")
-    assert cache.get("a", tmp_path / "a").labels == ("red", "green", "blue")
+    assert cache.get("a", partial(open_artifact, tmp_path / "a")).labels == ("red", "green", "blue")

@@ -1,0 +1,231 @@
+"""Which model answers which question, in memory: no prediction reads the database for a model it knows.
+
+A move of an alias reaches every process within two seconds (``app/changes.py``). A model that is in use is
+answered by until the next one is loaded; where that fails, it goes on answering.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Future, wait
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from sqlalchemy import select
+from sqlalchemy.orm import load_only
+
+from app.artifacts import Artifact, open_artifact
+from app.context import AppContext
+from app.errors import ArtifactError, BusyError, LoupeError
+from app.inference.cache import ModelCache
+from app.inference.predictor import Predictor
+from app.models import Alias, TrainedModel
+from app.services.trained_models import ModelChoice, choose_model
+from app.storage.home import Storage
+
+logger = logging.getLogger(__name__)
+
+LOAD_SECONDS = 10.0
+"""How long a prediction waits for its model."""
+MAX_CHOICES = 10_000
+ROWS_AT_ONCE = 500
+CHOICE_COLUMNS = ("id", "product_id", "version", "digest", "folder")
+RECHECK_SECONDS = 10.0
+"""A worker of an older release notes no changes."""
+
+
+class Question(NamedTuple):
+    """What a request says of the model it wants, and the products that its key is bound to."""
+
+    product: str | None
+    job: str | None
+    model: str | None
+    seen: frozenset[str] | None = None
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A model that is loaded, and how it was found."""
+
+    choice: ModelChoice
+    predictor: Predictor
+
+
+class ModelRouter:
+    """Finds models for questions. ``refresh`` belongs to the thread that looks for changes."""
+
+    def __init__(self, context: AppContext, cache: ModelCache, pinned: Iterable[str] = ()) -> None:
+        """``pinned``: products, or ``product@alias``, whose models are loaded at the start and stay."""
+        self._context, self._cache = context, cache
+        self._pinned = [Question(name, None, None) for name in pinned]
+        self._choices: OrderedDict[Question, ModelChoice] = OrderedDict()
+        self._lock = threading.Lock()
+        self._moves: set[Future[None]] = set()
+        self._unloadable: set[str] = set()
+        self._round = 0
+        self._refreshed_at = time.monotonic()
+
+    def peek(self, question: Question) -> Asked | None:
+        """The model that ``question`` is for, if it is known and loaded. Waits for nothing."""
+        choice = self._choices.get(question)
+        predictor = None if choice is None else self._cache.peek(choice.id)
+        return None if choice is None or predictor is None else Asked(choice, predictor)
+
+    async def ask(self, context: AppContext, question: Question) -> Asked:
+        """The model that ``question`` is for, loaded. While the database is away, the one it led to before.
+
+        Raises what ``choose_model`` and a load raise, and BusyError for a model that takes too long.
+        """
+        choice = self._choices.get(question)
+        if choice is None:
+            choice = await asyncio.to_thread(self._look_up, context, question)
+        predictor = self._cache.peek(choice.id)
+        if predictor is None:
+            predictor = await self._wait_for(self._load(choice))
+        return Asked(choice, predictor)
+
+    def find(self, question: Question) -> ModelChoice | None:
+        """Which model would answer, if that is known here."""
+        return self._choices.get(question)
+
+    def refresh(self) -> None:
+        """Compares what is known here with the database. Raises UnavailableError."""
+        with self._lock:
+            self._round += 1
+            known = dict(self._choices)
+        self._refreshed_at = time.monotonic()
+        for question, new in self._read(known).items():
+            old = known[question]
+            if new is None:
+                self._forget(question, old)
+            elif new != old:
+                self._move(question, old, new)
+        for question in self._pinned:
+            self._load_pinned(question)
+
+    def settle(self) -> None:
+        """Waits until the aliases that have moved lead to their new models here, or those fail to load."""
+        wait(tuple(self._moves), LOAD_SECONDS)
+
+    def refresh_now_and_then(self) -> None:
+        if time.monotonic() - self._refreshed_at >= RECHECK_SECONDS:
+            self.refresh()
+
+    def _look_up(self, context: AppContext, question: Question) -> ModelChoice:
+        while True:
+            before = self._round
+            choice = choose_model(context, product=question.product, job=question.job, model=question.model)
+            with self._lock:
+                # What was read before others were compared may be older than what those learned.
+                if self._round == before:
+                    self._choices[question] = choice
+                    if len(self._choices) > MAX_CHOICES:
+                        self._choices.popitem(last=False)
+                    return choice
+
+    def _read(self, known: Mapping[Question, ModelChoice]) -> dict[Question, ModelChoice | None]:
+        """Where each question leads now. None: nowhere that is known."""
+        with self._context.db.read() as session:
+            rows = session.execute(select(Alias.product_id, Alias.name, Alias.model_id)).all()
+            targets = {(product, name): model for product, name, model in rows}
+            ids = {
+                question: choice.id if choice.alias is None else targets.get((choice.product, choice.alias))
+                for question, choice in known.items()
+            }
+            wanted = sorted({one for one in ids.values() if one is not None})
+            models: dict[str | None, ModelChoice] = {}
+            for start in range(0, len(wanted), ROWS_AT_ONCE):
+                part = TrainedModel.id.in_(wanted[start : start + ROWS_AT_ONCE])
+                columns = load_only(*(getattr(TrainedModel, name) for name in CHOICE_COLUMNS))
+                for row in session.scalars(select(TrainedModel).where(part).options(columns)):
+                    models[row.id] = ModelChoice.of(row, None)
+        return {
+            question: replace(models[model], alias=known[question].alias) if model in models else None
+            for question, model in ids.items()
+        }
+
+    def _forget(self, question: Question, choice: ModelChoice) -> None:
+        with self._lock:
+            if self._choices.get(question) == choice:
+                del self._choices[question]
+        self._cache.drop(choice.id)
+
+    def _move(self, question: Question, old: ModelChoice, new: ModelChoice) -> None:
+        """Answers by ``new`` from now on, or from when it is loaded if ``old`` is in use."""
+        if old.id not in self._cache.loaded():
+            self._replace(question, old, new)
+            return
+        moved: Future[None] = Future()
+        self._moves.add(moved)
+
+        def move(loaded: Future[Predictor]) -> None:
+            if self._is_good(new, loaded, f"{old.id} goes on answering"):
+                self._replace(question, old, new)
+            self._moves.discard(moved)
+            moved.set_result(None)
+
+        self._load(new).add_done_callback(move)
+
+    def _replace(self, question: Question, old: ModelChoice, new: ModelChoice) -> None:
+        with self._lock:
+            if self._choices.get(question) == old:
+                self._choices[question] = new
+        self._pin()
+
+    def _load_pinned(self, question: Question) -> None:
+        choice = self._choices.get(question)
+        if choice is None:
+            try:
+                choice = self._look_up(self._context, question)
+            except LoupeError:
+                return  # it has no such model yet
+        self._pin()
+        self._load(choice).add_done_callback(lambda loaded: self._is_good(choice, loaded, "it is pinned"))
+
+    def _is_good(self, choice: ModelChoice, loaded: Future[Predictor], consequence: str) -> bool:
+        error = loaded.exception()
+        if error is None:
+            self._unloadable.discard(choice.id)
+        elif choice.id not in self._unloadable:
+            # Once, though it is tried again and again.
+            self._unloadable.add(choice.id)
+            detail = error.detail if isinstance(error, LoupeError) else repr(error)
+            logger.error(
+                "model %s of %s cannot be loaded; %s: %s", choice.id, choice.product, consequence, detail
+            )
+        return error is None
+
+    def _pin(self) -> None:
+        choices = [self._choices.get(question) for question in self._pinned]
+        self._cache.pin({choice.id for choice in choices if choice is not None})
+
+    def _load(self, choice: ModelChoice) -> Future[Predictor]:
+        return self._cache.load(choice.id, lambda: _open(self._context.storage, choice))
+
+    @staticmethod
+    async def _wait_for(loading: Future[Predictor]) -> Predictor:
+        waiting = asyncio.wrap_future(loading)
+        # Who waits may leave; the load goes on, and how it ends is nobody's to read then.
+        waiting.add_done_callback(lambda done: done.cancelled() or done.exception())
+        await asyncio.wait([waiting], timeout=LOAD_SECONDS)
+        if not waiting.done():
+            raise BusyError("The model is still being loaded.", hint="Try again in a few seconds.")
+        return waiting.result()
+
+
+def _open(storage: Storage, choice: ModelChoice) -> Artifact:
+    """Where the home folder is a cache, a model that is damaged there is downloaded again."""
+    folder = storage.absolute(choice.folder)
+    storage.remote.download(folder)
+    try:
+        return open_artifact(folder, digest=choice.digest)
+    except ArtifactError as error:
+        if not storage.remote.download_again(folder):
+            raise
+        logger.warning("model %s was damaged here and was downloaded again: %s", choice.id, error.detail)
+        return open_artifact(folder, digest=choice.digest)
