@@ -7,10 +7,11 @@ BIN := $(VENV)/bin
 UV := $(shell command -v uv 2>/dev/null || echo $(VENV)-uv/bin/uv)
 STAMP := $(VENV)/.locked
 TOOLS := .venv-tools
+PEERS := .venv-peers
 # Where a container sets it, each process would compile TensorFlow's sources anew: most of a training's start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo up test test-all test-fast check chaos attack soak check-postgres format lock docs mutations bench bench-networks audit sbom clean
+.PHONY: help setup demo up test test-all test-fast check chaos attack soak check-postgres format lock docs mutations bench bench-networks bench-serving audit sbom clean
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -87,10 +88,19 @@ bench: setup ## Run the benchmarks and print their tables.
 bench-networks: setup ## Time every network in training and in serving, for docs/networks.md; an hour.
 	$(BIN)/python -m benchmarks.networks
 
+bench-serving: setup $(PEERS)/.locked ## Measure Loupe beside other servers; an hour. ARGS=--help: options of a quick run.
+	$(BIN)/python -m benchmarks.serving_http $(ARGS)
+
 # What looks at Loupe from outside has an environment of its own: it must not decide what Loupe's may hold.
 $(TOOLS)/.locked: requirements/tools.txt $(if $(findstring $(VENV)-uv,$(UV)),$(VENV)-uv/bin/uv)
 	test -x $(TOOLS)/bin/python || $(UV) venv --quiet --python $(PYTHON) $(TOOLS)
 	$(UV) pip sync --quiet --python $(TOOLS)/bin/python --require-hashes requirements/tools.txt
+	@touch $@
+
+# So have the servers that Loupe is compared with. The same Python: its speed is part of what is compared.
+$(PEERS)/.locked: requirements/peers.txt $(STAMP)
+	test -x $(PEERS)/bin/python || $(UV) venv --quiet --python $(BIN)/python $(PEERS)
+	$(UV) pip sync --quiet --python $(PEERS)/bin/python --require-hashes requirements/peers.txt
 	@touch $@
 
 # Without --strict a package that the database does not know would pass.
@@ -121,6 +131,7 @@ lock: ## Resolve the dependencies anew, newest versions.
 	$(LOCK) --upgrade --extra gpu --extra pretrained-default -o requirements/gpu.txt
 	$(LOCK) --upgrade --extra train --extra pretrained --group dev -o requirements/dev.txt
 	$(UV) pip compile $(LOCK_OPTIONS) --upgrade --group pyproject.toml:tools -o requirements/tools.txt
+	$(UV) pip compile $(LOCK_OPTIONS) --upgrade --group pyproject.toml:peers -o requirements/peers.txt
 
 clean: ## Remove the virtual environment and caches.
-	rm -rf $(VENV) $(VENV)-uv $(TOOLS) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) $(VENV)-uv $(TOOLS) $(PEERS) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -78,7 +78,7 @@ def package_network(name: str, image_size: int | None, classes: int, folder: Pat
     network = create_network(name, image_size, classes)
     size: tuple[int, int] = network.input_shape[1:3]
     model = build_inference_model(
-        name, size, classes, _as_if_trained([weight.numpy() for weight in network.weights])
+        name, size, classes, as_if_trained([weight.numpy() for weight in network.weights])
     )
     files = [folder / KERAS_MODEL, folder / LITERT_MODEL]
     save_model(model, *files)
@@ -101,7 +101,7 @@ def package_network(name: str, image_size: int | None, classes: int, folder: Pat
     return model, write_artifact(folder, manifest, files)
 
 
-def _as_if_trained(weights: list[NDArray[Any]]) -> list[NDArray[Any]]:
+def as_if_trained(weights: list[NDArray[Any]]) -> list[NDArray[Any]]:
     """No two alike and none zero: the converter folds zeros away and stores equal arrays once."""
     generator = np.random.default_rng(0)
     return [value + generator.normal(0, 0.01, value.shape).astype(value.dtype) for value in weights]

@@ -84,7 +84,8 @@ def test_every_operation_and_every_field_of_a_request_is_described() -> None:
 
 def test_the_locks_hold_hashes_and_name_no_index() -> None:
     locks = sorted((ROOT / "requirements").glob("*.txt"))
-    assert {path.name for path in locks} == {"api.txt", "train.txt", "gpu.txt", "dev.txt", "tools.txt"}
+    names = {"api.txt", "train.txt", "gpu.txt", "dev.txt", "tools.txt", "peers.txt"}
+    assert {path.name for path in locks} == names
     for path in locks:
         text = path.read_text(encoding="utf-8")
         assert "--hash=sha256:" in text

@@ -34,10 +34,14 @@ def test_every_lock_is_audited_and_an_unknown_package_does_not_pass() -> None:
     assert "--strict" in audit.split()
 
 
-def test_the_tools_are_in_no_environment_of_loupe() -> None:
+@pytest.mark.parametrize(
+    ("own", "packages"),
+    [("tools", {"cyclonedx-bom", "pip-audit"}), ("peers", {"bentoml", "litserve"})],
+)
+def test_tools_and_peers_are_in_no_environment_of_loupe(own: str, packages: set[str]) -> None:
     for lock in ("api", "train", "gpu", "dev"):
-        assert not {"cyclonedx-bom", "pip-audit"} & _locked(lock)
-    assert {"cyclonedx-bom", "pip-audit"} <= _locked("tools")
+        assert not packages & _locked(lock)
+    assert packages <= _locked(own)
 
 
 @pytest.mark.slow
