@@ -245,9 +245,9 @@ MUTATIONS = (
     ),
     _one(
         "a refusal that is cut off while the client sends",
-        "app/api/refusals.py",
-        "LINGER_SECONDS = 5.0",
-        "LINGER_SECONDS = 0.0",
+        "app/launch/http_protocol.py",
+        "if self._is_reading_body and not self._is_deaf and not self.transport.is_closing():",
+        "if False:",
         "tests/launch/test_refusals.py",
     ),
     _one(
