@@ -126,8 +126,8 @@ class Settings(BaseSettings):
         512 * 2**20,
         ge=16 * 2**20,
         description="Memory that prediction requests may take together: one half for their bodies, one for "
-        "decoding large images. What alone needs more has its turn alone. Small images take up to 80 MB a "
-        "core beside it.",
+        "decoding large images. One key, or one client's address without a key, has at most half of that for "
+        "bodies. What alone needs more has its turn alone. Small images take up to 80 MB a core beside it.",
     )
     max_json_bytes: int = Field(2**20, gt=0, description="Largest body of any other request.")
     max_predict_files: int = Field(64, gt=0, description="Most images in one prediction request.")

@@ -12,7 +12,9 @@ from app.api.middleware import PREDICT_PATH
 from app.api.problems import BodyRefusedError
 from app.api.routes import JSON, media_type_of
 from app.errors import BusyError, SlowRequestError
-from app.images.memory_budget import MemoryBudget
+from app.host.addresses import site_of
+from app.images.memory_budget import SharedBudget
+from app.schemas.caller import Caller
 
 WAIT_SECONDS = 5.0
 BODY_SECONDS = 60.0
@@ -22,22 +24,25 @@ JSON_FACTOR = 3
 
 
 class BodyMemoryMiddleware:
-    """Lets a prediction's body grow as long as all together stay in bounds; one alone may always grow."""
+    """Lets a prediction's body grow as long as all together, and all of its sender, stay in bounds.
+
+    One alone may always grow.
+    """
 
     def __init__(self, app: ASGIApp, total: int) -> None:
         self._app = app
-        self._budget = MemoryBudget(total)
+        self._budget = SharedBudget(total)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or not PREDICT_PATH.fullmatch(get_route_path(scope)):
             await self._app(scope, receive, send)
             return
         factor = JSON_FACTOR if media_type_of(Request(scope)) == JSON else 1
-        held = 0
+        sender, held = "", 0
         deadline: float | None = None
 
         async def receive_within() -> Message:
-            nonlocal held, deadline
+            nonlocal sender, held, deadline
             try:
                 async with asyncio.timeout_at(deadline):
                     message = await receive()
@@ -53,13 +58,14 @@ class BodyMemoryMiddleware:
                 deadline = asyncio.get_running_loop().time() + BODY_SECONDS
             amount = factor * len(message.get("body", b""))
             if amount:
+                sender = sender or _sender_of(scope)
                 try:
                     async with asyncio.timeout(WAIT_SECONDS):
-                        await self._budget.take(amount, held=held)
+                        await self._budget.take(sender, amount, held=held)
                 except TimeoutError:
                     raise BodyRefusedError(
                         BusyError(
-                            "The images of other requests take all the memory that there is for them.",
+                            "Other requests take all the memory for images, or all that one client may have.",
                             hint="Try again in a few seconds, or send smaller images.",
                         )
                     ) from None
@@ -69,4 +75,14 @@ class BodyMemoryMiddleware:
         try:
             await self._app(scope, receive_within, send)
         finally:
-            self._budget.give_back(held)
+            if held:
+                self._budget.give_back(sender, held)
+
+
+def _sender_of(scope: Scope) -> str:
+    """The key, or the client's address. Ask once the body comes: by then the route knows who sent it."""
+    caller: Caller | None = scope["state"].get("caller")
+    if caller is not None and caller.key_id is not None:
+        return caller.key_id
+    client = scope.get("client")
+    return site_of(client[0]) if client else "unknown"

@@ -14,8 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ulid import ULID
 
 from app.api.measurements import Measurements
-from app.api.problems import BodyRefusedError, internal_error
-from app.api.refusals import refuse_unread
+from app.api.problems import BodyRefusedError, internal_error, problem_response
 from app.api.routes import JSON, media_type_of
 from app.config import Settings
 from app.errors import TooLargeError
@@ -84,7 +83,7 @@ class BodyLimitMiddleware:
         limit = self._limit(scope)
         declared = Headers(scope=scope).get("content-length", "")
         if declared.isdigit() and int(declared) > limit:
-            await refuse_unread(scope, receive, send, _too_large(limit))
+            await problem_response(Request(scope), _too_large(limit))(scope, receive, send)
             return
         await self._app(scope, self._counted(receive, limit), send)
 

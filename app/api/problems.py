@@ -79,8 +79,6 @@ def problem_response(request: Request, error: LoupeError) -> JSONResponse:
         headers["Retry-After"] = RETRY_AFTER_SECONDS
     if isinstance(error, LimitReachedError):
         headers["Retry-After"] = str(error.retry_after)
-        # A body that was not read ends the connection.
-        headers |= {} if request.method == "GET" else {"Connection": "close"}
         request.app.state.measurements.limits.labels(error.limit).inc()
     if error.status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"

@@ -49,6 +49,10 @@ class Left:
     asked_at: float
 
     @property
+    def is_fresh(self) -> bool:
+        return time.monotonic() - self.asked_at < FRESH_SECONDS
+
+    @property
     def seconds(self) -> int:
         return max(1, round(self.resets_at - time.time() + 0.5))
 
@@ -78,7 +82,7 @@ class Rates:
         async def hit(counters: _Counters) -> tuple[bool, Left]:
             is_allowed = await counters.of(item).hit(item, key_id, cost=cost)
             known = self._left.get((key_id, rate.name, quota))
-            if known is None or not is_allowed or time.monotonic() - known.asked_at >= FRESH_SECONDS:
+            if known is None or not is_allowed or not known.is_fresh:
                 return is_allowed, await self._ask(counters, key_id, rate, item)
             known.remaining = max(0, known.remaining - cost)
             return is_allowed, known
@@ -86,8 +90,11 @@ class Rates:
         return await self._count(hit)
 
     async def look(self, key_id: str, rate: Rate, quota: int) -> tuple[bool, Left]:
-        """Whether anything is left of a limit; takes nothing."""
+        """Whether anything is left of a limit; takes nothing. What is just known is not asked for again."""
         item = _item(rate, quota)
+        known = self._left.get((key_id, rate.name, quota))
+        if known is not None and known.is_fresh and known.remaining > 0:
+            return True, known
 
         async def ask(counters: _Counters) -> tuple[bool, Left]:
             left = await self._ask(counters, key_id, rate, item)

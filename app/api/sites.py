@@ -10,11 +10,11 @@ import re
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import cookie_parser
+from starlette.requests import Request, cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.auth import COOKIE
-from app.api.refusals import refuse_unread
+from app.api.problems import problem_response
 from app.config import Settings
 from app.errors import ForeignHostError, ForeignSiteError, LoupeError
 from app.host.addresses import is_loopback, matches_host
@@ -41,7 +41,7 @@ class SitesMiddleware:
         if error is None:
             await self._app(scope, receive, send)
             return
-        await refuse_unread(scope, receive, send, error)
+        await problem_response(Request(scope), error)(scope, receive, send)
 
     def _find_error(self, scope: Scope) -> LoupeError | None:
         headers = Headers(scope=scope)

@@ -63,3 +63,39 @@ class MemoryBudget:
                 self._used += amount
                 turn.set_result(None)
             self._waiting.popleft()
+
+
+class SharedBudget:
+    """A budget of which each owner has half at most, so that nobody takes it from all others.
+
+    What alone is more than the half is let in while its owner has nothing else.
+    """
+
+    def __init__(self, total: int) -> None:
+        self._whole = MemoryBudget(total)
+        self._most_each = total // 2
+        self._each: dict[str, MemoryBudget] = {}
+
+    async def take(self, owner: str, amount: int, *, held: int = 0) -> None:
+        """Waits until ``amount`` bytes are free for ``owner``. ``held``: what the same work took before."""
+        its = self._each.setdefault(owner, MemoryBudget(self._most_each))
+        try:
+            await its.take(amount, held=held)
+            try:
+                await self._whole.take(amount, held=held)
+            except BaseException:
+                its.give_back(amount)
+                raise
+        finally:
+            self._forget_unused(owner)
+
+    def give_back(self, owner: str, amount: int) -> None:
+        """What ``owner`` took before."""
+        self._whole.give_back(amount)
+        self._each[owner].give_back(amount)
+        self._forget_unused(owner)
+
+    def _forget_unused(self, owner: str) -> None:
+        # Who waits in a share waits for some of it to be given back, so an unused one has nobody waiting.
+        if owner in self._each and not self._each[owner].used:
+            del self._each[owner]

@@ -7,29 +7,33 @@ of a request that asks for another protocol, and closes on a client that still s
 from __future__ import annotations
 
 import asyncio
-import json
 from typing import Any
 
 import httptools
-from uvicorn._types import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, Scope
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
-
-from app.errors import (
-    HeadTooLargeError,
-    LoupeError,
-    MalformedRequestError,
-    SlowRequestError,
-    TooManyConnectionsError,
-    UnavailableError,
+from uvicorn._types import (
+    ASGI3Application,
+    ASGIReceiveCallable,
+    ASGISendCallable,
+    ASGISendEvent,
+    Scope,
 )
-from app.launch.connections import SLOW, UNREAD, Connections
-from app.schemas.common import problem_from_error
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-MAX_HEAD_BYTES = 64 * 2**10
-MAX_HEADERS = 200
+from app.errors import LoupeError, UnavailableError
+from app.launch.connections import SLOW, UNREAD, Connections
+from app.launch.refusals import (
+    LEAST_BYTES_A_SECOND,
+    MAX_HEAD_BYTES,
+    MAX_HEADERS,
+    head_too_large,
+    in_bytes,
+    malformed_request,
+    slow_request,
+    too_many_connections,
+)
+
 MAX_PIPELINED = 32
 """Requests that one connection may have sent ahead of their answers: each is held in memory."""
-LEAST_BYTES_A_SECOND = 1000
 UNREAD_PERIODS = 3
 """An answer may stand still for so many times as long as a head may take."""
 LINGER_SECONDS = 5.0
@@ -142,8 +146,13 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         async def answer(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+            async def send_maybe_last(event: ASGISendEvent) -> None:
+                if event["type"] == "http.response.start" and cycle.more_body:
+                    cycle.keep_alive = False  # nobody wants the rest of the body: see end_answer
+                await send(event)
+
             try:
-                await app(scope, receive, send)
+                await app(scope, receive, send_maybe_last)
             except asyncio.CancelledError:  # only the end of the server cancels
                 if not cycle.response_started and not self.transport.is_closing():
                     self._answer(UnavailableError("The server ends.", hint="Ask again in a moment."))
@@ -267,10 +276,11 @@ class LimitedProtocol(HttpToolsProtocol):
             self.transport.close()  # a connection that somebody opened ahead
 
     def _answer(self, error: LoupeError) -> None:
-        self.transport.write(_in_bytes(error, self.server_state.default_headers))
+        self.transport.write(in_bytes(error, self.server_state.default_headers))
 
     def _linger(self) -> None:
         self._is_deaf = True
+        self.flow.resume_reading()
         self._ends_in = LINGER_SECONDS if self._ends_in is None else self._ends_in
         self.transport.write_eof()
 
@@ -285,44 +295,3 @@ class _AnswersEnd:
 
     def close(self) -> None:
         self._protocol.end_answer()
-
-
-def head_too_large() -> LoupeError:
-    return HeadTooLargeError(
-        f"The head of a request may have {MAX_HEAD_BYTES:,} bytes and {MAX_HEADERS} headers.",
-        hint="Send what is long in the body.",
-    )
-
-
-def malformed_request(detail: str = "This is no HTTP request that can be read.") -> LoupeError:
-    return MalformedRequestError(
-        detail, hint="Loupe speaks HTTP/1.1. TLS and HTTP/2 are for a proxy before it: docs/deploy.md."
-    )
-
-
-def slow_request() -> LoupeError:
-    return SlowRequestError(
-        f"The request came too slowly: a body needs {LEAST_BYTES_A_SECOND:,} bytes a second.",
-        hint="Send it again, or raise LOUPE_SLOW_SECONDS on the server.",
-    )
-
-
-def too_many_connections() -> LoupeError:
-    return TooManyConnectionsError(
-        "As many connections are open as may be.",
-        hint="Close some, use one for several requests, or raise LOUPE_MAX_CONNECTIONS and "
-        "LOUPE_MAX_CONNECTIONS_PER_CLIENT on the server.",
-    )
-
-
-def _in_bytes(error: LoupeError, default_headers: list[tuple[bytes, bytes]]) -> bytes:
-    body = json.dumps(problem_from_error(error.as_dict()).model_dump(mode="json")).encode("utf-8")
-    headers = [
-        *default_headers,
-        *([(b"retry-after", b"2")] if error.retryable else []),
-        (b"content-type", b"application/problem+json"),
-        (b"content-length", str(len(body)).encode("ascii")),
-        (b"connection", b"close"),
-    ]
-    lines = [name + b": " + value + b"\r\n" for name, value in headers]
-    return b"".join([STATUS_LINE[error.status], *lines, b"\r\n", body])

@@ -143,9 +143,13 @@ class KeyRing:
             ApiKey.last_used_at.is_(None), ApiKey.last_used_at < moment - timedelta(seconds=USE_SECONDS / 2)
         )
         with self._context.db.write() as session:
+            # One order for all processes: an update alone locks in any, and two could wait for each other.
+            old = session.scalars(
+                select(ApiKey.id).where(ApiKey.id.in_(due), is_older).order_by(ApiKey.id).with_for_update()
+            ).all()
             session.execute(
                 update(ApiKey)
-                .where(ApiKey.id.in_(due), is_older)
+                .where(ApiKey.id.in_(old))
                 .values(last_used_at=moment)
                 .execution_options(synchronize_session=False)
             )

@@ -16,12 +16,13 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from redis import Redis
 
 from app.api.rates import ANSWER_SECONDS, Rates
 from app.config import Settings
 from app.context import AppContext
 from app.models import ApiKey, Dataset, Job
-from app.schemas.limits import REQUESTS, UPLOADS
+from app.schemas.limits import PREDICTIONS, REQUESTS, UPLOADS
 from tests.api.keys import FIRST, headers_of, make_headers, make_key
 from tests.api.opened import opened
 from tests.api.test_problems import assert_problem
@@ -147,8 +148,6 @@ def test_images_are_counted_one_by_one_and_before_the_body_is_read(client: TestC
     # Not even a body that is no JSON is looked at.
     json_ = {**headers, "content-type": "application/json"}
     assert_problem(client.post("/predict?product=p", content=b"{", headers=json_), 429)
-    answer = client.post("/predict?product=p", files=[*files, *files], headers=headers)
-    assert answer.headers["connection"] == "close"
 
 
 def test_bytes_of_an_upload_are_counted_as_declared_and_as_they_come(client: TestClient) -> None:
@@ -320,6 +319,32 @@ def test_redis_counts_again_once_it_is_back(
 
     # Counted in Redis, then here, then in Redis again.
     assert asyncio.run(ask()) == [True, True, False]
+
+
+@pytest.mark.integration
+def test_what_is_just_known_to_be_left_is_not_asked_for_again(
+    settings: Settings, redis_server: RedisServer
+) -> None:
+    keyed = settings.model_copy(update={"redis_url": redis_server.url})
+
+    async def ask() -> list[tuple[bool, int]]:
+        rates = Rates(keyed)
+        seen = []
+        for _ in range(2):
+            await rates.take("key_1", PREDICTIONS, 2)
+            with redis_server.client() as redis:
+                before = count_scripts(redis)
+                is_left, _ = await rates.look("key_1", PREDICTIONS, 2)
+                seen.append((is_left, count_scripts(redis) - before))
+        await rates.close()
+        return seen
+
+    # Where nothing is left, somebody waits for the moment when there is more.
+    assert asyncio.run(ask()) == [(True, 0), (False, 1)]
+
+
+def count_scripts(redis: Redis) -> int:
+    return int(redis.info("commandstats")["cmdstat_evalsha"]["calls"])
 
 
 def test_no_memory_is_left_of_keys_that_are_not_used(

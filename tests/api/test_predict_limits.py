@@ -12,6 +12,11 @@ from starlette.types import Message, Receive, Scope, Send
 from app.api.body_memory import BodyMemoryMiddleware
 from app.api.leaving import ClientGoneError, unless_gone
 from app.api.problems import BodyRefusedError
+from app.config import Settings
+from app.images.memory_budget import SharedBudget
+from app.schemas.caller import Caller
+from tests.api.keys import FIRST, headers_of, make_key
+from tests.api.opened import opened
 from tests.conftest import Trained
 from tests.images.hostile import flat, with_empty_scans
 
@@ -121,12 +126,21 @@ def body_of(*parts: int) -> Receive:
     return receive
 
 
-def ask(middleware: BodyMemoryMiddleware, receive: Receive, kind: str = "image/png") -> Any:
+def ask(
+    middleware: BodyMemoryMiddleware,
+    receive: Receive,
+    kind: str = "image/png",
+    *,
+    key: str | None = None,
+    host: str = "10.0.0.1",
+) -> Any:
     scope: Scope = {
         "type": "http",
         "method": "POST",
         "path": "/predict",
         "headers": [(b"content-type", kind.encode())],
+        "client": (host, 1),
+        "state": {"caller": Caller(key, "the camera", frozenset())},
     }
 
     async def send(message: Message) -> None:
@@ -191,3 +205,69 @@ def test_bodies_that_are_too_much_together_wait_and_those_that_wait_too_long_are
 
     asyncio.run(asyncio.wait_for(scenario(), 10))
     assert received == [800, 2700]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"host": "10.0.0.1"}, {"host": "10.0.0.2"}),
+        ({"host": "2001:db8::1"}, {"host": "2001:db8:0:1::1"}),
+        ({"key": "key_1"}, {"key": "key_2"}),
+        ({"key": "key_1"}, {"key": None}),
+    ],
+)
+def test_one_client_leaves_half_of_the_memory_to_the_others(
+    one: dict[str, Any], other: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.api.body_memory.WAIT_SECONDS", 0.2)
+
+    async def scenario() -> None:
+        finish = asyncio.Event()
+
+        async def application(_: Scope, receive: Receive, __: Send) -> None:
+            while (await receive())["more_body"]:
+                pass
+            await finish.wait()
+
+        limited = BodyMemoryMiddleware(application, total=1000)
+        holding = [asyncio.create_task(ask(limited, body_of(250), **one)) for _ in range(2)]
+        await asyncio.sleep(0.01)
+        with pytest.raises(BodyRefusedError) as caught:
+            await ask(limited, body_of(1), **one)
+        assert caught.value.status_code == 503
+        others = [asyncio.create_task(ask(limited, body_of(250), **other)) for _ in range(2)]
+        await asyncio.sleep(0.01)
+        finish.set()
+        await asyncio.gather(*holding, *others)
+
+    asyncio.run(asyncio.wait_for(scenario(), 10))
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        {"content": b"x", "headers": PNG},
+        {"files": {"file": b"x"}},
+        {"json": {"product": "p", "inputs": [{"b64": "eA=="}]}},
+    ],
+    ids=["an image", "a form", "JSON"],
+)
+def test_whichever_way_images_come_their_key_is_known_before_they_take_memory(
+    settings: Settings, sent: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    takers: list[str] = []
+    take = SharedBudget.take
+
+    async def take_seen(self: SharedBudget, owner: str, amount: int, *, held: int = 0) -> None:
+        takers.append(owner)
+        await take(self, owner, amount, held=held)
+
+    monkeypatch.setattr(SharedBudget, "take", take_seen)
+    with opened(settings.model_copy(update={"api_key": Settings(api_key="s3cret").api_key})) as client:
+        key = make_key(client, "predict")
+        headers = {**headers_of(key), **sent.get("headers", {})}
+        assert client.post("/predict?product=p", **{**sent, "headers": headers}).status_code == 404
+        assert (
+            client.post("/predict?product=p", **{**sent, "headers": {**headers, **FIRST}}).status_code == 404
+        )
+    assert set(takers) == {key["id"], "testclient"}

@@ -244,10 +244,17 @@ MUTATIONS = (
         "tests/launch/test_redis_server.py",
     ),
     _one(
+        "one client takes the memory for the images of all",
+        "app/images/memory_budget.py",
+        "self._most_each = total // 2",
+        "self._most_each = total",
+        "tests/api/test_predict_limits.py",
+    ),
+    _one(
         "a refusal that is cut off while the client sends",
-        "app/api/refusals.py",
-        "LINGER_SECONDS = 5.0",
-        "LINGER_SECONDS = 0.0",
+        "app/launch/http_protocol.py",
+        "if self._is_reading_body and not self._is_deaf and not self.transport.is_closing():",
+        "if False:",
         "tests/launch/test_refusals.py",
     ),
     _one(

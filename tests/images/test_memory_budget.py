@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 
-from app.images.memory_budget import MemoryBudget
+from app.images.memory_budget import MemoryBudget, SharedBudget
 
 
 def test_what_does_not_fit_waits_until_it_does_and_nobody_overtakes() -> None:
@@ -73,6 +73,63 @@ def test_work_that_is_dropped_at_any_moment_keeps_nothing() -> None:
         await asyncio.wait(tasks)
         assert budget.used == 0
         await asyncio.wait_for(budget.take(100), 1)
+
+    for seed in range(20):
+        asyncio.run(scenario(seed))
+
+
+def test_one_owner_has_half_at_most_and_holds_up_nobody_else() -> None:
+    async def scenario() -> None:
+        budget = SharedBudget(100)
+        await budget.take("a", 30)
+        await budget.take("a", 20)
+        waiting = asyncio.create_task(budget.take("a", 1))
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        await asyncio.wait_for(budget.take("b", 50), 1)
+        budget.give_back("b", 50)
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        budget.give_back("a", 30)
+        await waiting
+
+    asyncio.run(scenario())
+
+
+def test_what_one_owner_alone_needs_may_be_more_than_its_half_but_not_more_than_is_free() -> None:
+    async def scenario() -> None:
+        budget = SharedBudget(100)
+        await budget.take("a", 40)
+        await budget.take("a", 40, held=40)
+        waiting = asyncio.create_task(budget.take("b", 30))
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        budget.give_back("a", 80)
+        await waiting
+
+    asyncio.run(scenario())
+
+
+def test_of_owners_that_are_gone_nothing_is_left() -> None:
+    async def scenario(seed: int) -> None:
+        draw = random.Random(seed)
+        budget = SharedBudget(100)
+
+        async def work() -> None:
+            owner, amount = draw.choice("abc"), draw.randint(1, 80)
+            await budget.take(owner, amount)
+            try:
+                await asyncio.sleep(draw.random() / 500)
+            finally:
+                budget.give_back(owner, amount)
+
+        tasks = [asyncio.create_task(work()) for _ in range(60)]
+        for task in draw.sample(tasks, 40):
+            await asyncio.sleep(draw.random() / 1000)
+            task.cancel()
+        await asyncio.wait(tasks)
+        assert budget._each == {}
+        await asyncio.wait_for(budget.take("a", 100), 1)
 
     for seed in range(20):
         asyncio.run(scenario(seed))

@@ -10,7 +10,7 @@ import httpx2 as httpx
 import psutil
 import pytest
 
-from app.launch.http_protocol import MAX_HEAD_BYTES
+from app.launch.refusals import MAX_HEAD_BYTES
 from tests.conftest import Service
 
 pytestmark = pytest.mark.integration

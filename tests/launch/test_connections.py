@@ -25,7 +25,7 @@ import pytest
 from app.config import Settings
 from app.db import Database
 from app.launch.connections import ConnectionLimits, Connections
-from app.launch.http_protocol import LEAST_BYTES_A_SECOND, MAX_HEAD_BYTES, MAX_HEADERS
+from app.launch.refusals import LEAST_BYTES_A_SECOND, MAX_HEAD_BYTES, MAX_HEADERS
 from app.migrations import upgrade
 from tests.ports import free_port
 from tests.running import upload_pictures
