@@ -43,15 +43,7 @@ class BodyMemoryMiddleware:
 
         async def receive_within() -> Message:
             nonlocal sender, held, deadline
-            try:
-                async with asyncio.timeout_at(deadline):
-                    message = await receive()
-            except TimeoutError:
-                raise BodyRefusedError(
-                    SlowRequestError(
-                        f"The images did not come within {BODY_SECONDS:g} s.", hint="Send fewer at once."
-                    )
-                ) from None
+            message = await (receive() if deadline is None else _receive_until(deadline, receive))
             if not message.get("more_body"):
                 deadline = None  # what comes now is that the client leaves
             elif deadline is None:
@@ -59,16 +51,8 @@ class BodyMemoryMiddleware:
             amount = factor * len(message.get("body", b""))
             if amount:
                 sender = sender or _sender_of(scope)
-                try:
-                    async with asyncio.timeout(WAIT_SECONDS):
-                        await self._budget.take(sender, amount, held=held)
-                except TimeoutError:
-                    raise BodyRefusedError(
-                        BusyError(
-                            "Other requests take all the memory for images, or all that one client may have.",
-                            hint="Try again in a few seconds, or send smaller images.",
-                        )
-                    ) from None
+                if not self._budget.take_now(sender, amount, held=held):
+                    await self._wait_for(sender, amount, held)
                 held += amount
             return message
 
@@ -77,6 +61,30 @@ class BodyMemoryMiddleware:
         finally:
             if held:
                 self._budget.give_back(sender, held)
+
+    async def _wait_for(self, sender: str, amount: int, held: int) -> None:
+        try:
+            async with asyncio.timeout(WAIT_SECONDS):
+                await self._budget.take(sender, amount, held=held)
+        except TimeoutError:
+            raise BodyRefusedError(
+                BusyError(
+                    "Other requests take all the memory for images, or all that one client may have.",
+                    hint="Try again in a few seconds, or send smaller images.",
+                )
+            ) from None
+
+
+async def _receive_until(deadline: float, receive: Receive) -> Message:
+    try:
+        async with asyncio.timeout_at(deadline):
+            return await receive()
+    except TimeoutError:
+        raise BodyRefusedError(
+            SlowRequestError(
+                f"The images did not come within {BODY_SECONDS:g} s.", hint="Send fewer at once."
+            )
+        ) from None
 
 
 def _sender_of(scope: Scope) -> str:

@@ -21,10 +21,19 @@ class MemoryBudget:
         """Bytes that are taken now."""
         return self._used
 
+    def take_now(self, amount: int, *, held: int = 0) -> bool:
+        """Takes ``amount`` bytes if they are free and nobody waits.
+
+        ``held``: what the same work took before.
+        """
+        if self._waiting or not self._fits(amount, held):
+            return False
+        self._used += amount
+        return True
+
     async def take(self, amount: int, *, held: int = 0) -> None:
-        """Waits until ``amount`` bytes are free, and takes them. ``held``: what the same work took before."""
-        if not self._waiting and self._fits(amount, held):
-            self._used += amount
+        """The same, waiting until they are free."""
+        if self.take_now(amount, held=held):
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((amount, held, turn))
@@ -75,6 +84,16 @@ class SharedBudget:
         self._whole = MemoryBudget(total)
         self._most_each = total // 2
         self._each: dict[str, MemoryBudget] = {}
+
+    def take_now(self, owner: str, amount: int, *, held: int = 0) -> bool:
+        """Takes ``amount`` bytes if they are free for ``owner`` and nobody waits."""
+        its = self._each.setdefault(owner, MemoryBudget(self._most_each))
+        is_taken = its.take_now(amount, held=held)
+        if is_taken and not self._whole.take_now(amount, held=held):
+            its.give_back(amount)
+            is_taken = False
+        self._forget_unused(owner)
+        return is_taken
 
     async def take(self, owner: str, amount: int, *, held: int = 0) -> None:
         """Waits until ``amount`` bytes are free for ``owner``. ``held``: what the same work took before."""

@@ -51,7 +51,10 @@ class UpError(LoupeError):
     status, code, title = 500, "up_failed", "Loupe could not start"
 
 
-SEPARATORS = {"dataset_roots": os.pathsep, "allowed_hosts": ",", "webhook_hosts": ",", "cors_origins": ","}
+SEPARATORS = {
+    "dataset_roots": os.pathsep,
+    **dict.fromkeys(("allowed_hosts", "webhook_hosts", "cors_origins", "pinned"), ","),
+}
 
 
 @dataclass

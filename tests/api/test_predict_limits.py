@@ -256,13 +256,13 @@ def test_whichever_way_images_come_their_key_is_known_before_they_take_memory(
     settings: Settings, sent: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     takers: list[str] = []
-    take = SharedBudget.take
+    take_now = SharedBudget.take_now
 
-    async def take_seen(self: SharedBudget, owner: str, amount: int, *, held: int = 0) -> None:
+    def take_seen(self: SharedBudget, owner: str, amount: int, *, held: int = 0) -> bool:
         takers.append(owner)
-        await take(self, owner, amount, held=held)
+        return take_now(self, owner, amount, held=held)
 
-    monkeypatch.setattr(SharedBudget, "take", take_seen)
+    monkeypatch.setattr(SharedBudget, "take_now", take_seen)
     with opened(settings.model_copy(update={"api_key": Settings(api_key="s3cret").api_key})) as client:
         key = make_key(client, "predict")
         headers = {**headers_of(key), **sent.get("headers", {})}
