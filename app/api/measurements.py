@@ -13,8 +13,11 @@ from prometheus_client import (
 )
 from prometheus_client.core import Metric
 
+from app.schemas.prediction import PredictionTiming
+
 REQUEST_BUCKETS = (0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0)
 PREDICTION_BUCKETS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
+STAGE_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2.0, 10.0)
 ANSWERED = "answered"
 
 
@@ -51,6 +54,14 @@ class Measurements:
             buckets=PREDICTION_BUCKETS,
             registry=self.registry,
         )
+        stages = Histogram(
+            "loupe_prediction_stage_seconds",
+            "Time of an image that was answered, by stage: waiting for its turn, decoding, inference.",
+            ("stage",),
+            buckets=STAGE_BUCKETS,
+            registry=self.registry,
+        )
+        self._queue, self._decode, self._inference = map(stages.labels, ("queue", "decode", "inference"))
         self._pictures = Counter(
             "loupe_predicted_pictures",
             "Images asked about, by product and `answered` or the error's code.",
@@ -63,6 +74,12 @@ class Measurements:
         self._predictions.labels(product, ANSWERED).observe(seconds)
         for outcome in outcomes:
             self._pictures.labels(product, outcome).inc()
+
+    def staged(self, timing: PredictionTiming) -> None:
+        """How long each stage of one image took."""
+        self._queue.observe(timing.queue_ms / 1000)
+        self._decode.observe(timing.decode_ms / 1000)
+        self._inference.observe(timing.inference_ms / 1000)
 
     def prediction_failed(self, product: str, seconds: float, code: str, pictures: int) -> None:
         """A request that was refused as a whole; ``product`` is empty where none was found."""

@@ -81,6 +81,17 @@ def _of_this_process(context: AppContext, cache: ModelCache, turns: Turns) -> It
         "loupe_prediction_decode_bytes", "Memory that large images may take now.", turns.decoding_bytes
     )
     yield _gauge("loupe_model_cache_models", "Models that are loaded.", len(cache.loaded()))
+    loads = CounterMetricFamily(
+        "loupe_model_loads", "Models that were loaded, by outcome.", labels=["outcome"]
+    )
+    loads.add_metric(["loaded"], cache.loads)
+    loads.add_metric(["failed"], cache.failures)
+    yield loads
+    evictions = CounterMetricFamily(
+        "loupe_model_evictions", "Models that left memory since others needed it."
+    )
+    evictions.add_metric([], cache.evictions)
+    yield evictions
     errors = CounterMetricFamily("loupe_storage_errors", STORAGE_ERRORS)
     errors.add_metric([], context.storage.remote.failures)
     yield errors

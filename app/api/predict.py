@@ -6,7 +6,7 @@ import asyncio
 import re
 import time
 from codecs import BOM_UTF8
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -35,7 +35,7 @@ from app.errors import (
 )
 from app.schemas.caller import Caller
 from app.schemas.limits import PREDICTIONS
-from app.schemas.prediction import InlineImage, Predictions, PredictRequest
+from app.schemas.prediction import InlineImage, Predictions, PredictionTiming, PredictRequest
 from app.services import predictions
 from app.services.model_router import Question as ModelQuestion
 from app.services.predictions import Picture
@@ -82,6 +82,12 @@ FORM_FIELDS: dict[str, Any] = {
 }
 
 
+SERVER_TIMING = {
+    "Server-Timing": {
+        "description": "Milliseconds that waiting, decoding, inference and the whole took.",
+        "schema": {"type": "string"},
+    }
+}
 PICTURE = {"type": "string", "format": "binary", "description": "The image file."}
 
 # A schema given by hand stands outside of the document's components, so it must hold all its parts.
@@ -102,6 +108,7 @@ class Question:
 @router.post(
     "/predict",
     response_model=Predictions,
+    responses={200: {"headers": SERVER_TIMING}},
     openapi_extra={
         "parameters": PARAMETERS,
         "requestBody": {
@@ -139,7 +146,22 @@ async def predict(request: Request) -> Response:
         raise
     outcomes = [item.error.code if item.error else ANSWERED for item in answer.results]
     measurements.predicted(answer.model.product, time.perf_counter() - began, outcomes)
-    return Response(answer.model_dump_json(), media_type=JSON)
+    timings = [item.timing for item in answer.results if item.timing is not None]
+    for timing in timings:
+        measurements.staged(timing)
+    headers = {"Server-Timing": _server_timing(timings, time.perf_counter() - began)}
+    return Response(answer.model_dump_json(), media_type=JSON, headers=headers)
+
+
+def _server_timing(timings: Sequence[PredictionTiming], seconds: float) -> str:
+    """Milliseconds of all images together by stage, and of the request since it was read."""
+    queue, decode, inference = (
+        sum(getattr(timing, name) for timing in timings) for name in ("queue_ms", "decode_ms", "inference_ms")
+    )
+    return (
+        f"queue;dur={queue:.3f}, decode;dur={decode:.3f}, inference;dur={inference:.3f}, "
+        f"total;dur={1000 * seconds:.3f}"
+    )
 
 
 async def _answer(request: Request, question: Question, max_pixels: int) -> Predictions:

@@ -11,6 +11,7 @@ EventType = Literal[
     "dataset.failed",
     "champion.moved",
     "model.failed_gate",
+    "model.not_loaded",
     "disk.low",
     "webhook.disabled",
 ]
@@ -33,6 +34,10 @@ EVENT_KINDS: dict[EventType, EventKind] = {
     "dataset.failed": EventKind("An import failed or was cancelled."),
     "champion.moved": EventKind("Another model of a product answers its predictions now."),
     "model.failed_gate": EventKind("A training's model did not reach its least accuracy."),
+    "model.not_loaded": EventKind(
+        "A model that an alias has moved to cannot be loaded where it is to answer: the one before goes on "
+        "answering there. Each process of the API says it for itself."
+    ),
     "disk.low": EventKind("The disk of a home folder has less space left than set.", of_product=False),
     "webhook.disabled": EventKind("Loupe gave up on another webhook.", of_product=False),
 }

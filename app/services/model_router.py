@@ -25,6 +25,7 @@ from app.errors import ArtifactError, BusyError, LoupeError
 from app.inference.cache import ModelCache
 from app.inference.predictor import Predictor
 from app.models import Alias, TrainedModel
+from app.services import webhook_events
 from app.services.trained_models import ModelChoice, choose_model
 from app.storage.home import Storage
 
@@ -164,8 +165,12 @@ class ModelRouter:
         self._moves.add(moved)
 
         def move(loaded: Future[Predictor]) -> None:
-            if self._is_good(new, loaded, f"{old.id} goes on answering"):
+            error = loaded.exception()
+            if error is None:
+                self._unloadable.discard(new.id)
                 self._replace(question, old, new)
+            elif self._is_first_failure(new, error):
+                self._tell(old, new, error)
             self._moves.discard(moved)
             moved.set_result(None)
 
@@ -185,20 +190,27 @@ class ModelRouter:
             except LoupeError:
                 return  # it has no such model yet
         self._pin()
-        self._load(choice).add_done_callback(lambda loaded: self._is_good(choice, loaded, "it is pinned"))
+        loading = self._load(choice)
+        loading.add_done_callback(
+            lambda loaded: (error := loaded.exception()) and self._is_first_failure(choice, error)
+        )
 
-    def _is_good(self, choice: ModelChoice, loaded: Future[Predictor], consequence: str) -> bool:
-        error = loaded.exception()
-        if error is None:
-            self._unloadable.discard(choice.id)
-        elif choice.id not in self._unloadable:
-            # Once, though it is tried again and again.
-            self._unloadable.add(choice.id)
-            detail = error.detail if isinstance(error, LoupeError) else repr(error)
-            logger.error(
-                "model %s of %s cannot be loaded; %s: %s", choice.id, choice.product, consequence, detail
-            )
-        return error is None
+    def _is_first_failure(self, choice: ModelChoice, error: BaseException) -> bool:
+        """Logs it then, and not each time that it is tried again."""
+        if choice.id in self._unloadable:
+            return False
+        self._unloadable.add(choice.id)
+        detail = error.detail if isinstance(error, LoupeError) else repr(error)
+        logger.error("model %s of %s cannot be loaded: %s", choice.id, choice.product, detail)
+        return True
+
+    def _tell(self, old: ModelChoice, new: ModelChoice, error: BaseException) -> None:
+        code = error.code if isinstance(error, LoupeError) else "internal"
+        try:
+            with self._context.db.write() as session:
+                webhook_events.model_not_loaded(session, new.product, new.id, answering=old.id, code=code)
+        except LoupeError as failed:
+            logger.warning("model %s: webhooks are not told: %s", new.id, failed.detail)
 
     def _pin(self) -> None:
         choices = [self._choices.get(question) for question in self._pinned]

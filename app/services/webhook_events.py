@@ -81,6 +81,12 @@ def model_failed_gate(session: Session, job: Job, model: TrainedModel | None, re
     _record(session, "model.failed_gate", job.product_id, data, links=links)
 
 
+def model_not_loaded(session: Session, product: str, model: str, *, answering: str, code: str) -> None:
+    """``answering``: the model that goes on answering; ``code``: of the error."""
+    data = {"product": product, "model": model, "answering": answering, "code": code}
+    _record(session, "model.not_loaded", product, data, links={"model": f"/models/{model}"})
+
+
 def disk_low(session: Session, host: str, *, free_bytes: int, threshold_bytes: int) -> None:
     data = {"host": host, "free_bytes": free_bytes, "threshold_bytes": threshold_bytes}
     _record(session, "disk.low", None, data, links={})

@@ -98,6 +98,13 @@ def test_predictions_are_counted_by_product_and_outcome(trained: Trained) -> Non
     client.post("/predict", files=[picture], data={"product": "made-up"})
     assert [after - now for after, now in zip(counts(), before, strict=True)] == [4, 2, 1, 2, 1, 1]
     assert value(scrape(client), "loupe_model_cache_bytes") > 0
+    assert value(scrape(client), "loupe_model_loads_total", outcome="loaded") >= 1
+    stages = {
+        stage: value(scrape(client), "loupe_prediction_stage_seconds_count", stage=stage)
+        for stage in ("queue", "decode", "inference")
+    }
+    assert len(set(stages.values())) == 1
+    assert stages["decode"] >= 4
     assert not any("made-up" in str(labels) for _, labels in scrape(client))
 
 

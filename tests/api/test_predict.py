@@ -155,3 +155,13 @@ def test_a_damaged_model_is_not_served(trained: Trained) -> None:
         file.write_bytes(whole)
     again = client.post("/predict", files={"file": ("red.png", RED)}, data={"model": model})
     assert again.status_code == 200
+
+
+def test_the_answer_says_how_long_each_stage_took(trained: Trained) -> None:
+    pictures = [("file", ("red.png", RED))] * 2
+    answer = trained.client.post("/predict?product=squares", files=pictures)
+    parts = dict(part.split(";dur=") for part in answer.headers["server-timing"].split(", "))
+    assert list(parts) == ["queue", "decode", "inference", "total"]
+    decode = sum(item["timing"]["decode_ms"] for item in answer.json()["results"])
+    assert float(parts["decode"]) == pytest.approx(decode, abs=0.01)
+    assert float(parts["total"]) > float(parts["inference"]) > 0

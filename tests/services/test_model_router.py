@@ -26,6 +26,7 @@ from app.services.model_router import ModelRouter, Question
 from app.storage.remote import NoRemote
 from tests.services.rows import train
 from tests.services.served_models import MakeArtifact, add_served_model
+from tests.services.webhook_rows import add_webhook, deliveries, payloads
 from tests.waiting import wait_for
 
 CHAMPION = Question("squares", None, None)
@@ -123,6 +124,7 @@ def test_a_model_that_cannot_be_loaded_leaves_the_old_one_answering_until_it_can
     [file] = (process.storage.models / second).rglob("model.tflite")
     good = file.read_bytes()
     file.write_bytes(good[:-1])
+    takes = add_webhook(any_context, events=["model.not_loaded"], products=["squares"])
     move(any_context, second)
     for _ in range(3):
         look(process, router)
@@ -132,6 +134,14 @@ def test_a_model_that_cannot_be_loaded_leaves_the_old_one_answering_until_it_can
     assert caplog.text.count(f"model {second} of squares cannot be loaded") == 1
     with pytest.raises(ArtifactError):
         ask(router, Question(None, None, second))
+    assert len(deliveries(any_context, takes)) == 1
+    [told] = payloads(any_context)
+    assert {name: told[name] for name in ("product", "model", "answering", "code")} == {
+        "product": "squares",
+        "model": second,
+        "answering": first,
+        "code": ArtifactError.code,
+    }
     file.write_bytes(good)
     router.refresh()
     router.settle()
