@@ -56,12 +56,15 @@ class Measurements:
         )
         stages = Histogram(
             "loupe_prediction_stage_seconds",
-            "Time of an image that was answered, by stage: waiting for its turn, decoding, inference.",
+            "Time by stage: loading a model that was not at hand; of each image, waiting for its turn, "
+            "decoding, inference.",
             ("stage",),
             buckets=STAGE_BUCKETS,
             registry=self.registry,
         )
-        self._queue, self._decode, self._inference = map(stages.labels, ("queue", "decode", "inference"))
+        self._load, self._queue, self._decode, self._inference = map(
+            stages.labels, ("load", "queue", "decode", "inference")
+        )
         self._pictures = Counter(
             "loupe_predicted_pictures",
             "Images asked about, by product and `answered` or the error's code.",
@@ -74,6 +77,10 @@ class Measurements:
         self._predictions.labels(product, ANSWERED).observe(seconds)
         for outcome in outcomes:
             self._pictures.labels(product, outcome).inc()
+
+    def loaded(self, seconds: float) -> None:
+        """How long a request waited for its model."""
+        self._load.observe(seconds)
 
     def staged(self, timing: PredictionTiming) -> None:
         """How long each stage of one image took."""

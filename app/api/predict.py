@@ -84,7 +84,8 @@ FORM_FIELDS: dict[str, Any] = {
 
 SERVER_TIMING = {
     "Server-Timing": {
-        "description": "Milliseconds that waiting, decoding, inference and the whole took.",
+        "description": "Milliseconds that loading the model (where it was not at hand), waiting, decoding, "
+        "inference and the whole took.",
         "schema": {"type": "string"},
     }
 }
@@ -134,7 +135,7 @@ async def predict(request: Request) -> Response:
     began = time.perf_counter()
     try:
         async with _at_most(seconds):
-            answer = await unless_gone(request, _answer(request, question, settings.max_pixels))
+            answer, load_seconds = await unless_gone(request, _answer(request, question, settings.max_pixels))
     except ClientGoneError:
         measurements.prediction_failed("", time.perf_counter() - began, "client_gone", len(question.pictures))
         return Response(status_code=CLIENT_GONE)
@@ -149,29 +150,38 @@ async def predict(request: Request) -> Response:
     timings = [item.timing for item in answer.results if item.timing is not None]
     for timing in timings:
         measurements.staged(timing)
-    headers = {"Server-Timing": _server_timing(timings, time.perf_counter() - began)}
+    if load_seconds:
+        measurements.loaded(load_seconds)
+    headers = {"Server-Timing": _server_timing(load_seconds, timings, time.perf_counter() - began)}
     return Response(answer.model_dump_json(), media_type=JSON, headers=headers)
 
 
-def _server_timing(timings: Sequence[PredictionTiming], seconds: float) -> str:
-    """Milliseconds of all images together by stage, and of the request since it was read."""
+def _server_timing(load_seconds: float, timings: Sequence[PredictionTiming], seconds: float) -> str:
+    """Milliseconds of all images together by stage, and of the request since it was read; those of a load
+    where the model had to be found first.
+    """
     queue, decode, inference = (
         sum(getattr(timing, name) for timing in timings) for name in ("queue_ms", "decode_ms", "inference_ms")
     )
+    load = f"load;dur={1000 * load_seconds:.3f}, " if load_seconds else ""
     return (
-        f"queue;dur={queue:.3f}, decode;dur={decode:.3f}, inference;dur={inference:.3f}, "
+        f"{load}queue;dur={queue:.3f}, decode;dur={decode:.3f}, inference;dur={inference:.3f}, "
         f"total;dur={1000 * seconds:.3f}"
     )
 
 
-async def _answer(request: Request, question: Question, max_pixels: int) -> Predictions:
+async def _answer(request: Request, question: Question, max_pixels: int) -> tuple[Predictions, float]:
+    """The answer, and the seconds that finding and loading the model took: 0 where it was at hand."""
     router = get_model_router(request)
-    asked = router.peek(question.model)
+    asked, load_seconds = router.peek(question.model), 0.0
     if asked is None:
+        began = time.perf_counter()
         asked = await router.ask(get_context(request), question.model)
-    return await predictions.predict(
+        load_seconds = time.perf_counter() - began
+    answer = await predictions.predict(
         asked, get_turns(request), question.pictures, top_k=question.top_k, max_pixels=max_pixels
     )
+    return answer, load_seconds
 
 
 def _read_timeout(request: Request) -> float | None:

@@ -14,12 +14,13 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import NamedTuple
 
 from sqlalchemy import select
 from sqlalchemy.orm import load_only
 
-from app.artifacts import Artifact, open_artifact
+from app.artifacts import LITERT_MODEL, Artifact, open_artifact
 from app.context import AppContext
 from app.errors import ArtifactError, BusyError, LoupeError
 from app.inference.cache import ModelCache
@@ -235,9 +236,16 @@ def _open(storage: Storage, choice: ModelChoice) -> Artifact:
     folder = storage.absolute(choice.folder)
     storage.remote.download(folder)
     try:
-        return open_artifact(folder, digest=choice.digest)
+        return _open_served(folder, choice.digest)
     except ArtifactError as error:
         if not storage.remote.download_again(folder):
             raise
         logger.warning("model %s was damaged here and was downloaded again: %s", choice.id, error.detail)
-        return open_artifact(folder, digest=choice.digest)
+        return _open_served(folder, choice.digest)
+
+
+def _open_served(folder: Path, digest: str) -> Artifact:
+    """What is not needed to answer, such as the model for fine-tuning, is not read."""
+    artifact = open_artifact(folder, verify=False, digest=digest)
+    artifact.verify((LITERT_MODEL,))
+    return artifact

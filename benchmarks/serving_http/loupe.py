@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from contextlib import closing
@@ -18,6 +19,7 @@ from app.launch.redis_server import redis_command
 from app.launch.up import environment_of
 from app.models import Alias, Dataset, Job, Product, TrainedModel
 from app.models.alias import CHAMPION
+from app.models.base import new_id
 from app.schemas.api_key import ApiKeyCreate
 from app.schemas.limits import Limits
 from app.services.api_keys import create_key
@@ -58,30 +60,31 @@ def _settings(package: Path, home: Path, port: int, api_key: SecretStr | None) -
     settings = Settings(home=home, port=port, api_key=api_key, _env_file=None)
     with closing(AppContext.open(settings)) as context:
         migrations.upgrade(context.db)
-        _register(context, package / "artifact")
+        register(context, package / "artifact", _PRODUCT)
     return settings
 
 
-def _register(context: AppContext, source: Path) -> None:
-    folder = context.storage.models / "mdl_1" / "0001"
-    shutil.copytree(source, folder)
+def register(context: AppContext, source: Path, product: str) -> None:
+    """Adds a product whose champion is a copy of the artifact in ``source``."""
+    model, job, dataset = (new_id(prefix) for prefix in ("mdl", "job", "dst"))
+    folder = context.storage.models / model / "0001"
+    # Links: a hundred copies of one file would say the same.
+    shutil.copytree(source, folder, copy_function=os.link)
     artifact = open_artifact(folder)
     manifest = artifact.manifest
     with context.db.write() as session:
-        session.add(Product(id=_PRODUCT, name=_PRODUCT, last_model_version=1))
+        session.add(Product(id=product, name=product, last_model_version=1))
         session.flush()
-        session.add(Dataset(id="dst_1", product_id=_PRODUCT, status="ready", source="upload"))
+        session.add(Dataset(id=dataset, product_id=product, status="ready", source="upload"))
         session.flush()
-        session.add(
-            Job(id="job_1", kind="training", product_id=_PRODUCT, dataset_id="dst_1", status="succeeded")
-        )
+        session.add(Job(id=job, kind="training", product_id=product, dataset_id=dataset, status="succeeded"))
         session.flush()
         session.add(
             TrainedModel(
-                id="mdl_1",
-                product_id=_PRODUCT,
-                job_id="job_1",
-                dataset_id="dst_1",
+                id=model,
+                product_id=product,
+                job_id=job,
+                dataset_id=dataset,
                 version=1,
                 network=manifest.network,
                 folder=context.storage.relative(folder),
@@ -94,4 +97,4 @@ def _register(context: AppContext, source: Path) -> None:
             )
         )
         session.flush()
-        session.add(Alias(product_id=_PRODUCT, name=CHAMPION, model_id="mdl_1"))
+        session.add(Alias(product_id=product, name=CHAMPION, model_id=model))
