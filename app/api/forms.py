@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
+from pathlib import Path
+from tempfile import SpooledTemporaryFile
+from typing import Any
 
 from fastapi import Request
 from python_multipart.multipart import parse_options_header
@@ -21,9 +24,16 @@ MAX_NAME_BYTES = 1024
 
 
 @asynccontextmanager
-async def read_form(request: Request, *, fields: Collection[str], max_files: int) -> AsyncIterator[FormData]:
-    """The form of a request that may have ``fields`` beside its files. Raises InvalidRequestError."""
+async def read_form(
+    request: Request, *, fields: Collection[str], max_files: int, folder: Path | None = None
+) -> AsyncIterator[FormData]:
+    """The form of a request that may have ``fields`` beside its files. Raises InvalidRequestError.
+
+    Large files lie in ``folder`` meanwhile, without a name, so that a process that is killed leaves nothing
+    there. Without a folder they stay in memory.
+    """
     parser = FileFormParser(request.headers, request.stream(), max_files=max_files, max_fields=MAX_FIELDS)
+    parser.folder = folder
     try:
         form = await parser.parse()
     except MultiPartException as error:
@@ -47,8 +57,11 @@ async def read_form(request: Request, *, fields: Collection[str], max_files: int
 class FileFormParser(MultiPartParser):
     """A part named ``file``, or one with an image's type, is a file also when it has no file name.
 
-    Starlette would read it as a text field: of at most 1 MB, and changed by decoding.
+    Starlette would read it as a text field: of at most 1 MB, and changed by decoding. It would also keep
+    large files in /tmp, which often is memory that nobody counts.
     """
+
+    folder: Path | None = None
 
     def on_headers_finished(self) -> None:
         part = self._current_part
@@ -58,6 +71,16 @@ class FileFormParser(MultiPartParser):
         if is_file and b"filename" not in options and part.content_disposition is not None:
             part.content_disposition += b'; filename=""'
         super().on_headers_finished()
+        if part.file is not None:
+            self._files_to_close_on_error.pop().close()
+            spool = self._open_spool()
+            self._files_to_close_on_error.append(spool)
+            part.file = UploadFile(spool, size=0, filename=part.file.filename, headers=part.file.headers)
+
+    def _open_spool(self) -> Any:
+        if self.folder is None:
+            return SpooledTemporaryFile()
+        return SpooledTemporaryFile(self.spool_max_size, dir=str(self.folder))
 
 
 def _check_fields(form: FormData, known: Collection[str]) -> None:

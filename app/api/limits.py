@@ -30,7 +30,8 @@ async def admit(request: Request, caller: Caller, method: str, path: str) -> Non
         quota = caller.limits.predictions_per_minute
         is_allowed, left = await rates.look(caller.key_id, PREDICTIONS, quota)
         _note(request, left, is_allowed=is_allowed)
-    if (method, path) == UPLOAD and caller.limits.upload_bytes_per_day is not None:
+    is_upload = (method, path) == UPLOAD and caller.limits.upload_bytes_per_day is not None
+    if is_upload and not request.state.is_body_too_large:  # else nothing is read
         declared = request.headers.get("content-length")
         if declared is not None and declared.isdigit():
             await take(request, caller, UPLOADS, int(declared))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Awaitable, Callable
 
 from starlette._utils import get_route_path
 from starlette.datastructures import Headers, MutableHeaders
@@ -14,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ulid import ULID
 
 from app.api.measurements import Measurements
-from app.api.problems import BodyRefusedError, internal_error, problem_response
+from app.api.problems import BodyRefusedError, internal_error
 from app.api.routes import JSON, media_type_of
 from app.config import Settings
 from app.errors import TooLargeError
@@ -70,7 +69,10 @@ class RequestIdMiddleware:
 
 
 class BodyLimitMiddleware:
-    """Answers 413 to a body over the route's limit, by its declared length or as soon as it grows past it."""
+    """Refuses with 413 a body over the route's limit, by its declared length or as soon as it grows past it.
+
+    Not before the route begins to read: by then it knows who sends it, and the refusal is recorded as theirs.
+    """
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
@@ -82,10 +84,9 @@ class BodyLimitMiddleware:
             return
         limit = self._limit(scope)
         declared = Headers(scope=scope).get("content-length", "")
-        if declared.isdigit() and int(declared) > limit:
-            await problem_response(Request(scope), _too_large(limit))(scope, receive, send)
-            return
-        await self._app(scope, self._counted(receive, limit), send)
+        is_too_large = declared.isdigit() and int(declared) > limit
+        scope["state"]["is_body_too_large"] = is_too_large
+        await self._app(scope, _refuse(limit) if is_too_large else _count(receive, limit), send)
 
     def _limit(self, scope: Scope) -> int:
         """JSON is held in memory as a whole, so it has its own limit also where archives are received."""
@@ -98,19 +99,26 @@ class BodyLimitMiddleware:
             return self._settings.max_predict_bytes + MULTIPART_OVERHEAD_BYTES
         return self._settings.max_json_bytes
 
-    @staticmethod
-    def _counted(receive: Receive, limit: int) -> Callable[[], Awaitable[Message]]:
-        seen = 0
 
-        async def receive_counted() -> Message:
-            nonlocal seen
-            message = await receive()
-            seen += len(message.get("body", b""))
-            if seen > limit:
-                raise BodyRefusedError(_too_large(limit))
-            return message
+def _refuse(limit: int) -> Receive:
+    async def receive_nothing() -> Message:
+        raise BodyRefusedError(_too_large(limit))
 
-        return receive_counted
+    return receive_nothing
+
+
+def _count(receive: Receive, limit: int) -> Receive:
+    seen = 0
+
+    async def receive_counted() -> Message:
+        nonlocal seen
+        message = await receive()
+        seen += len(message.get("body", b""))
+        if seen > limit:
+            raise BodyRefusedError(_too_large(limit))
+        return message
+
+    return receive_counted
 
 
 def _too_large(limit: int) -> TooLargeError:

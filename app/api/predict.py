@@ -229,7 +229,10 @@ async def _from_form(request: Request, form: FormData, max_files: int) -> Questi
     # The parts are called `file` in the documents; an image under another name is an image all the same.
     files = [part for _, part in form.multi_items() if isinstance(part, UploadFile)]
     _check_count(len(files), max_files)
-    pictures = [Picture(part.filename or None, await part.read()) for part in files]
+    pictures = []
+    for part in files:
+        pictures.append(Picture(part.filename or None, await part.read()))
+        await part.close()  # one after the other: all would be in memory twice
     fields = {name: str(form[name]) for name in OPTIONS if name in form}
     return _question(request, fields, pictures)
 

@@ -69,6 +69,5 @@ def _finish(scope: Scope, trail: Trail, attempt: Attempt, status: int) -> None:
     route = attempt.action.partition(" ")[2]
     is_change = scope["method"] not in SAFE_METHODS and route not in UNRECORDED and route != "unmatched"
     is_recorded = attempt.record is not None or (status in NOT_ALLOWED and status != attempt.expected)
-    # A key that is wrong fails before anything is looked at, a body that is too large before the key is.
     if is_recorded or is_change:
         trail.finish(attempt, status)

@@ -56,7 +56,8 @@ async def _from_path(context: AppContext, product: str, request: Request) -> Ans
 
 
 async def _from_form(context: AppContext, product: str, request: Request) -> Answer:
-    async with read_form(request, fields=ImportChoices.model_fields, max_files=1) as form:
+    folder = context.storage.scratch
+    async with read_form(request, fields=ImportChoices.model_fields, max_files=1, folder=folder) as form:
         # The part is called `file` in the documents; whoever calls it otherwise means the same.
         file = next((part for part in form.values() if isinstance(part, UploadFile)), None)
         if file is None:

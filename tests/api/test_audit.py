@@ -194,6 +194,23 @@ def test_what_was_not_allowed_is_recorded_also_of_reads(client: TestClient) -> N
     ]
 
 
+def test_a_body_that_is_too_large_is_refused_as_its_senders(settings: Settings) -> None:
+    limits = {"max_json_bytes": 1000, "max_upload_bytes": 1000}
+    with opened(
+        settings.model_copy(update={**limits, "api_key": Settings(api_key="s3cret").api_key})
+    ) as client:
+        client.post("/products", json={"id": "x"}, headers=FIRST).raise_for_status()
+        for operation in [one for one in CHANGES if one.content]:
+            for content in (bytes(2**21), iter([bytes(2**20)] * 2)):
+                headers = {**FIRST, "content-type": [*operation.content][-1]}
+                answer = client.request(operation.method, operation.url, content=content, headers=headers)
+                assert_problem(answer, 413)
+                record = read(client)[0]
+                assert record["request_id"] == answer.headers["x-request-id"]
+                assert record["action"] == f"{operation.method} {operation.path}"
+                assert (record["outcome"], record["status"]) == ("refused", 413)
+
+
 @pytest.mark.parametrize("path", ["/docs", "/redoc"])
 def test_a_page_to_sign_in_is_no_refusal_but_what_is_shown_there_may_be(
     client: TestClient, path: str

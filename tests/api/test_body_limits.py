@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from typing import Any
@@ -51,7 +52,7 @@ def test_an_archive_may_still_be_larger(small: TestClient) -> None:
 
 
 def _statuses_without_reading(
-    settings: Settings, operation: Operation, media_types: Sequence[str]
+    settings: Settings, operation: Operation, media_types: Sequence[str], lengths: Sequence[int] = (500,)
 ) -> set[int]:
     """The answers to requests whose body nobody may read."""
     app = create_app(settings)
@@ -65,8 +66,8 @@ def _statuses_without_reading(
 
     async def ask() -> None:
         async with app.router.lifespan_context(app):
-            for media_type in media_types:
-                headers = {"content-type": media_type, "content-length": "500"}
+            for media_type, length in itertools.product(media_types, lengths):
+                headers = {"content-type": media_type, "content-length": str(length)}
                 scope = {
                     "type": "http",
                     "method": operation.method,
@@ -88,13 +89,17 @@ def _statuses_without_reading(
 
 
 @pytest.mark.parametrize("operation", [one for one in WITH_BODY if one.security], ids=str)
-def test_the_key_is_asked_for_before_a_body_is_read(settings: Settings, operation: Operation) -> None:
+def test_the_key_is_asked_for_before_a_body_is_read_or_refused(
+    settings: Settings, operation: Operation
+) -> None:
     guarded = Settings(home=settings.home, api_key="s3cret", _env_file=None)
     media_types = [media_type.replace("*", "png") for media_type in operation.content]
-    assert _statuses_without_reading(guarded, operation, media_types) == {401}
+    assert _statuses_without_reading(guarded, operation, media_types, [500, 2**50]) == {401}
 
 
 @pytest.mark.parametrize("operation", WITH_BODY, ids=str)
-def test_the_content_type_is_judged_before_a_body_is_read(settings: Settings, operation: Operation) -> None:
+def test_type_and_length_are_judged_before_a_body_is_read(settings: Settings, operation: Operation) -> None:
     media_types = ("text/plain", "application/x-www-form-urlencoded", "")
     assert _statuses_without_reading(settings, operation, media_types) == {415}
+    if operation in JSON_BODIES:
+        assert _statuses_without_reading(settings, operation, JSON_TYPES, [2**50]) == {413}

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from app.config import Settings
 from tests.api.opened import opened
 from tests.api.operations import OPERATIONS
-from tests.api.test_problems import assert_problem
+from tests.api.test_problems import JSON, assert_problem
 
 LINE, OTHER = "https://line.example:8443", "https://other.example"
 
@@ -55,7 +55,7 @@ def test_answers_and_errors_can_be_read_with_the_headers_that_clients_need(
         client.post("/products", json={"id": "x"}, headers={"origin": LINE, **key}),
         client.get("/products", headers={"origin": LINE}),
         client.get("/products/none", headers={"origin": LINE, **key}),
-        client.post("/products", content=b" " * 2**21, headers={"origin": LINE, **key}),
+        client.post("/products", content=b" " * 2**21, headers={"origin": LINE, **key, **JSON}),
     ]
     assert [answer.status_code for answer in answers] == [201, 401, 404, 413]
     for answer in answers:

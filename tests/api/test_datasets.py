@@ -5,11 +5,12 @@ from __future__ import annotations
 import io
 import tarfile
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 from fastapi.testclient import TestClient
 
+from app.api import uploads
 from app.config import Settings
 from app.context import AppContext
 from app.schemas.archive_kinds import ANY_FILE, ARCHIVE_KINDS, media_type_of_name
@@ -244,6 +245,24 @@ def test_an_upload_over_the_limit_is_a_413_and_leaves_nothing(
             assert answer.status_code == 413
         assert client.get("/products/p/datasets").json()["data"] == []
     assert list(context.storage.scratch.iterdir()) == []
+
+
+def test_the_file_of_a_form_waits_in_scratch_without_a_name(
+    client: TestClient, context: AppContext, product: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lay_in: list[Path] = []
+    copy = uploads._copy
+
+    def copy_seen(source: BinaryIO, target: Path, limit: int) -> str:
+        lay_in.append(Path(f"/proc/self/fd/{source.fileno()}").readlink())
+        return copy(source, target, limit)
+
+    monkeypatch.setattr(uploads, "_copy", copy_seen)
+    form = {"file": ("x.zip", bytes(3_000_000))}
+    assert client.post(f"/products/{product}/datasets", files=form).status_code == 202
+    (path,) = lay_in
+    assert path.parent == context.storage.scratch
+    assert path.name.endswith("(deleted)")
 
 
 def test_an_upload_repeated_with_its_key_is_imported_once(

@@ -173,6 +173,18 @@ def test_bytes_of_an_upload_are_counted_as_declared_and_as_they_come(client: Tes
     assert sum(one.stat().st_size for one in scratch) < 2_000_000
 
 
+def test_an_upload_that_is_too_large_for_anybody_takes_nothing_of_the_limit(keyed: Settings) -> None:
+    with opened(keyed.model_copy(update={"max_upload_bytes": 1000})) as client:
+        client.post("/products", json={"id": "p"}, headers=FIRST).raise_for_status()
+        headers = make_headers(client, "write", limits={"upload_bytes_per_day": 3_000_000})
+        headers["content-type"] = "application/zip"
+        assert_problem(client.post("/products/p/datasets", content=bytes(2_000_000), headers=headers), 413)
+        assert (
+            '"uploads";r=2999500;'
+            in (client.post("/products/p/datasets", content=bytes(500), headers=headers).headers["ratelimit"])
+        )
+
+
 def add_dataset(context: AppContext, key: dict[str, Any], **fields: Any) -> None:
     row = {"id": f"dst_{time.monotonic_ns()}", "product_id": "p", "source": "x", "status": "ready", **fields}
     with context.db.write() as session:

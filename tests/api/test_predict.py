@@ -72,6 +72,13 @@ def test_a_picture_in_a_part_without_a_file_name_is_a_picture(trained: Trained, 
     assert answer.json()["name"] is None
 
 
+def test_large_images_of_a_form_touch_no_disk(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", "/nowhere")
+    files = [("file", (f"{number}.png", RED + bytes(3_000_000))) for number in range(3)]
+    answer = trained.client.post("/predict", files=files, data={"product": "squares"})
+    assert answer.status_code == 200, answer.text
+
+
 def test_of_several_files_one_bad_one_is_an_error_in_its_own_place(trained: Trained) -> None:
     files = [("file", ("a.png", RED)), ("file", ("b.png", b"not an image")), ("file", ("c.png", RED))]
     answer = trained.client.post("/predict", files=files, data={"product": "squares"}).json()
