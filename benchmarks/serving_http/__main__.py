@@ -5,6 +5,9 @@ after round: one is started, asked for every image, compared with the bare loop,
 are medians over the rounds. A quick run of two minutes:
 
     make bench-serving ARGS="--networks mobilenet_v2 --images 110kB --connections 8 --rounds 2"
+
+Other work on the machine changes the order: the system gives each process its share, and servers have one to
+six of them. Core-milliseconds a request change least.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ import tempfile
 from collections import defaultdict
 from contextlib import nullcontext
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from benchmarks.serving_http.contenders import CEILING, CONTENDERS, PEERS_PYTHON
@@ -34,6 +38,8 @@ from benchmarks.serving_http.table import render_figures, render_starts
 
 NETWORKS = ("mobilenet_v2", "resnet50", "efficientnet_b0")
 CONNECTIONS = (1, 8, 32)
+PAGE = Path(__file__).parents[2] / "docs" / "serving.md"
+MARKS = ("<!-- figures -->", "<!-- end of figures -->")
 VERSIONS = ("ai-edge-litert", "bentoml", "fastapi", "litserve", "pillow", "tensorflow", "uvicorn")
 
 
@@ -43,7 +49,18 @@ def main() -> None:
         sys.exit(f"{PEERS_PYTHON} is missing: `make bench-serving` makes it.")
     kept = arguments.folder
     with nullcontext(kept) if kept else tempfile.TemporaryDirectory() as folder:
-        print(run(arguments, Path(folder)))
+        tables = run(arguments, Path(folder))
+    print(tables)
+    if arguments.write:
+        PAGE.write_text(put_into(PAGE.read_text(encoding="utf-8"), tables), encoding="utf-8")
+
+
+def put_into(page: str, tables: str) -> str:
+    """The page with these tables between its marks."""
+    begin, end = MARKS
+    before, _, rest = page.partition(begin)
+    _, _, after = rest.partition(end)
+    return f"{before}{begin}\n{tables}\n{end}{after}"
 
 
 def run(arguments: argparse.Namespace, folder: Path) -> str:
@@ -72,10 +89,9 @@ def run(arguments: argparse.Namespace, folder: Path) -> str:
                 starts[network, contender.name].append(start)
                 for case, one in measured:
                     figures[case].append(one)
-    client = max(one.client_cpu_ms for each in figures.values() for one in each)
     return "\n\n".join(
         (
-            _conditions(arguments, client),
+            _conditions(arguments, [one for each in figures.values() for one in each]),
             "\n".join(f"- {one.title}: {one.configuration}." for one in chosen),
             render_figures(figures),
             render_starts(starts),
@@ -107,7 +123,9 @@ def _package(network: str, images: ImageSet, folder: Path) -> Path:
     return place
 
 
-def _conditions(arguments: argparse.Namespace, client_cpu_ms: float) -> str:
+def _conditions(arguments: argparse.Namespace, figures: list[Figures]) -> str:
+    client = max(one.client_cpu_ms for one in figures)
+    others = [100 * one.other_load for one in figures]
     code = (
         "import importlib.metadata as m, sys; print(', '.join(f'{n} {m.version(n)}' for n in sys.argv[1:]))"
     )
@@ -117,8 +135,8 @@ def _conditions(arguments: argparse.Namespace, client_cpu_ms: float) -> str:
     return (
         f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}, Python "
         f"{platform.python_version()}, {asked.stdout.strip()}; medians of {arguments.rounds} rounds of "
-        f"{arguments.seconds:g} s. The load took at most {client_cpu_ms:.2f} core-ms a request of the same "
-        "cores."
+        f"{arguments.seconds:g} s. The load took at most {client:.2f} core-ms a request of the same "
+        f"cores. Other work took {median(others):.0f} % of the machine (median; at most {max(others):.0f} %)."
     )
 
 
@@ -141,6 +159,7 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--folder", type=Path, help="keeps images and packaged networks here, and uses those that it holds"
     )
+    parser.add_argument("--write", action="store_true", help=f"writes the tables into docs/{PAGE.name} too")
     return parser.parse_args()
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 
 from benchmarks.serving_http.contenders import CEILING, PEERS_PYTHON, Contender
-from benchmarks.serving_http.load import ask, build_requests, run_load
+from benchmarks.serving_http.load import ask, build_requests, busy_seconds, run_load
 from benchmarks.serving_http.servers import Server
 
 WARM_SECONDS = 1.0
@@ -38,7 +38,10 @@ class Case:
 
 @dataclass(frozen=True)
 class Figures:
-    """``wrong``: images that were answered otherwise than in the bare loop, in the check before."""
+    """``wrong``: images that were answered otherwise than in the bare loop, in the check before.
+
+    ``other_load``: the part of the machine that work took which is neither the server nor the load.
+    """
 
     requests_per_second: float
     p50: float
@@ -48,6 +51,7 @@ class Figures:
     failed: int
     wrong: int
     client_cpu_ms: float
+    other_load: float
 
 
 @dataclass(frozen=True)
@@ -81,13 +85,14 @@ def measure_ceiling(
         assert process.stdout is not None
         expected = json.loads(process.stdout.readline())
         seen = psutil.Process(process.pid)
-        before, began = sum(seen.cpu_times()[:2]), time.perf_counter()
+        before, busy, began = sum(seen.cpu_times()[:2]), busy_seconds(), time.perf_counter()
         process.stdin.write(f"{seconds}\n")
         process.stdin.flush()
         milliseconds = json.loads(process.stdout.readline())
-        elapsed, cpu = time.perf_counter() - began, sum(seen.cpu_times()[:2]) - before
+        elapsed, busy = time.perf_counter() - began, busy_seconds() - busy
+        cpu = sum(seen.cpu_times()[:2]) - before
         memory = seen.memory_info().rss
-    figures = _figures(milliseconds, elapsed, cpu, memory)
+    figures = _figures(milliseconds, elapsed, cpu, busy, memory)
     return Case(network, images.name, 0, CEILING), figures, expected
 
 
@@ -125,6 +130,7 @@ def measure_contender(
                         load.milliseconds,
                         load.seconds,
                         load.server_cpu_seconds,
+                        load.machine_cpu_seconds,
                         server.memory_bytes(),
                         failed=load.failed,
                         wrong=wrong,
@@ -151,6 +157,7 @@ def _figures(
     milliseconds: list[float],
     seconds: float,
     cpu_seconds: float,
+    machine_cpu_seconds: float,
     memory: int,
     *,
     failed: int = 0,
@@ -169,6 +176,7 @@ def _figures(
         failed=failed,
         wrong=wrong,
         client_cpu_ms=1000 * client_cpu / max(1, count),
+        other_load=(machine_cpu_seconds - cpu_seconds - client_cpu) / (seconds * (os.cpu_count() or 1)),
     )
 
 
