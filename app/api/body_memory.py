@@ -8,7 +8,7 @@ from starlette._utils import get_route_path
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api.middleware import PREDICT_PATH
+from app.api.prediction_routes import is_prediction_path
 from app.api.problems import BodyRefusedError
 from app.api.routes import JSON, media_type_of
 from app.errors import BusyError, SlowRequestError
@@ -29,7 +29,7 @@ class BodyMemoryMiddleware:
         self._budget = MemoryBudget(total)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not PREDICT_PATH.fullmatch(get_route_path(scope)):
+        if scope["type"] != "http" or not is_prediction_path(get_route_path(scope)):
             await self._app(scope, receive, send)
             return
         factor = JSON_FACTOR if media_type_of(Request(scope)) == JSON else 1

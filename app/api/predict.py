@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
-import time
 from codecs import BOM_UTF8
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -19,24 +15,17 @@ from starlette.datastructures import FormData, UploadFile
 from app.api.base64_pictures import NotBase64Error, decode_base64
 from app.api.choices import merge_choices
 from app.api.dependencies import ContextDep, ModelCacheDep, TurnsDep
+from app.api.document import inline_schema
 from app.api.forms import read_form
 from app.api.invalid_requests import invalid_body
-from app.api.leaving import CLIENT_GONE, ClientGoneError, unless_gone
-from app.api.limits import take
-from app.api.measurements import ANSWERED, Measurements
+from app.api.measurements import ANSWERED
+from app.api.predicting import answer_in_bounds
 from app.api.routes import FORM, JSON, CheckedRoute, media_type_of
 from app.context import AppContext
-from app.errors import (
-    BusyError,
-    FieldError,
-    InvalidRequestError,
-    LoupeError,
-    TooLargeError,
-)
+from app.errors import FieldError, InvalidRequestError, TooLargeError
 from app.inference.cache import ModelCache
 from app.inference.turns import Turns
-from app.schemas.limits import PREDICTIONS
-from app.schemas.prediction import InlineImage, Predictions, PredictRequest
+from app.schemas.prediction import Predictions, PredictRequest
 from app.services import predictions
 from app.services.predictions import Picture
 
@@ -74,11 +63,6 @@ FORM_FIELDS: dict[str, Any] = {
 
 PICTURE = {"type": "string", "format": "binary", "description": "The image file."}
 
-# A schema given by hand stands outside of the document's components, so it must hold all its parts.
-JSON_SCHEMA = PredictRequest.model_json_schema()
-JSON_SCHEMA["properties"]["inputs"]["items"] = InlineImage.model_json_schema()
-del JSON_SCHEMA["$defs"]
-
 
 @dataclass(frozen=True)
 class Question:
@@ -104,7 +88,7 @@ class Question:
                 },
                 "image/*": {"schema": PICTURE},
                 "application/octet-stream": {"schema": PICTURE},
-                "application/json": {"schema": JSON_SCHEMA},
+                "application/json": {"schema": inline_schema(PredictRequest)},
             },
         },
     },
@@ -120,24 +104,15 @@ async def predict(
 ) -> Predictions | Response:
     """Classify one or several images with the best model of a product, or with the one of a job."""
     question = await _read_question(request, context.settings.max_predict_files)
-    await take(request, request.state.caller, PREDICTIONS, len(question.pictures))
-    measurements: Measurements = request.app.state.measurements
-    began = time.perf_counter()
-    try:
-        async with _at_most(x_request_timeout):
-            answer = await unless_gone(request, _answer(context, cache, turns, question))
-    except ClientGoneError:
-        measurements.prediction_failed("", time.perf_counter() - began, "client_gone", len(question.pictures))
-        return Response(status_code=CLIENT_GONE)
-    except LoupeError as error:
-        last = context.last_choices.get((question.product, question.job, question.model))
-        measurements.prediction_failed(
-            last.product if last else "", time.perf_counter() - began, error.code, len(question.pictures)
-        )
-        raise
-    outcomes = [item.error.code if item.error else ANSWERED for item in answer.results]
-    measurements.predicted(answer.model.product, time.perf_counter() - began, outcomes)
-    return answer
+    return await answer_in_bounds(
+        request,
+        context,
+        (question.product, question.job, question.model),
+        lambda: _answer(context, cache, turns, question),
+        images=len(question.pictures),
+        seconds=x_request_timeout,
+        describe=_describe,
+    )
 
 
 async def _answer(context: AppContext, cache: ModelCache, turns: Turns, question: Question) -> Predictions:
@@ -154,17 +129,9 @@ async def _answer(context: AppContext, cache: ModelCache, turns: Turns, question
     )
 
 
-@asynccontextmanager
-async def _at_most(seconds: float | None) -> AsyncIterator[None]:
-    """Raises BusyError after so long."""
-    try:
-        async with asyncio.timeout(seconds):
-            yield
-    except TimeoutError:
-        raise BusyError(
-            f"There is no answer within the {seconds:g} s that the request allows.",
-            hint="Try again in a few seconds, or allow more with X-Request-Timeout.",
-        ) from None
+def _describe(answer: Predictions) -> tuple[str, list[str]]:
+    outcomes = [item.error.code if item.error else ANSWERED for item in answer.results]
+    return answer.model.product, outcomes
 
 
 async def _read_question(request: Request, max_files: int) -> Question:
