@@ -10,7 +10,7 @@ TOOLS := .venv-tools
 # Where a container sets it, each process would compile TensorFlow's sources anew: most of a training's start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo up test test-all test-fast check chaos attack soak check-postgres format lock docs mutations bench bench-networks audit sbom clean
+.PHONY: help setup demo up test test-all test-fast check chaos attack soak check-postgres format lock docs mutations bench bench-networks tools audit sbom clean
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -92,6 +92,8 @@ $(TOOLS)/.locked: requirements/tools.txt $(if $(findstring $(VENV)-uv,$(UV)),$(V
 	test -x $(TOOLS)/bin/python || $(UV) venv --quiet --python $(PYTHON) $(TOOLS)
 	$(UV) pip sync --quiet --python $(TOOLS)/bin/python --require-hashes requirements/tools.txt
 	@touch $@
+
+tools: $(TOOLS)/.locked ## Make .venv-tools: with it `make test` also asks Loupe through a public client.
 
 # Without --strict a package that the database does not know would pass.
 AUDIT := $(TOOLS)/bin/pip-audit --strict --vulnerability-service osv --disable-pip --require-hashes --progress-spinner off

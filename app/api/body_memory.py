@@ -8,7 +8,7 @@ from starlette._utils import get_route_path
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api.prediction_routes import is_prediction_path
+from app.api.prediction_routes import HEAD_LENGTH, is_prediction_path, is_protocol_path
 from app.api.problems import BodyRefusedError
 from app.api.routes import JSON, media_type_of
 from app.errors import BusyError, SlowRequestError
@@ -32,7 +32,7 @@ class BodyMemoryMiddleware:
         if scope["type"] != "http" or not is_prediction_path(get_route_path(scope)):
             await self._app(scope, receive, send)
             return
-        factor = JSON_FACTOR if media_type_of(Request(scope)) == JSON else 1
+        factor = _factor(Request(scope))
         held = 0
         deadline: float | None = None
 
@@ -70,3 +70,11 @@ class BodyMemoryMiddleware:
             await self._app(scope, receive_within, send)
         finally:
             self._budget.give_back(held)
+
+
+def _factor(request: Request) -> int:
+    """How many times its length a body takes. The protocol's is JSON unless it says where that ends."""
+    is_json = media_type_of(request) == JSON or (
+        is_protocol_path(get_route_path(request.scope)) and HEAD_LENGTH not in request.headers
+    )
+    return JSON_FACTOR if is_json else 1

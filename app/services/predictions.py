@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from app.context import AppContext
 from app.errors import ArtifactError, LoupeError, UnavailableError
@@ -22,6 +24,11 @@ from app.storage.home import Storage
 logger = logging.getLogger(__name__)
 
 MAX_CHOICES = 10_000
+
+S = TypeVar("S")
+T = TypeVar("T")
+Pixels = NDArray[np.uint8] | NDArray[np.float32]
+"""(height, width, 3), RGB from 0 to 255, as the model's input."""
 
 
 @dataclass(frozen=True)
@@ -52,27 +59,13 @@ async def predict(
     asked: Asked, turns: Turns, pictures: Sequence[Picture], *, top_k: int, max_pixels: int
 ) -> schemas.Predictions:
     """Classifies ``pictures``. With several, a bad one is an error in its own result; a single one raises."""
-    # No more at a time than can be worked on: images of other requests have their turns in between.
-    lanes = asyncio.Semaphore(turns.width)
 
-    async def predict_one(picture: Picture) -> schemas.PredictionItem | LoupeError:
-        async with lanes:
-            try:
-                answer = await turns.answer(asked.predictor, picture.data, max_pixels=max_pixels)
-            except LoupeError as error:
-                if error.status >= 500:
-                    raise
-                return error
+    async def predict_one(picture: Picture) -> schemas.PredictionItem:
+        answer = await turns.answer(asked.predictor, picture.data, max_pixels=max_pixels)
         return _as_item(picture, answer, asked.predictor.labels, top_k)
 
-    try:
-        async with asyncio.TaskGroup() as group:
-            outcomes = [group.create_task(predict_one(picture)) for picture in pictures]
-    except ExceptionGroup as failed:
-        # One is enough: the others were cancelled, so that the request keeps no memory any longer.
-        raise failed.exceptions[0] from None
     results = []
-    for picture, outcome in zip(pictures, (task.result() for task in outcomes), strict=True):
+    for picture, outcome in zip(pictures, await _each(turns, pictures, predict_one), strict=True):
         if isinstance(outcome, LoupeError):
             if len(pictures) == 1:
                 raise outcome
@@ -90,6 +83,55 @@ async def predict(
         }
         answer = schemas.Predictions(**{**dict(answer), **only})
     return answer
+
+
+async def classify(
+    asked: Asked, turns: Turns, images: Sequence[bytes | memoryview] | Sequence[Pixels], *, max_pixels: int
+) -> NDArray[np.float32]:
+    """Probabilities (images, classes) of encoded images, or of what is the model's input already.
+
+    A bad one raises, and its error says which.
+    """
+
+    async def classify_one(image: bytes | memoryview | Pixels) -> NDArray[np.float32]:
+        if isinstance(image, np.ndarray):
+            return await turns.answer_pixels(asked.predictor, image)
+        # Copied when its turn comes, not all at once.
+        return (await turns.answer(asked.predictor, bytes(image), max_pixels=max_pixels)).probabilities
+
+    answers = []
+    for index, outcome in enumerate(await _each(turns, images, classify_one)):
+        if isinstance(outcome, LoupeError):
+            if len(images) > 1:
+                outcome.detail = f"image {index} of 0 to {len(images) - 1}: {outcome.detail}"
+            raise outcome
+        answers.append(outcome)
+    return np.stack(answers)
+
+
+async def _each(
+    turns: Turns, images: Sequence[S], answer: Callable[[S], Awaitable[T]]
+) -> list[T | LoupeError]:
+    """The answer to each image, or the error that is its own. An error of ours raises."""
+    # No more at a time than can be worked on: images of other requests have their turns in between.
+    lanes = asyncio.Semaphore(turns.width)
+
+    async def answer_one(image: S) -> T | LoupeError:
+        async with lanes:
+            try:
+                return await answer(image)
+            except LoupeError as error:
+                if error.status >= 500:
+                    raise
+                return error
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(answer_one(image)) for image in images]
+    except ExceptionGroup as failed:
+        # One is enough: the others were cancelled, so that the request keeps no memory any longer.
+        raise failed.exceptions[0] from None
+    return [task.result() for task in tasks]
 
 
 def _load(storage: Storage, cache: ModelCache, choice: ModelChoice) -> Predictor:
