@@ -11,7 +11,7 @@ PEERS := .venv-peers
 # Where a container sets it, each process would compile TensorFlow's sources anew: most of a training's start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo up test test-all test-fast check chaos attack soak check-postgres format lock docs mutations bench bench-networks bench-serving audit sbom clean
+.PHONY: help setup demo up test test-all test-fast check chaos attack soak check-postgres format lock docs mutations bench bench-networks bench-serving tools audit sbom clean
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -102,6 +102,8 @@ $(PEERS)/.locked: requirements/peers.txt $(STAMP)
 	test -x $(PEERS)/bin/python || $(UV) venv --quiet --python $(BIN)/python $(PEERS)
 	$(UV) pip sync --quiet --python $(PEERS)/bin/python --require-hashes requirements/peers.txt
 	@touch $@
+
+tools: $(TOOLS)/.locked ## Make .venv-tools: with it `make test` also asks Loupe through a public client.
 
 # Without --strict a package that the database does not know would pass.
 AUDIT := $(TOOLS)/bin/pip-audit --strict --vulnerability-service osv --disable-pip --require-hashes --progress-spinner off

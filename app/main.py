@@ -15,6 +15,7 @@ from app.api import (
     evaluations,
     exports,
     health,
+    inference_protocol,
     job_records,
     jobs,
     metrics,
@@ -53,6 +54,7 @@ from app.services.model_router import ModelRouter
 
 RESOURCES = (
     *(health, products, datasets, exports, jobs, job_records, evaluations, models, predict, workers, metrics),
+    inference_protocol,
     *(api_keys, session, webhooks, audit),
 )
 

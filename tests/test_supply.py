@@ -36,7 +36,7 @@ def test_every_lock_is_audited_and_an_unknown_package_does_not_pass() -> None:
 
 @pytest.mark.parametrize(
     ("own", "packages"),
-    [("tools", {"cyclonedx-bom", "pip-audit"}), ("peers", {"bentoml", "litserve"})],
+    [("tools", {"cyclonedx-bom", "pip-audit", "tritonclient"}), ("peers", {"bentoml", "litserve"})],
 )
 def test_tools_and_peers_are_in_no_environment_of_loupe(own: str, packages: set[str]) -> None:
     for lock in ("api", "train", "gpu", "dev"):

@@ -8,7 +8,7 @@ from starlette._utils import get_route_path
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api.middleware import PREDICT_PATH
+from app.api.prediction_routes import HEAD_LENGTH, is_prediction_path, is_protocol_path
 from app.api.problems import BodyRefusedError
 from app.api.routes import JSON, media_type_of
 from app.errors import BusyError, SlowRequestError
@@ -34,10 +34,10 @@ class BodyMemoryMiddleware:
         self._budget = SharedBudget(total)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not PREDICT_PATH.fullmatch(get_route_path(scope)):
+        if scope["type"] != "http" or not is_prediction_path(get_route_path(scope)):
             await self._app(scope, receive, send)
             return
-        factor = JSON_FACTOR if media_type_of(Request(scope)) == JSON else 1
+        factor = _factor(Request(scope))
         sender, held = "", 0
         deadline: float | None = None
 
@@ -94,3 +94,11 @@ def _sender_of(scope: Scope) -> str:
         return caller.key_id
     client = scope.get("client")
     return site_of(client[0]) if client else "unknown"
+
+
+def _factor(request: Request) -> int:
+    """How many times its length a body takes. The protocol's is JSON unless it says where that ends."""
+    is_json = media_type_of(request) == JSON or (
+        is_protocol_path(get_route_path(request.scope)) and HEAD_LENGTH not in request.headers
+    )
+    return JSON_FACTOR if is_json else 1

@@ -12,6 +12,7 @@ EXPOSED = (
     "Allow",
     "Content-Disposition",
     "ETag",
+    "Inference-Header-Content-Length",
     "Location",
     "Retry-After",
     "WWW-Authenticate",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated
+from collections.abc import Awaitable, Callable
+from typing import Annotated, TypeVar
 
 from fastapi import Depends, Header, Query, Request
 from starlette._utils import get_route_path
@@ -17,6 +17,8 @@ from app.services.audit_trail import Attempt
 from app.services.idempotency import IdempotentRequest
 from app.services.key_ring import KeyRing
 from app.services.model_router import ModelRouter
+
+T = TypeVar("T")
 
 
 def get_context(request: Request) -> AppContext:
@@ -75,13 +77,22 @@ def scope_of(request: Request) -> str:
     return route if caller.key_id is None else f"{caller.key_id} {route}"
 
 
-ContextDep = Annotated[AppContext, Depends(get_context)]
-OpenContextDep = Annotated[AppContext, Depends(get_open_context)]
-KeyRingDep = Annotated[KeyRing, Depends(get_key_ring)]
-RecheckDep = Annotated[Callable[[], None], Depends(get_recheck)]
-ModelCacheDep = Annotated[ModelCache, Depends(get_model_cache)]
-ModelRouterDep = Annotated[ModelRouter, Depends(get_model_router)]
-TurnsDep = Annotated[Turns, Depends(get_turns)]
+def _inline(find: Callable[[Request], T]) -> Callable[[Request], Awaitable[T]]:
+    """FastAPI calls a plain function in a thread, which costs more than these do."""
+
+    async def find_inline(request: Request) -> T:
+        return find(request)
+
+    return find_inline
+
+
+ContextDep = Annotated[AppContext, Depends(_inline(get_context))]
+OpenContextDep = Annotated[AppContext, Depends(_inline(get_open_context))]
+KeyRingDep = Annotated[KeyRing, Depends(_inline(get_key_ring))]
+RecheckDep = Annotated[Callable[[], None], Depends(_inline(get_recheck))]
+ModelCacheDep = Annotated[ModelCache, Depends(_inline(get_model_cache))]
+ModelRouterDep = Annotated[ModelRouter, Depends(_inline(get_model_router))]
+TurnsDep = Annotated[Turns, Depends(_inline(get_turns))]
 IdempotentDep = Annotated[IdempotentRequest | None, Depends(get_idempotent_request)]
 Limit = Annotated[int, Query(ge=1, le=100, description="Rows on a page.")]
 Force = Annotated[bool, Query(description="Delete also what depends on it, as far as that is safe.")]

@@ -6,13 +6,13 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.api.prediction_routes import PREDICTION_ROUTES
 from app.api.problems import BodyRefusedError
 from app.api.rates import Left, Rates
 from app.errors import LimitReachedError
 from app.schemas.caller import Caller
 from app.schemas.limits import PREDICTIONS, REQUESTS, UPLOADS, Rate
 
-PREDICT = ("POST", "/predict")
 UPLOAD = ("POST", "/products/{product}/datasets")
 UNLIMITED = frozenset({("GET", "/metrics")})
 """Like the health checks, which ask for no key."""
@@ -25,7 +25,8 @@ async def admit(request: Request, caller: Caller, method: str, path: str) -> Non
     if caller.key_id is None or (method, path) in UNLIMITED:
         return
     await take(request, caller, REQUESTS)
-    if (method, path) == PREDICT and caller.limits.predictions_per_minute is not None:
+    is_prediction = method == "POST" and path in PREDICTION_ROUTES
+    if is_prediction and caller.limits.predictions_per_minute is not None:
         rates: Rates = request.app.state.rates
         quota = caller.limits.predictions_per_minute
         is_allowed, left = await rates.look(caller.key_id, PREDICTIONS, quota)

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
-import time
 from codecs import BOM_UTF8
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,25 +14,19 @@ from starlette.datastructures import FormData, UploadFile
 
 from app.api.base64_pictures import NotBase64Error, decode_base64
 from app.api.choices import merge_choices
-from app.api.dependencies import get_context, get_model_router, get_turns
+from app.api.dependencies import get_turns
+from app.api.document import inline_schema
 from app.api.forms import read_form
 from app.api.invalid_requests import invalid_body
-from app.api.leaving import CLIENT_GONE, ClientGoneError, unless_gone
-from app.api.limits import take
-from app.api.measurements import ANSWERED, Measurements
+from app.api.measurements import ANSWERED
+from app.api.predicting import SERVER_TIMING, Answered, answer_in_bounds
 from app.api.routes import FORM, JSON, DirectRoute, media_type_of
 from app.config import Settings
-from app.errors import (
-    BusyError,
-    FieldError,
-    InvalidRequestError,
-    LoupeError,
-    TooLargeError,
-)
+from app.errors import FieldError, InvalidRequestError, TooLargeError
 from app.schemas.caller import Caller
-from app.schemas.limits import PREDICTIONS
-from app.schemas.prediction import InlineImage, Predictions, PredictionTiming, PredictRequest
+from app.schemas.prediction import Predictions, PredictRequest
 from app.services import predictions
+from app.services.model_router import Asked
 from app.services.model_router import Question as ModelQuestion
 from app.services.predictions import Picture
 
@@ -82,19 +72,7 @@ FORM_FIELDS: dict[str, Any] = {
 }
 
 
-SERVER_TIMING = {
-    "Server-Timing": {
-        "description": "Milliseconds that loading the model (where it was not at hand), waiting, decoding, "
-        "inference and the whole took.",
-        "schema": {"type": "string"},
-    }
-}
 PICTURE = {"type": "string", "format": "binary", "description": "The image file."}
-
-# A schema given by hand stands outside of the document's components, so it must hold all its parts.
-JSON_SCHEMA = PredictRequest.model_json_schema()
-JSON_SCHEMA["properties"]["inputs"]["items"] = InlineImage.model_json_schema()
-del JSON_SCHEMA["$defs"]
 
 
 @dataclass(frozen=True)
@@ -120,7 +98,7 @@ class Question:
                 },
                 "image/*": {"schema": PICTURE},
                 "application/octet-stream": {"schema": PICTURE},
-                "application/json": {"schema": JSON_SCHEMA},
+                "application/json": {"schema": inline_schema(PredictRequest)},
             },
         },
     },
@@ -130,58 +108,24 @@ async def predict(request: Request) -> Response:
     settings: Settings = request.app.state.context.settings
     seconds = _read_timeout(request)
     question = await _read_question(request, settings.max_predict_files)
-    await take(request, request.state.caller, PREDICTIONS, len(question.pictures))
-    measurements: Measurements = request.app.state.measurements
-    began = time.perf_counter()
-    try:
-        async with _at_most(seconds):
-            answer, load_seconds = await unless_gone(request, _answer(request, question, settings.max_pixels))
-    except ClientGoneError:
-        measurements.prediction_failed("", time.perf_counter() - began, "client_gone", len(question.pictures))
-        return Response(status_code=CLIENT_GONE)
-    except LoupeError as error:
-        last = get_model_router(request).find(question.model)
-        measurements.prediction_failed(
-            last.product if last else "", time.perf_counter() - began, error.code, len(question.pictures)
+
+    async def answer(asked: Asked) -> Answered:
+        found = await predictions.predict(
+            asked,
+            get_turns(request),
+            question.pictures,
+            top_k=question.top_k,
+            max_pixels=settings.max_pixels,
         )
-        raise
-    outcomes = [item.error.code if item.error else ANSWERED for item in answer.results]
-    measurements.predicted(answer.model.product, time.perf_counter() - began, outcomes)
-    timings = [item.timing for item in answer.results if item.timing is not None]
-    for timing in timings:
-        measurements.staged(timing)
-    if load_seconds:
-        measurements.loaded(load_seconds)
-    headers = {"Server-Timing": _server_timing(load_seconds, timings, time.perf_counter() - began)}
-    return Response(answer.model_dump_json(), media_type=JSON, headers=headers)
+        return Answered(
+            Response(found.model_dump_json(), media_type=JSON),
+            outcomes=[item.error.code if item.error else ANSWERED for item in found.results],
+            timings=[item.timing for item in found.results if item.timing is not None],
+        )
 
-
-def _server_timing(load_seconds: float, timings: Sequence[PredictionTiming], seconds: float) -> str:
-    """Milliseconds of all images together by stage, and of the request since it was read; those of a load
-    where the model had to be found first.
-    """
-    queue, decode, inference = (
-        sum(getattr(timing, name) for timing in timings) for name in ("queue_ms", "decode_ms", "inference_ms")
+    return await answer_in_bounds(
+        request, question.model, answer, images=len(question.pictures), seconds=seconds
     )
-    load = f"load;dur={1000 * load_seconds:.3f}, " if load_seconds else ""
-    return (
-        f"{load}queue;dur={queue:.3f}, decode;dur={decode:.3f}, inference;dur={inference:.3f}, "
-        f"total;dur={1000 * seconds:.3f}"
-    )
-
-
-async def _answer(request: Request, question: Question, max_pixels: int) -> tuple[Predictions, float]:
-    """The answer, and the seconds that finding and loading the model took: 0 where it was at hand."""
-    router = get_model_router(request)
-    asked, load_seconds = router.peek(question.model), 0.0
-    if asked is None:
-        began = time.perf_counter()
-        asked = await router.ask(get_context(request), question.model)
-        load_seconds = time.perf_counter() - began
-    answer = await predictions.predict(
-        asked, get_turns(request), question.pictures, top_k=question.top_k, max_pixels=max_pixels
-    )
-    return answer, load_seconds
 
 
 def _read_timeout(request: Request) -> float | None:
@@ -199,19 +143,6 @@ def _read_timeout(request: Request) -> float | None:
             errors=(FieldError(TIMEOUT, message),),
         )
     return seconds
-
-
-@asynccontextmanager
-async def _at_most(seconds: float | None) -> AsyncIterator[None]:
-    """Raises BusyError after so long."""
-    try:
-        async with asyncio.timeout(seconds):
-            yield
-    except TimeoutError:
-        raise BusyError(
-            f"There is no answer within the {seconds:g} s that the request allows.",
-            hint="Try again in a few seconds, or allow more with X-Request-Timeout.",
-        ) from None
 
 
 async def _read_question(request: Request, max_files: int) -> Question:

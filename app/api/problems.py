@@ -9,10 +9,12 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
+from starlette._utils import get_route_path
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from app.api.invalid_requests import invalid_request
+from app.api.prediction_routes import is_protocol_path
 from app.errors import (
     BusyError,
     LimitReachedError,
@@ -93,9 +95,11 @@ def _respond(request: Request, error: dict[str, Any], headers: dict[str, str] | 
     problem = problem_from_error(error, request.url.path)
     problem.request_id = getattr(request.state, "request_id", None)
     request.state.error_code = problem.code
-    return JSONResponse(
-        problem.model_dump(mode="json"), status_code=problem.status, headers=headers, media_type=MEDIA_TYPE
-    )
+    content = problem.model_dump(mode="json")
+    if is_protocol_path(get_route_path(request.scope)):
+        # Clients of the Open Inference Protocol show this member alone.
+        content["error"] = " ".join(filter(None, (problem.detail, problem.hint)))
+    return JSONResponse(content, status_code=problem.status, headers=headers, media_type=MEDIA_TYPE)
 
 
 def internal_error(request: Request, error: Exception) -> JSONResponse:

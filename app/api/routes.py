@@ -95,13 +95,17 @@ class CheckedRoute(APIRoute):
             if self.checks_query:
                 _check_query(request, operation)
             if "requestBody" in operation:
-                await _check_body(request, operation["requestBody"])
+                await self.check_body(request, operation["requestBody"])
             return await answer(request)
 
         return checked
 
     def _get_answer(self) -> Answer:
         return super().get_route_handler()
+
+    async def check_body(self, request: Request, wanted: dict[str, Any]) -> None:
+        """Raises LoupeError for a body of a type that the document does not offer, and for bad JSON."""
+        await _check_body(request, wanted)
 
     def _operation(self, request: Request) -> dict[str, Any]:
         operation: dict[str, Any] = request.app.openapi()["paths"][self.path_format][request.method.lower()]
@@ -158,7 +162,8 @@ def _check_query(request: Request, operation: dict[str, Any]) -> None:
         )
 
 
-async def _check_body(request: Request, wanted: dict[str, Any]) -> None:
+def check_encoding(request: Request) -> None:
+    """Raises UnsupportedEncodingError for a compressed body."""
     encoding = ", ".join(request.headers.getlist("content-encoding")).strip()
     if encoding.lower() not in ("", "identity"):
         raise UnsupportedEncodingError(
@@ -166,6 +171,10 @@ async def _check_body(request: Request, wanted: dict[str, Any]) -> None:
             hint="Send the body uncompressed, without the header Content-Encoding. A file that is compressed "
             "itself, such as a .tar.gz, needs only its Content-Type.",
         )
+
+
+async def _check_body(request: Request, wanted: dict[str, Any]) -> None:
+    check_encoding(request)
     offered = list(wanted["content"])
     media_type = media_type_of(request)
     is_offered = any(fnmatchcase(media_type, pattern) for pattern in offered)
@@ -175,7 +184,7 @@ async def _check_body(request: Request, wanted: dict[str, Any]) -> None:
             _check_needed(wanted)
             return
     if not media_type or not is_offered:
-        raise _unsupported(media_type, offered)
+        raise unsupported(media_type, offered)
     if media_type == JSON:
         body = await request.body()
         if len(body) > _LARGE_BYTES:
@@ -198,7 +207,7 @@ def _check_needed(wanted: dict[str, Any]) -> None:
         )
 
 
-def _unsupported(media_type: str, offered: list[str]) -> UnsupportedMediaTypeError:
+def unsupported(media_type: str, offered: list[str]) -> UnsupportedMediaTypeError:
     what = "no content type"
     if media_type:
         what = f"the content type {media_type[:100]!r}, which this route does not take"

@@ -51,6 +51,8 @@ ANY = Need(None, is_local=True)
 NEEDS: dict[tuple[str, str], Need | None] = {
     ("GET", "/healthz"): OPEN,
     ("GET", "/readyz"): OPEN,
+    ("GET", "/v2/health/live"): OPEN,
+    ("GET", "/v2/health/ready"): OPEN,
     ("POST", "/session"): OPEN,
     ("DELETE", "/session"): OPEN,
     ("GET", "/version"): LOCAL,
@@ -93,6 +95,14 @@ NEEDS: dict[tuple[str, str], Need | None] = {
     ("GET", "/networks"): LOCAL,
     ("GET", "/networks/{network}"): LOCAL,
     ("POST", "/predict"): PREDICT,
+    # The whole protocol with one scope: its clients look before they ask, and looking loads a model too.
+    ("GET", "/v2"): Need("predict", is_local=True),
+    ("GET", "/v2/models/{model}"): PREDICT,
+    ("GET", "/v2/models/{model}/ready"): PREDICT,
+    ("GET", "/v2/models/{model}/versions/{version}"): PREDICT,
+    ("GET", "/v2/models/{model}/versions/{version}/ready"): PREDICT,
+    ("POST", "/v2/models/{model}/infer"): PREDICT,
+    ("POST", "/v2/models/{model}/versions/{version}/infer"): PREDICT,
     ("GET", "/workers"): READ,
     ("GET", "/metrics"): Need("read", is_unbound=True, is_local=True),
     ("GET", "/audit"): ADMIN,

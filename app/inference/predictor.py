@@ -56,14 +56,16 @@ class Predictor:
         """The same once it has all its interpreters."""
         return estimate_bytes(self.artifact, self._capacity)
 
-    def predict(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def predict(self, pixels: NDArray[np.uint8] | NDArray[np.float32]) -> NDArray[np.float32]:
         """Probabilities, float32 (classes,) in the labels' order, of an RGB image that was fitted by ``fit``.
 
-        ``pixels``: uint8 (height, width, 3). Raises ArtifactError when the model's answer is no probability
-        distribution.
+        ``pixels``: uint8 or float32 (height, width, 3), 0 to 255. Raises ArtifactError when the model's
+        answer is no probability distribution.
         """
-        if pixels.dtype != np.uint8 or pixels.shape != (*self.fit.size, 3):
-            raise ValueError(f"pixels must be uint8 {(*self.fit.size, 3)}, not {pixels.dtype} {pixels.shape}")
+        if pixels.dtype not in (np.uint8, np.float32) or pixels.shape != (*self.fit.size, 3):
+            raise ValueError(
+                f"pixels must be uint8 or float32 {(*self.fit.size, 3)}, not {pixels.dtype} {pixels.shape}"
+            )
         batch = pixels[np.newaxis].astype(np.float32)
         with self._borrow() as interpreter:
             probabilities = interpreter.run(batch)

@@ -10,7 +10,8 @@ import asyncio
 import hashlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -72,10 +73,7 @@ class Turns:
         Raises ImageDecodeError, ImageTooLargeError, ArtifactError, and BusyError for what cannot have its
         turn in time.
         """
-        if self._waiting >= MOST_WAITING:
-            raise _busy(f"{MOST_WAITING:,} images wait already.")
-        self._waiting += 1
-        try:
+        with self._counted():
             asked = time.perf_counter()
             answer = await self._run(lambda: _answer_if_light(predictor, data, max_pixels, asked))
             if answer is not None:
@@ -85,13 +83,28 @@ class Turns:
             decode_ms = milliseconds_since(began)
             asked = time.perf_counter()
             return await self._run(lambda: _answer(predictor, data, image, asked, decode_ms))
-        finally:
-            self._waiting -= 1
+
+    async def answer_pixels(
+        self, predictor: Predictor, pixels: NDArray[np.uint8] | NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """Asks the model about what is its input already. Raises ArtifactError, BusyError."""
+        with self._counted():
+            return await self._run(lambda: predictor.predict(pixels))
 
     async def close(self) -> None:
         self._threads.close()
         if self._decoders is not None:
             await self._decoders.close()
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        if self._waiting >= MOST_WAITING:
+            raise _busy(f"{MOST_WAITING:,} images wait already.")
+        self._waiting += 1
+        try:
+            yield
+        finally:
+            self._waiting -= 1
 
     async def _decode(self, predictor: Predictor, data: bytes, max_pixels: int) -> DecodedImage:
         if self._decoders is None:

@@ -13,6 +13,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import update
 
 from app.api import pages
+from app.api.prediction_routes import PREDICTION_ROUTES
 from app.api.routes import CheckedRoute
 from app.api.scopes import NEEDS, Need
 from app.config import Settings
@@ -24,6 +25,7 @@ from app.schemas.scopes import SCOPES, with_implied
 from tests.api.keys import FIRST, make_headers
 from tests.api.opened import opened
 from tests.api.operations import GUARDED, OPERATIONS, Operation
+from tests.api.tensors import as_json
 from tests.api.test_problems import JSON, assert_problem
 from tests.models.test_product_limits import add_one_of_each
 
@@ -35,11 +37,13 @@ THEIRS = {
     "model": "mdl_theirs",
     "name": "champion",
     "item": "x",
+    "version": "1",
 }
 BODIES: dict[str, Any] = {
     "/datasets/{dataset}/exports": {"format": "folders"},
     "/products/{product}/aliases/{name}": {"model": "mdl_theirs"},
     "/products/{product}/datasets": {"path": "/data"},
+    **dict.fromkeys(PREDICTION_ROUTES[1:], as_json(b"x")),
 }
 
 
@@ -195,6 +199,22 @@ def test_predictions_find_no_model_of_another_product(client: TestClient, bound:
         assert details[0] == details[1]
     answer = client.post("/predict?product=mine&model=mdl_theirs", content=b"x", headers={**bound, **IMAGE})
     assert "'mdl_theirs'" in assert_problem(answer, 404)["detail"]
+
+
+@pytest.mark.parametrize(
+    "operation", [one for one in OPERATIONS if one.path.startswith("/v2/models/")], ids=str
+)
+def test_the_inference_protocol_finds_no_model_of_another_product(
+    client: TestClient, bound: dict[str, str], operation: Operation
+) -> None:
+    for name, version in (("theirs", "1"), ("theirs", "champion"), ("mdl_theirs", "1")):
+        details = []
+        for asked in (name, name.replace("theirs", "absent")):
+            url = operation.path.replace("{model}", asked).replace("{version}", version)
+            body = as_json(b"x") if operation.content else None
+            answer = client.request(operation.method, url, json=body, headers=bound)
+            details.append(str(assert_problem(answer, 404)["detail"]).replace("absent", "theirs"))
+        assert details[0] == details[1]
 
 
 IMAGE = {"content-type": "image/png"}

@@ -96,7 +96,7 @@ def test_without_limits_nothing_is_counted_nor_said(client: TestClient, keyed: S
 def test_health_checks_and_metrics_are_never_limited(client: TestClient) -> None:
     headers = make_headers(client, "read", limits={"requests_per_minute": 1})
     client.get("/jobs", headers=headers)
-    for path in ("/healthz", "/readyz", "/metrics"):
+    for path in ("/healthz", "/readyz", "/v2/health/ready", "/metrics"):
         assert client.get(path, headers=headers).status_code != 429
     assert_problem(client.get("/jobs", headers=headers), 429)
 

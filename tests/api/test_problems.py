@@ -12,6 +12,7 @@ from fastapi.testclient import TestClient
 from app.config import Settings
 from app.main import create_app
 from app.schemas.common import Problem
+from tests.api.tensors import as_json
 from tests.clients import LOOPBACK, local_client
 from tests.conftest import Trained
 
@@ -23,7 +24,9 @@ def assert_problem(answer: Any, status: int) -> dict[str, Any]:
     assert answer.headers["content-type"] == "application/problem+json"
     problem = answer.json()
     Problem.model_validate(problem)
-    assert set(problem) == set(Problem.model_fields)
+    # Clients of the Open Inference Protocol look for `error`.
+    own = {"error"} if re.match("(/v1)?/v2(/|$)", answer.request.url.path) else set()
+    assert set(problem) == set(Problem.model_fields) | own
     assert problem["status"] == status
     assert problem["type"] == f"/problems/{problem['code']}"
     assert problem["detail"]
@@ -43,8 +46,13 @@ def _routes_with_ids() -> Iterator[tuple[str, str]]:
 @pytest.mark.parametrize(("method", "path"), sorted(_routes_with_ids()))
 def test_an_id_that_is_not_there_is_a_404_that_names_it(client: TestClient, method: str, path: str) -> None:
     url = re.sub(r"\{\w+\}", "nothing-here", path)
-    # An export, an alias and a key have one field each that they cannot do without.
-    needed = {"exports": {"format": "folders"}, "{name}": {"model": "nothing-here"}, "{key}": {"limits": {}}}
+    # What some cannot do without.
+    needed = {
+        "exports": {"format": "folders"},
+        "{name}": {"model": "nothing-here"},
+        "{key}": {"limits": {}},
+        "infer": as_json(b"x"),
+    }
     content = needed.get(path.rpartition("/")[2], {})
     body = content if method in ("POST", "PATCH", "PUT") else None
     problem = assert_problem(client.request(method, url, json=body), 404)
@@ -180,6 +188,7 @@ def test_with_an_api_key_only_health_and_signing_in_are_open(settings: Settings)
     app = create_app(guarded)
     with TestClient(app, base_url=LOOPBACK, raise_server_exceptions=False) as client:
         open_paths = {"/healthz": 200, "/readyz": 200, "/session": 422}
+        open_paths |= {"/v2/health/live": 200, "/v2/health/ready": 200}
         for path, operations in app.openapi()["paths"].items():
             for method in operations:
                 answer = client.request(method.upper(), re.sub(r"\{\w+\}", "x", path))

@@ -12,6 +12,7 @@ from urllib.parse import quote
 import pytest
 from fastapi.testclient import TestClient
 
+from app.api.prediction_routes import PREDICTION_ROUTES
 from app.config import Settings
 from app.context import AppContext
 from tests.api.opened import opened
@@ -47,7 +48,7 @@ def ask(client: TestClient, operation: Operation, query: str = "", **body: Any) 
     return client.request(operation.method, operation.url + query, **body)
 
 
-PROBED = ("/healthz", "/readyz")
+PROBED = ("/healthz", "/readyz", "/v2/health/live", "/v2/health/ready")
 """Probes add a query of their own, against caches."""
 
 
@@ -105,6 +106,8 @@ def test_a_body_that_is_not_encoded_may_say_so(
 def test_another_content_type_is_a_415_that_names_it_and_what_to_send(
     client: TestClient, operation: Operation, media_type: str | None
 ) -> None:
+    if media_type is None and operation.path in PREDICTION_ROUTES[1:]:
+        return  # the protocol's clients state none
     headers = {"content-type": media_type} if media_type else {}
     problem = assert_problem(ask(client, operation, content=b'{"id": "x"}', headers=headers), 415)
     assert (media_type or "no content type") in problem["detail"]

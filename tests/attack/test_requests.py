@@ -26,6 +26,7 @@ pytestmark = [pytest.mark.integration]
 
 SAFE = ("GET", "HEAD", "OPTIONS")
 PROBE_SECONDS = 5.0
+INFER = "/v2/models/squares/infer"
 MIB = 2**20
 
 
@@ -76,7 +77,7 @@ def test_a_name_that_somebody_points_here_is_not_answered(http: httpx.Client, at
 def test_a_body_of_terabytes_is_refused_by_its_head(victim: Service, attacks: Attacks) -> None:
     with Watch(victim) as watch:
         for kind in ("application/json", "multipart/form-data; boundary=x", "image/png"):
-            for path in ("/products/squares/datasets", "/predict", "/jobs", "/products"):
+            for path in ("/products/squares/datasets", "/predict", INFER, "/jobs", "/products"):
                 with connect(victim) as connection:
                     head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {kind}\r\n"
                     connection.sendall(f"{head}Content-Length: {2**45}\r\n\r\n".encode())
@@ -96,7 +97,7 @@ def test_json_without_an_end_takes_no_memory(victim: Service, attacks: Attacks) 
                 connection.sendall(chunk)
 
     with Watch(victim) as watch, ThreadPoolExecutor(8) as pool:
-        list(pool.map(send, ["/products/squares/datasets", "/jobs", "/predict", "/products"] * 2))
+        list(pool.map(send, ["/products/squares/datasets", "/jobs", "/predict", INFER] * 2))
     assert watch.grown_mib < 600
     attacks.held("8 JSON bodies of 200 MB, chunked", "600 MiB", f"{watch.grown_mib:.0f} MiB")
 
@@ -115,7 +116,7 @@ def test_what_no_parser_should_see_is_answered_in_words(http: httpx.Client, atta
     )
     statuses = []
     for body in bodies:
-        for path in ("/jobs", "/products", "/predict", "/webhooks", "/api-keys"):
+        for path in ("/jobs", "/products", "/predict", INFER, "/webhooks", "/api-keys"):
             answer = http.post(path, content=body, headers={"Content-Type": "application/json"})
             assert answer.headers["Content-Type"] == "application/problem+json", answer.text
             statuses.append(answer.status_code)

@@ -378,6 +378,27 @@ MUTATIONS = (
         "tests/api/test_pixel_range.py",
     ),
     _one(
+        "a way in to predictions that the limits do not know",
+        "app/api/prediction_routes.py",
+        '    "/v2/models/{model}/infer",\n',
+        "",
+        "tests/api/test_prediction_routes.py",
+    ),
+    _one(
+        "pixels answered otherwise than the evaluation answered them",
+        "app/inference/turns.py",
+        "self._run(lambda: predictor.predict(pixels))",
+        "self._run(lambda: predictor.predict(pixels[::-1]))",
+        "tests/api/test_inference_protocol.py",
+    ),
+    _one(
+        "a tensor's size that is believed",
+        "app/api/tensor_requests.py",
+        "    if len(rest) != wanted * dtype.itemsize:\n",
+        "    if False:\n",
+        "tests/api/test_inference_protocol.py",
+    ),
+    _one(
         "logs not synced",
         "app/training/logs.py",
         "            sync(Path(file.name))\n",

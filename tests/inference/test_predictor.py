@@ -145,7 +145,7 @@ def test_a_file_that_is_no_model_is_an_artifact_error(
 
 @pytest.mark.parametrize(
     "pixels",
-    [np.zeros((16, 24), np.uint8), np.zeros((16, 24, 4), np.uint8), np.zeros((16, 24, 3), np.float32)],
+    [np.zeros((16, 24), np.uint8), np.zeros((16, 24, 4), np.uint8), np.zeros((16, 24, 3), np.float64)],
 )
 def test_pixels_of_another_kind_are_refused(artifact: Artifact, pixels: NDArray[Any]) -> None:
     with pytest.raises(ValueError, match="uint8"):
