@@ -48,7 +48,8 @@ async def answer_in_bounds(
 ) -> Response:
     """What ``work`` answers about so many images with the model of ``question``.
 
-    The body must have been read. Raises what finding the model and ``work`` raise; LimitReachedError, and BusyError after ``seconds``.
+    The body must have been read. Raises what finding the model and ``work`` raise; LimitReachedError, and
+    BusyError after ``seconds``.
     """
     await take(request, request.state.caller, PREDICTIONS, images)
     measurements: Measurements = request.app.state.measurements
