@@ -34,6 +34,7 @@ from benchmarks.serving_http.measure import (
     measure_ceiling,
     measure_contender,
 )
+from benchmarks.serving_http.servers import StartError
 from benchmarks.serving_http.table import render_figures, render_starts
 
 NETWORKS = ("mobilenet_v2", "resnet50", "efficientnet_b0")
@@ -70,6 +71,7 @@ def run(arguments: argparse.Namespace, folder: Path) -> str:
     chosen = [one for one in CONTENDERS if not arguments.only or one.name in arguments.only]
     figures: dict[Case, list[Figures]] = defaultdict(list)
     starts: dict[tuple[str, str], list[Start]] = defaultdict(list)
+    failures: list[str] = []
     for network in arguments.networks:
         package = _package(network, calibrated, folder)
         for number in range(arguments.rounds):
@@ -83,9 +85,15 @@ def run(arguments: argparse.Namespace, folder: Path) -> str:
             first = number % len(chosen)
             for contender in chosen[first:] + chosen[:first]:
                 _say(f"{network}, round {number + 1} of {arguments.rounds}: {contender.name}")
-                start, measured = measure_contender(
-                    contender, network, package, expected, arguments.connections, arguments.seconds
-                )
+                try:
+                    start, measured = measure_contender(
+                        contender, network, package, expected, arguments.connections, arguments.seconds
+                    )
+                except (OSError, StartError) as error:
+                    # The others' figures are worth their half hour all the same.
+                    failures.append(f"{contender.title} ended on {network}: {error}")
+                    _say(failures[-1])
+                    continue
                 starts[network, contender.name].append(start)
                 for case, one in measured:
                     figures[case].append(one)
@@ -95,6 +103,7 @@ def run(arguments: argparse.Namespace, folder: Path) -> str:
             "\n".join(f"- {one.title}: {one.configuration}." for one in chosen),
             render_figures(figures),
             render_starts(starts),
+            *failures,
         )
     )
 

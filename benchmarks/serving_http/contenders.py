@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from benchmarks.serving_http.loupe import launch_bare, launch_guarded
@@ -30,21 +29,36 @@ class Contender:
     is_peer: bool = False
 
 
-def _launch_peer(module: str, package: Path, _scratch: Path, port: int) -> Launch:
-    return Launch([str(PEERS_PYTHON), "-m", f"{_PEERS}.{module}"], environment=_environment(package, port))
+@dataclass(frozen=True)
+class _Peer:
+    """A module of ``peers/`` that serves, with so many processes and threads in each that infer."""
 
+    module: str
+    workers: int = 1
+    threads: int = 1
 
-def _launch_bentoml(package: Path, scratch: Path, port: int) -> Launch:
-    serve = ["-m", "bentoml", "serve", f"{_PEERS}.bentoml_service:Classifier"]
-    own = {"BENTOML_DO_NOT_TRACK": "True", "BENTOML_HOME": str(scratch)}
-    return Launch(
-        [str(PEERS_PYTHON), *serve, "--host", "127.0.0.1", "--port", str(port)],
-        environment=_environment(package, port) | own,
-    )
+    def launch(self, package: Path, _scratch: Path, port: int) -> Launch:
+        command = [str(PEERS_PYTHON), "-m", f"{_PEERS}.{self.module}"]
+        return Launch(command, environment=self.environment(package, port))
 
+    def launch_by_bentoml(self, package: Path, scratch: Path, port: int) -> Launch:
+        own = {"BENTOML_DO_NOT_TRACK": "True", "BENTOML_HOME": str(scratch)}
+        return Launch(
+            [
+                *(str(PEERS_PYTHON), "-m", "bentoml", "serve", f"{_PEERS}.{self.module}"),
+                *("--host", "127.0.0.1", "--port", str(port)),
+            ],
+            environment=self.environment(package, port) | own,
+        )
 
-def _environment(package: Path, port: int) -> dict[str, str]:
-    return {"PEER_FOLDER": str(package), "PEER_PORT": str(port), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    def environment(self, package: Path, port: int) -> dict[str, str]:
+        return {
+            "PEER_FOLDER": str(package),
+            "PEER_PORT": str(port),
+            "PEER_WORKERS": str(self.workers),
+            "PEER_THREADS": str(self.threads),
+            "TF_CPP_MIN_LOG_LEVEL": "3",
+        }
 
 
 CONTENDERS = (
@@ -65,27 +79,29 @@ CONTENDERS = (
         "savedmodel",
         "FastAPI + SavedModel",
         "uvloop, httptools; TensorFlow with one thread an operation, two threads that call it",
-        partial(_launch_peer, "saved_model"),
+        _Peer("saved_model", threads=2).launch,
         is_peer=True,
     ),
+    # Three workers, a second API process and its faster queue made no difference beyond the noise.
     Contender(
         "litserve",
         "LitServe",
         "two workers, no batching",
-        partial(_launch_peer, "litserve_server"),
+        _Peer("litserve_server", workers=2).launch,
         is_peer=True,
     ),
+    # Two workers with a thread each made none either, and take 90 MB more.
     Contender(
         "bentoml",
         "BentoML",
         "one worker, two threads, no metrics and no access log",
-        _launch_bentoml,
+        _Peer("bentoml_service:Classifier", threads=2).launch_by_bentoml,
         is_peer=True,
     ),
     Contender(
         "bare",
         "bare FastAPI",
         "uvloop, httptools, two threads; no look-up, no keys, no limits, no checks of the image",
-        partial(_launch_peer, "bare_fastapi"),
+        _Peer("bare_fastapi", threads=2).launch,
     ),
 )

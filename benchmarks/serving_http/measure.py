@@ -56,9 +56,10 @@ class Figures:
 
 @dataclass(frozen=True)
 class Start:
-    """Until the first prediction, and the memory right after it."""
+    """Until the first prediction, and the memory right after it: of the process that was started, of all."""
 
     seconds: float
+    first_process_mb: float
     memory_mb: float
     processes: int
 
@@ -113,7 +114,12 @@ def measure_contender(
         try:
             first = build_requests(sets[0][0].images[:1], port, launch.path, launch.headers)
             started = server.first_answer(first[0])
-            start = Start(started, server.memory_bytes() / 1e6, server.processes())
+            start = Start(
+                started,
+                server.first_process_bytes() / 1e6,
+                server.memory_bytes() / 1e6,
+                server.processes(),
+            )
             for images, expected in sets:
                 requests = build_requests(images.images, port, launch.path, launch.headers)
                 wrong = _count_wrong(port, requests, expected)

@@ -85,6 +85,10 @@ class Server:
                 total += process.memory_full_info().pss
         return total
 
+    def first_process_bytes(self) -> int:
+        """RSS of the process that was started."""
+        return int(psutil.Process(self._main.pid).memory_info().rss)
+
     def processes(self) -> int:
         return len(self._all())
 

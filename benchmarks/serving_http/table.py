@@ -29,11 +29,12 @@ _HEADS = (
 
 def render_figures(rounds: Mapping[Case, Sequence[Figures]]) -> str:
     """A table for each network and kind of images."""
-    medians = {case: _median(figures) for case, figures in rounds.items()}
     parts = []
-    for network, images in dict.fromkeys((case.network, case.images) for case in medians):
+    for network, images in dict.fromkeys((case.network, case.images) for case in rounds):
         chosen = {
-            case: one for case, one in medians.items() if (case.network, case.images) == (network, images)
+            case: figures
+            for case, figures in rounds.items()
+            if (case.network, case.images) == (network, images)
         }
         parts.append(f"**{network}, {images}**\n\n{_render_one(chosen)}")
     return "\n\n".join(parts)
@@ -48,33 +49,38 @@ def render_starts(starts: Mapping[tuple[str, str], Sequence[Start]]) -> str:
         seconds = statistics.median(one.seconds for one in measured)
         memory = statistics.median(one.memory_mb for one in measured)
         processes = str(max(one.processes for one in measured))
-        rows.append((network, _TITLES[contender], f"{seconds:.2f}", f"{memory:.0f}", processes))
-    heads = ("network", "server", "first prediction after s", "memory then MB", "processes")
+        of_first = statistics.median(one.first_process_mb for one in measured)
+        numbers = (f"{seconds:.2f}", f"{of_first:.0f}", f"{memory:.0f}", processes)
+        rows.append((network, _TITLES[contender], *numbers))
+    heads = (
+        "network",
+        "server",
+        "first prediction after s",
+        "first process MB",
+        "all processes MB",
+        "processes",
+    )
     return _render_rows(heads, rows, text_columns=2)
 
 
-def _render_one(medians: Mapping[Case, Figures]) -> str:
-    ceiling = next(
-        (one.requests_per_second for case, one in medians.items() if case.contender == CEILING), 0.0
-    )
+def _render_one(rounds: Mapping[Case, Sequence[Figures]]) -> str:
+    ceiling = next((figures for case, figures in rounds.items() if case.contender == CEILING), ())
     rows = []
-    for case in sorted(medians, key=lambda case: (case.connections, _ORDER.index(case.contender))):
-        one = medians[case]
-        best_peer = max(
-            (
-                other.requests_per_second
-                for peer, other in medians.items()
-                if peer.contender in _PEERS and peer.connections == case.connections
-            ),
-            default=0.0,
-        )
+    for case in sorted(rounds, key=lambda case: (case.connections, _ORDER.index(case.contender))):
+        peers = [
+            figures
+            for other, figures in rounds.items()
+            if other.contender in _PEERS and other.connections == case.connections
+        ]
+        best_peer = max(peers, key=lambda figures: _median(figures).requests_per_second, default=())
+        one = _median(rounds[case])
         rows.append(
             (
                 str(case.connections or "–"),
                 _TITLES[case.contender],
                 f"{one.requests_per_second:.1f}",
-                _ratio(one.requests_per_second, best_peer),
-                _ratio(one.requests_per_second, ceiling),
+                _ratio(rounds[case], best_peer),
+                _ratio(rounds[case], ceiling),
                 f"{one.p50:.1f}",
                 f"{one.p99:.1f}",
                 f"{one.memory_mb:.0f}",
@@ -86,15 +92,21 @@ def _render_one(medians: Mapping[Case, Figures]) -> str:
     return _render_rows(_HEADS, rows, text_columns=2)
 
 
+def _ratio(rounds: Sequence[Figures], others: Sequence[Figures]) -> str:
+    """The median over the rounds of what one is to the other: both met about the same machine."""
+    ratios = [
+        one.requests_per_second / other.requests_per_second
+        for one, other in zip(rounds, others, strict=False)
+        if other.requests_per_second
+    ]
+    return f"{statistics.median(ratios):.2f}" if ratios else "–"
+
+
 def _median(rounds: Sequence[Figures]) -> Figures:
-    """Of answers that failed and that were wrong, all: a single one is worth a look."""
+    """Of answers that failed or were wrong, the sum: a single one is worth a look."""
     values = {entry.name: [getattr(one, entry.name) for one in rounds] for entry in fields(Figures)}
-    counted = {name: sum(values.pop(name)) for name in ("failed",)} | {"wrong": max(values.pop("wrong"))}
+    counted = {name: sum(values.pop(name)) for name in ("failed", "wrong")}
     return Figures(**{name: statistics.median(each) for name, each in values.items()}, **counted)
-
-
-def _ratio(value: float, other: float) -> str:
-    return f"{value / other:.2f}" if other else "–"
 
 
 def _render_rows(heads: Sequence[str], rows: Iterable[Sequence[str]], *, text_columns: int) -> str:

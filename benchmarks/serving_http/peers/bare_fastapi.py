@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -11,14 +10,14 @@ import uvicorn
 from fastapi import FastAPI, UploadFile
 from starlette.formparsers import MultiPartParser
 
-from benchmarks.serving_http.peers.model import PORT, LiteRtModel
+from benchmarks.serving_http.peers.model import PORT, THREADS, LiteRtModel
 
 # Else an upload over 1 MB goes through a file.
 MultiPartParser.spool_max_size = 2**26
 
 app = FastAPI()
 model = LiteRtModel()
-threads = ThreadPoolExecutor(int(os.environ.get("PEER_THREADS", "2")))
+threads = ThreadPoolExecutor(THREADS)
 
 
 @app.post("/predict")

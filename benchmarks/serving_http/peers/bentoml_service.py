@@ -1,19 +1,18 @@
-"""BentoML."""
+"""BentoML: each worker is a process with its own threads and its own model."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import bentoml
 
-from benchmarks.serving_http.peers.model import LiteRtModel
+from benchmarks.serving_http.peers.model import THREADS, WORKERS, LiteRtModel
 
 
 @bentoml.service(
-    workers=int(os.environ.get("PEER_WORKERS", "1")),
-    threads=int(os.environ.get("PEER_THREADS", "2")),
+    workers=WORKERS,
+    threads=THREADS,
     metrics={"enabled": False},
     logging={"access": {"enabled": False}},
 )

@@ -1,12 +1,11 @@
-"""LitServe: two workers, no batching."""
+"""LitServe: each worker is a process that answers one image at a time."""
 
-import os
 from typing import Any
 
 import litserve
 from fastapi import Request
 
-from benchmarks.serving_http.peers.model import PORT, LiteRtModel
+from benchmarks.serving_http.peers.model import PORT, WORKERS, LiteRtModel
 
 
 class Classifier(litserve.LitAPI):
@@ -27,17 +26,6 @@ class Classifier(litserve.LitAPI):
 
 if __name__ == "__main__":
     server = litserve.LitServer(
-        Classifier(),
-        accelerator="cpu",
-        workers_per_device=int(os.environ.get("PEER_WORKERS", "2")),
-        fast_queue=bool(os.environ.get("PEER_FAST_QUEUE")),
-        track_requests=False,
+        Classifier(), accelerator="cpu", workers_per_device=WORKERS, track_requests=False
     )
-    server.run(
-        host="127.0.0.1",
-        port=PORT,
-        generate_client_file=False,
-        log_level="warning",
-        num_api_servers=int(os.environ.get("PEER_APIS", "1")),
-        access_log=False,
-    )
+    server.run(host="127.0.0.1", port=PORT, log_level="warning", access_log=False, generate_client_file=False)

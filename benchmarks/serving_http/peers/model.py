@@ -20,7 +20,7 @@ from PIL import Image
 
 FOLDER = Path(os.environ["PEER_FOLDER"])
 """Where the model's files lie."""
-PORT = int(os.environ.get("PEER_PORT", "0"))
+PORT, WORKERS, THREADS = (int(os.environ.get(f"PEER_{name}", 1)) for name in ("PORT", "WORKERS", "THREADS"))
 LABELS: list[str] = json.loads((FOLDER / "labels.json").read_text(encoding="utf-8"))
 _TOP = 5
 
