@@ -119,7 +119,7 @@ async def predict(
     ] = None,
 ) -> Predictions | Response:
     """Classify one or several images with the best model of a product, or with the one of a job."""
-    question = await _read_question(request, context.settings.max_predict_files)
+    question = await _read_question(request, context)
     await take(request, request.state.caller, PREDICTIONS, len(question.pictures))
     measurements: Measurements = request.app.state.measurements
     began = time.perf_counter()
@@ -167,10 +167,11 @@ async def _at_most(seconds: float | None) -> AsyncIterator[None]:
         ) from None
 
 
-async def _read_question(request: Request, max_files: int) -> Question:
-    media_type = media_type_of(request)
+async def _read_question(request: Request, context: AppContext) -> Question:
+    media_type, max_files = media_type_of(request), context.settings.max_predict_files
     if media_type == FORM:
-        async with read_form(request, fields=OPTIONS, max_files=max_files) as form:
+        folder = context.storage.scratch
+        async with read_form(request, fields=OPTIONS, max_files=max_files, folder=folder) as form:
             return await _from_form(request, form, max_files)
     if media_type == JSON:
         # Not on the event loop: reading tens of megabytes would hold up all others.
@@ -182,10 +183,7 @@ async def _from_form(request: Request, form: FormData, max_files: int) -> Questi
     # The parts are called `file` in the documents; an image under another name is an image all the same.
     files = [part for _, part in form.multi_items() if isinstance(part, UploadFile)]
     _check_count(len(files), max_files)
-    pictures = []
-    for part in files:
-        pictures.append(Picture(part.filename or None, await part.read()))
-        await part.close()  # one after the other: all would be in memory twice
+    pictures = [Picture(part.filename or None, await part.read()) for part in files]
     fields = {name: str(form[name]) for name in OPTIONS if name in form}
     return _question(request, fields, pictures)
 
