@@ -25,15 +25,14 @@ MAX_NAME_BYTES = 1024
 
 @asynccontextmanager
 async def read_form(
-    request: Request, *, fields: Collection[str], max_files: int, folder: Path | None = None
+    request: Request, *, fields: Collection[str], max_files: int, folder: Path
 ) -> AsyncIterator[FormData]:
     """The form of a request that may have ``fields`` beside its files. Raises InvalidRequestError.
 
-    Large files lie in ``folder`` meanwhile, without a name, so that a process that is killed leaves nothing
-    there. Without a folder they stay in memory.
+    Large files lie in ``folder`` meanwhile, without a name: a process that is killed leaves nothing there.
     """
     parser = FileFormParser(request.headers, request.stream(), max_files=max_files, max_fields=MAX_FIELDS)
-    parser.folder = folder
+    parser.folder = str(folder)
     try:
         form = await parser.parse()
     except MultiPartException as error:
@@ -61,7 +60,7 @@ class FileFormParser(MultiPartParser):
     large files in /tmp, which often is memory that nobody counts.
     """
 
-    folder: Path | None = None
+    folder: str
 
     def on_headers_finished(self) -> None:
         part = self._current_part
@@ -73,14 +72,13 @@ class FileFormParser(MultiPartParser):
         super().on_headers_finished()
         if part.file is not None:
             self._files_to_close_on_error.pop().close()
-            spool = self._open_spool()
+            spool = _open_spool(self.spool_max_size, self.folder)
             self._files_to_close_on_error.append(spool)
             part.file = UploadFile(spool, size=0, filename=part.file.filename, headers=part.file.headers)
 
-    def _open_spool(self) -> Any:
-        if self.folder is None:
-            return SpooledTemporaryFile()
-        return SpooledTemporaryFile(self.spool_max_size, dir=str(self.folder))
+
+def _open_spool(most_in_memory: int, folder: str) -> Any:
+    return SpooledTemporaryFile(most_in_memory, dir=folder)
 
 
 def _check_fields(form: FormData, known: Collection[str]) -> None:

@@ -21,7 +21,7 @@ from app.api.invalid_requests import invalid_body
 from app.api.measurements import ANSWERED
 from app.api.predicting import SERVER_TIMING, Answered, answer_in_bounds
 from app.api.routes import FORM, JSON, DirectRoute, media_type_of
-from app.config import Settings
+from app.context import AppContext
 from app.errors import FieldError, InvalidRequestError, TooLargeError
 from app.schemas.caller import Caller
 from app.schemas.prediction import Predictions, PredictRequest
@@ -105,9 +105,10 @@ class Question:
 )
 async def predict(request: Request) -> Response:
     """Classify one or several images with the best model of a product, or with the one of a job."""
-    settings: Settings = request.app.state.context.settings
+    context: AppContext = request.app.state.context
+    settings = context.settings
     seconds = _read_timeout(request)
-    question = await _read_question(request, settings.max_predict_files)
+    question = await _read_question(request, context)
 
     async def answer(asked: Asked) -> Answered:
         found = await predictions.predict(
@@ -145,10 +146,11 @@ def _read_timeout(request: Request) -> float | None:
     return seconds
 
 
-async def _read_question(request: Request, max_files: int) -> Question:
-    media_type = media_type_of(request)
+async def _read_question(request: Request, context: AppContext) -> Question:
+    media_type, max_files = media_type_of(request), context.settings.max_predict_files
     if media_type == FORM:
-        async with read_form(request, fields=OPTIONS, max_files=max_files) as form:
+        folder = context.storage.scratch
+        async with read_form(request, fields=OPTIONS, max_files=max_files, folder=folder) as form:
             return await _from_form(request, form, max_files)
     if media_type == JSON:
         # Not on the event loop: reading tens of megabytes would hold up all others.
@@ -160,10 +162,7 @@ async def _from_form(request: Request, form: FormData, max_files: int) -> Questi
     # The parts are called `file` in the documents; an image under another name is an image all the same.
     files = [part for _, part in form.multi_items() if isinstance(part, UploadFile)]
     _check_count(len(files), max_files)
-    pictures = []
-    for part in files:
-        pictures.append(Picture(part.filename or None, await part.read()))
-        await part.close()  # one after the other: all would be in memory twice
+    pictures = [Picture(part.filename or None, await part.read()) for part in files]
     fields = {name: str(form[name]) for name in OPTIONS if name in form}
     return _question(request, fields, pictures)
 

@@ -72,7 +72,7 @@ def test_a_picture_in_a_part_without_a_file_name_is_a_picture(trained: Trained, 
     assert answer.json()["name"] is None
 
 
-def test_large_images_of_a_form_touch_no_disk(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_images_of_a_form_do_not_lie_in_tmp(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", "/nowhere")
     files = [("file", (f"{number}.png", RED + bytes(3_000_000))) for number in range(3)]
     answer = trained.client.post("/predict", files=files, data={"product": "squares"})
