@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Header, Request, Response
 from fastapi.concurrency import run_in_threadpool
@@ -14,7 +15,15 @@ from app.api.health import readyz
 from app.api.measurements import ANSWERED
 from app.api.predicting import SERVER_TIMING, Answered, answer_in_bounds
 from app.api.prediction_routes import HEAD_LENGTH
-from app.api.routes import JSON, CheckedRoute, ProbeRoute, check_encoding, media_type_of, unsupported
+from app.api.routes import (
+    JSON,
+    LARGE_BYTES,
+    CheckedRoute,
+    ProbeRoute,
+    check_encoding,
+    media_type_of,
+    unsupported,
+)
 from app.api.tensor_answers import OCTETS, describe_outputs, write_tensors
 from app.api.tensor_requests import Limits, read_tensors
 from app.config import Settings
@@ -51,6 +60,10 @@ router = APIRouter(tags=["open inference protocol"], route_class=CheckedRoute)
 probes = APIRouter(tags=["open inference protocol"], route_class=ProbeRoute)
 infers = APIRouter(tags=["open inference protocol"], route_class=InferRoute)
 
+T = TypeVar("T")
+
+SMALL_BODY, SMALL_ANSWER = 2**20, 10_000
+"""Bytes of a body, and values of an answer, that cost less than a thread's turn."""
 EXTENSIONS = ["binary_tensor_data", "classification"]
 BINARY = {"schema": {"type": "string", "format": "binary", "description": "JSON, then tensors."}}
 OF_INFERENCE: dict[str, Any] = {
@@ -156,8 +169,10 @@ async def _infer(
 ) -> Response:
     settings: Settings = request.app.state.context.settings
     limits = Limits(images=settings.max_predict_files, head_bytes=settings.max_json_bytes)
-    # Not on the event loop: reading tens of megabytes would hold up all others.
-    tensors = await run_in_threadpool(read_tensors, await request.body(), head_length, limits)
+    body = await request.body()
+    json_bytes = len(body) if head_length is None else head_length
+    is_small = json_bytes <= LARGE_BYTES and len(body) <= SMALL_BODY
+    tensors = await _run(is_small, lambda: read_tensors(body, head_length, limits))
     allowed = [seconds for seconds in (timeout, tensors.asked.parameters.seconds) if seconds is not None]
     question = _question(request, model, version)
 
@@ -167,8 +182,10 @@ async def _infer(
         probabilities, timings = await predictions.classify(
             asked, get_turns(request), tensors.images, max_pixels=settings.max_pixels
         )
-        response = await run_in_threadpool(
-            write_tensors, tensors.asked, model, asked.choice.version, probabilities, asked.predictor.labels
+        chosen, labels = asked.choice, asked.predictor.labels
+        response = await _run(
+            probabilities.size <= SMALL_ANSWER,
+            lambda: write_tensors(tensors.asked, model, chosen.version, probabilities, labels),
         )
         return Answered(response, [ANSWERED] * len(tensors.images), timings)
 
@@ -188,6 +205,11 @@ async def _find(request: Request, model: str, version: str | None) -> Asked:
     asked = await get_model_router(request).ask(get_context(request), question)
     check_version(question, version, asked.choice)
     return asked
+
+
+async def _run(is_small: bool, work: Callable[[], T]) -> T:
+    """The result of ``work``. What is not small would hold up all others on the event loop."""
+    return work() if is_small else await run_in_threadpool(work)
 
 
 def _check_fit(image: bytes | memoryview | predictions.Pixels, predictor: Predictor) -> None:

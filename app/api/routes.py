@@ -33,7 +33,7 @@ JSON = "application/json"
 FORM = "multipart/form-data"
 _MOST_ERRORS, _MOST_NAME = 20, 200
 """What an answer lists of a query: a head may have thousands of names, and looking for near ones costs."""
-_LARGE_BYTES = 100_000
+LARGE_BYTES = 100_000
 """Of JSON: reading more would hold up the event loop."""
 _BY_CURL = {JSON: "curl -H 'Content-Type: application/json' -d '{…}'", FORM: "curl -F file=@FILE"}
 
@@ -187,7 +187,7 @@ async def _check_body(request: Request, wanted: dict[str, Any]) -> None:
         raise unsupported(media_type, offered)
     if media_type == JSON:
         body = await request.body()
-        if len(body) > _LARGE_BYTES:
+        if len(body) > LARGE_BYTES:
             await run_in_threadpool(check_json, body)
         else:
             check_json(body)
