@@ -19,7 +19,7 @@ import psutil
 
 from benchmarks.serving_http.contenders import CEILING, PEERS_PYTHON, Contender
 from benchmarks.serving_http.load import ask, build_requests, busy_seconds, run_load
-from benchmarks.serving_http.servers import Server
+from benchmarks.serving_http.servers import Memory, Server
 
 WARM_SECONDS = 1.0
 _SAME = 1e-3
@@ -46,7 +46,7 @@ class Figures:
     requests_per_second: float
     p50: float
     p99: float
-    memory_mb: float
+    memory: Memory
     cpu_ms: float
     failed: int
     wrong: int
@@ -56,11 +56,11 @@ class Figures:
 
 @dataclass(frozen=True)
 class Start:
-    """Until the first prediction, and the memory right after it: of the process that was started, of all."""
+    """Until the first prediction, and the memory right after it. ``first_process_mb`` is RSS."""
 
     seconds: float
     first_process_mb: float
-    memory_mb: float
+    memory: Memory
     processes: int
 
 
@@ -92,8 +92,8 @@ def measure_ceiling(
         milliseconds = json.loads(process.stdout.readline())
         elapsed, busy = time.perf_counter() - began, busy_seconds() - busy
         cpu = sum(seen.cpu_times()[:2]) - before
-        memory = seen.memory_info().rss
-    figures = _figures(milliseconds, elapsed, cpu, busy, memory)
+        info = seen.memory_full_info()
+    figures = _figures(milliseconds, elapsed, cpu, busy, Memory(info.rss / 1e6, info.pss / 1e6))
     return Case(network, images.name, 0, CEILING), figures, expected
 
 
@@ -114,12 +114,7 @@ def measure_contender(
         try:
             first = build_requests(sets[0][0].images[:1], port, launch.path, launch.headers)
             started = server.first_answer(first[0])
-            start = Start(
-                started,
-                server.first_process_bytes() / 1e6,
-                server.memory_bytes() / 1e6,
-                server.processes(),
-            )
+            start = Start(started, server.first_process_mb(), server.memory(), server.processes())
             for images, expected in sets:
                 requests = build_requests(images.images, port, launch.path, launch.headers)
                 wrong = _count_wrong(port, requests, expected)
@@ -137,7 +132,7 @@ def measure_contender(
                         load.seconds,
                         load.server_cpu_seconds,
                         load.machine_cpu_seconds,
-                        server.memory_bytes(),
+                        server.memory(),
                         failed=load.failed,
                         wrong=wrong,
                         client_cpu=load.client_cpu_seconds,
@@ -164,7 +159,7 @@ def _figures(
     seconds: float,
     cpu_seconds: float,
     machine_cpu_seconds: float,
-    memory: int,
+    memory: Memory,
     *,
     failed: int = 0,
     wrong: int = 0,
@@ -177,7 +172,7 @@ def _figures(
         requests_per_second=count / seconds,
         p50=cuts[49],
         p99=cuts[98],
-        memory_mb=memory / 1e6,
+        memory=memory,
         cpu_ms=1000 * cpu_seconds / max(1, count),
         failed=failed,
         wrong=wrong,

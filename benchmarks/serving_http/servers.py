@@ -31,6 +31,17 @@ class Launch:
     headers: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Memory:
+    """``rss_mb`` counts what processes share once for each; ``pss_mb`` divides it among all that share it.
+
+    PSS is too low where others on the machine, such as a second Loupe, use the same libraries.
+    """
+
+    rss_mb: float
+    pss_mb: float
+
+
 class StartError(Exception):
     """A server that did not answer; the message ends with its last words."""
 
@@ -74,20 +85,18 @@ class Server:
                 total += sum(process.cpu_times()[:4])
         return total
 
-    def memory_bytes(self) -> int:
-        """RSS of a single process. Of several, the sum of their PSS: what they share counts once."""
-        alive = self._all()
-        if len(alive) == 1:
-            return int(alive[0].memory_info().rss)
-        total = 0
-        for process in alive:
+    def memory(self) -> Memory:
+        """Of all its processes."""
+        rss = pss = 0
+        for process in self._all():
             with suppress(psutil.Error):
-                total += process.memory_full_info().pss
-        return total
+                info = process.memory_full_info()
+                rss, pss = rss + info.rss, pss + info.pss
+        return Memory(rss / 1e6, pss / 1e6)
 
-    def first_process_bytes(self) -> int:
+    def first_process_mb(self) -> float:
         """RSS of the process that was started."""
-        return int(psutil.Process(self._main.pid).memory_info().rss)
+        return float(psutil.Process(self._main.pid).memory_info().rss / 1e6)
 
     def processes(self) -> int:
         return len(self._all())

@@ -8,6 +8,7 @@ from dataclasses import fields
 
 from benchmarks.serving_http.contenders import CEILING, CONTENDERS
 from benchmarks.serving_http.measure import Case, Figures, Start
+from benchmarks.serving_http.servers import Memory
 
 _TITLES = {contender.name: contender.title for contender in CONTENDERS} | {CEILING: "bare loop, no server"}
 _PEERS = frozenset(contender.name for contender in CONTENDERS if contender.is_peer)
@@ -20,7 +21,8 @@ _HEADS = (
     "× bare loop",
     "p50 ms",
     "p99 ms",
-    "memory MB",
+    "RSS MB",
+    "PSS MB",
     "core-ms/request",
     "not 200",
     "wrong",
@@ -47,17 +49,24 @@ def render_starts(starts: Mapping[tuple[str, str], Sequence[Start]]) -> str:
         starts.items(), key=lambda item: (item[0][0], _ORDER.index(item[0][1]))
     ):
         seconds = statistics.median(one.seconds for one in measured)
-        memory = statistics.median(one.memory_mb for one in measured)
+        memory = _median_memory([one.memory for one in measured])
         processes = str(max(one.processes for one in measured))
         of_first = statistics.median(one.first_process_mb for one in measured)
-        numbers = (f"{seconds:.2f}", f"{of_first:.0f}", f"{memory:.0f}", processes)
+        numbers = (
+            f"{seconds:.2f}",
+            f"{of_first:.0f}",
+            f"{memory.rss_mb:.0f}",
+            f"{memory.pss_mb:.0f}",
+            processes,
+        )
         rows.append((network, _TITLES[contender], *numbers))
     heads = (
         "network",
         "server",
         "first prediction after s",
-        "first process MB",
-        "all processes MB",
+        "first process RSS MB",
+        "all RSS MB",
+        "all PSS MB",
         "processes",
     )
     return _render_rows(heads, rows, text_columns=2)
@@ -83,7 +92,8 @@ def _render_one(rounds: Mapping[Case, Sequence[Figures]]) -> str:
                 _ratio(rounds[case], ceiling),
                 f"{one.p50:.1f}",
                 f"{one.p99:.1f}",
-                f"{one.memory_mb:.0f}",
+                f"{one.memory.rss_mb:.0f}",
+                f"{one.memory.pss_mb:.0f}",
                 f"{one.cpu_ms:.1f}",
                 str(one.failed),
                 str(one.wrong),
@@ -106,7 +116,15 @@ def _median(rounds: Sequence[Figures]) -> Figures:
     """Of answers that failed or were wrong, the sum: a single one is worth a look."""
     values = {entry.name: [getattr(one, entry.name) for one in rounds] for entry in fields(Figures)}
     counted = {name: sum(values.pop(name)) for name in ("failed", "wrong")}
-    return Figures(**{name: statistics.median(each) for name, each in values.items()}, **counted)
+    memory = _median_memory(values.pop("memory"))
+    medians = {name: statistics.median(each) for name, each in values.items()}
+    return Figures(**medians, **counted, memory=memory)
+
+
+def _median_memory(measured: Sequence[Memory]) -> Memory:
+    return Memory(
+        statistics.median(one.rss_mb for one in measured), statistics.median(one.pss_mb for one in measured)
+    )
 
 
 def _render_rows(heads: Sequence[str], rows: Iterable[Sequence[str]], *, text_columns: int) -> str:
