@@ -6,13 +6,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.responses import Response, StreamingResponse
-from pydantic import AwareDatetime
 
 from app.api.dependencies import After, ContextDep, Limit
 from app.api.routes import CheckedRoute
 from app.context import AppContext
 from app.schemas.audit_record import AuditRecord, Outcome
 from app.schemas.common import Page
+from app.schemas.moments import Moment
 from app.services import audit_records
 from app.services.audit_records import Wanted
 from app.services.audit_trail import Trail
@@ -38,8 +38,8 @@ def get_wanted(
     product: Annotated[Word, Query(description="Only of this product.")] = None,
     thing: Annotated[Word, Query(description="Id of a job, a dataset, a key, or a name.")] = None,
     outcome: Annotated[Outcome | None, Query(description="Only of this outcome.")] = None,
-    since: Annotated[AwareDatetime | None, Query(description="Not before this time, with its zone.")] = None,
-    until: Annotated[AwareDatetime | None, Query(description="Before this time, with its zone.")] = None,
+    since: Annotated[Moment | None, Query(description="Not before this time, with its zone.")] = None,
+    until: Annotated[Moment | None, Query(description="Before this time, with its zone.")] = None,
 ) -> Wanted:
     return Wanted(key, action, product, thing, outcome, since, until)
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from app.schemas.common import Request, Slug, Timestamp
 from app.schemas.limits import Limits
+from app.schemas.moments import Moment
 from app.schemas.scopes import Scope
 
 MAX_DAYS = 36_500
@@ -41,7 +42,7 @@ class ApiKeyCreate(Request):
         description="Ids of the products that it is bound to: for it, there are no others. Bound to none if "
         "not given.",
     )
-    expires_at: Annotated[AwareDatetime, AfterValidator(_soon_enough)] | None = Field(
+    expires_at: Annotated[Moment, AfterValidator(_soon_enough)] | None = Field(
         None, description="When it ends, with its time zone. Never if not given."
     )
     limits: Limits | None = Field(None, description="What it may use up; the server's defaults if not given.")

@@ -363,3 +363,12 @@ def test_the_things_are_found_on_each_database(any_context: AppContext) -> None:
             any_context, Wanted(thing=thing, since=utc_now() - timedelta(1)), limit=5, after=None
         )
         assert len(page.data) == count
+
+
+@pytest.mark.parametrize("moment", ["0.5", "1767225600", "-1", "1e3"])
+def test_a_number_is_no_time(client: TestClient, moment: str) -> None:
+    for name in ("since", "until"):
+        assert_problem(client.get(f"/audit?{name}={moment}", headers=FIRST), 422)
+    for expires_at in (moment, float(moment)):
+        body = {"name": "x", "scopes": ["read"], "expires_at": expires_at}
+        assert_problem(client.post("/api-keys", json=body, headers=FIRST), 422)
