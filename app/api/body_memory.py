@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from starlette._utils import get_route_path
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -24,9 +25,9 @@ JSON_FACTOR = 3
 
 
 class BodyMemoryMiddleware:
-    """Lets a prediction's body grow as long as all together, and all of its sender, stay in bounds.
+    """Lets a prediction's body come as long as all together, and all of its sender, stay in bounds.
 
-    One alone may always grow.
+    One alone may always come.
     """
 
     def __init__(self, app: ASGIApp, total: int) -> None:
@@ -37,19 +38,21 @@ class BodyMemoryMiddleware:
         if scope["type"] != "http" or not is_prediction_path(get_route_path(scope)):
             await self._app(scope, receive, send)
             return
-        factor = _factor(Request(scope))
-        sender, held = "", 0
+        factor, declared = _factor(Request(scope)), _declared(scope)
+        sender, came, held = "", 0, 0
         deadline: float | None = None
 
         async def receive_within() -> Message:
-            nonlocal sender, held, deadline
+            nonlocal sender, came, held, deadline
             message = await (receive() if deadline is None else _receive_until(deadline, receive))
             if not message.get("more_body"):
                 deadline = None  # what comes now is that the client leaves
             elif deadline is None:
                 deadline = asyncio.get_running_loop().time() + BODY_SECONDS
-            amount = factor * len(message.get("body", b""))
-            if amount:
+            came += len(message.get("body", b""))
+            # The whole of it as it begins to come: bodies that each hold a part would wait for one another.
+            amount = factor * max(came, declared) - held if came else 0
+            if amount > 0:
                 sender = sender or _sender_of(scope)
                 if not self._budget.take_now(sender, amount, held=held):
                     await self._wait_for(sender, amount, held)
@@ -85,6 +88,12 @@ async def _receive_until(deadline: float, receive: Receive) -> Message:
                 f"The images did not come within {BODY_SECONDS:g} s.", hint="Send fewer at once."
             )
         ) from None
+
+
+def _declared(scope: Scope) -> int:
+    """How long the body will be, if its head says so; the server holds the client to that."""
+    length = Headers(scope=scope).get("content-length", "")
+    return int(length) if length.isdigit() else 0
 
 
 def _sender_of(scope: Scope) -> str:

@@ -86,7 +86,13 @@ HeadLength = Annotated[
     ),
 ]
 Timeout = Annotated[
-    float | None, Header(gt=0, le=3600, description="Seconds after which no answer is wanted any more.")
+    float | None,
+    Header(
+        alias="X-Request-Timeout",
+        gt=0,
+        le=3600,
+        description="Seconds after which no answer is wanted any more.",
+    ),
 ]
 
 

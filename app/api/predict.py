@@ -38,7 +38,7 @@ OPTIONS = {
     "model": "Answer from this model.",
     "top_k": "How many labels to return, most probable first.",
 }
-TIMEOUT, MAX_TIMEOUT = "x-request-timeout", 3600
+TIMEOUT, MAX_TIMEOUT = "X-Request-Timeout", 3600
 TOP_K = {"type": "integer", "minimum": 1, "maximum": 1000, "default": 5}
 PARAMETERS = [
     {
@@ -140,7 +140,7 @@ def _read_timeout(request: Request) -> float | None:
     if not 0 < seconds <= MAX_TIMEOUT:
         message = f"a number of seconds above 0 and up to {MAX_TIMEOUT:,}"
         raise InvalidRequestError(
-            f"The header X-Request-Timeout must be {message}, got {given[:100]!r}.",
+            f"The header {TIMEOUT} must be {message}, got {given[:100]!r}.",
             errors=(FieldError(TIMEOUT, message),),
         )
     return seconds

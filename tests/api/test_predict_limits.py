@@ -133,12 +133,14 @@ def ask(
     *,
     key: str | None = None,
     host: str = "10.0.0.1",
+    declared: int | None = None,
 ) -> Any:
+    length = [] if declared is None else [(b"content-length", str(declared).encode())]
     scope: Scope = {
         "type": "http",
         "method": "POST",
         "path": "/predict",
-        "headers": [(b"content-type", kind.encode())],
+        "headers": [(b"content-type", kind.encode()), *length],
         "client": (host, 1),
         "state": {"caller": Caller(key, "the camera", frozenset())},
     }
@@ -205,6 +207,30 @@ def test_bodies_that_are_too_much_together_wait_and_those_that_wait_too_long_are
 
     asyncio.run(asyncio.wait_for(scenario(), 10))
     assert received == [800, 2700]
+
+
+@pytest.mark.parametrize("is_declared", [True, False])
+def test_bodies_that_come_side_by_side_do_not_wait_for_one_another(
+    monkeypatch: pytest.MonkeyPatch, is_declared: bool
+) -> None:
+    """Each holding a part of what all need, none would ever be whole. Of an unknown length some still are."""
+    monkeypatch.setattr("app.api.body_memory.WAIT_SECONDS", 1.0)
+
+    async def application(_: Scope, receive: Receive, __: Send) -> None:
+        while (await receive())["more_body"]:
+            await asyncio.sleep(0.01)
+
+    async def scenario() -> list[Any]:
+        limited = BodyMemoryMiddleware(application, total=2000)
+        declared = 800 if is_declared else None
+        bodies = [ask(limited, body_of(*[100] * 8), declared=declared) for _ in range(6)]
+        return await asyncio.gather(*bodies, return_exceptions=True)
+
+    outcomes = asyncio.run(asyncio.wait_for(scenario(), 20))
+    if is_declared:
+        assert outcomes == [None] * 6
+    else:
+        assert all(one is None or isinstance(one, BodyRefusedError) for one in outcomes)
 
 
 @pytest.mark.parametrize(
