@@ -18,6 +18,7 @@ from app.api import (
     job_records,
     jobs,
     metrics,
+    model_files,
     models,
     pages,
     predict,
@@ -48,8 +49,8 @@ from app.services.audit_trail import Trail
 from app.services.key_ring import TOPIC, KeyRing
 
 RESOURCES = (
-    *(health, products, datasets, exports, jobs, job_records, evaluations, models, predict, workers, metrics),
-    *(api_keys, session, webhooks, audit),
+    *(health, products, datasets, exports, jobs, job_records, evaluations, models, model_files),
+    *(predict, workers, metrics, api_keys, session, webhooks, audit),
 )
 
 PROBLEM = {

@@ -90,6 +90,7 @@ NEEDS: dict[tuple[str, str], Need | None] = {
     ("GET", "/jobs/{job}/evaluation/predictions"): READ,
     ("GET", "/models"): READ,
     ("GET", "/models/{model}"): READ,
+    ("GET", "/models/{model}/artifact"): READ,
     ("GET", "/networks"): LOCAL,
     ("GET", "/networks/{network}"): LOCAL,
     ("POST", "/predict"): PREDICT,

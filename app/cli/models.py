@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -19,10 +20,14 @@ from app.cli.console import (
     show,
     show_fields,
 )
-from app.cli.options import DEFAULT_SERVER, AsJson, Limit, Server
+from app.cli.options import DEFAULT_SERVER, AsJson, Limit, Server, examples
 from app.cli.reports import summarise_metrics
+from app.cli.transfers import download, require_target
+from app.schemas.model_formats import MODEL_FORMATS, FormatName
 
 app = typer.Typer(no_args_is_help=True, help="Models: what trainings have made.")
+
+ModelId = Annotated[str, typer.Argument(metavar="MODEL", help="Id of the model, mdl_…")]
 
 
 @app.command("list")
@@ -61,7 +66,7 @@ def list_models(
 
 @app.command("show")
 def show_model(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="Id of the model, mdl_…")],
+    model: ModelId,
     as_json: AsJson = False,
     server: Server = DEFAULT_SERVER,
 ) -> None:
@@ -90,3 +95,38 @@ def show_model(
     )
     say()
     show_fields(summarise_metrics(answer["metrics"].get("items"), answer["metrics"], "test"))
+
+
+@app.command(
+    "download",
+    epilog=examples(
+        "loupe model download mdl_…",
+        "loupe model download mdl_… --format tflite --output screws.tflite",
+    ),
+)
+def download_model(
+    model: ModelId,
+    wanted: Annotated[
+        FormatName,
+        typer.Option(
+            "--format", help="; ".join(f"{one.name}: {one.runs_with}" for one in MODEL_FORMATS.values())
+        ),
+    ] = "zip",
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="A file or a folder; if not given, PRODUCT-VERSION here."
+        ),
+    ] = None,
+    server: Server = DEFAULT_SERVER,
+) -> None:
+    """Download a model: the whole artifact as a zip, or one file of it."""
+    client = Client(server)
+    path = f"/models/{quoted(model)}"
+    target = output or Path()
+    if target.is_dir():
+        found = client.get(path)
+        target /= MODEL_FORMATS[wanted].file_name(found["product"], found["version"])
+    require_target(target, "Give --output a file's name.")
+    written = download(client, f"{path}/artifact", target, format=wanted)
+    say(f"{target}: {format_bytes(written)}")

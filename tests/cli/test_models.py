@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -79,3 +80,34 @@ def test_train_sends_the_rules_of_its_gate(loupe: Run, server: Server) -> None:
     options = ("--min-accuracy", "0", "--on-failure", "discard")
     assert loupe("train", "screws", *options, "--server", server.url).status == 0
     assert b'"gate":{"min_accuracy":0.0,"on_failure":"discard"}' in server.requests[0].body.replace(b" ", b"")
+
+
+def test_a_model_is_downloaded_under_its_products_name_or_where_one_says(
+    loupe: Run, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def answer(request: Received) -> Answer:
+        return as_json(MODEL) if "/artifact" not in request.path else (200, "application/zip", b"zipped")
+
+    server.answer = answer
+    monkeypatch.chdir(tmp_path)
+    ended = loupe("model", "download", "mdl_1", "--server", server.url)
+    assert (ended.status, ended.out) == (0, "screws-3.zip: 6 B\n")
+    assert (tmp_path / "screws-3.zip").read_bytes() == b"zipped"
+    assert server.requests[-1].path == "/models/mdl_1/artifact?format=zip"
+    ended = loupe(
+        "model", "download", "mdl_1", "--format", "tflite", "-o", "my.model", "--server", server.url
+    )
+    assert (ended.status, ended.out) == (0, "my.model: 6 B\n")
+    assert server.requests[-1].path == "/models/mdl_1/artifact?format=tflite"
+    ended = loupe("model", "download", "mdl_1", "-o", tmp_path / "no" / "file", "--server", server.url)
+    assert (ended.status, "There is no folder" in ended.err) == (1, True)
+
+
+def test_a_download_that_is_not_what_the_server_has_leaves_nothing(
+    loupe: Run, server: Server, tmp_path: Path
+) -> None:
+    server.answer = lambda _: (200, "application/zip", b"changed on the way")
+    server.headers = {"ETag": f'"{"0" * 64}"'}
+    ended = loupe("model", "download", "mdl_1", "-o", tmp_path / "m.zip", "--server", server.url)
+    assert (ended.status, "not the one that the server has" in ended.err) == (1, True)
+    assert list(tmp_path.iterdir()) == []
