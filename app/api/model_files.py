@@ -1,16 +1,20 @@
-"""``/models/{model}/artifact``"""
+"""``/models/{model}/artifact`` and ``/models/{model}/exports``"""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, status
+from fastapi.responses import JSONResponse
 
-from app.api.dependencies import ContextDep
+from app.api.answers import accepted
+from app.api.dependencies import ContextDep, IdempotentDep
 from app.api.file_answers import ContentAnswer
 from app.api.routes import CheckedRoute
+from app.schemas.job import Job
+from app.schemas.model import ModelExportCreate
 from app.schemas.model_formats import FormatName
-from app.services import model_files
+from app.services import model_exports, model_files
 
 router = APIRouter(tags=["models"], route_class=CheckedRoute)
 
@@ -21,7 +25,11 @@ def get_artifact(
     context: ContextDep,
     wanted: Annotated[
         FormatName,
-        Query(alias="format", description="zip: the whole artifact, which another Loupe can import."),
+        Query(
+            alias="format",
+            description="zip: the whole artifact, which another Loupe can import. saved_model and onnx: 409 "
+            "until a worker has made it, see `POST /models/{model}/exports`.",
+        ),
     ] = "zip",
 ) -> ContentAnswer:
     """One model as a file. Its `ETag` is the SHA-256 of the file."""
@@ -32,3 +40,14 @@ def get_artifact(
         filename=found.name,
         headers={"ETag": f'"{found.sha256}"'},
     )
+
+
+@router.post("/models/{model}/exports", status_code=status.HTTP_202_ACCEPTED, response_model=Job)
+def create_model_export(
+    model: str, request: ModelExportCreate, context: ContextDep, idempotent: IdempotentDep
+) -> JSONResponse:
+    """Have a worker make another form of the model, once; the answer is the job that makes or made it.
+
+    The file is compared with the served model and kept with it: `GET /models/{model}/artifact?format=…`.
+    """
+    return accepted(model_exports.create_model_export(context, model, request, idempotent))

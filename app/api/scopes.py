@@ -91,6 +91,7 @@ NEEDS: dict[tuple[str, str], Need | None] = {
     ("GET", "/models"): READ,
     ("GET", "/models/{model}"): READ,
     ("GET", "/models/{model}/artifact"): READ,
+    ("POST", "/models/{model}/exports"): WRITE,
     ("GET", "/networks"): LOCAL,
     ("GET", "/networks/{network}"): LOCAL,
     ("POST", "/predict"): PREDICT,

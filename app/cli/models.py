@@ -20,6 +20,8 @@ from app.cli.console import (
     show,
     show_fields,
 )
+from app.cli.follow import follow_job
+from app.cli.job_end import require_success
 from app.cli.options import DEFAULT_SERVER, AsJson, Limit, Server, examples
 from app.cli.reports import summarise_metrics
 from app.cli.transfers import download, require_target
@@ -120,7 +122,7 @@ def download_model(
     ] = None,
     server: Server = DEFAULT_SERVER,
 ) -> None:
-    """Download a model: the whole artifact as a zip, or one file of it."""
+    """Download a model: the whole artifact as a zip, or one file. What a worker has to make is made first."""
     client = Client(server)
     path = f"/models/{quoted(model)}"
     target = output or Path()
@@ -128,5 +130,8 @@ def download_model(
         found = client.get(path)
         target /= MODEL_FORMATS[wanted].file_name(found["product"], found["version"])
     require_target(target, "Give --output a file's name.")
+    if MODEL_FORMATS[wanted].is_made:
+        job = client.post(f"{path}/exports", {"format": wanted})
+        require_success(follow_job(client, job["id"], label=f"making {wanted}"))
     written = download(client, f"{path}/artifact", target, format=wanted)
     say(f"{target}: {format_bytes(written)}")

@@ -55,6 +55,7 @@ _ALL = (
     JobKind("import", "an import", "imports", makes_dataset=True, reads_upload=True),
     JobKind("evaluation", "an evaluation", "evaluations", makes_evaluation=True),
     JobKind("export", "an export", "exports", makes_export=True),
+    JobKind("model_export", "an export of a model", "exports of models"),
 )
 JOB_KINDS: dict[str, JobKind] = {kind.name: kind for kind in _ALL}
 KNOWN_TO_FIRST_RELEASE = frozenset({"training", "import", "evaluation", "export"})

@@ -7,14 +7,50 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.schemas.common import Request, Timestamp
+from app.schemas.model_formats import MadeFormat
+
+
+class ModelExportCreate(Request):
+    """A form of the model that a worker has to make."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"format": "onnx"}]})
+
+    format: MadeFormat = Field(description="onnx: for ONNX Runtime and others; saved_model: for TensorFlow.")
+
+
+class ExportParity(BaseModel):
+    """How far the file's answers are from the served model's."""
+
+    items: int = Field(description="Made-up images that both were asked about.")
+    labels_equal: int = Field(description="How many of them got the same label from both.")
+    max_probability_difference: float
+
+
+class ModelExport(BaseModel):
+    """A form of the model that a worker has made: `GET /models/{model}/artifact?format=…`."""
+
+    format: str
+    bytes: int
+    sha256: str
+    parity: ExportParity
+    versions: dict[str, str] = Field(description="Versions of the libraries that made it.")
+    job: str = Field(description="The job that made it, which may be deleted.")
+    created_at: Timestamp
+
+
+class StoredExport(ModelExport):
+    """The same in the model's row. ``folder``: of the home folder; ``file``: the one in it."""
+
+    folder: str
+    file: str
 
 
 class Model(BaseModel):
     id: str
     product: str
     version: int = Field(description="Counts the models of a product from 1.")
-    job: str
-    dataset: str
+    job: str = Field(description="The training that made it.")
+    dataset: str | None
     network: str
     labels: list[str] = Field(description="Classes in the order of the model's outputs.")
     aliases: list[str]
@@ -33,6 +69,7 @@ class Model(BaseModel):
         description="Metrics on the untouched test split, measured through the served path."
     )
     serving: dict[str, Any]
+    exports: list[ModelExport] = Field(description="Other forms of it that are ready to download.")
     created_at: Timestamp
 
 

@@ -1,11 +1,13 @@
-"""The forms in which a model leaves: what each file is called and what reads it."""
+"""The forms in which a model leaves: what each file is called, what reads it, who makes it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
-FormatName = Literal["zip", "keras", "tflite"]
+FormatName = Literal["zip", "keras", "tflite", "saved_model", "onnx"]
+MadeFormat = Literal["saved_model", "onnx"]
+"""Those that a worker makes, once somebody asks for one."""
 
 
 @dataclass(frozen=True)
@@ -17,6 +19,11 @@ class ModelFormat:
     media_type: str
     runs_with: str
 
+    @property
+    def is_made(self) -> bool:
+        """Whether a worker has to make it first."""
+        return self.name in get_args(MadeFormat)
+
     def file_name(self, product: str, version: int) -> str:
         """What the file is called where it is saved."""
         return f"{product}-{version}.{self.suffix}"
@@ -27,5 +34,7 @@ _ALL = (
     ModelFormat("zip", "zip", _ZIP, "another Loupe: the whole artifact"),
     ModelFormat("keras", "keras", _BYTES, "Keras 3"),
     ModelFormat("tflite", "tflite", _BYTES, "LiteRT, TensorFlow Lite"),
+    ModelFormat("saved_model", "saved_model.zip", _ZIP, "TensorFlow, TensorFlow Serving"),
+    ModelFormat("onnx", "onnx", _BYTES, "ONNX Runtime and others"),
 )
 MODEL_FORMATS: dict[str, ModelFormat] = {one.name: one for one in _ALL}

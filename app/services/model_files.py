@@ -23,7 +23,8 @@ from app.errors import ArtifactError
 from app.host.files import describe, make_folder, move, sync
 from app.inference.predictor import Predictor
 from app.models import TrainedModel
-from app.schemas.model_formats import MODEL_FORMATS, FormatName
+from app.schemas.model_formats import MODEL_FORMATS, FormatName, MadeFormat
+from app.services.model_exports import find_export
 from app.services.trained_models import require_model
 
 logger = logging.getLogger(__name__)
@@ -45,12 +46,15 @@ class ModelFile:
 def get_model_file(context: AppContext, model_id: str, wanted: FormatName) -> ModelFile:
     """One form of a model, checked by its digest.
 
-    Raises ArtifactError when the model is damaged and nobody has it whole.
+    Raises ConflictError for one that a worker has yet to make, ArtifactError when the model is damaged and
+    nobody has it whole.
     """
     with context.db.read() as session:
         model = require_model(session, model_id)
     if wanted == "zip":
         path, sha256 = _get_archive(context, model)
+    elif wanted == "saved_model" or wanted == "onnx":
+        path, sha256 = _get_export(context, model, wanted)
     else:
         path, sha256 = _get_part(context, model, _OF_THE_ARTIFACT[wanted])
     known = MODEL_FORMATS[wanted]
@@ -65,11 +69,27 @@ def _get_part(context: AppContext, model: TrainedModel, name: str) -> tuple[Path
     return _with_artifact(context, model, check)
 
 
+def _get_export(context: AppContext, model: TrainedModel, wanted: MadeFormat) -> tuple[Path, str]:
+    path, export = find_export(context, model, wanted)
+    if _is(path, export.sha256) or (
+        context.storage.remote.download_again(path.parent) and _is(path, export.sha256)
+    ):
+        return path, export.sha256
+    raise ArtifactError(
+        f"The {wanted} file of model {model.id} is damaged.",
+        hint=f"Delete job {export.job}, which made it, and have it made again.",
+    )
+
+
+def _is(path: Path, sha256: str) -> bool:
+    return path.exists() and describe(path).sha256 == sha256
+
+
 def _get_archive(context: AppContext, model: TrainedModel) -> tuple[Path, str]:
     """The zip, made at the first request and kept beside the model under its digest."""
     folder = context.storage.absolute(model.folder).parent / "downloads"
     for path in folder.glob("*.zip"):
-        if describe(path).sha256 == path.stem:
+        if _is(path, path.stem):
             return path, path.stem
         logger.warning("%s is damaged and is made again", path)
         path.unlink(missing_ok=True)

@@ -171,5 +171,9 @@ def _to_schema(session: Session, model: TrainedModel) -> schemas.Model:
         bytes=model.bytes,
         metrics=model.metrics,
         serving=model.serving,
+        exports=[
+            schemas.ModelExport(**{name: stored[name] for name in schemas.ModelExport.model_fields})
+            for stored in (model.exports or {}).values()
+        ],
         created_at=model.created_at,
     )

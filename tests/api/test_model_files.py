@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 
@@ -20,6 +21,7 @@ from app.context import AppContext
 from app.models import TrainedModel
 from tests.api.test_problems import assert_problem
 from tests.conftest import Trained
+from tests.running import run_queued
 
 
 def the_model(trained: Trained) -> dict[str, Any]:
@@ -101,3 +103,40 @@ def test_what_is_not_there_is_a_problem(trained: Trained) -> None:
     assert_problem(trained.client.get("/models/mdl_0/artifact"), 404)
     answer = trained.client.get(f"/models/{the_model(trained)['id']}/artifact?format=pickle")
     assert_problem(answer, 422)
+
+
+def test_another_form_is_made_once_by_a_worker_and_answers_as_the_served_model(trained: Trained) -> None:
+    client, model = trained.client, the_model(trained)
+    path, exports = f"/models/{model['id']}/artifact?format=onnx", f"/models/{model['id']}/exports"
+    problem = assert_problem(client.get(path), 409)
+    assert f"POST {exports}" in problem["hint"]
+    answer = client.post(exports, json={"format": "onnx"})
+    assert (answer.status_code, answer.json()["kind"]) == (202, "model_export")
+    job = answer.json()["id"]
+    assert answer.headers["location"] == f"/jobs/{job}"
+    assert client.post(exports, json={"format": "onnx"}).json()["id"] == job
+    assert job in assert_problem(client.get(path), 409)["detail"]
+    assert_problem(client.delete(f"/jobs/{trained.job}"), 409)  # which has the model
+    run_queued(trained.context)
+    assert client.get(f"/jobs/{job}").json()["error"] is None
+
+    sent = client.get(path)
+    assert sent.headers["content-disposition"] == 'attachment; filename="squares-1.onnx"'
+    [export] = client.get(f"/models/{model['id']}").json()["exports"]
+    assert (export["format"], export["job"]) == ("onnx", job)
+    assert export["sha256"] == hashlib.sha256(sent.content).hexdigest() == sent.headers["etag"].strip('"')
+    assert export["parity"]["labels_equal"] == export["parity"]["items"] == 8
+    archive = zipfile.ZipFile(BytesIO(client.get(f"/models/{model['id']}/artifact").content))
+    expected = np.array(json.loads(archive.read("transfer.json"))["answers"], np.float32)
+    session = onnxruntime.InferenceSession(sent.content, providers=["CPUExecutionProvider"])
+    [answers] = session.run(None, {"image": make_probes((16, 16)).astype(np.float32)})
+    assert np.abs(answers - expected).max() < 1e-5
+    assert client.post(exports, json={"format": "onnx"}).json()["status"] == "succeeded"
+
+    [made] = (folder_of(trained.context, model["id"]).parent / "exports").iterdir()
+    (made / "model.onnx").write_bytes(b"damaged")
+    assert job in str(assert_problem(client.get(path), 500)["hint"])
+    assert client.delete(f"/jobs/{job}").status_code == 204
+    again = client.post(exports, json={"format": "onnx"}).json()["id"]
+    assert again != job
+    client.post(f"/jobs/{again}/cancel").raise_for_status()

@@ -1,0 +1,32 @@
+"""What the child for models is asked to do, and what it answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from app.schemas.message import Message
+from app.schemas.model_formats import MadeFormat
+from app.training.result import Parity
+
+
+class ConversionSpec(Message):
+    """``artifact``: the model's folder, of that ``artifact_digest``. ``out``: a folder for the one file."""
+
+    format_version: Literal[1] = 1
+    kind: Literal["conversion"] = "conversion"
+    artifact: Path
+    artifact_digest: str
+    format: MadeFormat
+    out: Path
+
+
+class ConversionResult(Message):
+    """``file``: its name in ``out``. ``parity``: how far it answers from the served model."""
+
+    out: Path
+    file: str
+    bytes: int
+    sha256: str
+    parity: Parity
+    versions: dict[str, str]
