@@ -24,7 +24,7 @@ from app.logs import log_context
 logger = logging.getLogger(__name__)
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-UPLOAD_PATH = re.compile(r"(/v1)?/products/[^/]+/datasets/?")
+UPLOAD_PATH = re.compile(r"(/v1)?/products/[^/]+/(datasets|models)/?")
 PREDICT_PATH = re.compile(r"(/v1)?/predict/?")
 # Boundaries and part headers come on top of the files themselves.
 MULTIPART_OVERHEAD_BYTES = 2**20

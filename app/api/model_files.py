@@ -1,20 +1,25 @@
-"""``/models/{model}/artifact`` and ``/models/{model}/exports``"""
+"""``/models/{model}/artifact``, ``/models/{model}/exports`` and ``/products/{product}/models``"""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, status
+from fastapi import APIRouter, Query, Request, status
 from fastapi.responses import JSONResponse
 
 from app.api.answers import accepted
 from app.api.dependencies import ContextDep, IdempotentDep
 from app.api.file_answers import ContentAnswer
-from app.api.routes import CheckedRoute
+from app.api.routes import FORM, CheckedRoute
+from app.api.uploads import receive_model
+from app.schemas.archive_kinds import ARCHIVE_KINDS
 from app.schemas.job import Job
 from app.schemas.model import ModelExportCreate
 from app.schemas.model_formats import FormatName
 from app.services import model_exports, model_files
+
+ARCHIVE = {"type": "string", "format": "binary", "description": "The zip of a model's artifact."}
+[ZIP_TYPES] = [kind.media_types for kind in ARCHIVE_KINDS if kind.name == "zip"]
 
 router = APIRouter(tags=["models"], route_class=CheckedRoute)
 
@@ -51,3 +56,26 @@ def create_model_export(
     The file is compared with the served model and kept with it: `GET /models/{model}/artifact?format=…`.
     """
     return accepted(model_exports.create_model_export(context, model, request, idempotent))
+
+
+@router.post(
+    "/products/{product}/models",
+    status_code=status.HTTP_202_ACCEPTED,
+    response_model=Job,
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {
+                FORM: {"schema": {"type": "object", "required": ["file"], "properties": {"file": ARCHIVE}}},
+                **{media_type: {"schema": ARCHIVE} for media_type in ZIP_TYPES},
+            },
+        }
+    },
+)
+async def import_model(product: str, request: Request, context: ContextDep) -> JSONResponse:
+    """Import a model of another Loupe: the zip of its artifact.
+
+    Nothing in the zip is run: a worker builds the network from its name and the weights from their numbers,
+    and compares the answers. The model gets a version of the product; an alias is moved by hand.
+    """
+    return accepted(await receive_model(context, product, request))

@@ -92,6 +92,7 @@ NEEDS: dict[tuple[str, str], Need | None] = {
     ("GET", "/models/{model}"): READ,
     ("GET", "/models/{model}/artifact"): READ,
     ("POST", "/models/{model}/exports"): WRITE,
+    ("POST", "/products/{product}/models"): ADMIN,
     ("GET", "/networks"): LOCAL,
     ("GET", "/networks/{network}"): LOCAL,
     ("POST", "/predict"): PREDICT,

@@ -9,7 +9,7 @@ from app.artifacts.folder import (
     weights_sha256,
     write_artifact,
 )
-from app.artifacts.manifest import MANIFEST, Input, Manifest, Output, Runtime, Serving
+from app.artifacts.manifest import MANIFEST, Input, Manifest, Origin, Output, Runtime, Serving
 from app.artifacts.probes import PROBES, make_probes
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "Artifact",
     "Input",
     "Manifest",
+    "Origin",
     "Output",
     "Runtime",
     "Serving",

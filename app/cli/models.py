@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from app.cli.client import Client, quoted
+from app.cli.client import Client, CommandError, quoted
 from app.cli.console import (
     add_row,
+    bytes_progress,
     format_age,
     format_bytes,
     format_time,
@@ -23,12 +25,16 @@ from app.cli.console import (
 from app.cli.follow import follow_job
 from app.cli.job_end import require_success
 from app.cli.options import DEFAULT_SERVER, AsJson, Limit, Server, examples
+from app.cli.packing import read_chunks
 from app.cli.reports import summarise_metrics
-from app.cli.transfers import download, require_target
+from app.cli.transfers import counted, download, require_target
+from app.errors import InvalidRequestError
+from app.schemas.message import parse_message
 from app.schemas.model_formats import MODEL_FORMATS, FormatName
 
 app = typer.Typer(no_args_is_help=True, help="Models: what trainings have made.")
 
+_MOST_TRANSFER_BYTES = 2**24
 ModelId = Annotated[str, typer.Argument(metavar="MODEL", help="Id of the model, mdl_…")]
 
 
@@ -77,13 +83,16 @@ def show_model(
     if as_json:
         say_json(answer)
         return
-    serving = answer["serving"]
+    serving, origin = answer["serving"], answer.get("origin")
     show_fields(
         {
             "id": answer["id"],
             "product": f"{answer['product']}, version {answer['version']}",
             "gate": "passed" if answer["passed_gate"] else "failed; the model is kept for a while",
             "aliases": ", ".join(answer["aliases"]) or None,
+            "origin": None
+            if origin is None
+            else f"{origin['model']}, version {origin['version']} of {origin['product']} on another Loupe",
             "job": answer["job"],
             "dataset": answer["dataset"],
             "network": answer["network"],
@@ -135,3 +144,66 @@ def download_model(
         require_success(follow_job(client, job["id"], label=f"making {wanted}"))
     written = download(client, f"{path}/artifact", target, format=wanted)
     say(f"{target}: {format_bytes(written)}")
+
+
+@app.command(
+    "import",
+    epilog=examples("loupe model import screws-3.zip", "loupe model import screws-3.zip --product bolts"),
+)
+def import_model(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE", exists=True, dir_okay=False, help="A zip that `loupe model download` has written."
+        ),
+    ],
+    product: Annotated[
+        str | None,
+        typer.Option("--product", help="Id of the product here; if not given, the one it comes from."),
+    ] = None,
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="Do not wait for the import's end.")] = False,
+    as_json: AsJson = False,
+    server: Server = DEFAULT_SERVER,
+) -> None:
+    """Import a model of another Loupe. It needs a key with the scope admin.
+
+    The server builds it anew, and compares its answers with those that the zip has. No alias points at it.
+    """
+    client = Client(server)
+    product = product or _product_in(file)
+    size = file.stat().st_size
+    with file.open("rb") as source, bytes_progress() as progress:
+        bar = progress.add_task("sending", total=size)
+        job = client.upload(
+            f"/products/{quoted(product)}/models",
+            counted(read_chunks(source), progress, bar),
+            size=size,
+            media_type="application/zip",
+            name=file.name,
+        )
+    if no_wait:
+        say_json(job) if as_json else say(job["id"])
+        return
+    job = follow_job(client, job["id"], label="importing")
+    require_success(job)
+    model = client.get(f"/models/{quoted(job['model'])}")
+    if as_json:
+        say_json(model)
+        return
+    say(f"{model['id']}, version {model['version']} of {product}")
+    note(f"No alias points at it. To have it answer: loupe promote {product} {model['id']}")
+
+
+def _product_in(file: Path) -> str:
+    """The product that the model comes from, as its zip says."""
+    # Here: the other commands need not wait for NumPy.
+    from app.artifacts.archive import TRANSFER, Transfer
+
+    try:
+        with zipfile.ZipFile(file) as archive, archive.open(TRANSFER) as entry:
+            return parse_message(Transfer, entry.read(_MOST_TRANSFER_BYTES), TRANSFER).product
+    except (zipfile.BadZipFile, KeyError, InvalidRequestError) as error:
+        raise CommandError(
+            f"{file} is no zip of a model: {error}.",
+            hint="Give a zip that `loupe model download` has written, or a --product.",
+        ) from error

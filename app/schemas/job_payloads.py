@@ -71,3 +71,7 @@ class ModelExportPayload(Payload):
 
     model: str
     format: MadeFormat
+
+
+class ModelImportPayload(UploadPayload):
+    """Which zip becomes a model."""

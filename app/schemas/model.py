@@ -45,12 +45,25 @@ class StoredExport(ModelExport):
     file: str
 
 
+class ModelOrigin(BaseModel):
+    """The model of another Loupe that was imported. All but the last two is what its zip says."""
+
+    artifact_digest: str = Field(description="Digest of its artifact there.")
+    model: str
+    product: str
+    version: int
+    dataset_digest: str = Field(description="Digest of the dataset that it was trained on.")
+    trained_at: str
+    key: str | None = Field(description="Id of the key that imported it; null where none was asked for.")
+    imported_at: Timestamp
+
+
 class Model(BaseModel):
     id: str
     product: str
     version: int = Field(description="Counts the models of a product from 1.")
-    job: str = Field(description="The training that made it.")
-    dataset: str | None
+    job: str = Field(description="The training that made it, or the import of another Loupe's model.")
+    dataset: str | None = Field(description="What it was trained on; null for a model that was imported.")
     network: str
     labels: list[str] = Field(description="Classes in the order of the model's outputs.")
     aliases: list[str]
@@ -66,10 +79,12 @@ class Model(BaseModel):
     )
     bytes: int
     metrics: dict[str, Any] = Field(
-        description="Metrics on the untouched test split, measured through the served path."
+        description="Metrics on the untouched test split, measured through the served path; of a model that "
+        "was imported they were measured where it comes from."
     )
     serving: dict[str, Any]
     exports: list[ModelExport] = Field(description="Other forms of it that are ready to download.")
+    origin: ModelOrigin | None = Field(description="Where it was imported from; null if trained here.")
     created_at: Timestamp
 
 

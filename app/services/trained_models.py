@@ -175,5 +175,6 @@ def _to_schema(session: Session, model: TrainedModel) -> schemas.Model:
             schemas.ModelExport(**{name: stored[name] for name in schemas.ModelExport.model_fields})
             for stored in (model.exports or {}).values()
         ],
+        origin=schemas.ModelOrigin(**model.origin) if model.origin else None,
         created_at=model.created_at,
     )

@@ -38,6 +38,7 @@ THEIRS = {
 }
 BODIES: dict[str, Any] = {
     "/datasets/{dataset}/exports": {"format": "folders"},
+    "/models/{model}/exports": {"format": "onnx"},
     "/products/{product}/aliases/{name}": {"model": "mdl_theirs"},
     "/products/{product}/datasets": {"path": "/data"},
 }

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from app.artifacts import Transfer
 from tests.cli.conftest import Answer, Received, Run, Server, as_json
 
 ACCURACY = {"value": 0.5, "low": 0.4, "high": 0.6}
@@ -111,3 +113,53 @@ def test_a_download_that_is_not_what_the_server_has_leaves_nothing(
     ended = loupe("model", "download", "mdl_1", "-o", tmp_path / "m.zip", "--server", server.url)
     assert (ended.status, "not the one that the server has" in ended.err) == (1, True)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_is_imported_into_the_product_that_its_zip_names_or_another(
+    loupe: Run, server: Server, tmp_path: Path
+) -> None:
+    def answer(request: Received) -> Answer:
+        if request.method == "POST":
+            return as_json({**JOB, "kind": "model_import", "status": "queued"}, 202)
+        if request.path.startswith("/models/"):
+            return as_json(MODEL)
+        is_list = request.path.startswith("/jobs/job_1/events")
+        return as_json({"data": [], "has_more": False} if is_list else {**JOB, "kind": "model_import"})
+
+    server.answer = answer
+    transfer = Transfer(model="m", product="nuts", version=2, artifact_digest="d", probes="p", answers=())
+    with zipfile.ZipFile(tmp_path / "m.zip", "w") as archive:
+        archive.writestr("transfer.json", transfer.model_dump_json())
+    ended = loupe("model", "import", tmp_path / "m.zip", "--server", server.url)
+    assert (ended.status, ended.out) == (0, "mdl_1, version 3 of nuts\n")
+    assert "loupe promote nuts mdl_1" in ended.err
+    [sent] = [request for request in server.requests if request.method == "POST"]
+    assert (sent.path, sent.headers["content-type"]) == ("/products/nuts/models", "application/zip")
+    assert sent.body == (tmp_path / "m.zip").read_bytes()
+    loupe("model", "import", tmp_path / "m.zip", "--product", "bolts", "--no-wait", "--server", server.url)
+    assert server.requests[-1].path == "/products/bolts/models"
+    (tmp_path / "m.zip").write_bytes(b"no zip")
+    ended = loupe("model", "import", tmp_path / "m.zip", "--server", server.url)
+    assert (ended.status, "is no zip of a model" in ended.err) == (1, True)
+
+
+def test_a_form_that_a_worker_makes_is_made_before_it_is_downloaded(
+    loupe: Run, server: Server, tmp_path: Path
+) -> None:
+    def answer(request: Received) -> Answer:
+        if "/artifact" in request.path:
+            return 200, "application/octet-stream", b"onnx"
+        is_list = request.path.startswith("/jobs/job_1/events")
+        return as_json({"data": [], "has_more": False} if is_list else JOB)
+
+    server.answer = answer
+    target = tmp_path / "m.onnx"
+    assert (
+        loupe("model", "download", "mdl_1", "--format", "onnx", "-o", target, "--server", server.url).status
+        == 0
+    )
+    assert (server.requests[0].path, server.requests[0].body) == (
+        "/models/mdl_1/exports",
+        b'{"format":"onnx"}',
+    )
+    assert target.read_bytes() == b"onnx"

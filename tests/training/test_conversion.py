@@ -1,4 +1,4 @@
-"""Models in other forms: rebuilt from arrays alone, to the bit, and compared with what is served."""
+"""Models that leave and come: rebuilt from arrays alone, to the bit, and compared with what is served."""
 
 from __future__ import annotations
 
@@ -13,14 +13,24 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from app.artifacts import KERAS_MODEL, Artifact, make_probes, weights_sha256
+from app.artifacts import (
+    KERAS_MODEL,
+    Artifact,
+    Origin,
+    Transfer,
+    make_probes,
+    open_artifact,
+    weights_sha256,
+)
 from app.child import Reporter
 from app.errors import ConversionError, ParityError, WeightsError
 from app.inference.predictor import Predictor
 from app.training.fit import read_values
 from app.training.transfer import convert
 from app.training.transfer.rebuild import rebuild_model
+from app.training.transfer.receive import receive_model
 from app.training.transfer.spec import ConversionSpec
+from app.training.transfer.unpack import Received
 from tests.training.packaged import SIZE, package_model
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -194,3 +204,27 @@ def test_weights_that_are_not_the_networks_are_refused(artifact: Artifact, tmp_p
     with pytest.raises(WeightsError, match=message):
         rebuild_model(artifact.manifest, tmp_path / "model.keras", scratch)
     assert list(scratch.iterdir()) == []
+
+
+def test_a_model_that_comes_is_packaged_anew_and_answers_as_where_it_comes_from(
+    artifact: Artifact, reporter: Reporter, tmp_path: Path
+) -> None:
+    predictor = Predictor(artifact)
+    answers = np.stack([predictor.predict(image) for image in make_probes(SIZE)])
+    transfer = Transfer(
+        model="mdl_1", product="nuts", version=2, artifact_digest=artifact.digest, probes="", answers=()
+    )
+    keras_file = artifact.path(KERAS_MODEL)
+    received = Received(artifact.manifest, artifact.digest, transfer, keras_file, answers)
+    result = receive_model(received, tmp_path / "out", tmp_path, reporter)
+    taken = open_artifact(result.artifact)
+    assert (result.parity.items, result.parity.max_probability_difference) == (8, 0.0)
+    assert taken.manifest.origin == Origin(artifact.digest, "mdl_1", "nuts", 2)
+    assert taken.manifest.weights_sha256 == artifact.manifest.weights_sha256
+    again = Predictor(taken)
+    assert np.array_equal([again.predict(image) for image in make_probes(SIZE)], answers)
+
+    other = Received(artifact.manifest, artifact.digest, transfer, keras_file, answers[:, ::-1])
+    with pytest.raises(ParityError, match="from the model that was built here"):
+        receive_model(other, tmp_path / "none", tmp_path, reporter)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "progress.jsonl"]

@@ -43,7 +43,6 @@ class Converted:
 
 def convert_artifact(spec: ConversionSpec, folder: Path, reporter: Reporter) -> ConversionResult:
     """Raises ArtifactError, WeightsError, ConversionError; ParityError when it answers otherwise."""
-    reporter.stage("preparing")
     tf.config.set_visible_devices([], "GPU")  # The job has leased none.
     artifact = open_artifact(spec.artifact, digest=spec.artifact_digest)
     model = rebuild_model(artifact.manifest, artifact.path(KERAS_MODEL), folder)

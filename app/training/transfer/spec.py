@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field, RootModel
 
 from app.schemas.message import Message
 from app.schemas.model_formats import MadeFormat
@@ -30,3 +32,23 @@ class ConversionResult(Message):
     sha256: str
     parity: Parity
     versions: dict[str, str]
+
+
+class ModelImportSpec(Message):
+    """``source``: a zip of another Loupe's artifact. ``out``: the folder of the artifact that it becomes."""
+
+    format_version: Literal[1] = 1
+    kind: Literal["model_import"] = "model_import"
+    source: Path
+    out: Path
+
+
+class ModelImportResult(Message):
+    """``parity``: how far the answers are from those where the model comes from."""
+
+    artifact: Path
+    parity: Parity
+
+
+class TransferWork(RootModel[Annotated[ConversionSpec | ModelImportSpec, Field(discriminator="kind")]]):
+    """What ``python -m app.training.transfer`` finds in its ``spec.json``."""
