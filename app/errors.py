@@ -272,6 +272,10 @@ class WorkerLostError(TrainingError):
     code, title, retryable = "worker_lost", "The worker was lost", True
 
 
+class ConversionError(LoupeError):
+    status, code, title = 500, "conversion_failed", "The model cannot be converted"
+
+
 class ArtifactError(LoupeError):
     status, code, title = 500, "artifact_damaged", "Model artifact is damaged"
 

@@ -19,6 +19,7 @@ from app.api import (
     job_records,
     jobs,
     metrics,
+    model_files,
     models,
     pages,
     predict,
@@ -53,9 +54,8 @@ from app.services.key_ring import KeyRing
 from app.services.model_router import ModelRouter
 
 RESOURCES = (
-    *(health, products, datasets, exports, jobs, job_records, evaluations, models, predict, workers, metrics),
-    inference_protocol,
-    *(api_keys, session, webhooks, audit),
+    *(health, products, datasets, exports, jobs, job_records, evaluations, models, model_files, predict),
+    *(inference_protocol, workers, metrics, api_keys, session, webhooks, audit),
 )
 
 DESCRIPTION = """Train, prove and serve image classifiers, one per product.

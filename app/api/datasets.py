@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 
 from app.api.answers import accepted
 from app.api.dependencies import After, ContextDep, Force, Limit
-from app.api.file_answers import SharedFileAnswer
+from app.api.file_answers import ContentAnswer
 from app.api.routes import CheckedRoute
 from app.api.uploads import receive_dataset
 from app.schemas.archive_kinds import MEDIA_TYPES, READABLE_ARCHIVES
@@ -97,11 +97,11 @@ def list_items(
     return datasets.list_items(context, dataset, job_id=job, label=label, limit=limit, after=after)
 
 
-@router.get("/datasets/{dataset}/items/{item}/image", response_class=SharedFileAnswer)
-def get_item_image(dataset: str, item: str, context: ContextDep) -> SharedFileAnswer:
+@router.get("/datasets/{dataset}/items/{item}/image", response_class=ContentAnswer)
+def get_item_image(dataset: str, item: str, context: ContextDep) -> ContentAnswer:
     """The original image, byte for byte."""
     path, picture = datasets.get_item_image(context, dataset, item)
-    return SharedFileAnswer(
+    return ContentAnswer(
         path,
         media_type=f"image/{'jpeg' if picture.format == 'mpo' else picture.format}",
         headers={"ETag": f'"{picture.sha256}"'},

@@ -35,10 +35,12 @@ class FileAnswer(FileResponse):
         return _joined(found)
 
 
-class SharedFileAnswer(FileAnswer):
-    """Of a file that products share: its time would tell one when another imported the same image.
+class ContentAnswer(FileAnswer):
+    """Of a file whose content alone counts, and not when it came to be here.
 
-    The ``ETag`` is of the content, and stands for the time also where a client asks for the rest.
+    The time of an image that products share would tell one when another imported the same; that of a model
+    differs between hosts. The ``ETag`` is of the content, and stands for the time also where a client asks
+    for the rest.
     """
 
     def set_stat_headers(self, stat_result: os.stat_result) -> None:

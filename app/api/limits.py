@@ -13,7 +13,7 @@ from app.errors import LimitReachedError
 from app.schemas.caller import Caller
 from app.schemas.limits import PREDICTIONS, REQUESTS, UPLOADS, Rate
 
-UPLOAD = ("POST", "/products/{product}/datasets")
+UPLOADING = frozenset({("POST", "/products/{product}/datasets"), ("POST", "/products/{product}/models")})
 UNLIMITED = frozenset({("GET", "/metrics")})
 """Like the health checks, which ask for no key."""
 STEP_BYTES = 2**20
@@ -31,7 +31,7 @@ async def admit(request: Request, caller: Caller, method: str, path: str) -> Non
         quota = caller.limits.predictions_per_minute
         is_allowed, left = await rates.look(caller.key_id, PREDICTIONS, quota)
         _note(request, left, is_allowed=is_allowed)
-    is_upload = (method, path) == UPLOAD and caller.limits.upload_bytes_per_day is not None
+    is_upload = (method, path) in UPLOADING and caller.limits.upload_bytes_per_day is not None
     if is_upload and not request.state.is_body_too_large:  # else nothing is read
         declared = request.headers.get("content-length")
         if declared is not None and declared.isdigit():

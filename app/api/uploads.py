@@ -1,10 +1,12 @@
-"""Taking in a dataset: which kind of body came, and an archive's way to the disk."""
+"""Taking in a dataset or a model: which kind of body came, and an archive's way to the disk."""
 
 from __future__ import annotations
 
 import hashlib
 from codecs import BOM_UTF8
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import unquote
@@ -24,7 +26,7 @@ from app.context import AppContext
 from app.errors import FieldError, InvalidRequestError, TooLargeError
 from app.schemas.dataset import DatasetFromPath
 from app.schemas.import_choices import ImportChoices
-from app.services import datasets, products
+from app.services import datasets, model_imports, products
 from app.services.idempotency import Answer, IdempotentRequest
 
 CHUNK_BYTES = 2**20
@@ -35,12 +37,9 @@ ASKED = frozenset({"name_encoding", "class_level"})
 async def receive_dataset(context: AppContext, product: str, request: Request) -> Answer:
     """Dispatches on the body's type; the route refuses any that the document does not name."""
     await run_in_threadpool(products.get_product, context, product)
-    media_type = media_type_of(request)
-    if media_type == JSON:
+    if media_type_of(request) == JSON:
         return await _from_path(context, product, request)
-    if media_type == FORM:
-        return await _from_form(context, product, request)
-    return await _from_raw_body(context, product, request)
+    return await _from_upload(context, product, request)
 
 
 async def _from_path(context: AppContext, product: str, request: Request) -> Answer:
@@ -55,68 +54,91 @@ async def _from_path(context: AppContext, product: str, request: Request) -> Ans
     return await run_in_threadpool(datasets.import_path, context, product, wanted.path, idempotent, choices)
 
 
-async def _from_form(context: AppContext, product: str, request: Request) -> Answer:
-    folder = context.storage.scratch
-    async with read_form(request, fields=ImportChoices.model_fields, max_files=1, folder=folder) as form:
-        # The part is called `file` in the documents; whoever calls it otherwise means the same.
-        file = next((part for part in form.values() if isinstance(part, UploadFile)), None)
-        if file is None:
-            raise InvalidRequestError(
-                "The form has no file.",
-                hint="Send the archive as the part `file`: curl -F file=@images.zip …",
-                errors=(FieldError("file", "missing"),),
-            )
-        choices = _read_choices(request, form)
-        target = context.storage.upload()
-        try:
-            digest = await run_in_threadpool(_copy, file.file, target, context.settings.max_upload_bytes)
-        except BaseException:
-            target.unlink(missing_ok=True)
-            raise
-        return await _import(context, product, request, target, file.filename or "upload", digest, choices)
+async def _from_upload(context: AppContext, product: str, request: Request) -> Answer:
+    choices = ImportChoices()
+    if media_type_of(request) != FORM:
+        choices = _read_choices(request, {})  # Before the body, which may be large.
+    async with _received(context, request, ImportChoices.model_fields) as upload:
+        if media_type_of(request) == FORM:
+            choices = _read_choices(request, upload.fields)
+        digest = upload.sha256
+        if choices != ImportChoices():
+            digest = hashlib.sha256((digest + choices.model_dump_json()).encode()).hexdigest()
+        return await run_in_threadpool(
+            datasets.import_upload,
+            context,
+            product,
+            upload.path,
+            Path(upload.name).name,
+            _idempotent(request, digest),
+            choices,
+        )
 
 
-async def _from_raw_body(context: AppContext, product: str, request: Request) -> Answer:
-    choices = _read_choices(request, {})
+async def receive_model(context: AppContext, product: str, request: Request) -> Answer:
+    """The zip of another Loupe's model, as the body or as the part ``file`` of a form."""
+    await run_in_threadpool(products.get_product, context, product)
+    async with _received(context, request, ()) as upload:
+        return await run_in_threadpool(
+            model_imports.create_model_import,
+            context,
+            product,
+            upload.path,
+            _idempotent(request, upload.sha256),
+        )
+
+
+@dataclass(frozen=True)
+class _Upload:
+    """A file that came. ``fields``: the others of its form."""
+
+    path: Path
+    name: str
+    sha256: str
+    fields: Mapping[str, Any]
+
+
+@asynccontextmanager
+async def _received(context: AppContext, request: Request, fields: Collection[str]) -> AsyncIterator[_Upload]:
+    """The file of a request in the home folder, from where it is gone if the block raises."""
+    target, most = context.storage.upload(), context.settings.max_upload_bytes
+    try:
+        if media_type_of(request) != FORM:
+            yield await _receive_body(request, target, most)
+            return
+        async with read_form(request, fields=fields, max_files=1, folder=context.storage.scratch) as form:
+            # The part is called `file` in the documents; whoever calls it otherwise means the same.
+            file = next((part for part in form.values() if isinstance(part, UploadFile)), None)
+            if file is None:
+                raise InvalidRequestError(
+                    "The form has no file.",
+                    hint="Send the archive as the part `file`: curl -F file=@FILE.zip …",
+                    errors=(FieldError("file", "missing"),),
+                )
+            digest = await run_in_threadpool(_copy, file.file, target, most)
+            yield _Upload(target, file.filename or "upload", digest, form)
+    except BaseException:
+        target.unlink(missing_ok=True)
+        raise
+
+
+async def _receive_body(request: Request, target: Path, most: int) -> _Upload:
     name = unquote(request.headers.get("x-filename", "")) or "upload"
     check_text([("X-Filename", name)])
-    target = context.storage.upload()
     digest = hashlib.sha256()
     seen = 0
-    try:
-        with target.open("wb") as output:
-            async for chunk in request.stream():
-                seen += len(chunk)
-                _check_size(seen, context.settings.max_upload_bytes)
-                digest.update(chunk)
-                await run_in_threadpool(output.write, chunk)
-    except BaseException:
-        target.unlink(missing_ok=True)
-        raise
-    return await _import(context, product, request, target, name, digest.hexdigest(), choices)
+    with target.open("wb") as output:
+        async for chunk in request.stream():
+            seen += len(chunk)
+            _check_size(seen, most)
+            digest.update(chunk)
+            await run_in_threadpool(output.write, chunk)
+    return _Upload(target, name, digest.hexdigest(), {})
 
 
-async def _import(
-    context: AppContext,
-    product: str,
-    request: Request,
-    target: Path,
-    name: str,
-    digest: str,
-    choices: ImportChoices,
-) -> Answer:
+def _idempotent(request: Request, digest: str) -> IdempotentRequest | None:
     key = request.headers.get("idempotency-key")
-    if choices != ImportChoices():
-        digest = hashlib.sha256((digest + choices.model_dump_json()).encode()).hexdigest()
-    idempotent = IdempotentRequest(scope_of(request), key, digest) if key else None
-    try:
-        answer = await run_in_threadpool(
-            datasets.import_upload, context, product, target, Path(name).name, idempotent, choices
-        )
-    except BaseException:
-        target.unlink(missing_ok=True)
-        raise
-    return answer
+    return IdempotentRequest(scope_of(request), key, digest) if key else None
 
 
 def _read_choices(request: Request, fields: Mapping[str, Any]) -> ImportChoices:

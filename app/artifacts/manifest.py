@@ -18,7 +18,7 @@ FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 SECTIONS = (
     *("evaluation_dataset_digest", "class_map", "input", "runtimes", "outputs", "calibration", "decision"),
-    "reference_features",
+    *("reference_features", "origin"),
 )
 """What a manifest may lack."""
 
@@ -99,6 +99,16 @@ class ReferenceFeatures:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """The model of another Loupe that this one was imported from; the digest is of its artifact there."""
+
+    artifact_digest: str
+    model: str
+    product: str
+    version: int
+
+
+@dataclass(frozen=True)
 class Manifest:
     """What one needs to know to use a model, and where it comes from.
 
@@ -106,6 +116,7 @@ class Manifest:
     ``resize_rule`` names the rule of ``app.images.resize`` that made the training images.
     ``evaluation_dataset_digest``: of the dataset that ``metrics`` were measured on; None: on the test split.
     ``class_map``: which classes of the dataset were learned, and how they were called there; None: all.
+    ``origin``: None for a model that was trained where it is.
     The sections from ``input`` to ``reference_features`` may be absent: then they were not measured, and
     what ``resize_rule`` and ``serving`` say holds. Artifacts of the first release have none of them.
     ``files`` maps a path relative to the folder to its digest and is filled in by ``write_artifact``.
@@ -133,6 +144,7 @@ class Manifest:
     calibration: Calibration | None = None
     decision: Decision | None = None
     reference_features: ReferenceFeatures | None = None
+    origin: Origin | None = None
     files: Mapping[str, FileDigest] = field(default_factory=dict)
     format_version: int = FORMAT_VERSION
 

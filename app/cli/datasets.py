@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
 import typer
-from rich.progress import Progress, TaskID
 
 from app.cli.assignments import parse_value
 from app.cli.client import Client, CommandError, quoted
@@ -50,7 +49,7 @@ from app.cli.packing import (
     scan_folder,
 )
 from app.cli.reports import show_import_report, summarise_import
-from app.host.files import write_aside
+from app.cli.transfers import counted, download, require_target
 from app.images.formats import READABLE
 from app.schemas.archive_kinds import READABLE_ARCHIVES, media_type_of_name
 from app.words import count
@@ -249,10 +248,7 @@ def export_dataset(
     server: Server = DEFAULT_SERVER,
 ) -> None:
     """Export a dataset as a tar of class folders, or of TFRecord files."""
-    if to.is_dir():
-        raise CommandError(f"{to} is a folder.", hint="Give --to a file's name, for example screws.tar.")
-    if not to.parent.is_dir():
-        raise CommandError(f"There is no folder {to.parent}.")
+    require_target(to, "Give --to a file's name, for example screws.tar.")
     client = Client(server)
     path = f"/datasets/{quoted(dataset)}/exports"
     wanted = {
@@ -263,7 +259,7 @@ def export_dataset(
     }
     export = client.post(path, {name: value for name, value in wanted.items() if value is not None})
     require_success(follow_job(client, export["id"], label="exporting"))
-    written = _download(client, f"{path}/{export['id']}", to)
+    written = download(client, f"{path}/{export['id']}", to)
     say(f"{to}: {format_bytes(written)}")
 
 
@@ -346,31 +342,9 @@ def _upload(
     with bytes_progress() as progress:
         bar = progress.add_task("sending", total=size)
         answer: dict[str, Any] = client.upload(
-            target, _counted(chunks, progress, bar), size=size, media_type=media_type, name=name, **choices
+            target, counted(chunks, progress, bar), size=size, media_type=media_type, name=name, **choices
         )
     return answer
-
-
-def _download(client: Client, path: str, to: Path) -> int:
-    """Writes beside the target and renames, so that a broken download leaves no half file under its name."""
-    with (
-        write_aside(to, is_durable=False) as aside,
-        client.stream(path) as response,
-        bytes_progress() as progress,
-        aside.open("wb") as file,
-    ):
-        length = response.headers.get("content-length")
-        bar = progress.add_task("receiving", total=int(length) if length else None)
-        for chunk in _counted(response.iter_bytes(), progress, bar):
-            file.write(chunk)
-        written = file.tell()
-    return written
-
-
-def _counted(chunks: Iterable[bytes], progress: Progress, bar: TaskID) -> Iterator[bytes]:
-    for chunk in chunks:
-        yield chunk
-        progress.advance(bar, len(chunk))
 
 
 def _number(value: int | None) -> str:

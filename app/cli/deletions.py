@@ -26,7 +26,7 @@ def count_jobs(jobs: Iterable[dict[str, Any]]) -> list[str]:
     jobs = list(jobs)
     kinds = Counter(job["kind"] for job in jobs)
     counts = [
-        count(kinds[kind.name], kind.name, kind.plural)
+        count(kinds[kind.name], kind.noun.partition(" ")[2], kind.plural)
         for kind in JOB_KINDS.values()
         if kinds[kind.name] and not kind.makes_dataset
     ]

@@ -42,7 +42,7 @@ def list_jobs(
     ] = None,
     kind: Annotated[
         str | None,
-        typer.Option("--kind", metavar="|".join(JOB_KINDS), help="Only jobs of this kind."),
+        typer.Option("--kind", metavar="KIND", help=f"Only jobs of this kind: {', '.join(JOB_KINDS)}."),
     ] = None,
     limit: Limit = 20,
     as_json: AsJson = False,

@@ -106,7 +106,7 @@ class ZipSource(Source):
         self._done, self._name_encoding = 0, name_encoding
         self._packed_bytes = path.stat().st_size
         with _reading("the zip archive is damaged or incomplete"):
-            _check_entry_count(path, limits.max_entries)
+            check_entry_count(path, limits.max_entries)
             self._zip = _open_zip(path)
 
     def files(self) -> Iterator[SourceFile]:
@@ -375,8 +375,11 @@ def _unmark(mapped: mmap.mmap, position: int) -> None:
         struct.pack_into("<H", mapped, position, flags & ~UTF8_FLAG)
 
 
-def _check_entry_count(path: Path, most: int) -> None:
-    """Counts the entries of a zip's directory without keeping them; zipfile would hold millions in memory."""
+def check_entry_count(path: Path, most: int) -> None:
+    """Counts the entries of a zip's directory without keeping them; zipfile would hold millions in memory.
+
+    Raises UnsafeArchiveError.
+    """
     with path.open("rb") as file:
         if next(islice(_directory(file), most, None), None) is not None:
             raise UnsafeArchiveError(

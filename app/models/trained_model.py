@@ -17,7 +17,8 @@ class TrainedModel(CreatedAt, Base):
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
     product_id: Mapped[str] = mapped_column(ForeignKey("products.id"))
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), unique=True)
-    dataset_id: Mapped[str] = mapped_column(ForeignKey("datasets.id"))
+    dataset_id: Mapped[str | None] = mapped_column(ForeignKey("datasets.id"))
+    """Null: another Loupe trained it, see ``origin``."""
     version: Mapped[int] = mapped_column(Integer)
     network: Mapped[str] = mapped_column(String(64))
     folder: Mapped[str] = mapped_column(String(200))
@@ -29,3 +30,7 @@ class TrainedModel(CreatedAt, Base):
     serving: Mapped[dict[str, Any]] = mapped_column(Json)
     passed_gate: Mapped[bool | None] = mapped_column(Boolean)
     """Null: a worker of the first release made it, which kept only what passed."""
+    exports: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    """By format, what a worker has made of it: ``app/schemas/model.py``, StoredExport."""
+    origin: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    """Where it comes from, if not from a training here: ``app/schemas/model.py``, ModelOrigin."""

@@ -33,6 +33,8 @@ class JobKind:
     """Whether it divides its dataset, once it is planned."""
     makes_model: bool = False
     """Whether a model comes out, which a gate judges."""
+    takes_model: bool = False
+    """Whether a model comes out that another Loupe trained, and that nothing here judges."""
     makes_evaluation: bool = False
     """Whether an evaluation of a model that was trained before comes out."""
     makes_export: bool = False
@@ -55,6 +57,8 @@ _ALL = (
     JobKind("import", "an import", "imports", makes_dataset=True, reads_upload=True),
     JobKind("evaluation", "an evaluation", "evaluations", makes_evaluation=True),
     JobKind("export", "an export", "exports", makes_export=True),
+    JobKind("model_export", "an export of a model", "exports of models"),
+    JobKind("model_import", "an import of a model", "imports of models", takes_model=True, reads_upload=True),
 )
 JOB_KINDS: dict[str, JobKind] = {kind.name: kind for kind in _ALL}
 KNOWN_TO_FIRST_RELEASE = frozenset({"training", "import", "evaluation", "export"})

@@ -7,6 +7,7 @@ from typing import Literal
 from app.schemas.class_map import ClassMap
 from app.schemas.import_choices import ImportChoices
 from app.schemas.message import Message
+from app.schemas.model_formats import MadeFormat
 
 
 class Payload(Message):
@@ -63,3 +64,14 @@ class ExportPayload(Payload):
     image_size: tuple[int, int] | None
     compression: Literal["gzip"] | None
     job: str | None
+
+
+class ModelExportPayload(Payload):
+    """``model``: which model becomes a file of this ``format``."""
+
+    model: str
+    format: MadeFormat
+
+
+class ModelImportPayload(UploadPayload):
+    """Which zip becomes a model."""

@@ -7,14 +7,63 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.schemas.common import Request, Timestamp
+from app.schemas.model_formats import MadeFormat
+
+
+class ModelExportCreate(Request):
+    """A form of the model that a worker has to make."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"format": "onnx"}]})
+
+    format: MadeFormat = Field(description="onnx: for ONNX Runtime and others; saved_model: for TensorFlow.")
+
+
+class ExportParity(BaseModel):
+    """How far the file's answers are from the served model's."""
+
+    items: int = Field(description="Made-up images that both were asked about.")
+    labels_equal: int = Field(description="How many of them got the same label from both.")
+    max_probability_difference: float
+
+
+class ModelExport(BaseModel):
+    """A form of the model that a worker has made: `GET /models/{model}/artifact?format=…`."""
+
+    format: str
+    bytes: int
+    sha256: str
+    parity: ExportParity
+    versions: dict[str, str] = Field(description="Versions of the libraries that made it.")
+    job: str = Field(description="The job that made it, which may be deleted.")
+    created_at: Timestamp
+
+
+class StoredExport(ModelExport):
+    """The same in the model's row. ``folder``: of the home folder; ``file``: the one in it."""
+
+    folder: str
+    file: str
+
+
+class ModelOrigin(BaseModel):
+    """The model of another Loupe that was imported. All but the last two is what its zip says."""
+
+    artifact_digest: str = Field(description="Digest of its artifact there.")
+    model: str
+    product: str
+    version: int
+    dataset_digest: str = Field(description="Digest of the dataset that it was trained on.")
+    trained_at: str
+    key: str | None = Field(description="Id of the key that imported it; null where none was asked for.")
+    imported_at: Timestamp
 
 
 class Model(BaseModel):
     id: str
     product: str
     version: int = Field(description="Counts the models of a product from 1.")
-    job: str
-    dataset: str
+    job: str = Field(description="The training that made it, or the import of another Loupe's model.")
+    dataset: str | None = Field(description="What it was trained on; null for a model that was imported.")
     network: str
     labels: list[str] = Field(description="Classes in the order of the model's outputs.")
     aliases: list[str]
@@ -30,9 +79,12 @@ class Model(BaseModel):
     )
     bytes: int
     metrics: dict[str, Any] = Field(
-        description="Metrics on the untouched test split, measured through the served path."
+        description="Metrics on the untouched test split, measured through the served path; of a model that "
+        "was imported they were measured where it comes from."
     )
     serving: dict[str, Any]
+    exports: list[ModelExport] = Field(description="Other forms of it that are ready to download.")
+    origin: ModelOrigin | None = Field(description="Where it was imported from; null if trained here.")
     created_at: Timestamp
 
 

@@ -13,7 +13,8 @@ MEANINGS: dict[Scope, str] = {
     "predict": "Ask models about images, and nothing else.",
     "write": "Import, train, evaluate, export, change and delete. Implies `read`.",
     "promote": "Move aliases, such as `champion`, by hand. Implies `read`.",
-    "admin": "Manage keys and webhooks, and read what was done by whom. Implies all other scopes.",
+    "admin": "Manage keys and webhooks, import models of another Loupe, and read what was done by whom. "
+    "Implies all other scopes.",
 }
 IMPLIED: dict[Scope, frozenset[Scope]] = {
     "read": frozenset(),

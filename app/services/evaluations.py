@@ -37,8 +37,8 @@ def create_evaluation(
     with context.db.write() as session:
         if (before := recall(session, idempotent)) is not None:
             return before
-        trained = _require_training(session, job_id)
-        dataset_id = request.dataset or tested_dataset(trained)
+        trained = _require_job_with_model(session, job_id)
+        dataset_id = request.dataset or _dataset_of(trained)
         subset = _choose_subset(trained, dataset_id)
         dataset = require_ready(hold_dataset(session, dataset_id))
         # Shared with other readers; a model that is too old or too many is not removed meanwhile.
@@ -86,17 +86,28 @@ def get_predictions_file(context: AppContext, job_id: str, dataset_id: str | Non
     return context.storage.remote.download(context.storage.absolute(evaluation.folder)) / PREDICTIONS
 
 
-def _require_training(session: Session, job_id: str) -> Job:
+def _require_job_with_model(session: Session, job_id: str) -> Job:
     job = require_job(session, job_id)
-    if job.kind != "training":
-        noun = get_job_kind(job.kind).noun
-        raise ConflictError(f"Job {job_id} is {noun}; only trainings have evaluations.")
+    kind = get_job_kind(job.kind)
+    if not kind.makes_model and not kind.takes_model:
+        raise ConflictError(f"Job {job_id} is {kind.noun}; only trainings have evaluations.")
     return job
+
+
+def _dataset_of(job: Job) -> str:
+    """What a job's model was tested on at its end. Raises InvalidRequestError where that was not here."""
+    if job.dataset_id is None:
+        raise InvalidRequestError(
+            f"The model of job {job.id} was tested on another Loupe.",
+            hint=f"Name a dataset of product {job.product_id!r} to evaluate it on.",
+            errors=(FieldError("/dataset", "missing"),),
+        )
+    return tested_dataset(job)
 
 
 def _choose_subset(trained: Job, dataset_id: str) -> Literal["test", "all"]:
     """Of a training's own dataset only the test part is new to its model."""
-    if dataset_id != trained.dataset:
+    if dataset_id != trained.dataset_id:
         return "all"
     if evaluation_dataset_of(trained) is not None and not (trained.split or {})["counts"]["test"]:
         raise InvalidRequestError(
@@ -108,10 +119,10 @@ def _choose_subset(trained: Job, dataset_id: str) -> Literal["test", "all"]:
 
 
 def _require_evaluation(session: Session, job_id: str, dataset_id: str | None) -> Evaluation:
-    job = _require_training(session, job_id)
+    job = _require_job_with_model(session, job_id)
     found = session.scalar(
         select(Evaluation)
-        .where(Evaluation.job_id == job_id, Evaluation.dataset_id == (dataset_id or tested_dataset(job)))
+        .where(Evaluation.job_id == job_id, Evaluation.dataset_id == (dataset_id or _dataset_of(job)))
         .order_by(Evaluation.created_at.desc())
         .limit(1)
     )

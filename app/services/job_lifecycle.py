@@ -276,6 +276,6 @@ def _require_unused(session: Session, model: TrainedModel) -> None:
     reader = jobs_by_model(session, model.product_id).get(model.id)
     if reader is not None:
         raise ConflictError(
-            f"Job {reader} evaluates this job's model or starts from it.",
+            f"Job {reader} evaluates this job's model, exports it or starts from it.",
             hint="Cancel it or wait for its end.",
         )

@@ -247,5 +247,5 @@ def _open(storage: Storage, choice: ModelChoice) -> Artifact:
 def _open_served(folder: Path, digest: str) -> Artifact:
     """What is not needed to answer, such as the model for fine-tuning, is not read."""
     artifact = open_artifact(folder, verify=False, digest=digest)
-    artifact.verify((LITERT_MODEL,))
+    artifact.verify(LITERT_MODEL)
     return artifact

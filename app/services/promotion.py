@@ -201,11 +201,15 @@ def _find_champion(session: Session, product_id: str) -> Champion | None:
     counts = report["confusion_matrix"]["counts"] if report else ()
     figures = Figures(
         accuracy=model.metrics["accuracy"]["value"],
-        dataset=tested_dataset(session.get_one(Job, model.job_id)),
+        dataset=_tested_on(session.get_one(Job, model.job_id)),
         labels=tuple(model.labels),
         counts=tuple(tuple(row) for row in counts),
     )
     return Champion(model.id, figures)
+
+
+def _tested_on(job: Job) -> str:
+    return "another Loupe" if job.dataset_id is None else tested_dataset(job)
 
 
 def _join(classes: Sequence[str]) -> str:

@@ -29,6 +29,8 @@ def _list_pushes(context: AppContext) -> Iterator[Step]:
         datasets = session.scalars(select(Dataset.id).where(Dataset.status == "ready")).all()
         jobs = session.scalars(select(Job).where(Job.kind.in_(JOB_KINDS))).all()
         folders = [*session.scalars(select(TrainedModel.folder)), *session.scalars(select(Evaluation.folder))]
+        for exports in session.scalars(select(TrainedModel.exports)):
+            folders += [export["folder"] for export in (exports or {}).values()]
     for dataset_id in datasets:
         yield f"dataset {dataset_id}", partial(storage.remote.upload_dataset, dataset_id)
     for folder in folders:

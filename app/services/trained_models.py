@@ -58,7 +58,7 @@ def list_models(
 
 def get_model(context: AppContext, model_id: str) -> schemas.Model:
     with context.db.read() as session:
-        return _to_schema(session, _require_model(session, model_id))
+        return _to_schema(session, require_model(session, model_id))
 
 
 def models_read_by(job: Job) -> set[str]:
@@ -84,7 +84,7 @@ def choose_model(
         )
     with context.db.read() as session:
         if model is not None:
-            row, alias = _require_model(session, model), None
+            row, alias = require_model(session, model), None
         elif job is not None:
             row, alias = _model_of_job(session, job), None
         else:
@@ -98,7 +98,7 @@ def choose_model(
         return ModelChoice.of(row, alias)
 
 
-def _require_model(session: Session, model_id: str) -> TrainedModel:
+def require_model(session: Session, model_id: str) -> TrainedModel:
     model = session.get(TrainedModel, model_id)
     if model is None:
         raise NotFoundError(f"There is no model {model_id!r}.", hint="`GET /models` lists them.")
@@ -175,5 +175,10 @@ def _to_schema(session: Session, model: TrainedModel) -> schemas.Model:
         bytes=model.bytes,
         metrics=model.metrics,
         serving=model.serving,
+        exports=[
+            schemas.ModelExport(**{name: stored[name] for name in schemas.ModelExport.model_fields})
+            for stored in (model.exports or {}).values()
+        ],
+        origin=schemas.ModelOrigin(**model.origin) if model.origin else None,
         created_at=model.created_at,
     )

@@ -11,14 +11,12 @@ a terminal, is closed.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from app.child import Reporter, StopSignal, run_child
+from app.training.libraries import loading_tensorflow
 from app.training.result import TrainingResult
 from app.training.spec import TrainingSpec, parse_spec
 
@@ -48,23 +46,10 @@ def _work_on_handwritten(
 
 
 def _work(spec: TrainingSpec, folder: Path, reporter: Reporter, stop: StopSignal) -> TrainingResult:
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    os.environ["KERAS_BACKEND"] = "tensorflow"
-    # TensorFlow takes seconds to load: imported here, a signal that comes meanwhile is already answered.
-    with _absent("sklearn"):
+    with loading_tensorflow():
         from app.training.pipeline import run_training
 
     return run_training(spec, folder, reporter, stop)
-
-
-@contextmanager
-def _absent(package: str) -> Iterator[None]:
-    """Keras loads scikit-learn where it is, for wrappers that nothing here uses: a fifth of the start."""
-    sys.modules[package] = None  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        del sys.modules[package]
 
 
 if __name__ == "__main__":

@@ -28,11 +28,17 @@ def build_inference_model(
     ``weights`` are the values of ``model.weights`` of the trained network, in order. It is built without
     dropout before the classifier, so it holds no random state there: its variables are its weights.
     """
+    model = create_inference_model(network, image_size, num_classes)
+    check_shapes("network's", model.weights, weights)
+    for variable, value in zip(model.weights, weights, strict=True):
+        variable.assign(value)
+    return model
+
+
+def create_inference_model(network: str, image_size: tuple[int, int], num_classes: int) -> keras.Model:
+    """The same with fresh weights. Raises UnknownNetworkError, ImageSizeError."""
     with _float32_policy():
         model = create_network(network, image_size, num_classes, preprocessing=True, dropout=0.0)
-        check_shapes("network's", model.weights, weights)
-        for variable, value in zip(model.weights, weights, strict=True):
-            variable.assign(value)
         probabilities = keras.layers.Softmax(name="probabilities")(model.output)
         return keras.Model(model.input, probabilities, name=model.name)
 

@@ -18,13 +18,11 @@ from app.errors import CrashedError, ParityError, TrainingError
 from app.evaluation.spec import EvaluationContent, EvaluationResult, EvaluationSpec
 from app.schemas.message import parse_message
 from app.schemas.progress_lines import AnyLine, ProgressLine, parse_line
+from app.training.parity import measure_parity
 from app.training.result import Parity
 from app.training.spec import TrainingSpec
 
 Array = np.ndarray[Any, Any]
-MAX_PROBABILITY_DIFFERENCE = 1e-3
-TIE = 1e-4
-"""Two classes this close in probability may change places: rounding decides between them."""
 
 
 @dataclass(frozen=True)
@@ -76,31 +74,21 @@ def replay_final_test(
 
 
 def compare_probabilities(replay: Replay, items: Sequence[str], expected: Array) -> Parity:
-    """How far the replay is from ``expected`` (n, classes), Keras's answers to ``items``. Raises ParityError.
+    """How far the replay is from ``expected`` (n, classes), Keras's answers to ``items``.
 
-    Labels must agree except where Keras itself has two classes within ``TIE``.
+    Raises ParityError.
     """
     if sorted(items) != sorted(replay.items):
         raise ParityError("The packaged model was not asked about the images of the final test.")
     row_of = {item: row for row, item in enumerate(items)}
     expected = expected[[row_of[item] for item in replay.items]]
-    difference = np.abs(replay.probabilities - expected)
-    predicted = replay.probabilities.argmax(axis=1)
-    rows = np.arange(len(expected))
-    has_other_label = predicted != expected.argmax(axis=1)
-    is_wrong = expected.max(axis=1) - expected[rows, predicted] >= TIE
-    is_off = ~(difference.max(axis=1) <= MAX_PROBABILITY_DIFFERENCE)
-    bad = np.flatnonzero(is_wrong | is_off)
-    if bad.size:
-        raise ParityError(
-            f"{bad.size} of {len(rows)} test images get another answer from the packaged model, "
-            f"{replay.items[bad[0]]} first; probabilities differ by up to {difference.max():.2g}.",
-            hint="The model was not saved. This is a fault of Loupe or of a library: please report it.",
-        )
-    return Parity(
-        items=len(rows),
-        labels_equal=int(len(rows) - np.count_nonzero(has_other_label)),
-        max_probability_difference=float(difference.max()),
+    return measure_parity(
+        replay.probabilities,
+        expected,
+        replay.items,
+        images="test images",
+        model="the packaged model",
+        hint="The model was not saved. This is a fault of Loupe or of a library: please report it.",
     )
 
 

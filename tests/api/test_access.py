@@ -41,6 +41,7 @@ THEIRS = {
 }
 BODIES: dict[str, Any] = {
     "/datasets/{dataset}/exports": {"format": "folders"},
+    "/models/{model}/exports": {"format": "onnx"},
     "/products/{product}/aliases/{name}": {"model": "mdl_theirs"},
     "/products/{product}/datasets": {"path": "/data"},
     **dict.fromkeys(PREDICTION_ROUTES[1:], as_json(b"x")),

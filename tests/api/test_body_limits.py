@@ -50,6 +50,8 @@ def test_an_archive_may_still_be_larger(small: TestClient) -> None:
     assert small.post("/products/x/datasets", content=b" " * 9000, headers=headers).status_code == 202
     form = {"file": ("x.zip", b" " * 9000)}
     assert small.post("/products/x/datasets", files=form).status_code == 202
+    assert small.post("/products/x/models", content=b" " * 9000, headers=headers).status_code == 202
+    assert small.post("/products/x/models", files=form).status_code == 202
 
 
 def _statuses_without_reading(

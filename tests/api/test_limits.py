@@ -150,13 +150,16 @@ def test_images_are_counted_one_by_one_and_before_the_body_is_read(client: TestC
     assert_problem(client.post("/predict?product=p", content=b"{", headers=json_), 429)
 
 
-def test_bytes_of_an_upload_are_counted_as_declared_and_as_they_come(client: TestClient) -> None:
+@pytest.mark.parametrize(("kind", "scope"), [("datasets", "write"), ("models", "admin")])
+def test_bytes_of_an_upload_are_counted_as_declared_and_as_they_come(
+    client: TestClient, kind: str, scope: str
+) -> None:
     client.post("/products", json={"id": "p"}, headers=FIRST)
-    key = make_key(client, "write", limits={"upload_bytes_per_day": 3_000_000})
+    key = make_key(client, scope, limits={"upload_bytes_per_day": 3_000_000})
     headers = {**headers_of(key), "content-type": "application/zip"}
 
     def send(content: Any) -> Any:
-        return client.post("/products/p/datasets", content=content, headers=headers)
+        return client.post(f"/products/p/{kind}", content=content, headers=headers)
 
     sent: list[int] = []
 

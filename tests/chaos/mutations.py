@@ -31,6 +31,8 @@ DELIVERIES, OUTGOING = "tests/jobs/test_webhook_deliveries.py", "tests/host/test
 CONNECTIONS = "tests/launch/test_connections.py"
 REAPER, REAPER_THREAD = "tests/jobs/test_reaper.py", "tests/workers/test_reaper_thread.py"
 
+CONVERSION = "tests/training/test_conversion.py"
+
 
 @dataclass(frozen=True)
 class Edit:
@@ -653,6 +655,34 @@ MUTATIONS = (
         """    return [f"'{cell}" if is_formula(cell) else cell for cell in cells]\n""",
         "    return list(cells)\n",
         "tests/test_csv_cells.py",
+    ),
+    _one(
+        "a link in a file of weights that comes is followed",
+        "app/training/transfer/arrays.py",
+        "            if not isinstance(link, h5py.HardLink):\n                raise",
+        "            if False:\n                raise",
+        CONVERSION,
+    ),
+    _one(
+        "weights of other bytes than the manifest names are taken",
+        "app/training/transfer/rebuild.py",
+        "    if weights_sha256(read_values(model.weights)) != manifest.weights_sha256:\n",
+        "    if False:\n",
+        CONVERSION,
+    ),
+    _one(
+        "a converted model that answers otherwise is kept",
+        "app/training/parity.py",
+        "    if bad.size:\n",
+        "    if False:\n",
+        CONVERSION,
+    ),
+    _one(
+        "a file that does not belong to a model is unpacked",
+        "app/training/transfer/unpack.py",
+        "    if info.filename not in ARCHIVE_FILES:\n",
+        "    if False:\n",
+        "tests/training/test_unpack.py",
     ),
 )
 

@@ -61,9 +61,10 @@ Answer = tuple[int, str, bytes]
 
 @dataclass
 class Server:
-    """A server of a few prepared answers; ``answer`` may be replaced."""
+    """A server of a few prepared answers; ``answer`` may be replaced. ``headers``: of every answer."""
 
     url: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
     requests: list[Received] = field(default_factory=list)
     answer: Callable[[Received], Answer] = lambda _: (200, "application/json", b"{}")
 
@@ -101,6 +102,8 @@ def server() -> Iterator[Server]:
             self.send_response(status)
             self.send_header("Content-Type", media_type)
             self.send_header("Content-Length", str(len(content)))
+            for name, value in prepared.headers.items():
+                self.send_header(name, value)
             self.end_headers()
             self.wfile.write(content)
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import zipfile
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from app.artifacts import Transfer
 from tests.cli.conftest import Answer, Received, Run, Server, as_json
 
 ACCURACY = {"value": 0.5, "low": 0.4, "high": 0.6}
@@ -79,3 +82,84 @@ def test_train_sends_the_rules_of_its_gate(loupe: Run, server: Server) -> None:
     options = ("--min-accuracy", "0", "--on-failure", "discard")
     assert loupe("train", "screws", *options, "--server", server.url).status == 0
     assert b'"gate":{"min_accuracy":0.0,"on_failure":"discard"}' in server.requests[0].body.replace(b" ", b"")
+
+
+def test_a_model_is_downloaded_under_its_products_name_or_where_one_says(
+    loupe: Run, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def answer(request: Received) -> Answer:
+        return as_json(MODEL) if "/artifact" not in request.path else (200, "application/zip", b"zipped")
+
+    server.answer = answer
+    monkeypatch.chdir(tmp_path)
+    ended = loupe("model", "download", "mdl_1", "--server", server.url)
+    assert (ended.status, ended.out) == (0, "screws-3.zip: 6 B\n")
+    assert (tmp_path / "screws-3.zip").read_bytes() == b"zipped"
+    assert server.requests[-1].path == "/models/mdl_1/artifact?format=zip"
+    ended = loupe(
+        "model", "download", "mdl_1", "--format", "tflite", "-o", "my.model", "--server", server.url
+    )
+    assert (ended.status, ended.out) == (0, "my.model: 6 B\n")
+    assert server.requests[-1].path == "/models/mdl_1/artifact?format=tflite"
+    ended = loupe("model", "download", "mdl_1", "-o", tmp_path / "no" / "file", "--server", server.url)
+    assert (ended.status, "There is no folder" in ended.err) == (1, True)
+
+
+def test_a_download_that_is_not_what_the_server_has_leaves_nothing(
+    loupe: Run, server: Server, tmp_path: Path
+) -> None:
+    server.answer = lambda _: (200, "application/zip", b"changed on the way")
+    server.headers = {"ETag": f'"{"0" * 64}"'}
+    ended = loupe("model", "download", "mdl_1", "-o", tmp_path / "m.zip", "--server", server.url)
+    assert (ended.status, "not the one that the server has" in ended.err) == (1, True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_is_imported_into_the_product_that_its_zip_names_or_another(
+    loupe: Run, server: Server, tmp_path: Path
+) -> None:
+    def answer(request: Received) -> Answer:
+        if request.method == "POST":
+            return as_json({**JOB, "kind": "model_import", "status": "queued"}, 202)
+        if request.path.startswith("/models/"):
+            return as_json(MODEL)
+        is_list = request.path.startswith("/jobs/job_1/events")
+        return as_json({"data": [], "has_more": False} if is_list else {**JOB, "kind": "model_import"})
+
+    server.answer = answer
+    transfer = Transfer(model="m", product="nuts", version=2, artifact_digest="d", probes="p", answers=())
+    with zipfile.ZipFile(tmp_path / "m.zip", "w") as archive:
+        archive.writestr("transfer.json", transfer.model_dump_json())
+    ended = loupe("model", "import", tmp_path / "m.zip", "--server", server.url)
+    assert (ended.status, ended.out) == (0, "mdl_1, version 3 of nuts\n")
+    assert "loupe promote nuts mdl_1" in ended.err
+    [sent] = [request for request in server.requests if request.method == "POST"]
+    assert (sent.path, sent.headers["content-type"]) == ("/products/nuts/models", "application/zip")
+    assert sent.body == (tmp_path / "m.zip").read_bytes()
+    loupe("model", "import", tmp_path / "m.zip", "--product", "bolts", "--no-wait", "--server", server.url)
+    assert server.requests[-1].path == "/products/bolts/models"
+    (tmp_path / "m.zip").write_bytes(b"no zip")
+    ended = loupe("model", "import", tmp_path / "m.zip", "--server", server.url)
+    assert (ended.status, "is no zip of a model" in ended.err) == (1, True)
+
+
+def test_a_form_that_a_worker_makes_is_made_before_it_is_downloaded(
+    loupe: Run, server: Server, tmp_path: Path
+) -> None:
+    def answer(request: Received) -> Answer:
+        if "/artifact" in request.path:
+            return 200, "application/octet-stream", b"onnx"
+        is_list = request.path.startswith("/jobs/job_1/events")
+        return as_json({"data": [], "has_more": False} if is_list else JOB)
+
+    server.answer = answer
+    target = tmp_path / "m.onnx"
+    assert (
+        loupe("model", "download", "mdl_1", "--format", "onnx", "-o", target, "--server", server.url).status
+        == 0
+    )
+    assert (server.requests[0].path, server.requests[0].body) == (
+        "/models/mdl_1/exports",
+        b'{"format":"onnx"}',
+    )
+    assert target.read_bytes() == b"onnx"

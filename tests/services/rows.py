@@ -24,7 +24,7 @@ from app.services.job_states import append_event
 from app.training.result import Best, Parity, TrainingResult
 from tests.test_artifacts import MANIFEST_WITHOUT_FILES
 
-PAYLOADS = {"import": {"source": "/data", "is_upload": False}}
+PAYLOADS = {kind: {"source": "/data", "is_upload": False} for kind in ("import", "model_import")}
 HYPERPARAMETERS = {"monitor": "valid_loss", "batch_size": 8, "min_accuracy": 0.0}
 EVALUATION = EvaluationContent(
     artifact_digest="a" * 64,

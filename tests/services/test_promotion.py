@@ -230,6 +230,21 @@ def test_a_rule_that_a_newer_release_added_is_passed_over(context: AppContext, t
     assert jobs.get_job(context, job.id).gate_rules == GateRules(min_accuracy=0.1)
 
 
+def test_a_training_is_compared_with_a_champion_that_another_loupe_trained(
+    context: AppContext, tmp_path: Path
+) -> None:
+    first = train(context, tmp_path)
+    imported = rows.add_job(context, product_id=first.product_id, kind="model_import", status="succeeded")
+    with context.db.write() as session:
+        old = session.scalars(select(TrainedModel)).one()
+        old.job_id, old.dataset_id = imported, None
+        old.metrics = {"accuracy": {"value": 0.9, "low": 0.8, "high": 1.0}}
+    second = train(context, tmp_path, product_id=first.product_id, dataset_id=first.dataset_id)
+    assert (second.gate or {})["became_champion"] is False
+    [reason] = (second.gate or {})["reasons"]
+    assert f"that of the champion {old.id} 0.9000 on images of another Loupe" in reason
+
+
 def test_products_do_not_compete(context: AppContext, tmp_path: Path) -> None:
     for _ in range(2):
         train(context, tmp_path)

@@ -260,6 +260,33 @@ def test_a_host_that_has_nothing_evaluates_and_exports(hosts: Hosts) -> None:
         assert len(tar.getnames()) == len(make_files())
 
 
+def test_a_host_that_has_nothing_exports_and_imports_models(hosts: Hosts) -> None:
+    client, model = hosts.client, hosts.model()
+    sent = client.get(f"/models/{model['id']}/artifact").content
+    export = client.post(f"/models/{model['id']}/exports", json={"format": "saved_model"}).json()["id"]
+    zipped = {"content-type": "application/zip"}
+    taken = client.post("/products/squares/models", content=sent, headers=zipped).json()["id"]
+    run_queued(hosts.host("new"))
+    for job in (export, taken):
+        ended = client.get(f"/jobs/{job}").json()
+        assert ended["status"] == "succeeded", ended["error"]
+    path = f"/models/{model['id']}/artifact?format=saved_model"
+    made = client.get(path)
+    assert made.status_code == 200, made.text
+    [copy] = (hosts.api.settings.home / "models" / model["id"] / "exports").glob("*/*")
+    copy.write_bytes(b"damaged")
+    assert client.get(path).content == made.content
+    imported = client.get(f"/jobs/{taken}").json()["model"]
+    picture, headers = next(iter(make_files(1).values())), {"content-type": "image/png"}
+    answers = [
+        client.post(f"/predict?model={one}", content=picture, headers=headers).json()["predictions"]
+        for one in (model["id"], imported)
+    ]
+    assert answers[0] == answers[1]
+    assert client.delete(f"/jobs/{taken}").status_code == 204
+    assert hosts.api.storage.remote.list_names(hosts.api.storage.models / imported) == []
+
+
 def _start(hosts: Hosts, name: str) -> subprocess.Popen[bytes]:
     with (hosts.root / f"{name}.log").open("wb") as log:
         return subprocess.Popen(

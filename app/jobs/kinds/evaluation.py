@@ -63,7 +63,7 @@ class EvaluationKind(Kind[EvaluationSpec, EvaluationResult]):
                     job_id=payload.job,
                     model_id=payload.model,
                     dataset_id=job.dataset,
-                    is_final_test=job.dataset == tested_dataset(session.get_one(Job, payload.job)),
+                    is_final_test=_is_final_test(job, session.get_one(Job, payload.job)),
                     folder=context.storage.relative(target),
                     report=result.evaluation.model_dump(mode="json"),
                 )
@@ -100,6 +100,11 @@ def upload_evaluation(storage: Storage, source: Path, target: Path) -> None:
 
 def _attempt(context: AppContext, claim: Claim) -> Path:
     return context.storage.attempt(claim.job_id, claim.fence)
+
+
+def _is_final_test(job: Job, trained: Job) -> bool:
+    """The final test of a model that was imported was elsewhere."""
+    return trained.dataset_id is not None and job.dataset == tested_dataset(trained)
 
 
 def _payload(job: Job) -> EvaluationPayload:

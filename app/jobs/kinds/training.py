@@ -8,13 +8,13 @@ from pathlib import Path
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from app.artifacts import open_artifact
 from app.context import AppContext
 from app.host import failpoints
 from app.jobs.checkpoints import count_unsaved_attempts, download_newest_checkpoint, recorded_attempts
 from app.jobs.claims import Claim, complete, hold_to_finish
 from app.jobs.kinds.base import Kind
 from app.jobs.kinds.evaluation import new_evaluation_folder, publish_evaluation, upload_evaluation
+from app.jobs.registration import new_model_folder, register_model
 from app.jobs.waiting import resolve_waiting
 from app.models import Evaluation, Job, JobEpoch, TrainedModel
 from app.models.base import new_id
@@ -22,9 +22,6 @@ from app.schemas.hyperparameters import ResolvedHyperparameters
 from app.schemas.job_payloads import TrainingPayload
 from app.services import promotion
 from app.services.dataset_states import evaluation_dataset_of, tested_dataset
-from app.services.job_states import append_event
-from app.services.products import lock_product
-from app.storage.home import Storage
 from app.storage.model_folders import download_model
 from app.storage.weights import download_weights
 from app.training.result import TrainingResult
@@ -130,11 +127,6 @@ def _find_initial_model(session: Session, job: Job) -> TrainedModel | None:
     return session.get(TrainedModel, _start(job))
 
 
-def new_model_folder(storage: Storage, claim: Claim) -> Path:
-    """Where the model of a training goes; the fence in it keeps a stale writer out."""
-    return storage.models / claim.job_id.replace("job_", "mdl_", 1) / f"{claim.fence:04d}"
-
-
 def _register_training(
     context: AppContext,
     claim: Claim,
@@ -155,7 +147,14 @@ def _register_training(
         decision = promotion.judge(session, job, report, has_artifact=result.artifact is not None)
         model = None
         if decision.keep:
-            model = _register(context, session, job, model_folder, result)
+            model = register_model(
+                context,
+                session,
+                job,
+                model_folder,
+                metrics=asdict(result.evaluation.metrics),
+                parity=result.parity,
+            )
         promotion.carry_out(session, job, decision, model)
         session.add(
             Evaluation(
@@ -176,35 +175,3 @@ def _remove_siblings(context: AppContext, folder: Path) -> None:
     """What earlier attempts published in vain."""
     for other in context.storage.siblings(folder):
         context.storage.discard(other)
-
-
-def _register(
-    context: AppContext, session: Session, job: Job, folder: Path, result: TrainingResult
-) -> TrainedModel:
-    artifact = open_artifact(folder, verify=False)
-    product = lock_product(session, job.product_id)
-    # A worker of the first release gives out numbers without noting them.
-    newest = session.scalar(
-        select(func.max(TrainedModel.version)).where(TrainedModel.product_id == job.product_id)
-    )
-    product.last_model_version = max(product.last_model_version, newest or 0) + 1
-    manifest = artifact.manifest
-    model = TrainedModel(
-        id=folder.parent.name,
-        product_id=job.product_id,
-        job_id=job.id,
-        dataset_id=job.dataset,
-        version=product.last_model_version,
-        network=manifest.network,
-        folder=context.storage.relative(folder),
-        digest=artifact.digest,
-        weights_sha256=result.weights_sha256,
-        bytes=sum(file.stat().st_size for file in folder.iterdir()),
-        labels=list(manifest.labels),
-        metrics=asdict(result.evaluation.metrics),
-        serving={**asdict(manifest.serving), "parity": result.parity.model_dump()},
-    )
-    session.add(model)
-    session.flush()
-    append_event(session, job, "model", model=model.id, version=model.version)
-    return model
