@@ -13,14 +13,18 @@ from app.cli.reports import summarise_metrics
 
 def finish_job(client: Client, job: dict[str, Any], *, as_json: bool = False) -> None:
     """Prints a job's end; the command fails unless the job gave what it was for."""
-    failed_gate = job["kind"] == "training" and not (job["gate"] or {}).get("passed")
+    is_training = job["kind"] == "training"
+    failed_gate = is_training and not (job["gate"] or {}).get("passed")
     if as_json:
         say_json(job)
     else:
         show_end(client, job)
         if job["model"]:
-            address = f"{job['product']} --model {job['model']}" if failed_gate else job["product"]
-            note(f"Per class: loupe evaluate {job['id']}    Use it: loupe predict {address} IMAGE…")
+            # No alias points at a model that failed its gate or was imported.
+            by_id = failed_gate or not is_training
+            address = f"{job['product']} --model {job['model']}" if by_id else job["product"]
+            dataset = "" if is_training else " --dataset DATASET"
+            note(f"Per class: loupe evaluate {job['id']}{dataset}    Use it: loupe predict {address} IMAGE…")
             if failed_gate:
                 note(f"Promote it all the same: loupe promote {job['product']} {job['model']} --override")
     if job["status"] != "succeeded" or failed_gate:

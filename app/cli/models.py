@@ -29,7 +29,6 @@ from app.cli.packing import read_chunks
 from app.cli.reports import summarise_metrics
 from app.cli.transfers import counted, download, require_target
 from app.errors import InvalidRequestError
-from app.schemas.message import parse_message
 from app.schemas.model_formats import MODEL_FORMATS, FormatName
 
 app = typer.Typer(no_args_is_help=True, help="Models: what trainings have made.")
@@ -196,8 +195,9 @@ def import_model(
 
 def _product_in(file: Path) -> str:
     """The product that the model comes from, as its zip says."""
-    # Here: the other commands need not wait for NumPy.
+    # Here: the other commands need not wait for NumPy and Pydantic.
     from app.artifacts.archive import TRANSFER, Transfer
+    from app.schemas.message import parse_message
 
     try:
         with zipfile.ZipFile(file) as archive, archive.open(TRANSFER) as entry:

@@ -79,6 +79,7 @@ def test_each_route_that_changes_something_leaves_exactly_one_record(
         "product": "theirs",
         "dataset": "dst_theirs",
         "job": "job_theirs",
+        "model": "mdl_theirs",
         "name": "champion",
         "key": "x",
         "webhook": "whk_x",

@@ -11,7 +11,7 @@ from app.schemas.dataset import DatasetFromPath
 from app.schemas.evaluation import EvaluationCreate
 from app.schemas.export import ExportCreate
 from app.schemas.job import JobCreate, JobRetry
-from app.schemas.model import AliasMoveCreate
+from app.schemas.model import AliasMoveCreate, ModelExportCreate
 from app.schemas.product import ProductCreate, ProductUpdate
 from app.schemas.webhook import WebhookCreate, WebhookUpdate
 from tests.conftest import Trained
@@ -45,6 +45,7 @@ def test_jobs_are_planned_as_shown(trained: Trained) -> None:
         EvaluationCreate,
         ExportCreate,
         JobRetry,
+        ModelExportCreate,
         WebhookCreate,
         WebhookUpdate,
     ],

@@ -24,6 +24,8 @@ COMMANDS = {
     "import": "dataset import screws {archive}",
     "evaluation": "evaluate job_1",
     "export": "dataset export dst_1 --to {archive}.tar",
+    "model_export": "model download mdl_1 --format onnx --output {archive}.onnx",
+    "model_import": "model import {archive} --product screws",
 }
 
 
