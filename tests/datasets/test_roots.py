@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -187,16 +188,26 @@ def test_pipes_sockets_and_endless_links_inside_are_listed_and_never_opened(
     }
 
 
-def test_folders_in_folders_without_end_are_left_out(tmp_path: Path) -> None:
+@pytest.fixture
+def endless_folder(tmp_path: Path) -> Iterator[Path]:
+    """A good file, and folders in folders: deeper than a path may be long, and than Python may recurse.
+
+    They go with the test: pytest could not remove them, for that reason.
+    """
     root = write_folder(tmp_path / "good", {"cat/1.png": b"1"})
     deep = os.open(root / "cat", os.O_RDONLY)
-    for _ in range(1500):  # deeper than a path may be long, and than Python may recurse
+    for _ in range(1500):
         os.mkdir("abcd", dir_fd=deep)
         below = os.open("abcd", os.O_RDONLY, dir_fd=deep)
         os.close(deep)
         deep = below
     os.close(deep)
-    with FolderSource(root, Limits()) as source:
+    yield root
+    subprocess.run(["rm", "-rf", root], check=True)
+
+
+def test_folders_in_folders_without_end_are_left_out(endless_folder: Path) -> None:
+    with FolderSource(endless_folder, Limits()) as source:
         assert [file.name for file in source.files()] == ["cat/1.png"]
     [(_, reason)] = source.skipped
     assert "its name has" in reason
