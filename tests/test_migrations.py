@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -12,15 +14,9 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
 from app.context import AppContext
-from app.migrations import (
-    SCRIPTS,
-    SchemaError,
-    alembic_config,
-    is_behind,
-    upgrade,
-    wait_until_migrated,
-)
+from app.migrations import alembic_config, upgrade
 from app.models import Base
+from app.schema_version import SCRIPTS, SchemaError, is_behind, read_order, wait_until_migrated
 
 
 def test_the_migrations_make_exactly_the_tables_of_the_code(any_context: AppContext) -> None:
@@ -43,6 +39,12 @@ def test_there_is_one_head_and_names_sort_by_date() -> None:
     assert len(scripts.get_heads()) == 1
     in_order = [script.path for script in reversed(list(scripts.walk_revisions()))]
     assert in_order == sorted(in_order)
+    assert read_order() == tuple(script.revision for script in scripts.walk_revisions())
+
+
+def test_the_api_needs_no_alembic() -> None:
+    code = "import sys, app.launch.api; sys.exit('alembic' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_a_database_of_a_newer_version_is_refused_with_a_hint(context: AppContext) -> None:

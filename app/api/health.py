@@ -11,7 +11,7 @@ from app import __version__
 from app.api.dependencies import OpenContextDep
 from app.api.routes import CheckedRoute, ProbeRoute
 from app.errors import LoupeError
-from app.migrations import is_behind
+from app.schema_version import is_behind
 
 router = APIRouter(tags=["health"], route_class=CheckedRoute)
 probes = APIRouter(tags=["health"], route_class=ProbeRoute)

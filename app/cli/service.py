@@ -62,7 +62,7 @@ def worker(
     settings = load_settings(home=home)
     from app.db import Database
     from app.logs import configure_logging
-    from app.migrations import wait_until_migrated
+    from app.schema_version import wait_until_migrated
     from app.storage.home import check_at_start
 
     configure_logging(settings.log_level, settings.log_format, settings.first_key)

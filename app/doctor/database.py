@@ -7,16 +7,14 @@ import time
 from pathlib import Path
 
 import redis
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import make_url, select, text
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from app import __version__
 from app.doctor.findings import Finding, Installation, failed, ok, warning
 from app.errors import LoupeError
-from app.migrations import SCRIPTS
 from app.models.base import db_now
+from app.schema_version import read_current, read_order
 
 SLOW_SECONDS = 0.05
 SKEW_SECONDS = 2.0
@@ -54,15 +52,11 @@ def check_database(installation: Installation) -> list[Finding]:
 
 
 def check_migrations(installation: Installation) -> list[Finding]:
-    scripts = ScriptDirectory(str(SCRIPTS))
-    with installation.db.read() as session:
-        current = MigrationContext.configure(session.connection()).get_current_revision()
-    head = scripts.get_current_head()
-    if current == head:
-        return [ok("migrations", f"The schema is that of this version ({head}).")]
+    order, current = read_order(), read_current(installation.db)
+    if current == order[0]:
+        return [ok("migrations", f"The schema is that of this version ({current}).")]
     if current is None:
         return [failed("migrations", "The database has no tables of Loupe.", "Run `loupe migrate`.")]
-    order = [script.revision for script in scripts.walk_revisions()]
     if current in order:
         missing = order.index(current)
         hint = "Make a backup, then run `loupe migrate`; with Compose, `docker compose up` does."

@@ -15,11 +15,11 @@ from alembic import command
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 
-from app import migrations
 from app.config import Settings
 from app.context import AppContext
 from app.jobs import reaper
-from app.migrations import SCRIPTS, alembic_config, is_behind, move_to, upgrade
+from app.migrations import alembic_config, move_to, upgrade
+from app.schema_version import SCRIPTS, SchemaError, is_behind
 from tests.clients import local_client
 
 HERE = Path(__file__).parent
@@ -186,6 +186,6 @@ def schema(context: AppContext) -> dict[str, dict[str, tuple[str, bool, Any]]]:
 
 
 def test_a_revision_that_does_not_exist_is_refused(context: AppContext) -> None:
-    with pytest.raises(migrations.SchemaError, match="f00dfeed"):
+    with pytest.raises(SchemaError, match="f00dfeed"):
         move_to(context.db, "f00dfeed")
     assert not is_behind(context.db)
