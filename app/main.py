@@ -11,6 +11,7 @@ from app import __version__
 from app.api import (
     api_keys,
     audit,
+    batch_predictions,
     datasets,
     evaluations,
     exports,
@@ -53,7 +54,7 @@ from app.services.model_router import ModelRouter
 
 RESOURCES = (
     *(health, products, datasets, exports, jobs, job_records, evaluations, models, predict, workers, metrics),
-    *(api_keys, session, webhooks, audit),
+    *(batch_predictions, api_keys, session, webhooks, audit),
 )
 
 DESCRIPTION = """Train, prove and serve image classifiers, one per product.

@@ -13,7 +13,7 @@ from app.schemas.caller import Caller
 from app.schemas.limits import PREDICTIONS, REQUESTS, UPLOADS, Rate
 
 PREDICT = ("POST", "/predict")
-UPLOAD = ("POST", "/products/{product}/datasets")
+UPLOAD_ROUTES = frozenset({("POST", "/products/{product}/datasets"), ("POST", "/predictions")})
 UNLIMITED = frozenset({("GET", "/metrics")})
 """Like the health checks, which ask for no key."""
 STEP_BYTES = 2**20
@@ -30,7 +30,7 @@ async def admit(request: Request, caller: Caller, method: str, path: str) -> Non
         quota = caller.limits.predictions_per_minute
         is_allowed, left = await rates.look(caller.key_id, PREDICTIONS, quota)
         _note(request, left, is_allowed=is_allowed)
-    if (method, path) == UPLOAD and caller.limits.upload_bytes_per_day is not None:
+    if (method, path) in UPLOAD_ROUTES and caller.limits.upload_bytes_per_day is not None:
         declared = request.headers.get("content-length")
         if declared is not None and declared.isdigit():
             await take(request, caller, UPLOADS, int(declared))

@@ -1,33 +1,26 @@
-"""Taking in a dataset: which kind of body came, and an archive's way to the disk."""
+"""Taking in a dataset: which kind of body came."""
 
 from __future__ import annotations
 
-import hashlib
 from codecs import BOM_UTF8
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, BinaryIO
-from urllib.parse import unquote
+from typing import Any
 
 from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
 from pydantic import ValidationError
-from starlette.datastructures import UploadFile
 
+from app.api.archives import received_archive
 from app.api.choices import merge_choices
 from app.api.dependencies import scope_of
-from app.api.forms import read_form
 from app.api.invalid_requests import SEE_DOCS, invalid_body
-from app.api.routes import FORM, JSON, media_type_of
-from app.api.text import check_text
+from app.api.routes import JSON, media_type_of
 from app.context import AppContext
-from app.errors import FieldError, InvalidRequestError, TooLargeError
 from app.schemas.dataset import DatasetFromPath
 from app.schemas.import_choices import ImportChoices
 from app.services import datasets, products
 from app.services.idempotency import Answer, IdempotentRequest
 
-CHUNK_BYTES = 2**20
 ASKED = frozenset({"name_encoding", "class_level"})
 """The choices that an import asks for where it cannot decide."""
 
@@ -38,9 +31,7 @@ async def receive_dataset(context: AppContext, product: str, request: Request) -
     media_type = media_type_of(request)
     if media_type == JSON:
         return await _from_path(context, product, request)
-    if media_type == FORM:
-        return await _from_form(context, product, request)
-    return await _from_raw_body(context, product, request)
+    return await _from_archive(context, product, request)
 
 
 async def _from_path(context: AppContext, product: str, request: Request) -> Answer:
@@ -55,67 +46,17 @@ async def _from_path(context: AppContext, product: str, request: Request) -> Ans
     return await run_in_threadpool(datasets.import_path, context, product, wanted.path, idempotent, choices)
 
 
-async def _from_form(context: AppContext, product: str, request: Request) -> Answer:
-    async with read_form(request, fields=ImportChoices.model_fields, max_files=1) as form:
-        # The part is called `file` in the documents; whoever calls it otherwise means the same.
-        file = next((part for part in form.values() if isinstance(part, UploadFile)), None)
-        if file is None:
-            raise InvalidRequestError(
-                "The form has no file.",
-                hint="Send the archive as the part `file`: curl -F file=@images.zip …",
-                errors=(FieldError("file", "missing"),),
-            )
-        choices = _read_choices(request, form)
-        target = context.storage.upload()
-        try:
-            digest = await run_in_threadpool(_copy, file.file, target, context.settings.max_upload_bytes)
-        except BaseException:
-            target.unlink(missing_ok=True)
-            raise
-        return await _import(context, product, request, target, file.filename or "upload", digest, choices)
+async def _from_archive(context: AppContext, product: str, request: Request) -> Answer:
+    async def read_choices(fields: Mapping[str, Any]) -> ImportChoices:
+        return _read_choices(request, fields)
 
-
-async def _from_raw_body(context: AppContext, product: str, request: Request) -> Answer:
-    choices = _read_choices(request, {})
-    name = unquote(request.headers.get("x-filename", "")) or "upload"
-    check_text([("X-Filename", name)])
-    target = context.storage.upload()
-    digest = hashlib.sha256()
-    seen = 0
-    try:
-        with target.open("wb") as output:
-            async for chunk in request.stream():
-                seen += len(chunk)
-                _check_size(seen, context.settings.max_upload_bytes)
-                digest.update(chunk)
-                await run_in_threadpool(output.write, chunk)
-    except BaseException:
-        target.unlink(missing_ok=True)
-        raise
-    return await _import(context, product, request, target, name, digest.hexdigest(), choices)
-
-
-async def _import(
-    context: AppContext,
-    product: str,
-    request: Request,
-    target: Path,
-    name: str,
-    digest: str,
-    choices: ImportChoices,
-) -> Answer:
-    key = request.headers.get("idempotency-key")
-    if choices != ImportChoices():
-        digest = hashlib.sha256((digest + choices.model_dump_json()).encode()).hexdigest()
-    idempotent = IdempotentRequest(scope_of(request), key, digest) if key else None
-    try:
-        answer = await run_in_threadpool(
-            datasets.import_upload, context, product, target, Path(name).name, idempotent, choices
+    async with received_archive(context, request, ImportChoices.model_fields, read_choices) as archive:
+        choices = archive.choices
+        said = choices.model_dump_json() if choices != ImportChoices() else ""
+        idempotent = archive.idempotent(request, said)
+        return await run_in_threadpool(
+            datasets.import_upload, context, product, archive.path, archive.name, idempotent, choices
         )
-    except BaseException:
-        target.unlink(missing_ok=True)
-        raise
-    return answer
 
 
 def _read_choices(request: Request, fields: Mapping[str, Any]) -> ImportChoices:
@@ -133,24 +74,3 @@ def _hint(error: ValidationError, otherwise: str) -> str:
     if wrong <= set(ImportChoices.model_fields):
         return f"Leave it out if you do not need it. {SEE_DOCS}"
     return otherwise
-
-
-def _copy(source: BinaryIO, target: Path, limit: int) -> str:
-    """Copies an upload into the home folder; returns its SHA-256."""
-    digest = hashlib.sha256()
-    seen = 0
-    with target.open("wb") as output:
-        while chunk := source.read(CHUNK_BYTES):
-            seen += len(chunk)
-            _check_size(seen, limit)
-            digest.update(chunk)
-            output.write(chunk)
-    return digest.hexdigest()
-
-
-def _check_size(seen: int, limit: int) -> None:
-    if seen > limit:
-        raise TooLargeError(
-            f"The archive is larger than {limit:,} bytes.",
-            hint="Split it, import a folder by path, or raise LOUPE_MAX_UPLOAD_BYTES.",
-        )

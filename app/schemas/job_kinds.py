@@ -10,7 +10,7 @@ from typing import Literal
 
 from app.errors import ConflictError
 
-JobStage = Literal["preparing", "training", "evaluating", "exporting", "verifying"]
+JobStage = Literal["preparing", "training", "evaluating", "exporting", "verifying", "predicting"]
 """What a child may say that it does."""
 
 
@@ -55,6 +55,7 @@ _ALL = (
     JobKind("import", "an import", "imports", makes_dataset=True, reads_upload=True),
     JobKind("evaluation", "an evaluation", "evaluations", makes_evaluation=True),
     JobKind("export", "an export", "exports", makes_export=True),
+    JobKind("prediction", "a prediction", "predictions", can_pause=True, reads_upload=True),
 )
 JOB_KINDS: dict[str, JobKind] = {kind.name: kind for kind in _ALL}
 KNOWN_TO_FIRST_RELEASE = frozenset({"training", "import", "evaluation", "export"})
