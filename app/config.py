@@ -172,10 +172,10 @@ class Settings(BaseSettings):
         description="Trainings that one worker runs at a time. Unset: one for each GPU, or one without any.",
     )
     task_concurrency: int = Field(
-        2, ge=1, description="Imports, exports and evaluations a worker runs at a time."
+        2, ge=1, description="Imports, exports, evaluations and predictions a worker runs at a time."
     )
     checkpoint_seconds: float = Field(
-        60.0, gt=0, description="Longest time between two checkpoints of a training."
+        60.0, gt=0, description="Longest time between two checkpoints of a job."
     )
     lease_seconds: float = Field(60.0, ge=2, description="Time after which a silent worker loses its job.")
     heartbeat_seconds: float = Field(10.0, gt=0, description="Time between two heartbeats of a running job.")

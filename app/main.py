@@ -11,6 +11,7 @@ from app import __version__
 from app.api import (
     api_keys,
     audit,
+    batch_predictions,
     datasets,
     evaluations,
     exports,
@@ -55,7 +56,7 @@ from app.services.model_router import ModelRouter
 
 RESOURCES = (
     *(health, products, datasets, exports, jobs, job_records, evaluations, models, model_files, predict),
-    *(inference_protocol, workers, metrics, api_keys, session, webhooks, audit),
+    *(inference_protocol, batch_predictions, workers, metrics, api_keys, session, webhooks, audit),
 )
 
 DESCRIPTION = """Train, prove and serve image classifiers, one per product.

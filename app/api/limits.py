@@ -13,7 +13,13 @@ from app.errors import LimitReachedError
 from app.schemas.caller import Caller
 from app.schemas.limits import PREDICTIONS, REQUESTS, UPLOADS, Rate
 
-UPLOADING = frozenset({("POST", "/products/{product}/datasets"), ("POST", "/products/{product}/models")})
+UPLOADING = frozenset(
+    {
+        ("POST", "/products/{product}/datasets"),
+        ("POST", "/products/{product}/models"),
+        ("POST", "/predictions"),
+    }
+)
 UNLIMITED = frozenset({("GET", "/metrics")})
 """Like the health checks, which ask for no key."""
 STEP_BYTES = 2**20

@@ -23,7 +23,7 @@ from app.logs import log_context
 logger = logging.getLogger(__name__)
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-UPLOAD_PATH = re.compile(r"/products/[^/]+/(datasets|models)/?")
+UPLOAD_PATH = re.compile(r"(/products/[^/]+/(datasets|models)|/predictions)/?")
 # Boundaries and part headers come on top of the files themselves.
 MULTIPART_OVERHEAD_BYTES = 2**20
 

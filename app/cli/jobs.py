@@ -30,7 +30,7 @@ from app.cli.options import DEFAULT_SERVER, AsJson, Limit, Server
 from app.cli.reports import summarise_metrics
 from app.schemas.job_kinds import JOB_KINDS
 
-app = typer.Typer(no_args_is_help=True, help="Jobs: trainings, imports, evaluations and exports.")
+app = typer.Typer(no_args_is_help=True, help="Jobs: trainings, imports, evaluations, exports, predictions.")
 
 
 @app.command("list")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -116,6 +117,24 @@ def read_chunks(file: BinaryIO) -> Iterator[bytes]:
         yield chunk
 
 
+def require_readable(path: Path) -> int:
+    """The size of a file that can be sent, in bytes. A pipe is not waited for, nor a film read to be refused.
+
+    Raises CommandError, OSError.
+    """
+    status = path.stat()
+    if stat.S_ISDIR(status.st_mode):
+        raise CommandError("the folder cannot be read")
+    if not stat.S_ISREG(status.st_mode):
+        raise CommandError("not a regular file")
+    if status.st_size > MAX_FILE_BYTES:
+        raise CommandError(
+            f"{status.st_size / 2**20:,.0f} MiB, the limit for one file is {MAX_FILE_BYTES // 2**20} MiB"
+        )
+    with path.open("rb"):
+        return status.st_size
+
+
 def find_pictures(paths: Iterable[Path]) -> FoundPictures:
     """The files among ``paths``, and the images in its folders at any depth, in the order of their names.
 
@@ -221,7 +240,7 @@ def _content(file: PackedFile) -> Iterator[bytes]:
                 break
             yield chunk
     if seen != file.bytes:
-        raise CommandError(f"{file.path} changed while it was being sent.", hint="Start the import again.")
+        raise CommandError(f"{file.path} changed while it was being sent.", hint="Start the command again.")
     yield bytes(_padded(seen) - seen)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -15,6 +14,7 @@ from rich.cells import cell_len
 from rich.progress import Progress
 from rich.text import Text
 
+from app.cli.batch_predict import BATCH_FROM, begin_batch, read_answers, unreadable, wait_for_batch
 from app.cli.client import Client, CommandError, ServerError
 from app.cli.console import (
     count_progress,
@@ -25,7 +25,7 @@ from app.cli.console import (
     say_json,
 )
 from app.cli.options import DEFAULT_SERVER, Server, examples
-from app.cli.packing import MAX_FILE_BYTES, describe_left_out, display_name, find_pictures
+from app.cli.packing import describe_left_out, display_name, find_pictures, require_readable
 from app.csv_cells import safe_row
 from app.datasets.concurrency import ordered_map
 
@@ -39,6 +39,7 @@ IMAGE_ERRORS = frozenset({"undecodable_image", "image_too_large", "too_large"})
 predict_epilog = examples(
     "loupe predict screws image.jpg",
     "loupe predict screws ~/new-images --csv > answers.csv",
+    "loupe predict screws ~/many-images --batch --csv > answers.csv",
     "loupe predict screws@3 image.jpg",
     "loupe predict screws image.jpg --job job_… --top-k 3",
 )
@@ -62,6 +63,15 @@ def predict(
     top_k: Annotated[int, typer.Option("--top-k", min=1, max=1000, help="How many labels to show.")] = 1,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the server's answers as JSON.")] = False,
+    batch: Annotated[
+        bool | None,
+        typer.Option(
+            "--batch/--no-batch",
+            help="Send all images as one job for the workers, or ask one by one. "
+            f"From {BATCH_FROM} images on they are a job.",
+            show_default=False,
+        ),
+    ] = None,
     server: Server = DEFAULT_SERVER,
 ) -> None:
     """Say what is on images.
@@ -77,9 +87,18 @@ def predict(
     pictures = list(found.pictures)
     fields = {"product": product, "job": job, "model": model, "top_k": str(top_k)}
     given = {name: value for name, value in fields.items() if value is not None}
+    client = Client(server)
+    job_of_all = None
+    if batch or (batch is None and len(pictures) >= BATCH_FROM):
+        job_of_all = begin_batch(client, pictures, given, may_refuse=batch is None)
+    if job_of_all is not None:
+        wait_for_batch(client, job_of_all)
     # Lines of CSV on a terminal show the progress themselves, and a bar would break them.
     with count_progress(is_hidden=as_csv and out.is_terminal) as progress:
-        answers = predict_files(Client(server), pictures, given, progress)
+        if job_of_all is not None:
+            answers = read_answers(client, job_of_all, progress)
+        else:
+            answers = predict_files(client, pictures, given, progress)
         if as_csv:
             failed = _print_csv(answers, top_k)
         elif as_json:
@@ -116,9 +135,9 @@ def _ask(client: Client, batch: Sequence[Path], fields: Mapping[str, str]) -> li
         try:
             readable.append((path, _read(path)))
         except OSError as error:
-            results[path] = _failure("unreadable_file", error.strerror or str(error))
+            results[path] = unreadable(error.strerror or str(error))
         except CommandError as error:
-            results[path] = _failure("unreadable_file", error.detail)
+            results[path] = unreadable(error.detail)
     if readable:
         try:
             answer = client.post_files(
@@ -136,21 +155,8 @@ def _ask(client: Client, batch: Sequence[Path], fields: Mapping[str, str]) -> li
     return [{**results[path], "name": display_name(path)} for path in batch]
 
 
-def _failure(code: str, detail: str) -> dict[str, Any]:
-    return {"error": {"code": code, "detail": detail}}
-
-
 def _read(path: Path) -> bytes:
-    """A file's bytes. A pipe is not waited for, and a film is not read to be refused."""
-    status = path.stat()
-    if stat.S_ISDIR(status.st_mode):
-        raise CommandError("the folder cannot be read")
-    if not stat.S_ISREG(status.st_mode):
-        raise CommandError("not a regular file")
-    if status.st_size > MAX_FILE_BYTES:
-        raise CommandError(
-            f"{status.st_size / 2**20:,.0f} MiB, the limit for one file is {MAX_FILE_BYTES // 2**20} MiB"
-        )
+    require_readable(path)
     return path.read_bytes()
 
 

@@ -49,7 +49,7 @@ def worker(
         typer.Option(
             "--queue",
             help="training: every training that this machine can run. gpu: those for a GPU or for either. "
-            "cpu: those that ask for the processor. tasks: imports, evaluations and exports.",
+            "cpu: those that ask for the processor. tasks: all other kinds of jobs.",
         ),
     ] = "training",
     home: Home = None,

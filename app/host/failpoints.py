@@ -29,6 +29,7 @@ NAMES = frozenset(
         "checkpoint.written",
         "checkpoint.renamed",
         "export.writing",
+        "predict.image",
         "finish.publishing",
         "finish.published",
         "finish.committed",

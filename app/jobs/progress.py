@@ -55,6 +55,9 @@ def _apply(session: Session, job: Job, line: AnyLine) -> None:
             job.progress = {**job.progress, "done": line.done, "total": line.total}
             if line.fraction is not None:
                 job.progress = {**job.progress, "fraction": min(1.0, line.fraction)}
+            if line.images_per_second is not None:
+                speed = {"images_per_second": line.images_per_second, "eta_seconds": line.eta_seconds}
+                job.progress = {**job.progress, **speed}
         case EpochLine():
             if line.best and line.valid:
                 metric = (job.hyperparameters or {})["monitor"]

@@ -150,7 +150,7 @@ class Progress(BaseModel):
     total: int | None = None
     fraction: float = Field(0.0, ge=0, le=1, description="Share of the work that is done.")
     images_per_second: float | None = None
-    eta_seconds: float | None = Field(None, description="Estimated time to the end of the training.")
+    eta_seconds: float | None = Field(None, description="Estimated time to the end of the work.")
 
 
 class BestEpoch(BaseModel):

@@ -10,7 +10,7 @@ from typing import Literal
 
 from app.errors import ConflictError
 
-JobStage = Literal["preparing", "training", "evaluating", "exporting", "verifying"]
+JobStage = Literal["preparing", "training", "evaluating", "exporting", "verifying", "predicting"]
 """What a child may say that it does."""
 
 
@@ -59,6 +59,7 @@ _ALL = (
     JobKind("export", "an export", "exports", makes_export=True),
     JobKind("model_export", "an export of a model", "exports of models"),
     JobKind("model_import", "an import of a model", "imports of models", takes_model=True, reads_upload=True),
+    JobKind("prediction", "a prediction", "predictions", can_pause=True, reads_upload=True),
 )
 JOB_KINDS: dict[str, JobKind] = {kind.name: kind for kind in _ALL}
 KNOWN_TO_FIRST_RELEASE = frozenset({"training", "import", "evaluation", "export"})

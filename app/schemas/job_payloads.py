@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from app.schemas.class_map import ClassMap
-from app.schemas.import_choices import ImportChoices
+from app.schemas.import_choices import ImportChoices, NameEncoding
 from app.schemas.message import Message
 from app.schemas.model_formats import MadeFormat
 
@@ -55,6 +55,21 @@ class EvaluationPayload(Payload):
     job: str
     model: str
     subset: Literal["test", "all"]
+
+
+class PredictionPayload(UploadPayload):
+    """``source``: the upload, or the dataset's id where it is none. ``model``: the one that answers all
+    images; ``version``, ``alias`` and ``digest`` describe it also once it is deleted. ``filename``: as the
+    client calls the upload.
+    """
+
+    model: str
+    version: int
+    alias: str | None = None
+    digest: str
+    top_k: int
+    filename: str | None = None
+    name_encoding: NameEncoding | None = None
 
 
 class ExportPayload(Payload):

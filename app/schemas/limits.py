@@ -23,7 +23,7 @@ class Limits(Request):
     requests_per_minute: int | None = Field(None, ge=1, le=MOST, description="Requests of any kind.")
     predictions_per_minute: int | None = Field(None, ge=1, le=MOST, description="Images predicted.")
     upload_bytes_per_day: int | None = Field(
-        None, ge=1, le=MOST_BYTES, description="Bytes of datasets sent, also of uploads that failed."
+        None, ge=1, le=MOST_BYTES, description="Bytes of archives sent, also of uploads that failed."
     )
     concurrent_jobs: int | None = Field(None, ge=1, le=MOST, description="Jobs that are queued or running.")
     stored_images: int | None = Field(

@@ -38,12 +38,17 @@ class AliveLine(Line):
 
 
 class ProgressLine(Line):
-    """``done`` of ``total`` images of the stage; ``fraction`` of the whole job, None where not known."""
+    """``done`` of ``total`` images of the stage; ``fraction`` of the whole job, None where not known.
+
+    ``images_per_second`` and ``eta_seconds``: None of a stage that does not measure them.
+    """
 
     kind: Literal["progress"] = "progress"
     done: int
     total: int | None
     fraction: float | None = None
+    images_per_second: float | None = None
+    eta_seconds: float | None = None
 
 
 class PlanLine(Line):

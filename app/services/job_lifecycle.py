@@ -130,7 +130,7 @@ def retry_job(context: AppContext, job_id: str, request: schemas.JobRetry) -> sc
         if job.status != "failed":
             raise ConflictError(f"Job {job_id} is {job.status}; only a failed job can be retried.")
         choices = ImportChoices.model_validate(request.model_dump()).model_dump(exclude_none=True)
-        if choices and not get_job_kind(job.kind).reads_upload:
+        if choices and not get_job_kind(job.kind).makes_dataset:
             raise InvalidRequestError(
                 f"Job {job_id} is {get_job_kind(job.kind).noun}; only an import takes {', '.join(choices)}.",
                 errors=tuple(FieldError(f"/{name}", "only for an import") for name in choices),

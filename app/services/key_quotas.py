@@ -9,7 +9,7 @@ from app.config import Settings
 from app.db import caller_of
 from app.errors import LimitReachedError
 from app.models import ApiKey, Dataset, Job
-from app.schemas.limits import Limits
+from app.schemas.limits import NO_LIMITS, Limits
 
 RETRY_SECONDS = 30
 LONG_SECONDS = 3600
@@ -64,10 +64,18 @@ def require_room_for_images(session: Session, dataset: Dataset, defaults: Limits
     if dataset.key_id is None:
         return
     session.flush()
-    key = session.get(ApiKey, dataset.key_id, with_for_update=True)
-    most = None if key is None else Limits(**(key.limits or {})).or_else(defaults).stored_images
+    most = _limits_of(session.get(ApiKey, dataset.key_id, with_for_update=True), defaults).stored_images
     if most is not None and (stored := _count_images(session, dataset.key_id)) > most:
         raise _too_many_images(most, stored)
+
+
+def limits_of_job(session: Session, job: Job, defaults: Limits) -> Limits:
+    """The limits, as they are now, of the key that queued a job; none where that had no key."""
+    return _limits_of(session.get(ApiKey, job.key_id) if job.key_id is not None else None, defaults)
+
+
+def _limits_of(key: ApiKey | None, defaults: Limits) -> Limits:
+    return NO_LIMITS if key is None else Limits(**(key.limits or {})).or_else(defaults)
 
 
 def _count_images(session: Session, key_id: str) -> int:

@@ -110,7 +110,7 @@ def list_workers(context: AppContext, *, limit: int, after: str | None) -> Page[
 
 def require_workers_for(session: Session, job: Job) -> None:
     """Raises ConflictError while a living worker of an older release would misread a job that is queued."""
-    _require_workers_that_know(session, job.kind)
+    require_workers_that_know(session, job.kind)
     unread = sorted(SINCE_FIRST_RELEASE & (job.payload or {}).keys())
     if not job.is_planned:
         unread.append("trainings that wait for their dataset")
@@ -119,7 +119,7 @@ def require_workers_for(session: Session, job: Job) -> None:
         require_no_first_release_worker(session, queues, " and ".join(unread))
 
 
-def _require_workers_that_know(session: Session, kind: str) -> None:
+def require_workers_that_know(session: Session, kind: str) -> None:
     """Raises ConflictError while a living worker of an older release would take such a job for another."""
     living = session.scalars(select(Worker).where(Worker.beat_at > db_now() - LIVING_SECONDS))
     for worker in living:

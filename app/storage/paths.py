@@ -74,6 +74,10 @@ class HomeFolder:
     def job_export(self, job_id: str) -> Path:
         return self.job(job_id) / "export.tar"
 
+    def job_predictions(self, job_id: str, fence: int) -> Path:
+        """The results of a prediction over many images; the fence in its name keeps a stale writer out."""
+        return self.job(job_id) / "predictions" / f"{fence:04d}"
+
     def attempt(self, job_id: str, fence: int) -> Path:
         """The working folder of one claim; the fence in its name keeps a stale writer out."""
         return self.job(job_id) / f"attempt-{fence:04d}"

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import pytest
 from fastapi.testclient import TestClient
 
-from app.api import uploads
+from app.api import archives
 from app.config import Settings
 from app.context import AppContext
 from app.schemas.archive_kinds import ANY_FILE, ARCHIVE_KINDS, media_type_of_name
@@ -251,13 +251,13 @@ def test_the_file_of_a_form_waits_in_scratch_without_a_name(
     client: TestClient, context: AppContext, product: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lay_in: list[Path] = []
-    copy = uploads._copy
+    copy = archives._copy
 
     def copy_seen(source: BinaryIO, target: Path, limit: int) -> str:
         lay_in.append(Path(f"/proc/self/fd/{source.fileno()}").readlink())
         return copy(source, target, limit)
 
-    monkeypatch.setattr(uploads, "_copy", copy_seen)
+    monkeypatch.setattr(archives, "_copy", copy_seen)
     form = {"file": ("x.zip", bytes(3_000_000))}
     assert client.post(f"/products/{product}/datasets", files=form).status_code == 202
     (path,) = lay_in

@@ -24,6 +24,7 @@ PICTURE = next(iter(make_files(1).values()))
 BODIES = {
     "/predict": (PICTURE, "image/png"),
     "/products/{product}/datasets": (make_zip(make_files(1)), "application/zip"),
+    "/predictions": (make_zip(make_files(1)), "application/zip"),
 }
 """What a route needs beside its query."""
 

@@ -158,7 +158,7 @@ def test_a_full_disk_is_a_507(client: TestClient, monkeypatch: pytest.MonkeyPatc
         raise OSError(28, "No space left on device")
 
     client.post("/products", json={"id": "screws"})
-    monkeypatch.setattr("app.api.uploads._copy", full)
+    monkeypatch.setattr("app.api.archives._copy", full)
     answer = client.post("/products/screws/datasets", files={"file": ("x.zip", b"PK")})
     assert_problem(answer, 507)
 

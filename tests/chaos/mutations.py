@@ -683,6 +683,25 @@ MUTATIONS = (
         "    if info.filename not in ARCHIVE_FILES:\n",
         "    if False:\n",
         "tests/training/test_unpack.py",
+        "predictions over many images that go on one image too late",
+        "app/batches/sources.py",
+        "                if number >= start:\n",
+        "                if number > start:\n",
+        "tests/batches/test_sources.py",
+    ),
+    _one(
+        "saved results that are not compared with what was written",
+        "app/batches/results.py",
+        "        if self.describe() != written:\n",
+        "        if False:\n",
+        "tests/batches/test_results.py",
+    ),
+    _one(
+        "a key that sees the predictions of others without `read`",
+        "app/services/batch_predictions.py",
+        """("read" not in caller.scopes and job.key_id != caller.key_id)""",
+        "False",
+        "tests/api/test_batch_predictions.py::test_keys_see_what_they_may",
     ),
 )
 

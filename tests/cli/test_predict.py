@@ -171,7 +171,7 @@ def test_rows_come_while_later_pictures_are_still_to_be_asked(
         return as_json({"model": MODEL, "results": [row] * contents, "errors": 0})
 
     server.answer = answer
-    ended = loupe("predict", "screws", many, "--server", server.url)
+    ended = loupe("predict", "screws", many, "--no-batch", "--server", server.url)
 
     assert ended.status == 1
     assert len(seen) < 80, "no more is asked once a request has failed"

@@ -74,6 +74,12 @@ def test_from_a_folder_of_pictures_to_a_prediction(remote: Run, tmp_path: Path) 
     answers = {Path(answer["name"]).stem: answer for answer in predicted.json["results"]}
     assert [answers[label]["top"]["label"] for label in COLOURS] == list(COLOURS)
     assert answers["broken"]["error"]["code"] == "undecodable_image"
+    as_job, one_by_one = (
+        remote("predict", "whole-way", unseen, "--top-k", 3, "--csv", how)
+        for how in ("--batch", "--no-batch")
+    )
+    assert as_job.status == 1
+    assert as_job.out == one_by_one.out
 
 
 def test_an_exported_dataset_is_a_tar_with_the_original_files(remote: Run, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from app.jobs.kinds.base import AnyKind
+from app.jobs.kinds.batch_prediction import BatchPrediction
 from app.jobs.kinds.dataset_export import DatasetExport
 from app.jobs.kinds.dataset_import import DatasetImport
 from app.jobs.kinds.evaluation import EvaluationKind
@@ -14,6 +15,6 @@ KINDS: dict[str, AnyKind] = {
     kind.name: kind
     for kind in (
         *(Training(), DatasetImport(), EvaluationKind(), DatasetExport()),
-        *(ModelExportKind(), ModelImport()),
+        *(ModelExportKind(), ModelImport(), BatchPrediction()),
     )
 }
