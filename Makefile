@@ -84,6 +84,7 @@ bench: setup ## Run the benchmarks and print their tables.
 	$(BIN)/python -m benchmarks.input
 	$(BIN)/python -m benchmarks.training
 	$(BIN)/python -m benchmarks.serving
+	$(BIN)/python -m benchmarks.batches
 
 bench-networks: setup ## Time every network in training and in serving, for docs/networks.md; an hour.
 	$(BIN)/python -m benchmarks.networks
