@@ -66,7 +66,9 @@ class ModelRouter:
         self._context, self._cache = context, cache
         self._pinned = [Question(name, None, None) for name in pinned]
         self._choices: OrderedDict[Question, ModelChoice] = OrderedDict()
-        self._lock = threading.Lock()
+        self._targets: dict[Question, ModelChoice] = {}
+        """Where a question is to lead once that model is loaded."""
+        self._lock, self._refreshing = threading.Lock(), threading.Lock()
         self._moves: set[Future[None]] = set()
         self._unloadable: set[str] = set()
         self._round = 0
@@ -97,18 +99,18 @@ class ModelRouter:
 
     def refresh(self) -> None:
         """Compares what is known here with the database. Raises UnavailableError."""
-        with self._lock:
-            self._round += 1
-            known = dict(self._choices)
-        self._refreshed_at = time.monotonic()
-        for question, new in self._read(known).items():
-            old = known[question]
-            if new is None:
-                self._forget(question, old)
-            elif new != old:
-                self._move(question, old, new)
-        for question in self._pinned:
-            self._load_pinned(question)
+        with self._refreshing:
+            with self._lock:
+                self._round += 1
+                known = dict(self._choices)
+            self._refreshed_at = time.monotonic()
+            for question, new in self._read(known).items():
+                if new is None:
+                    self._forget(question, known[question])
+                else:
+                    self._move(question, known[question], new)
+            for question in self._pinned:
+                self._load_pinned(question)
 
     def settle(self) -> None:
         """Waits until the aliases that have moved lead to their new models here, or those fail to load."""
@@ -153,14 +155,17 @@ class ModelRouter:
 
     def _forget(self, question: Question, choice: ModelChoice) -> None:
         with self._lock:
+            self._targets.pop(question, None)
             if self._choices.get(question) == choice:
                 del self._choices[question]
         self._cache.drop(choice.id)
 
     def _move(self, question: Question, old: ModelChoice, new: ModelChoice) -> None:
         """Answers by ``new`` from now on, or from when it is loaded if ``old`` is in use."""
-        if old.id not in self._cache.loaded():
-            self._replace(question, old, new)
+        with self._lock:
+            self._targets[question] = new
+        if new == old or old.id not in self._cache.loaded():
+            self._arrive(question, new)
             return
         moved: Future[None] = Future()
         self._moves.add(moved)
@@ -169,7 +174,7 @@ class ModelRouter:
             error = loaded.exception()
             if error is None:
                 self._unloadable.discard(new.id)
-                self._replace(question, old, new)
+                self._arrive(question, new)
             elif self._is_first_failure(new, error):
                 self._tell(old, new, error)
             self._moves.discard(moved)
@@ -177,10 +182,13 @@ class ModelRouter:
 
         self._load(new).add_done_callback(move)
 
-    def _replace(self, question: Question, old: ModelChoice, new: ModelChoice) -> None:
+    def _arrive(self, question: Question, new: ModelChoice) -> None:
         with self._lock:
-            if self._choices.get(question) == old:
-                self._choices[question] = new
+            # The alias may have moved on while this one was being loaded.
+            if self._targets.get(question) == new:
+                del self._targets[question]
+                if question in self._choices:
+                    self._choices[question] = new
         self._pin()
 
     def _load_pinned(self, question: Question) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from dataclasses import replace
@@ -98,6 +99,33 @@ def test_a_move_in_another_process_is_followed_and_the_new_model_is_loaded_befor
     assert peek(router, numbered) == peek(router, named) == first
     assert held is not None
     assert held.choice.id == first, "who was answered by the old one still is"
+
+
+@pytest.mark.parametrize("slow", ["the first", "the second"])
+def test_of_two_moves_the_second_counts_whichever_model_is_loaded_first(
+    context: AppContext, make_artifact: MakeArtifact, slow: str
+) -> None:
+    one, two, three = (
+        add_served_model(context, make_artifact, alias=name) for name in ("champion", "b", "c")
+    )
+    with closing(ModelCache()) as cache:
+        router = ModelRouter(context, cache)
+        context.changes.register(TOPIC, router.refresh)
+        assert ask(router) == one
+        [pipe] = (context.storage.models / (two if slow == "the first" else three)).rglob("manifest.json")
+        manifest = pipe.read_bytes()
+        pipe.unlink()
+        os.mkfifo(pipe)  # whoever opens it waits until somebody writes
+        for model in (two, three):
+            move(context, model)
+        if slow == "the second":
+            wait_for(lambda: two in cache.loaded(), 20, "the first model")
+            assert peek(router) == one, "the one in between never answers"
+        else:
+            wait_for(lambda: peek(router) == three, 20, "the second model")
+        pipe.write_bytes(manifest)
+        router.settle()
+        assert peek(router) == three
 
 
 def test_of_a_model_that_nobody_has_asked_for_lately_nothing_is_loaded(
