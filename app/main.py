@@ -36,13 +36,13 @@ from app.api.head import HeadMiddleware
 from app.api.limits import LimitHeadersMiddleware
 from app.api.measurements import Measurements
 from app.api.middleware import BodyLimitMiddleware, MeasuringMiddleware, RequestIdMiddleware
+from app.api.paths import PathMiddleware
 from app.api.problems import install_problem_handlers
 from app.api.proxies import ProxyMiddleware
 from app.api.rates import Rates
 from app.api.recording import RecordingMiddleware
 from app.api.sites import IsolationMiddleware, SitesMiddleware
 from app.api.upload_thread import sending_uploads
-from app.api.versions import VersionMiddleware
 from app.changes import watching
 from app.config import Settings
 from app.context import AppContext
@@ -124,7 +124,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.measurements = Measurements()
     app.state.audit_trail = trail = Trail(settings)
     app.add_middleware(MeasuringMiddleware, measurements=app.state.measurements)
-    app.add_middleware(VersionMiddleware)
+    app.add_middleware(PathMiddleware)
     app.add_middleware(ProxyMiddleware, settings=settings)
     # Not by include_router, which matches each path anew at every level: a quarter of a prediction's time.
     app.router.routes += [route for resource in (*RESOURCES, pages) for route in resource.router.routes]

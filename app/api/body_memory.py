@@ -20,8 +20,9 @@ from app.schemas.caller import Caller
 WAIT_SECONDS = 5.0
 BODY_SECONDS = 60.0
 """From its first byte to its last: what comes slowly would keep the memory from others."""
-JSON_FACTOR = 3
-"""JSON is kept as bytes, as text, and as what its base64 stands for."""
+JSON_FACTOR = 5
+"""JSON is kept as bytes and as text, of which one wide character makes four bytes a character of all; or as
+text that is read as base64, without its blanks, and as what that stands for."""
 
 
 class BodyMemoryMiddleware:

@@ -55,15 +55,11 @@ async def answer_in_bounds(
     measurements: Measurements = request.app.state.measurements
     router = get_model_router(request)
     began = time.perf_counter()
-    load_seconds = 0.0
 
     async def find_and_work() -> tuple[Asked, Answered]:
-        nonlocal load_seconds
         asked = router.peek(question)
         if asked is None:
             asked = await router.ask(get_context(request), question)
-            load_seconds = time.perf_counter() - began
-            measurements.loaded(load_seconds)
         return asked, await work(asked)
 
     try:
@@ -78,10 +74,12 @@ async def answer_in_bounds(
         measurements.prediction_failed(product, time.perf_counter() - began, error.code, images)
         raise
     elapsed = time.perf_counter() - began
+    if asked.load_seconds:
+        measurements.loaded(asked.load_seconds)
     measurements.predicted(asked.choice.product, elapsed, answered.outcomes)
     for timing in answered.timings:
         measurements.staged(timing)
-    answered.response.headers["Server-Timing"] = _server_timing(load_seconds, answered.timings, elapsed)
+    answered.response.headers["Server-Timing"] = _server_timing(asked.load_seconds, answered.timings, elapsed)
     return answered.response
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 from collections.abc import Iterable
@@ -10,11 +11,13 @@ from typing import Any
 from app.errors import FieldError, InvalidRequestError, TooLargeError, UnsupportedMediaTypeError
 
 _UNKEPT = re.compile("[\0\ud800-\udfff]")
-_ESCAPED = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")
+_ESCAPED = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 _GZIP = b"\x1f\x8b"
 _SEPARATORS = (b"{", b"[", b",", b":")
 _MOST_SEPARATORS = 20_000
 """Of a JSON body, those in its texts too. Each value costs a hundred times its length once it is read."""
+_Utf8Decoder = codecs.getincrementaldecoder("utf-8")
+_PART_BYTES = 2**20
 _MOST_KEY = 200
 """Characters of a key that an error shows."""
 _Place = tuple["_Place", str | int] | None
@@ -38,11 +41,8 @@ def check_json(body: bytes) -> None:
             "The body is not JSON text: its first bytes are those of gzip.",
             hint="Send the JSON as it is, not compressed.",
         )
-    try:
-        text = body.decode()
-    except UnicodeDecodeError as error:
-        raise _not_utf8(f"byte {error.start} is 0x{body[error.start]:02x}") from error
-    if "\0" in text:
+    _check_utf8(body)
+    if b"\0" in body:
         raise _not_utf8("it holds NUL bytes, as UTF-16 does")
     parts = sum(map(body.count, _SEPARATORS))
     if parts > _MOST_SEPARATORS:
@@ -51,12 +51,25 @@ def check_json(body: bytes) -> None:
             hint="Send fewer values at once.",
         )
     # Rare, so that a large body is parsed a second time only where it may matter.
-    if _ESCAPED.search(text):
+    if _ESCAPED.search(body):
         try:
             document = json.loads(body)
         except (ValueError, RecursionError):
             return
         _check_document(document)
+
+
+def _check_utf8(body: bytes) -> None:
+    """In parts: as one text, a body with a single wide character would take four times its length."""
+    decoder = _Utf8Decoder()
+    for start in range(0, len(body), _PART_BYTES):
+        part = body[start : start + _PART_BYTES]
+        held = len(decoder.getstate()[0])  # of a character that the part before began
+        try:
+            decoder.decode(part, final=start + _PART_BYTES >= len(body))
+        except UnicodeDecodeError as error:
+            place = start - held + error.start
+            raise _not_utf8(f"byte {place} is 0x{body[place]:02x}") from error
 
 
 def _check_document(document: Any) -> None:

@@ -37,7 +37,8 @@ MAX_PIPELINED = 32
 UNREAD_PERIODS = 3
 """An answer may stand still for so many times as long as a head may take."""
 LINGER_SECONDS = 5.0
-LINGER_BYTES = 8 * 2**20
+LINGER_BYTES = 128 * 2**20
+"""Python's http.client reads no answer before it has sent all: as much as a prediction may be, twice."""
 TURNED_AWAY_SECONDS = 2.0
 UPGRADE_HEADERS = frozenset({b"upgrade", b"http2-settings"})
 

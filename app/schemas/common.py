@@ -64,6 +64,17 @@ class Page(BaseModel, Generic[T]):
     next_cursor: str | None = Field(None, description="Give it as `after` to get the next page.")
 
 
+MOST_TEXT = 4000
+"""Characters of a problem's detail or hint."""
+
+
 def problem_from_error(error: dict[str, Any], instance: str | None = None) -> Problem:
-    """The problem document of an error kept as plain data (``LoupeError.as_dict``)."""
+    """The problem document of an error kept as plain data (``LoupeError.as_dict``).
+
+    What a client wrote may stand in its texts: they are cut where no sentence of ours ends.
+    """
+    for name in ("detail", "hint"):
+        text = error.get(name)
+        if isinstance(text, str) and len(text) > MOST_TEXT:
+            error = {**error, name: f"{text[:MOST_TEXT]}…"}
     return Problem(type=f"/problems/{error['code']}", instance=instance, **error)

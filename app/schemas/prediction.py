@@ -6,6 +6,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.schemas.common import Problem, Request
 
+MOST_NAME = 200
+"""Characters: more than a product, an `@` and an alias have."""
+
 
 class InlineImage(Request):
     """An image inside a JSON body."""
@@ -20,9 +23,9 @@ class PredictRequest(Request):
     model_config = ConfigDict(extra="forbid")
 
     inputs: list[InlineImage] = Field(min_length=1)
-    product: str | None = None
-    job: str | None = None
-    model: str | None = None
+    product: str | None = Field(None, max_length=MOST_NAME)
+    job: str | None = Field(None, max_length=MOST_NAME)
+    model: str | None = Field(None, max_length=MOST_NAME)
     top_k: int = Field(5, ge=1, le=1000)
 
 

@@ -52,10 +52,11 @@ class Question(NamedTuple):
 
 @dataclass(frozen=True)
 class Asked:
-    """A model that is loaded, and how it was found."""
+    """A model that is loaded, how it was found, and how long its load was waited for."""
 
     choice: ModelChoice
     predictor: Predictor
+    load_seconds: float = 0.0
 
 
 class ModelRouter:
@@ -89,9 +90,11 @@ class ModelRouter:
         if choice is None:
             choice = await asyncio.to_thread(self._look_up, context, question)
         predictor = self._cache.peek(choice.id)
-        if predictor is None:
-            predictor = await self._wait_for(self._load(choice))
-        return Asked(choice, predictor)
+        if predictor is not None:
+            return Asked(choice, predictor)
+        began = time.perf_counter()
+        predictor = await self._wait_for(self._load(choice))
+        return Asked(choice, predictor, time.perf_counter() - began)
 
     def find(self, question: Question) -> ModelChoice | None:
         """Which model would answer, if that is known here."""
@@ -104,11 +107,12 @@ class ModelRouter:
                 self._round += 1
                 known = dict(self._choices)
             self._refreshed_at = time.monotonic()
-            for question, new in self._read(known).items():
+            found, gone = self._read(known)
+            for question, new in found.items():
                 if new is None:
                     self._forget(question, known[question])
                 else:
-                    self._move(question, known[question], new)
+                    self._move(question, known[question], new, is_gone=known[question].id in gone)
             for question in self._pinned:
                 self._load_pinned(question)
 
@@ -132,8 +136,10 @@ class ModelRouter:
                         self._choices.popitem(last=False)
                     return choice
 
-    def _read(self, known: Mapping[Question, ModelChoice]) -> dict[Question, ModelChoice | None]:
-        """Where each question leads now. None: nowhere that is known."""
+    def _read(
+        self, known: Mapping[Question, ModelChoice]
+    ) -> tuple[dict[Question, ModelChoice | None], set[str]]:
+        """Where each question leads now (None: nowhere that is known), and the known models that are gone."""
         with self._context.db.read() as session:
             rows = session.execute(select(Alias.product_id, Alias.name, Alias.model_id)).all()
             targets = {(product, name): model for product, name, model in rows}
@@ -141,30 +147,34 @@ class ModelRouter:
                 question: choice.id if choice.alias is None else targets.get((choice.product, choice.alias))
                 for question, choice in known.items()
             }
-            wanted = sorted({one for one in ids.values() if one is not None})
+            before = {choice.id for choice in known.values()}
+            wanted = sorted(before.union(one for one in ids.values() if one is not None))
             models: dict[str | None, ModelChoice] = {}
             for start in range(0, len(wanted), ROWS_AT_ONCE):
                 part = TrainedModel.id.in_(wanted[start : start + ROWS_AT_ONCE])
                 columns = load_only(*(getattr(TrainedModel, name) for name in CHOICE_COLUMNS))
                 for row in session.scalars(select(TrainedModel).where(part).options(columns)):
                     models[row.id] = ModelChoice.of(row, None)
-        return {
+        found = {
             question: replace(models[model], alias=known[question].alias) if model in models else None
             for question, model in ids.items()
         }
+        return found, before - models.keys()
 
     def _forget(self, question: Question, choice: ModelChoice) -> None:
         with self._lock:
             self._targets.pop(question, None)
             if self._choices.get(question) == choice:
                 del self._choices[question]
-        self._cache.drop(choice.id)
+            is_asked = any(other.id == choice.id for other in self._choices.values())
+        if not is_asked:
+            self._cache.drop(choice.id)
 
-    def _move(self, question: Question, old: ModelChoice, new: ModelChoice) -> None:
-        """Answers by ``new`` from now on, or from when it is loaded if ``old`` is in use."""
+    def _move(self, question: Question, old: ModelChoice, new: ModelChoice, *, is_gone: bool) -> None:
+        """Answers by ``new`` from now on, or from when it is loaded if ``old`` is in use and not gone."""
         with self._lock:
             self._targets[question] = new
-        if new == old or old.id not in self._cache.loaded():
+        if new == old or is_gone or old.id not in self._cache.loaded():
             self._arrive(question, new)
             return
         moved: Future[None] = Future()

@@ -89,8 +89,13 @@ def choose_model(
             row, alias = _model_of_job(session, job), None
         else:
             row, alias = _model_of_product(session, str(product))
-        wanted = product.partition("@")[0] if product else row.product_id
-        if row.product_id != wanted or (job is not None and row.job_id != job):
+        is_other = job is not None and row.job_id != job
+        if product is not None and (model is not None or job is not None):
+            # An alias that is named beside a model must lead there too; a product alone need only have it.
+            named, at, _ = product.partition("@")
+            other = _model_of_product(session, product)[0].id if at else row.id
+            is_other = is_other or row.product_id != named or other != row.id
+        if is_other:
             raise InvalidRequestError(
                 f"Model {row.id} is of product {row.product_id!r} and job {row.job_id}, not as asked.",
                 hint="Give only one of `product`, `job` and `model`.",

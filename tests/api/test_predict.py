@@ -172,3 +172,23 @@ def test_the_answer_says_how_long_each_stage_took(trained: Trained) -> None:
     decode = sum(item["timing"]["decode_ms"] for item in answer.json()["results"])
     assert float(parts["decode"]) == pytest.approx(decode, abs=0.01)
     assert float(parts["total"]) > float(parts["inference"]) > 0
+
+
+@pytest.mark.parametrize("name", ["product", "job", "model"])
+def test_a_name_that_nothing_can_have_is_refused_before_it_is_looked_up_or_kept(
+    trained: Trained, name: str
+) -> None:
+    """The first answered with one that was as long, and each question is kept in memory."""
+    long = "x" * 2_000
+    body = {name: long, "inputs": [{"b64": base64.b64encode(RED).decode()}]}
+    for sent in ({"json": body}, {"files": {"file": RED}, "data": {name: long}}):
+        answer = trained.client.post("/predict", **sent)
+        assert answer.status_code == 422
+        assert len(answer.content) < 1_000
+
+
+def test_a_path_that_ends_in_a_control_character_is_no_route(trained: Trained) -> None:
+    for path in ("/predict%0A", "/v1/predict%0A", "/healthz%0A", "/predict%00"):
+        assert (
+            trained.client.post(path, content=RED, headers={"content-type": "image/png"}).status_code == 404
+        )

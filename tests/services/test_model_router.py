@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import event, select, update
 
 from app.context import AppContext
-from app.errors import ArtifactError, NotFoundError
+from app.errors import ArtifactError, InvalidRequestError, NotFoundError
 from app.inference.cache import ModelCache
 from app.jobs import kept_models
 from app.models import Alias, Revision, TrainedModel
@@ -118,11 +118,8 @@ def test_of_two_moves_the_second_counts_whichever_model_is_loaded_first(
         os.mkfifo(pipe)  # whoever opens it waits until somebody writes
         for model in (two, three):
             move(context, model)
-        if slow == "the second":
-            wait_for(lambda: two in cache.loaded(), 20, "the first model")
-            assert peek(router) == one, "the one in between never answers"
-        else:
-            wait_for(lambda: peek(router) == three, 20, "the second model")
+        quick = three if slow == "the first" else two
+        wait_for(lambda: quick in cache.loaded(), 20, "the model that is loaded at once")
         pipe.write_bytes(manifest)
         router.settle()
         assert peek(router) == three
@@ -209,6 +206,50 @@ def test_a_deleted_model_answers_no_more(
     assert router._cache.loaded() == ()
     with pytest.raises(NotFoundError):
         ask(router, question)
+
+
+def test_a_model_that_another_alias_leads_to_stays_in_memory_when_an_alias_ends(
+    any_context: AppContext, process: AppContext, router: ModelRouter, add_model: Callable[..., str]
+) -> None:
+    model = add_model(alias="champion")
+    move(any_context, model, "canary")
+    assert ask(router) == ask(router, Question("squares@canary", None, None)) == model
+    aliases.delete_alias(any_context, "squares", "canary")
+    look(process, router)
+    assert peek(router) == model
+    assert peek(router, Question("squares@canary", None, None)) is None
+
+
+def test_a_model_that_is_deleted_does_not_answer_for_one_that_cannot_be_loaded(
+    any_context: AppContext, process: AppContext, router: ModelRouter, add_model: Callable[..., str]
+) -> None:
+    first, second = add_model(alias="champion"), add_model()
+    ask(router)
+    [file] = (process.storage.models / second).rglob("model.tflite")
+    file.write_bytes(b"")
+    move(any_context, second)
+    look(process, router)
+    assert peek(router) == first
+    with any_context.db.read() as session:
+        job = session.get_one(TrainedModel, first).job_id
+    job_lifecycle.delete_job(any_context, job)
+    look(process, router)
+    assert peek(router) is None
+    with pytest.raises(ArtifactError):
+        ask(router)
+
+
+def test_what_is_named_beside_a_model_must_lead_to_it(
+    router: ModelRouter, add_model: Callable[..., str]
+) -> None:
+    first, second = add_model(alias="champion"), add_model()
+    for product in ("squares", "squares@champion", "squares@1"):
+        assert ask(router, Question(product, None, first)) == first
+    for product in ("squares@champion", "squares@1"):
+        with pytest.raises(InvalidRequestError):
+            ask(router, Question(product, None, second))
+    with pytest.raises(NotFoundError):
+        ask(router, Question("squares@nonsense", None, first))
 
 
 def test_what_one_key_may_ask_is_not_answered_to_another(
