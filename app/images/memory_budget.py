@@ -9,10 +9,13 @@ from contextlib import asynccontextmanager
 
 
 class MemoryBudget:
-    """Bytes, given out first come, first served. What alone is more than the whole is let in alone."""
+    """Bytes, given out first come, first served. What alone is more than the whole is let in alone.
 
-    def __init__(self, total: int) -> None:
-        self._total = total
+    Without ``in_order``, what fits passes what does not: nobody waits for others' large ones.
+    """
+
+    def __init__(self, total: int, *, in_order: bool = True) -> None:
+        self._total, self._in_order = total, in_order
         self._used = 0
         self._waiting: deque[tuple[int, int, asyncio.Future[None]]] = deque()
 
@@ -22,11 +25,11 @@ class MemoryBudget:
         return self._used
 
     def take_now(self, amount: int, *, held: int = 0) -> bool:
-        """Takes ``amount`` bytes if they are free and nobody waits.
+        """Takes ``amount`` bytes if they are free, and nobody is to have them before.
 
         ``held``: what the same work took before.
         """
-        if self._waiting or not self._fits(amount, held):
+        if (self._in_order and self._waiting) or not self._fits(amount, held):
             return False
         self._used += amount
         return True
@@ -64,24 +67,27 @@ class MemoryBudget:
         return self._used + amount <= self._total or self._used == held
 
     def _let_in(self) -> None:
-        while self._waiting:
-            amount, held, turn = self._waiting[0]
+        for waiting in tuple(self._waiting):
+            amount, held, turn = waiting
             if not turn.done():
                 if not self._fits(amount, held):
-                    return
+                    if self._in_order:
+                        return
+                    continue
                 self._used += amount
                 turn.set_result(None)
-            self._waiting.popleft()
+            self._waiting.remove(waiting)
 
 
 class SharedBudget:
-    """A budget of which each owner has half at most, so that nobody takes it from all others.
+    """A budget of which each owner has half at most, and small ones pass large ones that wait: so nobody
+    keeps it from all others.
 
     What alone is more than the half is let in while its owner has nothing else.
     """
 
     def __init__(self, total: int) -> None:
-        self._whole = MemoryBudget(total)
+        self._whole = MemoryBudget(total, in_order=False)
         self._most_each = total // 2
         self._each: dict[str, MemoryBudget] = {}
 

@@ -110,6 +110,21 @@ def test_what_one_owner_alone_needs_may_be_more_than_its_half_but_not_more_than_
     asyncio.run(scenario())
 
 
+def test_a_large_one_that_waits_holds_up_no_small_one_of_another() -> None:
+    async def scenario() -> None:
+        budget = SharedBudget(100)
+        await budget.take("a", 70)
+        large = asyncio.create_task(budget.take("b", 60))
+        await asyncio.sleep(0)
+        assert budget.take_now("c", 5)
+        await asyncio.wait_for(budget.take("d", 5), 1)
+        assert not large.done()
+        budget.give_back("a", 70)
+        await large
+
+    asyncio.run(scenario())
+
+
 def test_of_owners_that_are_gone_nothing_is_left() -> None:
     async def scenario(seed: int) -> None:
         draw = random.Random(seed)
