@@ -424,7 +424,7 @@ MUTATIONS = (
     _one(
         "text with a NUL character reaches the database",
         "app/api/text.py",
-        "    if _ESCAPED.search(text):\n",
+        "    if _ESCAPED.search(body):\n",
         "    if False:\n",
         REQUESTS,
     ),
