@@ -22,7 +22,7 @@ from app.artifacts import (
     weights_sha256,
     write_artifact,
 )
-from app.artifacts.manifest import SECTIONS, Calibration, Decision, ReferenceFeatures
+from app.artifacts.manifest import SECTIONS, Calibration, Decision, Origin, ReferenceFeatures
 from app.errors import ArtifactError
 
 MANIFEST_WITHOUT_FILES = Manifest(
@@ -212,6 +212,7 @@ def test_every_section_comes_back_as_it_was_written() -> None:
         calibration=Calibration("temperature", {"temperature": 1.5}, "valid", 100),
         decision=Decision({"confidence": 0.9}, {"max_error": 0.01}),
         reference_features=ReferenceFeatures("features.npy", 100, 1280, "float16"),
+        origin=Origin("a" * 64, "mdl_1", "screws", 3),
     )
     assert Manifest.from_json(whole.to_json()) == whole
     assert all(getattr(whole, name) is not None for name in SECTIONS), "a new section belongs into this test"

@@ -47,15 +47,18 @@ def _routes_with_ids() -> Iterator[tuple[str, str]]:
 def test_an_id_that_is_not_there_is_a_404_that_names_it(client: TestClient, method: str, path: str) -> None:
     url = re.sub(r"\{\w+\}", "nothing-here", path)
     # What some cannot do without.
-    needed = {
+    needed: dict[str, dict[str, Any]] = {
         "exports": {"format": "folders"},
         "{name}": {"model": "nothing-here"},
         "{key}": {"limits": {}},
         "infer": as_json(b"x"),
     }
+    needed["exports"]["format"] = "onnx" if path.startswith("/models") else "folders"
     content = needed.get(path.rpartition("/")[2], {})
-    body = content if method in ("POST", "PATCH", "PUT") else None
-    problem = assert_problem(client.request(method, url, json=body), 404)
+    sent: dict[str, Any] = {"json": content if method in ("POST", "PATCH", "PUT") else None}
+    if method == "POST" and path.endswith("/models"):
+        sent = {"content": b"x", "headers": {"content-type": "application/zip"}}
+    problem = assert_problem(client.request(method, url, **sent), 404)
     assert "nothing-here" in problem["detail"]
 
 

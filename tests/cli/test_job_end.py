@@ -26,6 +26,7 @@ COMMANDS = {
     "export": "dataset export dst_1 --to {archive}.tar",
     "model_export": "model download mdl_1 --format onnx --output {archive}.onnx",
     "model_import": "model import {archive} --product screws",
+    "prediction": "predict screws {archive} --batch",
 }
 
 
@@ -40,6 +41,8 @@ def _end_as(server: Server, kind: str, status: str, error: Any) -> None:
             return as_json({**json.loads(answer_everything(_GET)[2]), **made_by, "stop_reason": None})
         if "source" in content:
             content["job"] = "job_9"
+        if request.path.startswith("/predictions"):
+            content |= {"id": "job_9", "status": status, "error": error}
         if request.path.partition("?")[0].endswith("/events"):
             content = {"data": [], "has_more": False, "next_cursor": 0}
         return as_json(content)
