@@ -82,11 +82,16 @@ def package_network(name: str, image_size: int | None, classes: int, folder: Pat
     )
     files = [folder / KERAS_MODEL, folder / LITERT_MODEL]
     save_model(model, *files)
-    manifest = Manifest(
+    return model, write_artifact(folder, describe(name, size, classes, FIRST_RULE.name, files[1]), files)
+
+
+def describe(name: str, size: tuple[int, int], classes: int, resize_rule: str, file: Path) -> Manifest:
+    """The manifest of a model that nothing was trained for."""
+    return Manifest(
         network=name,
         image_size=size,
         labels=tuple(f"class {index}" for index in range(classes)),
-        resize_rule=FIRST_RULE.name,
+        resize_rule=resize_rule,
         dataset_digest="",
         split_digest=None,
         hyperparameters={},
@@ -94,11 +99,10 @@ def package_network(name: str, image_size: int | None, classes: int, folder: Pat
         best_epoch=0,
         metrics={},
         weights_sha256="",
-        serving=Serving("litert", "float32", files[1].stat().st_size),
+        serving=Serving("litert", "float32", file.stat().st_size),
         versions={},
         created_at="1970-01-01T00:00:00Z",
     )
-    return model, write_artifact(folder, manifest, files)
 
 
 def as_if_trained(weights: list[NDArray[Any]]) -> list[NDArray[Any]]:

@@ -16,16 +16,41 @@ from starlette.datastructures import UploadFile
 
 from app.api.dependencies import scope_of
 from app.api.forms import read_form
-from app.api.routes import FORM, media_type_of
+from app.api.routes import FORM, JSON, media_type_of
 from app.api.text import check_text
 from app.context import AppContext
 from app.errors import FieldError, InvalidRequestError, TooLargeError
+from app.schemas.archive_kinds import MEDIA_TYPES
 from app.services.idempotency import IdempotentRequest
 
 CHUNK_BYTES = 2**20
 
 
 Choices = TypeVar("Choices")
+IN_QUERY = "For an archive that is the body; a form or JSON may have it as a field instead."
+
+
+def describe_body(
+    archive: dict[str, Any], fields: Mapping[str, Any], *, otherwise: dict[str, Any]
+) -> dict[str, Any]:
+    """What the document says of a route that takes an ``archive`` as a form's file or as the whole body, with
+    ``fields`` beside it, or JSON of the schema ``otherwise``.
+    """
+    form = {"type": "object", "required": ["file"], "properties": {"file": archive, **fields}}
+    return {
+        "parameters": [
+            {"name": name, "in": "query", "required": False, "schema": schema, "description": IN_QUERY}
+            for name, schema in fields.items()
+        ],
+        "requestBody": {
+            "required": True,
+            "content": {
+                FORM: {"schema": form},
+                JSON: {"schema": otherwise},
+                **{media_type: {"schema": archive} for media_type in MEDIA_TYPES},
+            },
+        },
+    }
 
 
 @dataclass(frozen=True)

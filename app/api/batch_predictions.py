@@ -12,15 +12,15 @@ from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 
 from app.api.answers import accepted
-from app.api.archives import received_archive
+from app.api.archives import describe_body, received_archive
 from app.api.choices import merge_choices
 from app.api.dependencies import ContextDep, scope_of
 from app.api.file_answers import ContentAnswer
 from app.api.invalid_requests import invalid_body
-from app.api.routes import FORM, JSON, CheckedRoute, media_type_of
+from app.api.routes import JSON, CheckedRoute, media_type_of
 from app.api.scopes import READ
 from app.context import AppContext
-from app.schemas.archive_kinds import MEDIA_TYPES, READABLE_ARCHIVES
+from app.schemas.archive_kinds import READABLE_ARCHIVES
 from app.schemas.batch_prediction import (
     ArchivePrediction,
     BatchPrediction,
@@ -37,33 +37,13 @@ JSON_LINES, CSV = "application/jsonl", "text/csv"
 MEDIA_TYPE = {"jsonl": JSON_LINES, "csv": CSV}
 ARCHIVE = {"type": "string", "format": "binary", "description": f"{READABLE_ARCHIVES} of images."}
 CHOICES = choices_of(ArchivePrediction)
-IN_QUERY = "For an archive that is the body; a form or JSON may have it as a field instead."
 
 
 @router.post(
     "",
     status_code=status.HTTP_202_ACCEPTED,
     response_model=BatchPrediction,
-    openapi_extra={
-        "parameters": [
-            {"name": name, "in": "query", "required": False, "schema": schema, "description": IN_QUERY}
-            for name, schema in CHOICES.items()
-        ],
-        "requestBody": {
-            "required": True,
-            "content": {
-                FORM: {
-                    "schema": {
-                        "type": "object",
-                        "required": ["file"],
-                        "properties": {"file": ARCHIVE, **CHOICES},
-                    }
-                },
-                JSON: {"schema": DatasetPrediction.model_json_schema()},
-                **{media_type: {"schema": ARCHIVE} for media_type in MEDIA_TYPES},
-            },
-        },
-    },
+    openapi_extra=describe_body(ARCHIVE, CHOICES, otherwise=DatasetPrediction.model_json_schema()),
 )
 async def create_batch(request: Request, context: ContextDep) -> JSONResponse:
     """Classify all images of a dataset, or of an archive, by one model; workers do it as a job."""

@@ -8,11 +8,12 @@ from fastapi import APIRouter, Query, Request, Response, status
 from fastapi.responses import JSONResponse
 
 from app.api.answers import accepted
+from app.api.archives import describe_body
 from app.api.dependencies import After, ContextDep, Force, Limit
 from app.api.file_answers import ContentAnswer
 from app.api.routes import CheckedRoute
 from app.api.uploads import receive_dataset
-from app.schemas.archive_kinds import MEDIA_TYPES, READABLE_ARCHIVES
+from app.schemas.archive_kinds import READABLE_ARCHIVES
 from app.schemas.common import Page
 from app.schemas.dataset import Dataset, DatasetFromPath, DatasetItem, DatasetReport
 from app.schemas.import_choices import ImportChoices
@@ -22,33 +23,13 @@ router = APIRouter(tags=["datasets"], route_class=CheckedRoute)
 
 ARCHIVE = {"type": "string", "format": "binary", "description": f"{READABLE_ARCHIVES} of class folders."}
 CHOICES = ImportChoices.model_json_schema()["properties"]
-IN_QUERY = "For an archive that is the body; a form or JSON may have it as a field instead."
 
 
 @router.post(
     "/products/{product}/datasets",
     status_code=status.HTTP_202_ACCEPTED,
     response_model=Dataset,
-    openapi_extra={
-        "parameters": [
-            {"name": name, "in": "query", "required": False, "schema": schema, "description": IN_QUERY}
-            for name, schema in CHOICES.items()
-        ],
-        "requestBody": {
-            "required": True,
-            "content": {
-                "multipart/form-data": {
-                    "schema": {
-                        "type": "object",
-                        "required": ["file"],
-                        "properties": {"file": ARCHIVE, **CHOICES},
-                    }
-                },
-                "application/json": {"schema": DatasetFromPath.model_json_schema()},
-                **{media_type: {"schema": ARCHIVE} for media_type in MEDIA_TYPES},
-            },
-        },
-    },
+    openapi_extra=describe_body(ARCHIVE, CHOICES, otherwise=DatasetFromPath.model_json_schema()),
 )
 async def import_dataset(product: str, request: Request, context: ContextDep) -> JSONResponse:
     """Import images: an archive of class folders, split or not, or a folder the server can reach."""

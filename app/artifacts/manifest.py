@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
@@ -147,6 +147,15 @@ class Manifest:
     origin: Origin | None = None
     files: Mapping[str, FileDigest] = field(default_factory=dict)
     format_version: int = FORMAT_VERSION
+
+    def with_parity(self, figures: Mapping[str, Any]) -> Manifest:
+        """The same, with what a comparison of the served model with another measured."""
+        (runtime,) = self.runtimes or ()
+        return replace(
+            self,
+            serving=replace(self.serving, parity=figures),
+            runtimes=(replace(runtime, parity=figures),),
+        )
 
     def to_json(self) -> bytes:
         """UTF-8 JSON, the content of ``manifest.json``. Raises ValueError for NaN and infinities."""

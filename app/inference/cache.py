@@ -65,10 +65,6 @@ class ModelCache:
         self._fetching.submit(self._load, model_id, open_, future)
         return future
 
-    def get(self, model_id: str, open_: Open) -> Predictor:
-        """The same, waiting for it."""
-        return self.load(model_id, open_).result()
-
     def pin(self, model_ids: Collection[str]) -> None:
         """From now on these stay once they are loaded, and no others do."""
         with self._lock:

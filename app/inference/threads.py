@@ -76,3 +76,4 @@ class TurnThreads:
     def _run(self) -> None:
         while (turn := self._turns.get()) is not None:
             turn.run()
+            del turn  # its image would stay in memory until the next one comes

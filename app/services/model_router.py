@@ -14,6 +14,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -181,14 +182,14 @@ class ModelRouter:
         self._moves.add(moved)
 
         def move(loaded: Future[Predictor]) -> None:
-            error = loaded.exception()
-            if error is None:
-                self._unloadable.discard(new.id)
-                self._arrive(question, new)
-            elif self._is_first_failure(new, error):
-                self._tell(old, new, error)
-            self._moves.discard(moved)
-            moved.set_result(None)
+            try:
+                if loaded.exception() is None:
+                    self._arrive(question, new)
+                if (error := self._note_failure(new, loaded)) is not None:
+                    self._tell(old, new, error)
+            finally:
+                self._moves.discard(moved)
+                moved.set_result(None)
 
         self._load(new).add_done_callback(move)
 
@@ -209,19 +210,19 @@ class ModelRouter:
             except LoupeError:
                 return  # it has no such model yet
         self._pin()
-        loading = self._load(choice)
-        loading.add_done_callback(
-            lambda loaded: (error := loaded.exception()) and self._is_first_failure(choice, error)
-        )
+        self._load(choice).add_done_callback(partial(self._note_failure, choice))
 
-    def _is_first_failure(self, choice: ModelChoice, error: BaseException) -> bool:
-        """Logs it then, and not each time that it is tried again."""
-        if choice.id in self._unloadable:
-            return False
+    def _note_failure(self, choice: ModelChoice, loaded: Future[Predictor]) -> BaseException | None:
+        """Why a load has failed, in the log too: the first time, and not each time that it is tried again."""
+        error = loaded.exception()
+        if error is None:
+            self._unloadable.discard(choice.id)
+        if error is None or choice.id in self._unloadable:
+            return None
         self._unloadable.add(choice.id)
         detail = error.detail if isinstance(error, LoupeError) else repr(error)
         logger.error("model %s of %s cannot be loaded: %s", choice.id, choice.product, detail)
-        return True
+        return error
 
     def _tell(self, old: ModelChoice, new: ModelChoice, error: BaseException) -> None:
         code = error.code if isinstance(error, LoupeError) else "internal"

@@ -262,12 +262,8 @@ def _verify(run: Run, fit: Fit, aside: Path, described: Manifest, expected: Arra
     replay = replay_final_test(aside, run.spec, folder, run.reporter, run.stop)
     parity = compare_probabilities(replay, run.tested_items, expected)
     shutil.copyfile(folder / TEST_LOG, run.spec.logs / TEST_LOG)
-    figures = parity.model_dump()
-    (runtime,) = described.runtimes or ()
     measured = replace(
-        described,
-        serving=replace(described.serving, parity=figures),
-        runtimes=(replace(runtime, parity=figures),),
+        described.with_parity(parity.model_dump()),
         metrics=asdict(replay.evaluation.metrics),
         evaluation_dataset_digest=replay.evaluation.dataset_digest if run.spec.evaluation_dataset else None,
     )

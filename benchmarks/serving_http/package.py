@@ -21,10 +21,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 from numpy.typing import NDArray
 
-from app.artifacts import KERAS_MODEL, LITERT_MODEL, Manifest, Serving, write_artifact
+from app.artifacts import KERAS_MODEL, LITERT_MODEL, write_artifact
 from app.images.decode import decode_image
 from app.images.resize import Fit, rule_for
-from benchmarks.serving import as_if_trained
+from benchmarks.serving import as_if_trained, describe
 
 CLASSES = 10
 CALIBRATED = 20
@@ -48,24 +48,8 @@ def package(name: str, images: list[bytes], folder: Path) -> None:
     files = [folder / KERAS_MODEL, folder / LITERT_MODEL]
     save_model(model, *files)
     model.export(folder / "saved_model", verbose=False)
-    labels = tuple(f"class {index}" for index in range(CLASSES))
-    (folder / "labels.json").write_text(json.dumps(labels), encoding="utf-8")
-    manifest = Manifest(
-        network=name,
-        image_size=size,
-        labels=labels,
-        resize_rule=rule.name,
-        dataset_digest="",
-        split_digest=None,
-        hyperparameters={},
-        seed=0,
-        best_epoch=0,
-        metrics={},
-        weights_sha256="",
-        serving=Serving("litert", "float32", files[1].stat().st_size),
-        versions={},
-        created_at="1970-01-01T00:00:00Z",
-    )
+    manifest = describe(name, size, CLASSES, rule.name, files[1])
+    (folder / "labels.json").write_text(json.dumps(manifest.labels), encoding="utf-8")
     write_artifact(folder / "artifact", manifest, files)
 
 

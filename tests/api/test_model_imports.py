@@ -51,24 +51,25 @@ def send(client: TestClient, archive: bytes, **options: Any) -> Any:
     return client.post("/products/bolts/models", files={"file": ("m.zip", archive)}, **options)
 
 
-def test_a_model_of_another_loupe_answers_with_the_same_numbers_and_is_no_champion(
-    trained: Trained, other: TestClient, download: Download
-) -> None:
-    model, archive = download
-    answer = other.post(
-        "/products/bolts/models",
-        content=archive,
-        headers={"content-type": "application/zip", "idempotency-key": "once"},
-    )
+@pytest.fixture(scope="module")
+def imported(other: TestClient, download: Download) -> str:
+    """The job that has imported the model."""
+    answer = send_once(other, download)
     assert answer.status_code == 202
-    job = answer.json()["id"]
-    again = other.post(
-        "/products/bolts/models",
-        content=archive,
-        headers={"content-type": "application/zip", "idempotency-key": "once"},
-    )
-    assert again.json()["id"] == job
     run_queued(context_of(other))
+    return str(answer.json()["id"])
+
+
+def send_once(client: TestClient, download: Download) -> Any:
+    headers = {"content-type": "application/zip", "idempotency-key": "once"}
+    return client.post("/products/bolts/models", content=download[1], headers=headers)
+
+
+def test_a_model_of_another_loupe_answers_with_the_same_numbers_and_is_no_champion(
+    trained: Trained, other: TestClient, download: Download, imported: str
+) -> None:
+    model, job = download[0], imported
+    assert send_once(other, download).json()["id"] == job
     ended = other.get(f"/jobs/{job}").json()
     assert (ended["error"], ended["status"], ended["network"]) == (None, "succeeded", "tiny_cnn")
     taken = other.get(f"/models/{ended['model']}").json()
@@ -91,10 +92,10 @@ def test_a_model_of_another_loupe_answers_with_the_same_numbers_and_is_no_champi
 
 
 def test_an_imported_model_is_evaluated_sent_further_and_deleted_with_all_that_was_made_of_it(
-    other: TestClient, download: Download
+    other: TestClient, download: Download, imported: str
 ) -> None:
     context = context_of(other)
-    [model] = other.get("/models?product=bolts").json()["data"]
+    [model] = other.get(f"/models?job={imported}").json()["data"]
     dataset = import_pictures(other, context, "bolts2")
     with context.db.write() as session:
         session.get_one(Dataset, dataset).product_id = "bolts"

@@ -14,6 +14,7 @@ import pytest
 from app.artifacts import Artifact, open_artifact
 from app.errors import ArtifactError, BusyError
 from app.inference.cache import ModelCache, Open
+from app.inference.predictor import Predictor
 
 MakeArtifact = Callable[..., Artifact]
 
@@ -28,9 +29,13 @@ def opens(folders: dict[str, Path]) -> dict[str, Open]:
     return {name: partial(open_artifact, folder) for name, folder in folders.items()}
 
 
+def get(cache: ModelCache, model_id: str, open_: Open) -> Predictor:
+    return cache.load(model_id, open_).result(timeout=60)
+
+
 def most_bytes(open_: Open) -> int:
     """Of a model with one interpreter."""
-    return ModelCache(interpreters=1).get("any", open_).most_bytes
+    return get(ModelCache(interpreters=1), "any", open_).most_bytes
 
 
 def block_reading(path: Path) -> None:
@@ -41,19 +46,19 @@ def block_reading(path: Path) -> None:
 
 def test_a_model_is_loaded_once_and_is_the_one_of_its_folder(opens: dict[str, Open]) -> None:
     cache = ModelCache()
-    first = cache.get("a", opens["a"])
-    assert cache.get("a", opens["a"]) is first
+    first = get(cache, "a", opens["a"])
+    assert get(cache, "a", opens["a"]) is first
     assert first.artifact.manifest.metrics == {"name": "a"}
-    assert cache.get("b", opens["b"]).artifact.manifest.metrics == {"name": "b"}
+    assert get(cache, "b", opens["b"]).artifact.manifest.metrics == {"name": "b"}
 
 
 def test_the_least_recently_used_models_go_when_they_take_too_much_memory(opens: dict[str, Open]) -> None:
     cache = ModelCache(max_bytes=2 * most_bytes(opens["a"]), interpreters=1)
     for name in ("a", "b", "a", "c"):
-        cache.get(name, opens[name])
+        get(cache, name, opens[name])
     assert cache.loaded() == ("a", "c")
     assert cache.peek("a") is not None
-    cache.get("d", opens["d"])
+    get(cache, "d", opens["d"])
     assert cache.loaded() == ("a", "d")
     assert (cache.loads, cache.evictions) == (4, 2)
 
@@ -61,15 +66,15 @@ def test_the_least_recently_used_models_go_when_they_take_too_much_memory(opens:
 def test_room_is_made_for_all_interpreters_that_a_model_may_come_to_have(opens: dict[str, Open]) -> None:
     cache = ModelCache(max_bytes=2 * most_bytes(opens["a"]), interpreters=2)
     for name in "ab":
-        cache.get(name, opens[name])
+        get(cache, name, opens[name])
     assert cache.loaded() == ("b",)
 
 
 def test_the_last_model_stays_though_it_alone_is_too_large(opens: dict[str, Open]) -> None:
     cache = ModelCache(max_bytes=1)
-    kept = cache.get("a", opens["a"])
-    assert cache.get("a", opens["a"]) is kept
-    cache.get("b", opens["b"])
+    kept = get(cache, "a", opens["a"])
+    assert get(cache, "a", opens["a"]) is kept
+    get(cache, "b", opens["b"])
     assert cache.loaded() == ("b",)
 
 
@@ -78,22 +83,22 @@ def test_pinned_models_stay_and_what_does_not_fit_beside_them_is_refused(opens: 
     cache = ModelCache(max_bytes=2 * size, interpreters=1)
     cache.pin({"a"})
     for name in "abc":
-        cache.get(name, opens[name])
+        get(cache, name, opens[name])
     assert cache.loaded() == ("a", "c")
     cache.pin({"a", "c"})
     with pytest.raises(BusyError, match="model b"):
-        cache.get("b", opens["b"])
+        get(cache, "b", opens["b"])
     assert cache.loaded() == ("a", "c")
 
 
 def test_a_dropped_model_goes_on_answering_whoever_holds_it(opens: dict[str, Open]) -> None:
     cache = ModelCache()
-    held = cache.get("a", opens["a"])
+    held = get(cache, "a", opens["a"])
     cache.drop("a")
     cache.drop("never seen")
     assert cache.loaded() == ()
     assert held.predict(np.zeros((16, 24, 3), np.uint8)).shape == (3,)
-    assert cache.get("a", opens["a"]) is not held
+    assert get(cache, "a", opens["a"]) is not held
 
 
 def test_threads_that_ask_at_once_share_one_load_which_holds_up_no_other_model(
@@ -104,8 +109,8 @@ def test_threads_that_ask_at_once_share_one_load_which_holds_up_no_other_model(
     manifest = pipe.read_bytes()
     block_reading(pipe)
     with ThreadPoolExecutor(4) as pool:
-        waiting = [pool.submit(cache.get, "a", opens["a"]) for _ in range(4)]
-        assert cache.get("b", opens["b"]).labels == ("red", "green", "blue")
+        waiting = [pool.submit(get, cache, "a", opens["a"]) for _ in range(4)]
+        assert get(cache, "b", opens["b"]).labels == ("red", "green", "blue")
         assert cache.loaded() == ("b",)
         assert not any(future.done() for future in waiting)
         # The pipe gives its content to one reader only: a second load would never end.
@@ -121,7 +126,7 @@ def test_a_model_dropped_while_it_loads_is_answered_but_not_kept(
     manifest = pipe.read_bytes()
     block_reading(pipe)
     with ThreadPoolExecutor(1) as pool:
-        future = pool.submit(cache.get, "a", opens["a"])
+        future = pool.submit(get, cache, "a", opens["a"])
         with pipe.open("wb") as writer:  # returns once the load has opened the other end
             cache.drop("a")
             writer.write(manifest)
@@ -135,7 +140,7 @@ def test_a_failed_load_is_an_error_for_all_who_waited_and_is_tried_anew(
     cache = ModelCache()
     for _ in range(2):
         with pytest.raises(ArtifactError, match=r"manifest\.json"):
-            cache.get("a", partial(open_artifact, tmp_path / "a"))
+            get(cache, "a", partial(open_artifact, tmp_path / "a"))
     assert cache.loaded() == ()
     make_artifact(tmp_path / "a")
-    assert cache.get("a", partial(open_artifact, tmp_path / "a")).labels == ("red", "green", "blue")
+    assert get(cache, "a", partial(open_artifact, tmp_path / "a")).labels == ("red", "green", "blue")

@@ -68,12 +68,5 @@ def receive_model(received: Received, out: Path, folder: Path, reporter: Reporte
             model="the model that was built here",
             hint="The model was not taken. Its network may have been another in the Loupe that trained it.",
         )
-        figures = parity.model_dump()
-        (runtime,) = described.runtimes or ()
-        measured = replace(
-            described,
-            serving=replace(described.serving, parity=figures),
-            runtimes=(replace(runtime, parity=figures),),
-        )
-        write_artifact(aside, measured, files)
+        write_artifact(aside, described.with_parity(parity.model_dump()), files)
     return ModelImportResult(artifact=out, parity=parity)
