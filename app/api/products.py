@@ -66,8 +66,8 @@ def put_alias(
 ) -> Alias:
     """Point an alias at a model, by hand. A model that failed its gate is refused without `override`.
 
-    The old model answers until the new one is loaded; once this is answered, the new one does here. Other
-    processes follow within two seconds.
+    The old model answers until the new one is loaded; once this is answered, the new one does here, unless it
+    cannot be loaded. Other processes follow within two seconds.
     """
     alias = aliases.put_alias(context, product, name, request)
     router.settle()
