@@ -101,12 +101,16 @@ class Watch:
             thread.join()
 
     def _weigh(self) -> None:
-        while not self._stop.wait(0.05):
+        over = False
+        while not over:  # once at least, however soon the attack is over
+            over = self._stop.wait(0.05)
             self.most_bytes = max(self.most_bytes, self.bytes())
 
     def _probe(self) -> None:
         with self._service.client() as http:
-            while not self._stop.wait(0.1):
+            over = False
+            while not over:
+                over = self._stop.wait(0.1)
                 for path in ("/healthz", "/readyz", "/products"):
                     began = time.monotonic()
                     if http.get(path).status_code != 200:
