@@ -38,12 +38,12 @@ demo: setup ## Start Loupe, train on real images, show the metrics, predict. ARG
 up: setup ## Start Loupe in ~/.loupe.
 	$(BIN)/loupe up $(ARGS)
 
-# Half of what tests do is wait for processes to start: two files at a time take two cores well.
-JOBS ?= 2
+# Half of what tests do is wait for processes to start: three files at a time take two cores well.
+JOBS ?= 3
 # In the order of tests/conftest.py: the default leaves files of few tests for the end, and those take longest.
 PYTEST := $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
 
-test: setup ## Run the tests, without those marked slow. JOBS=2 files at a time.
+test: setup ## Run the tests, without those marked slow. JOBS=3 files at a time.
 	$(PYTEST) -m "not slow" $(ARGS)
 
 test-all: setup ## Run all tests; half an hour and more.

@@ -226,10 +226,10 @@ def test_a_page_to_sign_in_is_no_refusal_but_what_is_shown_there_may_be(
     assert refused == ["GET /openapi.json", f"GET {path}", f"GET {path}"]
 
 
-def test_a_thousand_guesses_are_a_few_rows_with_a_count(
+def test_many_guesses_are_a_few_rows_with_a_count(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for number in range(200):
+    for number in range(60):
         guess = {"authorization": f"Bearer lp_aaaaaaaa_{number}"}
         client.request(*(("GET", "/jobs") if number % 2 else ("POST", "/products")), headers=guess)
     assert len(read(client)) == MOST_OF_STRANGERS
@@ -239,7 +239,7 @@ def test_a_thousand_guesses_are_a_few_rows_with_a_count(
     records = read(client)
     assert len(records) == MOST_OF_STRANGERS + 1
     counted = max(records, key=lambda one: one["times"])
-    assert counted["times"] == 200 - MOST_OF_STRANGERS
+    assert counted["times"] == 60 - MOST_OF_STRANGERS
     assert (counted["action"], counted["status"]) == ("several", 401)
 
 

@@ -171,7 +171,10 @@ def test_the_answer_says_how_long_each_stage_took(trained: Trained) -> None:
     assert list(parts) == ["queue", "decode", "inference", "total"]
     decode = sum(item["timing"]["decode_ms"] for item in answer.json()["results"])
     assert float(parts["decode"]) == pytest.approx(decode, abs=0.01)
-    assert float(parts["total"]) > float(parts["inference"]) > 0
+    # Two threads may answer at once: the total is that of a clock, the stages are sums.
+    slowest = max(item["timing"]["inference_ms"] for item in answer.json()["results"])
+    assert float(parts["total"]) > slowest > 0
+    assert float(parts["inference"]) >= slowest
 
 
 @pytest.mark.parametrize("name", ["product", "job", "model"])

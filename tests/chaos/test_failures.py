@@ -213,7 +213,7 @@ def test_a_flipped_bit_in_a_checkpoint_is_noticed_and_the_one_before_is_used(
     loupe.ask("POST", f"/jobs/{job}/pause")
     wait_for(lambda: loupe.job(job)["status"] == "paused", 30, "the pause")
     newest, before, *_ = find_checkpoints((loupe.home / "jobs" / job / "checkpoints").iterdir())
-    for number in range(chaos.times(20, 1000)):
+    for number in range(chaos.times(6, 1000)):
         copy = shutil.copytree(newest, tmp_path / str(number))
         flip_a_bit(chaos.generator.choice(sorted(copy.iterdir())), chaos.generator)
         with pytest.raises(CheckpointError):
@@ -237,7 +237,7 @@ def test_a_flipped_bit_in_a_model_is_noticed_and_never_served(
     model = loupe.get(f"/models?job={undisturbed.job}")["data"][0]
     (folder,) = (loupe.home / "models" / model["id"]).iterdir()
     assert open_artifact(folder, digest=model["digest"])
-    for number in range(chaos.times(20, 1000)):
+    for number in range(chaos.times(6, 1000)):
         copy = shutil.copytree(folder, tmp_path / str(number))
         flip_a_bit(chaos.generator.choice(sorted(copy.iterdir())), chaos.generator)
         with pytest.raises(ArtifactError):

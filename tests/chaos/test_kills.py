@@ -62,7 +62,7 @@ class Follower(threading.Thread):
 def test_killed_at_random_times_a_training_ends_with_the_same_weights(
     loupe: Loupe, undisturbed: Undisturbed, chaos: Chaos
 ) -> None:
-    left = chaos.times(4, 100)
+    left = chaos.times(2, 100)
     victims = itertools.cycle(chaos.generator.sample(VICTIMS, len(VICTIMS)))
     while left > 0:
         job = loupe.submit()
@@ -199,7 +199,7 @@ def _resumes(loupe: Loupe, job: str, count: int) -> list[dict[str, Any]]:
 def test_delivered_ten_times_to_several_workers_a_job_runs_once(
     loupe: Loupe, undisturbed: Undisturbed, chaos: Chaos
 ) -> None:
-    left = chaos.times(2, 60)
+    left = chaos.times(1, 60)
     queue = JobQueue(Settings(home=loupe.home, _env_file=None))
     with more_workers(loupe, 3):
         while left > 0:
