@@ -16,6 +16,7 @@ from starlette.routing import Match
 from app.api.invalid_requests import invalid_request
 from app.api.prediction_routes import is_protocol_path
 from app.errors import (
+    ArtifactError,
     BusyError,
     LimitReachedError,
     LoupeError,
@@ -75,7 +76,7 @@ def problem_response(request: Request, error: LoupeError) -> JSONResponse:
     """The problem document of ``error``, with the headers that its status calls for."""
     # That there is much to do is no fault to look into; the metrics count it.
     if error.status >= 500 and not isinstance(error, BusyError):
-        logger.error("%s %s: %s", request.method, request.url.path, error.detail, exc_info=error)
+        logger.error("%s %s: %s", request.method, request.url.path, error.detail, exc_info=_trace(error))
     headers = {}
     if error.status == HTTPStatus.SERVICE_UNAVAILABLE:
         headers["Retry-After"] = RETRY_AFTER_SECONDS
@@ -100,6 +101,11 @@ def _respond(request: Request, error: dict[str, Any], headers: dict[str, str] | 
         # Clients of the Open Inference Protocol show this member alone.
         content["error"] = " ".join(filter(None, (problem.detail, problem.hint)))
     return JSONResponse(content, status_code=problem.status, headers=headers, media_type=MEDIA_TYPE)
+
+
+def _trace(error: LoupeError) -> LoupeError | None:
+    """What the log shows beside the line: of a damaged model that says all, for as many as ask for it."""
+    return None if isinstance(error, ArtifactError) else error
 
 
 def internal_error(request: Request, error: Exception) -> JSONResponse:

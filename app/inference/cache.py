@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
+from copy import copy
 from threading import Lock
 
 from app.artifacts import Artifact
 from app.errors import BusyError
 from app.inference.predictor import Predictor, estimate_bytes
 
+FAILED_SECONDS = 1.0
+"""For so long a load that failed is not tried anew: a damaged model is not read for each who asks for it."""
 FETCHES_AT_ONCE = 4
 """Artifacts that are read at a time, maybe from far away. What they become is built one at a time."""
 
@@ -31,6 +35,7 @@ class ModelCache:
         self._threads, self._interpreters = threads, interpreters
         self._models: OrderedDict[str, Predictor] = OrderedDict()
         self._loading: dict[str, Future[Predictor]] = {}
+        self._failed: dict[str, tuple[float, BaseException]] = {}
         self._pinned: frozenset[str] = frozenset()
         self._lock, self._building = Lock(), Lock()
         self._fetching = ThreadPoolExecutor(FETCHES_AT_ONCE, thread_name_prefix="load")
@@ -48,7 +53,7 @@ class ModelCache:
     def load(self, model_id: str, open_: Open) -> Future[Predictor]:
         """The model's predictor, loaded if need be from the artifact that ``open_`` opens, by another thread.
 
-        All who ask meanwhile get the same load. A failed one is tried anew the next time. The future raises
+        All who ask meanwhile get the same load, and one that failed for a second more. The future raises
         ArtifactError, whatever else ``open_`` does, and BusyError where pinned models leave no room.
         """
         with self._lock:
@@ -60,6 +65,12 @@ class ModelCache:
                 return future
             if model_id in self._loading:
                 return self._loading[model_id]
+            self._forget_old_failures()
+            if model_id in self._failed:
+                future = Future()
+                # A copy each: the trace of an error grows with each who raises it, and holds what they hold.
+                future.set_exception(copy(self._failed[model_id][1]))
+                return future
             future = self._loading[model_id] = Future()
             future.set_running_or_notify_cancel()  # nobody who waits for it can end it for the others
         self._fetching.submit(self._load, model_id, open_, future)
@@ -75,6 +86,7 @@ class ModelCache:
         with self._lock:
             self._models.pop(model_id, None)
             self._loading.pop(model_id, None)
+            self._failed.pop(model_id, None)
 
     def loaded(self) -> tuple[str, ...]:
         """Ids of the models in memory, the least recently used first."""
@@ -107,9 +119,16 @@ class ModelCache:
                 self.failures += 1
                 if self._loading.get(model_id) is future:
                     del self._loading[model_id]
+                    if not isinstance(error, BusyError):
+                        self._failed[model_id] = (time.monotonic(), copy(error))
             future.set_exception(error)
         else:
             future.set_result(predictor)
+
+    def _forget_old_failures(self) -> None:
+        now = time.monotonic()
+        for model_id in [name for name, (at, _) in self._failed.items() if now - at > FAILED_SECONDS]:
+            del self._failed[model_id]
 
     def _make_room(self, model_id: str, needed: int) -> None:
         with self._lock:

@@ -122,6 +122,10 @@ class LimitedProtocol(HttpToolsProtocol):
             self._stop_parsing(head_too_large())
         if len(self.pipeline) >= MAX_PIPELINED:
             self._stop_parsing(malformed_request("Too many requests were sent ahead of their answers."))
+        if self._has_unknown_coding():
+            self._stop_parsing(
+                malformed_request("A body may come as it is or in chunks, in no other coding.")
+            )
         super().on_headers_complete()
         self.cycle.transport = self._answers_end  # type: ignore[assignment]
         self.idle_since = None
@@ -167,6 +171,11 @@ class LimitedProtocol(HttpToolsProtocol):
         """What was received may hold more than this head, so only then is it counted."""
         headers = sum(len(name) + len(value) + 4 for name, value in self.headers)
         return len(self.url) + headers > MAX_HEAD_BYTES
+
+    def _has_unknown_coding(self) -> bool:
+        """The parser takes any coding that ends in chunks, and gives its bytes as if they were the body."""
+        codings = [value.strip().lower() for name, value in self.headers if name == b"transfer-encoding"]
+        return bool(codings) and codings != [b"chunked"]
 
     def _read_again(self, rest: bytes) -> None:
         """Reads a request for another protocol, and the ``rest``, as if it had not asked for it."""

@@ -13,6 +13,7 @@ from PIL import Image
 
 from tests.conftest import Trained
 from tests.pictures import make_picture
+from tests.waiting import wait_for
 
 RED = make_picture("red", 1000)
 
@@ -160,8 +161,12 @@ def test_a_damaged_model_is_not_served(trained: Trained) -> None:
         assert answer.json()["code"] == "artifact_damaged"
     finally:
         file.write_bytes(whole)
-    again = client.post("/predict", files={"file": ("red.png", RED)}, data={"model": model})
-    assert again.status_code == 200
+
+    def answers() -> bool:
+        again = client.post("/predict", files={"file": ("red.png", RED)}, data={"model": model})
+        return again.status_code == 200
+
+    wait_for(answers, 10, "the next try of the load")
 
 
 def test_the_answer_says_how_long_each_stage_took(trained: Trained) -> None:

@@ -135,12 +135,33 @@ def test_a_model_dropped_while_it_loads_is_answered_but_not_kept(
 
 
 def test_a_failed_load_is_an_error_for_all_who_waited_and_is_tried_anew(
-    make_artifact: MakeArtifact, tmp_path: Path
+    make_artifact: MakeArtifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cache = ModelCache()
-    for _ in range(2):
-        with pytest.raises(ArtifactError, match=r"manifest\.json"):
-            get(cache, "a", partial(open_artifact, tmp_path / "a"))
+    opened = []
+
+    def open_() -> Artifact:
+        opened.append("a")
+        return open_artifact(tmp_path / "a")
+
+    errors = []
+    for _ in range(20):
+        with pytest.raises(ArtifactError, match=r"manifest\.json") as raised:
+            get(cache, "a", open_)
+        errors.append(raised.value)
+    assert opened == ["a"]  # a damaged model is not read for each who asks for it
+    assert len({id(error) for error in errors}) == 20  # none holds the trace of another
+    assert errors[0].hint == errors[-1].hint
     assert cache.loaded() == ()
     make_artifact(tmp_path / "a")
+    monkeypatch.setattr("app.inference.cache.FAILED_SECONDS", 0)
+    assert get(cache, "a", open_).labels == ("red", "green", "blue")
+
+
+def test_a_model_that_is_dropped_is_read_at_once(make_artifact: MakeArtifact, tmp_path: Path) -> None:
+    cache = ModelCache()
+    with pytest.raises(ArtifactError):
+        get(cache, "a", partial(open_artifact, tmp_path / "a"))
+    make_artifact(tmp_path / "a")
+    cache.drop("a")
     assert get(cache, "a", partial(open_artifact, tmp_path / "a")).labels == ("red", "green", "blue")

@@ -279,6 +279,8 @@ def test_the_log_names_the_client_that_a_trusted_proxy_names_and_no_other(api: A
         (HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n", {400}),
         (HEAD + b"Transfer-Encoding: chunked\r\n\r\nFFFFFFFFFFFFFFFFFF\r\n", {400}),
         (HEAD + b"Transfer-Encoding: gzip\r\n\r\nabc", {400}),
+        (HEAD + b"Transfer-Encoding: gzip, chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n", {400}),
+        (HEAD + b"Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n", {400}),
         (b"GET / HTTP/1.1\r\nHost: x\r\nX: a\x00b\r\n\r\n", {400}),
         (b"GET / HTTP/1.1\r\n" + b"a:\r\n" * (MAX_HEADERS + 1) + b"\r\n", {431}),
         (b"GET / HTTP/1.1\r\nX: " + b"x" * (MAX_HEAD_BYTES + 10) + b"\r\n\r\n", {431}),

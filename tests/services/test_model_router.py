@@ -168,9 +168,13 @@ def test_a_model_that_cannot_be_loaded_leaves_the_old_one_answering_until_it_can
         "code": ArtifactError.code,
     }
     file.write_bytes(good)
-    router.refresh()
-    router.settle()
-    assert peek(router) == second
+
+    def answers() -> bool:
+        router.refresh()
+        router.settle()
+        return peek(router) == second
+
+    wait_for(answers, 10, "the next try of the load")
 
 
 def test_a_pinned_model_is_loaded_before_anybody_asks_and_so_is_the_next_one(
