@@ -48,11 +48,12 @@ from app.config import Settings
 from app.context import AppContext
 from app.inference.cache import ModelCache
 from app.inference.turns import Turns
-from app.models import alias
+from app.models import alias, product
 from app.services import key_ring
 from app.services.audit_trail import Trail
 from app.services.key_ring import KeyRing
 from app.services.model_router import ModelRouter
+from app.services.products import read_ids
 
 RESOURCES = (
     *(health, products, datasets, exports, jobs, job_records, evaluations, models, model_files, predict),
@@ -82,6 +83,9 @@ def create_app(settings: Settings) -> FastAPI:
         )
         app.state.key_ring = ring = KeyRing(context)
         context.changes.register(key_ring.TOPIC, ring.load)
+        context.changes.register(
+            product.TOPIC, lambda: app.state.measurements.keep_products(read_ids(context))
+        )
 
         def write_what_came() -> None:
             trail.write(context.db)

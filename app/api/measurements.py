@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from prometheus_client import (
     CollectorRegistry,
@@ -27,6 +27,7 @@ class Measurements:
     def __init__(self) -> None:
         # A second series beside each, for a protocol that few scrapers ask for.
         disable_created_metrics()  # type: ignore[no-untyped-call]
+        self._products: set[str] = set()
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self.requests = Histogram(
@@ -74,6 +75,7 @@ class Measurements:
 
     def predicted(self, product: str, seconds: float, outcomes: list[str]) -> None:
         """A request that was answered, with the outcome of each of its images."""
+        self._products.add(product)
         self._predictions.labels(product, ANSWERED).observe(seconds)
         for outcome in outcomes:
             self._pictures.labels(product, outcome).inc()
@@ -90,8 +92,18 @@ class Measurements:
 
     def prediction_failed(self, product: str, seconds: float, code: str, pictures: int) -> None:
         """A request that was refused as a whole; ``product`` is empty where none was found."""
+        if product:
+            self._products.add(product)
         self._predictions.labels(product, code).observe(seconds)
         self._pictures.labels(product, code).inc(pictures)
+
+    def keep_products(self, products: Collection[str]) -> None:
+        """Forgets the series of all others: they would stay in memory, and in each scrape, for ever."""
+        gone = self._products.difference(products)
+        self._products -= gone
+        for product in gone:
+            self._predictions.remove_by_labels({"product": product})
+            self._pictures.remove_by_labels({"product": product})
 
     def collect(self) -> Iterator[Metric]:
         yield from self.registry.collect()

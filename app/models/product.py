@@ -7,6 +7,9 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from app.models.base import Base, CreatedAt
 
+TOPIC = "products"
+"""What the end of a product is noted under (``app/changes.py``)."""
+
 
 class Product(CreatedAt, Base):
     __tablename__ = "products"

@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, delete, select
 from sqlalchemy.orm import Session
 
+from app.changes import note_change
 from app.context import AppContext
 from app.errors import ConflictError, FieldError
 from app.models import Alias, AliasMove, Dataset, Evaluation, Job, TrainedModel
+from app.models.product import TOPIC
 from app.schemas.job_kinds import get_job_kind
 from app.services import api_keys, webhooks
 from app.services.dataset_states import evaluation_dataset_of, no_dataset
@@ -99,6 +101,7 @@ def delete_product(context: AppContext, product_id: str, *, force: bool = False)
         api_keys.unbind_product(session, product_id)
         webhooks.unbind_product(session, product_id)
         session.delete(require_product(session, product_id))
+        note_change(session, TOPIC)
     context.changes.look_after_a_change()
     _discard(context, found)
     return [model.id for model in found.models]

@@ -19,6 +19,12 @@ from app.services.idempotency import Answer, IdempotentRequest, recall, remember
 from app.services.pages import fetch_page
 
 
+def read_ids(context: AppContext) -> set[str]:
+    """The ids of all products."""
+    with context.db.read() as session:
+        return set(session.scalars(select(Product.id)))
+
+
 def create_product(
     context: AppContext, request: schemas.ProductCreate, idempotent: IdempotentRequest | None = None
 ) -> Answer:

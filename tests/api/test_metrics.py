@@ -108,6 +108,22 @@ def test_predictions_are_counted_by_product_and_outcome(trained: Trained) -> Non
     assert not any("made-up" in str(labels) for _, labels in scrape(client))
 
 
+def test_the_series_of_a_product_end_with_it(context: AppContext) -> None:
+    with local_client(context.settings) as client:
+        for name in ("gone", "stays"):
+            client.post("/products", json={"id": name})
+            client.app.state.measurements.predicted(name, 0.1, ["answered"])  # type: ignore[attr-defined]
+            client.app.state.measurements.prediction_failed(name, 0.1, "busy", 2)  # type: ignore[attr-defined]
+        assert {name for name in ("gone", "stays") if name in client.get("/metrics").text} == {
+            "gone",
+            "stays",
+        }
+        assert client.delete("/products/gone").is_success
+        text = client.get("/metrics").text
+        assert "gone" not in text
+        assert 'product="stays"' in text
+
+
 def test_requests_are_counted_by_template_and_errors_by_code(trained: Trained) -> None:
     client = trained.client
 
