@@ -10,11 +10,11 @@ from copy import copy
 from threading import Lock
 
 from app.artifacts import Artifact
-from app.errors import BusyError
+from app.errors import ArtifactError, BusyError
 from app.inference.predictor import Predictor, estimate_bytes
 
 FAILED_SECONDS = 1.0
-"""For so long a load that failed is not tried anew: a damaged model is not read for each who asks for it."""
+"""For so long a damaged model is not read anew for each who asks for it."""
 FETCHES_AT_ONCE = 4
 """Artifacts that are read at a time, maybe from far away. What they become is built one at a time."""
 
@@ -35,7 +35,7 @@ class ModelCache:
         self._threads, self._interpreters = threads, interpreters
         self._models: OrderedDict[str, Predictor] = OrderedDict()
         self._loading: dict[str, Future[Predictor]] = {}
-        self._failed: dict[str, tuple[float, BaseException]] = {}
+        self._failed: dict[str, tuple[float, ArtifactError]] = {}
         self._pinned: frozenset[str] = frozenset()
         self._lock, self._building = Lock(), Lock()
         self._fetching = ThreadPoolExecutor(FETCHES_AT_ONCE, thread_name_prefix="load")
@@ -53,8 +53,8 @@ class ModelCache:
     def load(self, model_id: str, open_: Open) -> Future[Predictor]:
         """The model's predictor, loaded if need be from the artifact that ``open_`` opens, by another thread.
 
-        All who ask meanwhile get the same load, and one that failed for a second more. The future raises
-        ArtifactError, whatever else ``open_`` does, and BusyError where pinned models leave no room.
+        All who ask meanwhile get the same load, and a damaged model's error for a second more. The future
+        raises ArtifactError, whatever else ``open_`` does, and BusyError where pinned models leave no room.
         """
         with self._lock:
             loaded = self._models.get(model_id)
@@ -119,7 +119,7 @@ class ModelCache:
                 self.failures += 1
                 if self._loading.get(model_id) is future:
                     del self._loading[model_id]
-                    if not isinstance(error, BusyError):
+                    if isinstance(error, ArtifactError):
                         self._failed[model_id] = (time.monotonic(), copy(error))
             future.set_exception(error)
         else:

@@ -165,3 +165,22 @@ def test_a_model_that_is_dropped_is_read_at_once(make_artifact: MakeArtifact, tm
     make_artifact(tmp_path / "a")
     cache.drop("a")
     assert get(cache, "a", partial(open_artifact, tmp_path / "a")).labels == ("red", "green", "blue")
+
+
+def test_whatever_a_load_raises_reaches_all_who_wait_and_only_damage_is_remembered(
+    opens: dict[str, Open],
+) -> None:
+    class OddError(Exception):
+        """Cannot be made again from its ``args``, as errors of some libraries cannot."""
+
+        def __init__(self, first: str, second: str) -> None:
+            super().__init__(first)
+            self.second = second
+
+    def fail() -> Artifact:
+        raise OddError("one", "two")
+
+    cache = ModelCache()
+    with pytest.raises(OddError):
+        get(cache, "a", fail)
+    assert get(cache, "a", opens["a"]).labels == ("red", "green", "blue")
