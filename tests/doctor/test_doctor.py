@@ -40,6 +40,13 @@ from tests.services.test_workers import last_beat, new_worker
 from tests.waiting import wait_for
 
 
+@pytest.fixture(autouse=True)
+def _nothing_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How long this machine takes, beside whatever else it does, is not what these tests are about."""
+    for name in ("database.SLOW_SECONDS", "files.SLOW_SYNC_SECONDS", "shared_storage.SLOW_SECONDS"):
+        monkeypatch.setattr(f"app.doctor.{name}", 600.0)
+
+
 def examine(settings: Settings, check: str) -> list[Finding]:
     """What is found of one check, every finding but a good one with what to do."""
     findings = list(diagnose(settings))
