@@ -5,16 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
-import resource
 import signal
 import socket
 import struct
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,99 +18,13 @@ import httpx2 as httpx
 import psutil
 import pytest
 
-from app.config import Settings
-from app.db import Database
 from app.launch.connections import ConnectionLimits, Connections
-from app.launch.refusals import LEAST_BYTES_A_SECOND, MAX_HEAD_BYTES, MAX_HEADERS
-from app.migrations import upgrade
-from tests.ports import free_port
+from app.launch.refusals import LEAST_BYTES_A_SECOND
+from tests.launch.bare_api import HEAD, SLOW_SECONDS, TRACE, Api, problem_of, read_all, running, status_of
 from tests.running import upload_pictures
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.integration
-
-SLOW_SECONDS = 1.0
-TRACE = "Traceback"
-
-
-@dataclass
-class Api:
-    """``python -m app.launch.api`` without workers."""
-
-    process: subprocess.Popen[bytes]
-    port: int
-    log: Path
-
-    def connect(self, seconds: float = 10, host: str = "127.0.0.1") -> socket.socket:
-        return socket.create_connection((host, self.port), timeout=seconds)
-
-    def is_up(self) -> bool:
-        with contextlib.suppress(httpx.HTTPError):
-            return httpx.get(f"http://127.0.0.1:{self.port}/healthz", timeout=2).status_code == 200
-        return False
-
-    def ask(self, request: bytes) -> bytes:
-        """All that comes back until the server closes."""
-        with self.connect() as connection:
-            connection.sendall(request)
-            return read_all(connection)
-
-
-@contextlib.contextmanager
-def running(folder: Path, *, files: int | None = None, **environment: str) -> Iterator[Api]:
-    settings = Settings(home=folder / "home", _env_file=None)
-    settings.home.mkdir(parents=True)
-    database = Database(settings.resolved_database_url)
-    upgrade(database)
-    database.dispose()
-    port = free_port()
-    given = {"HOME": str(settings.home), "PORT": str(port), "SLOW_SECONDS": str(SLOW_SECONDS), **environment}
-    log = folder / "api.log"
-
-    def limit_files() -> None:
-        if files is not None:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
-
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "app.launch.api"],
-            env={**os.environ, **{f"LOUPE_{name}": value for name, value in given.items()}},
-            stderr=output,
-            preexec_fn=limit_files,
-        )
-    api = Api(process, port, log)
-    try:
-        wait_for(api.is_up, 60, "the API", alive=lambda: process.poll() is None)
-        yield api
-    finally:
-        process.kill()
-        process.wait()
-
-
-@pytest.fixture(scope="module")
-def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
-    with running(tmp_path_factory.mktemp("api"), DATASET_ROOTS="/") as api:
-        yield api
-        assert TRACE not in api.log.read_text(encoding="utf-8")
-
-
-def read_all(connection: socket.socket) -> bytes:
-    received = b""
-    with contextlib.suppress(ConnectionError):
-        while chunk := connection.recv(2**16):
-            received += chunk
-    return received
-
-
-def status_of(answer: bytes) -> int:
-    return int(answer.split(b" ", 2)[1]) if answer else 0
-
-
-def problem_of(answer: bytes) -> dict[str, object]:
-    head, _, body = answer.partition(b"\r\n\r\n")
-    assert b"application/problem+json" in head, answer
-    found: dict[str, object] = json.loads(body)
-    return found
 
 
 def seconds_until_closed(connection: socket.socket, send: Callable[[], None] = lambda: None) -> float:
@@ -130,9 +40,6 @@ def seconds_until_closed(connection: socket.socket, send: Callable[[], None] = l
         except ConnectionError:
             break
     return time.monotonic() - began
-
-
-HEAD = b"POST /products HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
 
 
 def test_a_connection_on_which_nothing_comes_is_closed_without_a_word(api: Api) -> None:
@@ -260,69 +167,6 @@ def test_the_log_names_the_client_that_a_trusted_proxy_names_and_no_other(api: A
     assert "127.0.0.1" in seen
     assert "evil" not in seen
     assert "203.0.113.9" not in seen
-
-
-@pytest.mark.parametrize(
-    ("request_bytes", "statuses"),
-    [
-        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 300, {400}),
-        (b"GET /\r\n\r\n", {0, 200, 307, 404}),
-        (b"\x00" * 500, {400}),
-        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", {400}),
-        (b"GET / HTTP/9.9\r\n\r\n", {400}),
-        (b"GET /?q=\xff\xfe HTTP/1.1\r\nHost: x\r\n\r\n", {400}),
-        (b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n", {400, 403}),
-        (b"CONNECT evil:443 HTTP/1.1\r\nHost: x\r\n\r\n", {400}),
-        (HEAD + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", {400}),
-        (HEAD + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}", {400}),
-        (HEAD + b"Content-Length: -2\r\n\r\n", {400}),
-        (HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n", {400}),
-        (HEAD + b"Transfer-Encoding: chunked\r\n\r\nFFFFFFFFFFFFFFFFFF\r\n", {400}),
-        (HEAD + b"Transfer-Encoding: gzip\r\n\r\nabc", {400}),
-        (HEAD + b"Transfer-Encoding: gzip, chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n", {400}),
-        (HEAD + b"Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n", {400}),
-        (b"GET / HTTP/1.1\r\nHost: x\r\nX: a\x00b\r\n\r\n", {400}),
-        (b"GET / HTTP/1.1\r\n" + b"a:\r\n" * (MAX_HEADERS + 1) + b"\r\n", {431}),
-        (b"GET / HTTP/1.1\r\nX: " + b"x" * (MAX_HEAD_BYTES + 10) + b"\r\n\r\n", {431}),
-        (b"GET /" + b"x" * (MAX_HEAD_BYTES + 10) + b" HTTP/1.1\r\n\r\n", {431}),
-    ],
-)
-def test_what_is_no_request_gets_a_problem_document(
-    api: Api, request_bytes: bytes, statuses: set[int]
-) -> None:
-    answer = api.ask(request_bytes)
-    assert status_of(answer) in statuses
-    if status_of(answer) >= 400:
-        assert problem_of(answer)["status"] == status_of(answer)
-
-
-@pytest.mark.parametrize("protocol", [b"h2c", b"websocket", b"nonsense"])
-def test_a_request_for_another_protocol_is_answered_with_its_body(api: Api, protocol: bytes) -> None:
-    # Java's HttpClient asks for h2c in each first request.
-    body = b'{"id": "upgraded-%s"}' % protocol
-    answer = api.ask(
-        HEAD + b"Connection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAMAAABk\r\nUpgrade: %s\r\n"
-        b"Content-Length: %d\r\n\r\n" % (protocol, len(body)) + body + b"GET /healthz HTTP/1.1\r\nHost: "
-        b"127.0.0.1\r\nConnection: close\r\n\r\n"
-    )
-    assert answer.startswith(b"HTTP/1.1 201")
-    assert answer.endswith(b'{"status":"ok"}')
-
-
-def test_requests_that_are_sent_ahead_are_answered_in_order(api: Api) -> None:
-    one = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
-    answer = api.ask(one * 20 + one.replace(b"Host", b"Connection: close\r\nHost"))
-    assert answer.count(b"200 OK") == 21
-
-
-def test_requests_that_are_sent_ahead_without_end_are_not_all_held(api: Api) -> None:
-    answer = api.ask(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" * 3000)
-    assert answer.count(b"200 OK") < 1000
-
-
-def test_garbage_after_a_good_request_does_not_take_its_answer(api: Api) -> None:
-    answer = api.ask(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n\x00\x01garbage\r\n\r\n")
-    assert answer.startswith(b"HTTP/1.1 200")
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import pytest
 
 from app.launch.http_protocol import LINGER_BYTES, LINGER_SECONDS
-from tests.launch.test_connections import TRACE, Api, read_all, running, status_of
+from tests.launch.bare_api import TRACE, Api, read_all, running, status_of
 
 pytestmark = pytest.mark.integration
 
