@@ -50,6 +50,21 @@ def parse_value(text: str) -> Any:
         return text
 
 
+def parse_shares(text: str, *, seed: int | None) -> dict[str, Any]:
+    """The settings of a split from ``70/15/15``: percentages, or ratios, if they add up so, else counts."""
+    shares = text.split("/")
+    try:
+        train, valid, test = (float(share) for share in shares)
+    except ValueError:
+        raise CommandError(
+            f"{text!r} is not a split.",
+            hint="Give train/valid/test in percent, such as 70/15/15, or as counts, such as 1000/200/200.",
+        ) from None
+    divisor = 100 if abs(train + valid + test - 100) < 1e-6 else 1
+    split = {"train": train / divisor, "valid": valid / divisor, "test": test / divisor}
+    return split if seed is None else {**split, "seed": seed}
+
+
 def _put(target: dict[str, Any], path: list[str], value: Any, assignment: str) -> None:
     for part in path[:-1]:
         target = target.setdefault(part, {})

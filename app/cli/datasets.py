@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, cast
 
 import typer
 
-from app.cli.assignments import parse_value
+from app.cli.assignments import parse_shares, parse_value
 from app.cli.client import Client, CommandError, quoted
 from app.cli.console import (
     add_row,
@@ -226,6 +226,7 @@ def list_items(
     "export",
     epilog=examples(
         "loupe dataset export dst_… --format tfrecord --image-size 224 --to screws.tar",
+        "loupe dataset export dst_… --split 70/15/15 --seed 0 --to screws.tar",
         "loupe dataset export dst_… --format folders --job job_… --to screws.tar",
     ),
 )
@@ -245,10 +246,24 @@ def export_dataset(
     job: Annotated[
         str | None, typer.Option("--job", help="Divide into train, valid and test as this training did.")
     ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            "--split",
+            metavar="TRAIN/VALID/TEST",
+            help="Divide by shares: percentages that add up to 100, or else numbers of images. Each class "
+            "is divided alike; copies stay together.",
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", min=0, help="With --split: another seed, another division. [0]")
+    ] = None,
     server: Server = DEFAULT_SERVER,
 ) -> None:
     """Export a dataset as a tar of class folders, or of TFRecord files."""
     require_target(to, "Give --to a file's name, for example screws.tar.")
+    if seed is not None and split is None:
+        raise CommandError("--seed is of a split.", hint="Add --split, for example --split 70/15/15.")
     client = Client(server)
     path = f"/datasets/{quoted(dataset)}/exports"
     wanted = {
@@ -256,6 +271,7 @@ def export_dataset(
         "image_size": None if image_size is None else parse_value(image_size),
         "compression": None if compression == "none" else compression,
         "job": job,
+        "split": None if split is None else parse_shares(split, seed=seed),
     }
     export = client.post(path, {name: value for name, value in wanted.items() if value is not None})
     require_success(follow_job(client, export["id"], label="exporting"))

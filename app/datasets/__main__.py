@@ -12,9 +12,10 @@ from pathlib import Path
 from app.child import Released, Reporter, StopSignal, run_child
 from app.datasets.export import RecordFormat, export_folders, export_records
 from app.datasets.importer import import_dataset
-from app.datasets.manifest import load_manifest
+from app.datasets.manifest import DatasetManifest, load_manifest
 from app.datasets.roots import held
 from app.datasets.spec import DatasetWork, ExportResult, ExportSpec, ImportResult, ImportSpec
+from app.datasets.split import SplitMap, split_dataset
 from app.schemas.progress_lines import ProgressLine
 
 _SECONDS_BETWEEN_LINES = 0.2
@@ -74,13 +75,19 @@ def _import(spec: ImportSpec, folder: Path, reporter: Reporter, progress: _Progr
 def _export(spec: ExportSpec, folder: Path, reporter: Reporter, progress: _ProgressLines) -> ExportResult:
     reporter.stage("exporting")
     manifest = load_manifest(spec.dataset)
-    split = json.loads(spec.split.read_text(encoding="utf-8")) if spec.split else None
+    split = _read_or_draw(spec, manifest)
     if spec.image_size is None:
         return export_folders(manifest, split, spec.image_root, spec.out, progress.counted)
     records = RecordFormat(spec.image_size, spec.compression)
     return export_records(
         manifest, split, spec.image_root, spec.out, folder / "records", records, progress.counted
     )
+
+
+def _read_or_draw(spec: ExportSpec, manifest: DatasetManifest) -> SplitMap | None:
+    if spec.draw is not None:
+        return split_dataset(manifest, spec.draw, seed=0)
+    return json.loads(spec.split.read_text(encoding="utf-8")) if spec.split else None
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, RootModel
 
 from app.datasets.sources import Limits
+from app.schemas.hyperparameters import SplitSettings
 from app.schemas.import_choices import ImportChoices
 from app.schemas.message import Message
 
@@ -49,8 +50,8 @@ class ImportResult(Message):
 class ExportSpec(Message):
     """``dataset`` and ``image_root`` are folders, ``out`` is the tar to write.
 
-    ``split``: a JSON file, item id to split; None: the split that the dataset came with. ``image_size``:
-    (height, width) in pixels, for TFRecords.
+    ``split``: a JSON file, item id to split. ``draw``: the split to make, with its seed. Neither: the split
+    that the dataset came with. ``image_size``: (height, width) in pixels, for TFRecords.
     """
 
     format_version: Literal[1] = 1
@@ -61,6 +62,7 @@ class ExportSpec(Message):
     image_size: tuple[int, int] | None = None
     compression: Literal["gzip"] | None = None
     split: Path | None = None
+    draw: SplitSettings | None = None
     out: Path
 
 

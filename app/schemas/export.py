@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, ConfigDict, Field
 
 from app.schemas.common import Request
+from app.schemas.hyperparameters import SplitSettings
 from app.schemas.numbers import refuse_truth_value
 
 Side = Annotated[
@@ -18,7 +19,13 @@ class ExportCreate(Request):
     """A tar of the dataset: its original files in class folders, or TFRecord shards at one size."""
 
     model_config = ConfigDict(
-        json_schema_extra={"examples": [{"format": "folders"}, {"format": "tfrecord", "image_size": 224}]}
+        json_schema_extra={
+            "examples": [
+                {"format": "folders"},
+                {"format": "folders", "split": {"train": 0.7, "valid": 0.15, "test": 0.15}},
+                {"format": "tfrecord", "image_size": 224},
+            ]
+        }
     )
 
     format: Literal["folders", "tfrecord"]
@@ -29,3 +36,8 @@ class ExportCreate(Request):
     )
     compression: Literal["gzip"] | None = Field(None, description="tfrecord: compression of the shards.")
     job: str | None = Field(None, description="Split as in this training; else as the dataset came.")
+    split: SplitSettings | None = Field(
+        None,
+        description="Split by these shares, as a training with them and the same seed would; without a seed "
+        "it is 0. Not together with `job`.",
+    )

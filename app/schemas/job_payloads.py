@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from app.schemas.class_map import ClassMap
+from app.schemas.hyperparameters import SplitSettings
 from app.schemas.import_choices import ImportChoices, NameEncoding
 from app.schemas.message import Message
 from app.schemas.model_formats import MadeFormat
@@ -43,12 +44,6 @@ class ImportPayload(UploadPayload, ImportChoices):
     """What is imported, and how it is read."""
 
 
-SINCE_FIRST_RELEASE = (TrainingPayload.model_fields | ImportPayload.model_fields).keys() - (
-    UploadPayload.model_fields.keys()
-)
-"""What a worker of the first release does not read: it would do the job as if it was not asked for."""
-
-
 class EvaluationPayload(Payload):
     """``job``: the training that made the model and the split that ``subset`` is of."""
 
@@ -73,12 +68,22 @@ class PredictionPayload(UploadPayload):
 
 
 class ExportPayload(Payload):
-    """``job``: the training whose split is exported; None: the split that the dataset came with."""
+    """``job``: the training whose split is exported. ``split``: one to draw, with its seed. Neither: the
+    split that the dataset came with.
+    """
 
     format: Literal["folders", "tfrecord"]
     image_size: tuple[int, int] | None
     compression: Literal["gzip"] | None
     job: str | None
+    split: SplitSettings | None = None
+
+
+SINCE_FIRST_RELEASE = {
+    *(TrainingPayload.model_fields | ImportPayload.model_fields).keys() - UploadPayload.model_fields.keys(),
+    "split",
+}
+"""What a worker of the first release does not read: it would do the job as if it was not asked for."""
 
 
 class ModelExportPayload(Payload):

@@ -10,6 +10,7 @@ from app.host.files import make_folder
 from app.models import Job
 from app.models.base import new_id
 from app.schemas.export import ExportCreate
+from app.schemas.hyperparameters import SplitSettings
 from app.schemas.job_payloads import ExportPayload
 from app.services.dataset_states import hold_dataset
 from app.services.datasets import require_dataset, require_ready
@@ -18,6 +19,7 @@ from app.services.job_states import TERMINAL, queue_job
 from app.services.jobs import require_job, to_schema
 
 MAX_SIDE = 2048
+DEFAULT_SEED = 0
 
 
 def create_export(
@@ -25,6 +27,7 @@ def create_export(
 ) -> Answer:
     """Queues the writing of a tar of the dataset."""
     size = _check_size(request)
+    split = _with_seed(request)
     with context.db.write() as session:
         if (before := recall(session, idempotent)) is not None:
             return before
@@ -43,7 +46,11 @@ def create_export(
             product_id=dataset.product_id,
             dataset_id=dataset_id,
             payload=ExportPayload(
-                format=request.format, image_size=size, compression=request.compression, job=request.job
+                format=request.format,
+                image_size=size,
+                compression=request.compression,
+                job=request.job,
+                split=split,
             ).model_dump(mode="json", exclude_defaults=True),
         )
         queue_job(session, job)
@@ -67,6 +74,20 @@ def get_export_file(context: AppContext, dataset_id: str, job_id: str) -> Path:
                 hint="See the job's `error`." if job.status in TERMINAL else "Wait for the job's end.",
             )
     return context.storage.remote.download(context.storage.job_export(job_id))
+
+
+def _with_seed(request: ExportCreate) -> SplitSettings | None:
+    """The split to draw, with the seed that the export is repeated with."""
+    split = request.split
+    if split is None:
+        return None
+    if request.job is not None:
+        raise InvalidRequestError(
+            "`split` and `job` are two ways of splitting one export.",
+            hint="Leave one of them out.",
+            errors=(FieldError("/split", "not together with job"),),
+        )
+    return split if split.seed is not None else split.model_copy(update={"seed": DEFAULT_SEED})
 
 
 def _check_size(request: ExportCreate) -> tuple[int, int] | None:

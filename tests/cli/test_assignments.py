@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from app.cli.assignments import parse_assignments, parse_value
+from app.cli.assignments import parse_assignments, parse_shares, parse_value
 from app.cli.client import CommandError
 from app.schemas.hyperparameters import Hyperparameters, SplitSettings
 
@@ -68,3 +68,27 @@ def test_every_default_can_be_written_as_an_assignment() -> None:
 
     assert Hyperparameters(**hyperparameters) == Hyperparameters()
     assert SplitSettings(**split) == SplitSettings()
+
+
+@pytest.mark.parametrize(
+    ("text", "seed", "split"),
+    [
+        ("70/15/15", 0, {"train": 0.7, "valid": 0.15, "test": 0.15, "seed": 0}),
+        ("0.7/0.15/0.15", None, {"train": 0.7, "valid": 0.15, "test": 0.15}),
+        ("33.3/33.3/33.4", None, {"train": 0.333, "valid": 0.333, "test": 0.334}),
+        ("80/20/0", None, {"train": 0.8, "valid": 0.2, "test": 0}),
+        ("1000/200/200", 3, {"train": 1000, "valid": 200, "test": 200, "seed": 3}),
+    ],
+)
+def test_shares_are_percentages_ratios_or_counts(text: str, seed: int | None, split: dict[str, Any]) -> None:
+    parsed = parse_shares(text, seed=seed)
+
+    assert parsed == pytest.approx(split)
+    assert SplitSettings.model_validate(parsed).is_counts == (split["train"] >= 1)
+
+
+@pytest.mark.parametrize("text", ["70/30", "a/b/c", "", "70/15/15/0", "70,15,15"])
+def test_what_is_no_split_is_named(text: str) -> None:
+    with pytest.raises(CommandError, match="is not a split") as caught:
+        parse_shares(text, seed=None)
+    assert "70/15/15" in (caught.value.hint or "")

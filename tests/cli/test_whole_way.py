@@ -90,14 +90,32 @@ def test_an_exported_dataset_is_a_tar_with_the_original_files(remote: Run, tmp_p
 
     ended = remote("dataset", "export", dataset["id"], "--format", "folders", "--to", tmp_path / "out.tar")
     refused = remote("dataset", "export", dataset["id"], "--format", "tfrecord", "--to", tmp_path / "no.tar")
+    divided = remote(
+        *(
+            "dataset",
+            "export",
+            dataset["id"],
+            "--split",
+            "50/25/25",
+            "--seed",
+            1,
+            "--to",
+            tmp_path / "split.tar",
+        )
+    )
+    seed_alone = remote("dataset", "export", dataset["id"], "--seed", 1, "--to", tmp_path / "no.tar")
 
     assert ended.status == 0, ended.err
     with tarfile.open(tmp_path / "out.tar") as tar:
         contents = [tar.extractfile(entry) for entry in tar.getmembers() if entry.name.endswith(".png")]
         assert sorted(file.read() for file in contents if file) == sorted(files.values())
+    assert divided.status == 0, divided.err
+    with tarfile.open(tmp_path / "split.tar") as tar:
+        assert {name.split("/")[0] for name in tar.getnames()} == {"train", "valid", "test"}
     assert refused.status == 1
     assert "image_size" in refused.err
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.tar", "pictures"]
+    assert "--split 70/15/15" in seed_alone.err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.tar", "pictures", "split.tar"]
 
 
 def test_a_job_that_fails_says_why_and_makes_the_status_1(remote: Run, tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ class DatasetExport(Kind[ExportSpec, ExportResult]):
             image_size=payload.image_size,
             compression=payload.compression,
             split=storage.job_split(payload.job) if payload.job else None,
+            draw=payload.split,
             out=storage.job_export(job.id),
         )
 
