@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal
 
 import typer
 
+from app.cli import dataset_versions
 from app.cli.assignments import parse_shares, parse_value
 from app.cli.client import Client, CommandError, quoted
 from app.cli.console import (
     add_row,
-    bytes_progress,
     format_age,
     format_bytes,
     format_time,
@@ -26,6 +25,7 @@ from app.cli.console import (
     show,
     show_fields,
 )
+from app.cli.dataset_uploads import finish_import, send_dataset
 from app.cli.deletions import confirm, count_jobs, list_jobs
 from app.cli.follow import follow_job
 from app.cli.job_end import require_success
@@ -33,6 +33,7 @@ from app.cli.options import (
     DEFAULT_SERVER,
     AsJson,
     ClassLevel,
+    DatasetId,
     Limit,
     NameEncoding,
     Server,
@@ -40,23 +41,16 @@ from app.cli.options import (
     examples,
     given_choices,
 )
-from app.cli.packing import (
-    describe_left_out,
-    pack,
-    packed_size,
-    read_chunks,
-    require_whole,
-    scan_folder,
-)
 from app.cli.reports import show_import_report, summarise_import
-from app.cli.transfers import counted, download, require_target
+from app.cli.transfers import download, require_target
 from app.images.formats import READABLE
-from app.schemas.archive_kinds import READABLE_ARCHIVES, media_type_of_name
+from app.schemas.archive_kinds import READABLE_ARCHIVES
 from app.words import count
 
 app = typer.Typer(no_args_is_help=True, help="Datasets: the labelled images of a product.")
 
-DatasetId = Annotated[str, typer.Argument(metavar="DATASET", help="Id of the dataset, dst_…")]
+app.command("edit", epilog=dataset_versions.edit_epilog)(dataset_versions.edit_dataset)
+app.command("diff", epilog=dataset_versions.diff_epilog)(dataset_versions.diff_datasets)
 
 
 @app.command(
@@ -170,6 +164,7 @@ def show_dataset(dataset: DatasetId, as_json: AsJson = False, server: Server = D
             "product": answer["product"],
             "status": answer["status"],
             "source": answer["source"],
+            "new version of": answer.get("based_on"),
             "images": _number(answer["items"]) or None,
             "classes": join_counts(answer["classes"], at_most=40) or None,
             "came split": ", ".join(f"{name} {count:,}" for name, count in counts.items() if count) or None,
@@ -303,35 +298,6 @@ def delete_dataset(
     say(f"Dataset {dataset} is deleted{contents}.")
 
 
-def send_dataset(
-    client: Client, target: str, path: Path, choices: Mapping[str, str | bool] | None = None
-) -> dict[str, Any]:
-    """Uploads a folder or an archive; returns the dataset that it becomes."""
-    if path.is_dir():
-        contents = scan_folder(path)
-        if choices and choices.get("strict"):
-            require_whole(contents, cast("Literal['top', 'leaf', 'path'] | None", choices.get("class_level")))
-        for line in describe_left_out(contents.left_out):
-            note(line)
-        size, media_type, name = packed_size(contents), "application/x-tar", f"{path.resolve().name}.tar"
-        return _upload(client, target, pack(contents), size, media_type, name, choices or {})
-    if not path.is_file():
-        raise CommandError(
-            f"There is no folder or archive {path} on this machine.",
-            hint="With --server-path, PATH is one on the server.",
-        )
-    with path.open("rb") as file:
-        size, media_type = path.stat().st_size, media_type_of_name(path.suffix)
-        return _upload(client, target, read_chunks(file), size, media_type, path.name, choices or {})
-
-
-def finish_import(client: Client, dataset: dict[str, Any]) -> dict[str, Any]:
-    """Waits for an import's end; returns the dataset, or ends the command with the import's error."""
-    require_success(follow_job(client, dataset["job"], label="importing"))
-    ready: dict[str, Any] = client.get(f"/datasets/{dataset['id']}")
-    return ready
-
-
 def _list_of(client: Client, product: str, limit: int) -> dict[str, Any]:
     return client.list_rows(f"/products/{quoted(product)}/datasets", limit)
 
@@ -344,23 +310,6 @@ def _list_all(client: Client, limit: int) -> dict[str, Any]:
     rows.sort(key=lambda row: str(row["created_at"]), reverse=True)
     has_more = len(rows) > limit or any(page["has_more"] for page in pages)
     return {"data": rows[:limit], "has_more": has_more, "next_cursor": None}
-
-
-def _upload(
-    client: Client,
-    target: str,
-    chunks: Iterator[bytes],
-    size: int,
-    media_type: str,
-    name: str,
-    choices: Mapping[str, str | bool],
-) -> dict[str, Any]:
-    with bytes_progress() as progress:
-        bar = progress.add_task("sending", total=size)
-        answer: dict[str, Any] = client.upload(
-            target, counted(chunks, progress, bar), size=size, media_type=media_type, name=name, **choices
-        )
-    return answer
 
 
 def _number(value: int | None) -> str:

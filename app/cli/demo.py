@@ -14,7 +14,7 @@ from rich.text import Text
 
 from app.cli.client import Client, ServerError
 from app.cli.console import count_progress, note, say, show
-from app.cli.datasets import finish_import, send_dataset
+from app.cli.dataset_uploads import finish_import, send_dataset
 from app.cli.demo_service import DemoService, running_service, stay
 from app.cli.digits import draw_picture, write_digits
 from app.cli.follow import watch_job

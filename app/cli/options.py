@@ -38,6 +38,7 @@ ClassLevel = Annotated[
     Literal["top", "leaf", "path"] | None,
     typer.Option("--class-level", help="Which of several levels of folders are the classes."),
 ]
+DatasetId = Annotated[str, typer.Argument(metavar="DATASET", help="Id of the dataset, dst_…")]
 
 
 def given_choices(**choices: str | bool | None) -> dict[str, str | bool]:

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 import typer
 
 from app.cli.assignments import parse_assignments, parse_value
-from app.cli.client import Client, CommandError
+from app.cli.class_maps import Drop, Keep, Merge, read_class_map
+from app.cli.client import Client
 from app.cli.console import format_setting, note, say, say_json, show_fields
 from app.cli.follow import follow_job
 from app.cli.job_end import finish_job
@@ -57,22 +58,9 @@ def train(
     gpus: Annotated[
         int | None, typer.Option("--gpus", min=1, help="GPUs of one machine to divide each batch among.")
     ] = None,
-    keep: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--keep",
-            metavar="CLASS",
-            help="A class to learn; all others leave, but those of --merge. May be given often.",
-        ),
-    ] = None,
-    drop: Annotated[
-        list[str] | None,
-        typer.Option("--drop", metavar="CLASS", help="A class to leave out; may be given often."),
-    ] = None,
-    merge: Annotated[
-        list[str] | None,
-        typer.Option("--merge", metavar="NEW=OLD,OLD", help="Classes that become one; may be given often."),
-    ] = None,
+    keep: Keep = None,
+    drop: Drop = None,
+    merge: Merge = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="Any other setting; may be given often."),
@@ -102,7 +90,7 @@ def train(
     rules = {"min_accuracy": min_accuracy, "on_failure": on_failure}
     if gate := {name: value for name, value in rules.items() if value is not None}:
         body["gate"] = gate
-    if class_map := _read_class_map(keep, drop, merge):
+    if class_map := read_class_map(keep, drop, merge):
         body["class_map"] = class_map
     if network is not None:
         body["network"] = network
@@ -142,18 +130,6 @@ train_epilog = examples(
     "loupe train screws --device gpu --gpus 2 --batch-size 64",
     "loupe train screws --set split.train=0.8 --set split.valid=0.1 --set split.test=0.1 --dry-run",
 )
-
-
-def _read_class_map(
-    keep: list[str] | None, drop: list[str] | None, merge: list[str] | None
-) -> dict[str, Any]:
-    merged: dict[str, list[str]] = {}
-    for given in merge or ():
-        new, equals, old = given.partition("=")
-        if not new or not equals or not old:
-            raise CommandError(f"--merge {given} is not NEW=OLD,OLD.", hint="--merge scratch=deep,fine")
-        merged.setdefault(new, []).extend(old.split(","))
-    return {name: value for name, value in (("keep", keep), ("drop", drop), ("merge", merged)) if value}
 
 
 def _show_plan(plan: dict[str, Any]) -> None:

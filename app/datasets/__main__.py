@@ -10,12 +10,19 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from app.child import Released, Reporter, StopSignal, run_child
+from app.datasets.depth import Depth
+from app.datasets.differences import compare, count_changes
 from app.datasets.export import RecordFormat, export_folders, export_records
 from app.datasets.importer import import_dataset
-from app.datasets.manifest import DatasetManifest, load_manifest
+from app.datasets.manifest import DatasetManifest, load_manifest, require_image
+from app.datasets.publishing import publish_dataset, summarise
+from app.datasets.report import Findings, create_report
+from app.datasets.revision import revise
 from app.datasets.roots import held
-from app.datasets.spec import DatasetWork, ExportResult, ExportSpec, ImportResult, ImportSpec
+from app.datasets.spec import DatasetWork, ExportResult, ExportSpec, ImportResult, ImportSpec, RevisionSpec
 from app.datasets.split import SplitMap, split_dataset
+from app.schemas.dataset_edits import DatasetEdits
+from app.schemas.message import parse_message
 from app.schemas.progress_lines import ProgressLine
 
 _SECONDS_BETWEEN_LINES = 0.2
@@ -55,6 +62,8 @@ def _work(
     progress = _ProgressLines(reporter, stop)
     if isinstance(work.root, ImportSpec):
         return _import(work.root, folder, reporter, progress)
+    if isinstance(work.root, RevisionSpec):
+        return _revise(work.root, reporter, progress)
     return _export(work.root, folder, reporter, progress)
 
 
@@ -70,6 +79,21 @@ def _import(spec: ImportSpec, folder: Path, reporter: Reporter, progress: _Progr
             progress.estimated,
             spec.choices,
         )
+
+
+def _revise(spec: RevisionSpec, reporter: Reporter, progress: _ProgressLines) -> ImportResult:
+    reporter.stage("preparing")
+    manifests = [load_manifest(folder) for folder in spec.sources]
+    revised = revise(manifests, parse_message(DatasetEdits, spec.edits.read_bytes(), spec.edits.name))
+    for done, item in enumerate(revised.items, start=1):
+        require_image(spec.image_root, item)
+        progress.counted(done, len(revised.items))
+    report = create_report(
+        Findings(revised, modes=None, depth=Depth(revised.pixel_range, (), is_chosen=True))
+    )
+    changes = count_changes(compare(manifests[0], revised))
+    publish_dataset(spec.out, revised, {**report, "changes": changes})
+    return summarise(revised, report, skipped=0)
 
 
 def _export(spec: ExportSpec, folder: Path, reporter: Reporter, progress: _ProgressLines) -> ExportResult:

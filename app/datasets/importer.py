@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from app.datasets.archives import open_archive
 from app.datasets.concurrency import ordered_map
@@ -18,18 +17,16 @@ from app.datasets.depth import Depth, read_depth
 from app.datasets.folders import FolderSource
 from app.datasets.layout import UNLABELLED, Layout, read_layout
 from app.datasets.manifest import (
-    REPORT,
-    DatasetManifest,
     Item,
     create_manifest,
     image_path,
     item_id,
-    write_manifest,
 )
 from app.datasets.names import Found, Settled, settle_names
-from app.datasets.report import Findings, create_report, split_counts
+from app.datasets.publishing import publish_dataset, summarise
+from app.datasets.report import Findings, create_report
 from app.datasets.sources import HIDDEN, DamagedEntryError, LeftOut, Limits, Source
-from app.datasets.spec import ClassCount, ImportResult
+from app.datasets.spec import ImportResult
 from app.datasets.tables import find_tables, mention_tables
 from app.errors import (
     ChoiceNeededError,
@@ -39,7 +36,7 @@ from app.errors import (
     ImageTooLargeError,
     StrictImportError,
 )
-from app.host.files import folder_aside, make_folder, touch, write_aside, write_json
+from app.host.files import touch, write_aside
 from app.images.decode import decode_image
 from app.images.formats import is_meant_as_image
 from app.schemas.import_choices import ImportChoices
@@ -121,10 +118,11 @@ def import_dataset(
                 _store(picture, image_root)
         os.sync()  # once instead of an fsync each: the images must survive what their manifest survives
         report = create_report(findings)
-        _publish(out, findings.manifest, report)
+        publish_dataset(out, findings.manifest, report)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    return _summarise(findings, report)
+    left_out = len(findings.skipped) + len(findings.corrupt)
+    return summarise(findings.manifest, report, skipped=left_out)
 
 
 def _open_source(path: Path, limits: Limits, choices: ImportChoices) -> Source:
@@ -324,25 +322,3 @@ def _is_sound(target: Path, sha256: str) -> bool:
         return touch(target) and hashlib.sha256(target.read_bytes()).hexdigest() == sha256
     except FileNotFoundError:  # collected between the two
         return False
-
-
-def _publish(out: Path, manifest: DatasetManifest, report: dict[str, Any]) -> None:
-    make_folder(out.parent)
-    with folder_aside(out) as aside:
-        write_manifest(aside, manifest)
-        write_json(aside / REPORT, report)
-        if out.exists():
-            # An attempt that was killed after this point left the same dataset.
-            shutil.rmtree(out)
-
-
-def _summarise(findings: Findings, report: dict[str, Any]) -> ImportResult:
-    manifest = findings.manifest
-    return ImportResult(
-        digest=manifest.digest,
-        classes=tuple(ClassCount(name=name, count=count) for name, count in manifest.class_counts.items()),
-        items=len(manifest.items),
-        counts=split_counts(manifest.items),
-        skipped=len(findings.skipped) + len(findings.corrupt),
-        warnings=tuple(report["advice"][:_ADVICE_IN_RESULT]),
-    )

@@ -131,9 +131,21 @@ def read_image(image_root: Path, item: Item) -> bytes:
     except FileNotFoundError:
         data = None
     if data is None or hashlib.sha256(data).hexdigest() != item.sha256:
-        state = "missing" if data is None else "damaged"
-        raise DatasetError(
-            f"the stored image {item.name} ({item.id}) is {state}",
-            hint="Import the dataset again to restore it.",
-        )
+        raise _not_stored(item, "missing" if data is None else "damaged")
     return data
+
+
+def require_image(image_root: Path, item: Item) -> None:
+    """Raises DatasetError when the original file of an image is missing, or has another size."""
+    try:
+        is_whole = image_path(image_root, item.sha256).stat().st_size == item.bytes
+    except FileNotFoundError:
+        raise _not_stored(item, "missing") from None
+    if not is_whole:
+        raise _not_stored(item, "damaged")
+
+
+def _not_stored(item: Item, state: str) -> DatasetError:
+    return DatasetError(
+        f"the stored image {item.name} ({item.id}) is {state}", hint="Import the dataset again to restore it."
+    )

@@ -10,7 +10,7 @@ import hashlib
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -117,12 +117,14 @@ def _name_twins(
             names[index] = None
             continue
         seen.add((file.raw, file.sha256))
-        names[index] = _unused(name, f"{file.raw}\0{file.sha256}", taken)
+        unused = names[index] = unused_name(name, f"{file.raw}\0{file.sha256}", taken)
+        taken.add(name_key(unused))
         relation = "has the same name as" if name == first else "differs only by case, blanks or dots from"
         reasons[index] = f"{relation} {show(first or '')}: one of them is called after its content"
 
 
-def _unused(name: str, token: str, taken: set[str]) -> str:
+def unused_name(name: str, token: str, taken: Container[str]) -> str:
+    """A name, called after ``token``, for a file that cannot keep its own; its key is not ``taken``."""
     digest = hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
     path = PurePosixPath(name)
     number = 0
@@ -130,7 +132,6 @@ def _unused(name: str, token: str, taken: set[str]) -> str:
         mark = digest[:8] if number == 0 else f"{digest[:8]}-{number}"
         renamed = str(path.with_name(f"{path.stem}~{mark}{path.suffix}"))
         if name_key(renamed) not in taken:
-            taken.add(name_key(renamed))
             return renamed
         number += 1
 

@@ -27,14 +27,16 @@ _KIN = {"mpo": "jpeg", "avif": "heif"}  # formats that share their extensions
 
 @dataclass(frozen=True)
 class Findings:
-    """What an import came upon. ``modes``: item id → Pillow mode. ``odd_names``: of images and folders."""
+    """What an import came upon. ``modes``: item id → Pillow mode; None where no image was decoded.
+    ``odd_names``: of images and folders.
+    """
 
     manifest: DatasetManifest
-    modes: Mapping[str, str]
-    corrupt: Sequence[LeftOut]
-    skipped: Sequence[LeftOut]
-    empty_classes: tuple[str, ...]
+    modes: Mapping[str, str] | None
     depth: Depth
+    corrupt: Sequence[LeftOut] = ()
+    skipped: Sequence[LeftOut] = ()
+    empty_classes: tuple[str, ...] = ()
     odd_names: tuple[OddName, ...] = ()
     renamed_folders: Mapping[str, str] = field(default_factory=dict)
     similar_classes: tuple[tuple[str, ...], ...] = ()
@@ -124,10 +126,14 @@ def _describe_classes(findings: Findings) -> list[dict[str, Any]]:
             "height": _spread([item.height for item in items]),
             "bytes": sum(item.bytes for item in items),
             "formats": dict(Counter(item.format for item in items).most_common()),
-            "modes": dict(Counter(findings.modes[item.id] for item in items).most_common()),
+            **_describe_modes(findings.modes, items),
         }
         for name, items in members.items()
     ]
+
+
+def _describe_modes(modes: Mapping[str, str] | None, items: Iterable[Item]) -> dict[str, Any]:
+    return {} if modes is None else {"modes": dict(Counter(modes[item.id] for item in items).most_common())}
 
 
 def _renamed_classes(findings: Findings) -> list[dict[str, str]]:

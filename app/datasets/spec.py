@@ -31,6 +31,19 @@ class ImportSpec(Message):
     choices: ImportChoices = ImportChoices()
 
 
+class RevisionSpec(Message):
+    """``sources``: the folders of datasets, first the one that is edited, then those whose images join.
+    ``edits``: a JSON file. ``out``: the new dataset's folder.
+    """
+
+    format_version: Literal[1] = 1
+    kind: Literal["revision"] = "revision"
+    sources: tuple[Path, ...]
+    edits: Path
+    image_root: Path
+    out: Path
+
+
 class ClassCount(Message):
     name: str
     count: int
@@ -72,5 +85,5 @@ class ExportResult(Message):
     bytes: int
 
 
-class DatasetWork(RootModel[Annotated[ImportSpec | ExportSpec, Field(discriminator="kind")]]):
+class DatasetWork(RootModel[Annotated[ImportSpec | RevisionSpec | ExportSpec, Field(discriminator="kind")]]):
     """What ``python -m app.datasets`` finds in its ``spec.json``."""

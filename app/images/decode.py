@@ -105,6 +105,11 @@ def deep_grey_note(pixel_range: PixelRange | None) -> str:
     return f"{DEEP_GREY} scaled from {low} to {high} and repeated to three channels"
 
 
+def is_deep_grey(note: str) -> bool:
+    """Whether it is the note of a 16-bit greyscale image."""
+    return note.startswith(DEEP_GREY)
+
+
 def decode_opened(
     file: ImageFile.ImageFile, data: bytes, *, pixel_range: PixelRange | None = None, fit: Fit | None = None
 ) -> DecodedImage:

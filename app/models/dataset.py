@@ -21,6 +21,8 @@ class Dataset(CreatedAt, Base):
     """The key that imported it, and whose limit its images count for. It may be deleted since."""
     status: Mapped[str] = mapped_column(String(16))
     source: Mapped[str] = mapped_column(String(1024))
+    based_on: Mapped[str | None] = mapped_column(String(40))
+    """The dataset of which it is a new version. It may be deleted since."""
     digest: Mapped[str | None] = mapped_column(String(80), index=True)
     classes: Mapped[list[dict[str, Any]] | None] = mapped_column(Json)
     counts: Mapped[dict[str, Any] | None] = mapped_column(Json)

@@ -33,7 +33,10 @@ class Dataset(BaseModel):
     id: str
     product: str
     status: Literal["importing", "ready", "failed"]
-    source: str = Field(description="Name of the uploaded file, or the path.")
+    source: str = Field(description="Name of the uploaded file, the path, or what it was made from.")
+    based_on: str | None = Field(
+        None, description="The dataset of which it is a new version; it may be deleted since."
+    )
     digest: str | None = Field(
         description="Digest of all images and labels; the same images have the same digest."
     )
@@ -43,7 +46,7 @@ class Dataset(BaseModel):
     )
     items: int | None = Field(description="Images in the dataset.")
     skipped: int | None = Field(description="Files left out; the report says why.")
-    job: str | None = Field(description="The import job.")
+    job: str | None = Field(description="The job that makes it: its import, or that of a new version.")
     error: Problem | None
     created_at: Timestamp
     ready_at: Timestamp | None

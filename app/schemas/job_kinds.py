@@ -43,6 +43,7 @@ class JobKind:
     """Whether it reads a file that a client may have uploaded: a retry needs that file."""
 
 
+REVISION = "revision"
 _ALL = (
     JobKind(
         "training",
@@ -55,6 +56,7 @@ _ALL = (
         makes_model=True,
     ),
     JobKind("import", "an import", "imports", makes_dataset=True, reads_upload=True),
+    JobKind(REVISION, "a new version of a dataset", "new versions of datasets", makes_dataset=True),
     JobKind("evaluation", "an evaluation", "evaluations", makes_evaluation=True),
     JobKind("export", "an export", "exports", makes_export=True),
     JobKind("model_export", "an export of a model", "exports of models"),

@@ -86,6 +86,12 @@ SINCE_FIRST_RELEASE = {
 """What a worker of the first release does not read: it would do the job as if it was not asked for."""
 
 
+class RevisionPayload(Payload):
+    """``sources``: the datasets that the new one is made of, first the one that is edited."""
+
+    sources: tuple[str, ...]
+
+
 class ModelExportPayload(Payload):
     """``model``: which model becomes a file of this ``format``."""
 

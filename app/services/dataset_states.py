@@ -7,8 +7,8 @@ from sqlalchemy.orm import Session
 
 from app.errors import ConflictError, NotFoundError
 from app.models import Dataset, Job
-from app.schemas.job_kinds import DATASET_MAKERS
-from app.schemas.job_payloads import TrainingPayload
+from app.schemas.job_kinds import DATASET_MAKERS, REVISION
+from app.schemas.job_payloads import RevisionPayload, TrainingPayload
 
 
 def hold_dataset(session: Session, dataset_id: str) -> Dataset:
@@ -48,6 +48,13 @@ def import_failed(dataset: Dataset) -> ConflictError:
 def evaluation_dataset_of(job: Job) -> str | None:
     """The dataset that a training is tested on in place of its test split."""
     return TrainingPayload.model_validate(job.payload).evaluation_dataset
+
+
+def datasets_read_by(job: Job) -> list[str]:
+    """The datasets that a job reads beside its own, in the order in which requests hold them."""
+    tested = evaluation_dataset_of(job)
+    sources = RevisionPayload.model_validate(job.payload).sources if job.kind == REVISION else ()
+    return sorted({*sources, *([tested] if tested is not None else [])})
 
 
 def tested_dataset(job: Job) -> str:

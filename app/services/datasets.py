@@ -201,6 +201,7 @@ def to_schema(session: Session, dataset: Dataset) -> schemas.Dataset:
         product=dataset.product_id,
         status=dataset.status,
         source=dataset.source,
+        based_on=dataset.based_on,
         digest=dataset.digest,
         classes=[schemas.ClassCount(**entry) for entry in dataset.classes or []],
         counts=dataset.counts,

@@ -20,7 +20,7 @@ from app.models import Alias, AliasMove, Dataset, Evaluation, Job, TrainedModel
 from app.models.product import TOPIC
 from app.schemas.job_kinds import get_job_kind
 from app.services import api_keys, webhooks
-from app.services.dataset_states import evaluation_dataset_of, no_dataset
+from app.services.dataset_states import datasets_read_by, no_dataset
 from app.services.datasets import require_dataset
 from app.services.job_lifecycle import delete_rows, discard_files
 from app.services.job_states import TERMINAL
@@ -35,7 +35,7 @@ SHOWN = 50
 @dataclass(frozen=True)
 class _Found:
     """What would go. ``evaluations``: on these datasets, of models that stay. ``readers``: jobs that stay,
-    have not ended and read one of the models, or are tested on one of the datasets.
+    have not ended and read one of the models or of the datasets.
     ``aliases``: their names by model.
     """
 
@@ -142,7 +142,7 @@ def _gather(
         readers=[
             job
             for job in session.scalars(others)
-            if not read.isdisjoint({*models_read_by(job), evaluation_dataset_of(job)})
+            if not read.isdisjoint([*models_read_by(job), *datasets_read_by(job)])
         ],
         aliases=names,
     )

@@ -17,7 +17,7 @@ from app.schemas import job as schemas
 from app.schemas.import_choices import ImportChoices
 from app.schemas.job_kinds import JOB_KINDS, UPLOAD_READERS, get_job_kind
 from app.schemas.job_payloads import UploadPayload
-from app.services.dataset_states import evaluation_dataset_of, hold_dataset, require_not_failed
+from app.services.dataset_states import datasets_read_by, hold_dataset, require_not_failed
 from app.services.job_states import TERMINAL, append_event, move_job
 from app.services.jobs import hold_model, lock_job, to_schema
 from app.services.key_quotas import charge_job
@@ -130,20 +130,21 @@ def retry_job(context: AppContext, job_id: str, request: schemas.JobRetry) -> sc
         if job.status != "failed":
             raise ConflictError(f"Job {job_id} is {job.status}; only a failed job can be retried.")
         choices = ImportChoices.model_validate(request.model_dump()).model_dump(exclude_none=True)
-        if choices and not get_job_kind(job.kind).makes_dataset:
+        kind = get_job_kind(job.kind)
+        if choices and not (kind.makes_dataset and kind.reads_upload):
             raise InvalidRequestError(
-                f"Job {job_id} is {get_job_kind(job.kind).noun}; only an import takes {', '.join(choices)}.",
+                f"Job {job_id} is {kind.noun}; only an import takes {', '.join(choices)}.",
                 errors=tuple(FieldError(f"/{name}", "only for an import") for name in choices),
             )
-        if get_job_kind(job.kind).reads_upload:
+        if kind.reads_upload:
             _require_upload(context, job)
-        if get_job_kind(job.kind).makes_dataset:
+        if kind.makes_dataset:
             dataset = session.get_one(Dataset, job.dataset)
             dataset.status, dataset.error, dataset.ready_at = "importing", None, None
         elif job.dataset_id is not None:
             require_not_failed(hold_dataset(session, job.dataset_id))
-        if (tested := evaluation_dataset_of(job)) is not None:
-            _hold_evaluation_dataset(session, tested)
+        for dataset_id in datasets_read_by(job):
+            _hold_read_dataset(session, dataset_id)
         for model_id in models_read_by(job):
             hold_model(session, model_id)
         job.payload = {**job.payload, **choices}
@@ -165,13 +166,13 @@ def retry_job(context: AppContext, job_id: str, request: schemas.JobRetry) -> sc
     return answer
 
 
-def _hold_evaluation_dataset(session: Session, dataset_id: str) -> None:
+def _hold_read_dataset(session: Session, dataset_id: str) -> None:
     try:
         hold_dataset(session, dataset_id)
     except NotFoundError:
         raise ConflictError(
-            f"The evaluation dataset {dataset_id} was deleted.",
-            hint="Start another training: `POST /jobs`.",
+            f"Dataset {dataset_id}, which the job reads, was deleted.",
+            hint="Ask anew, with another dataset in its place.",
         ) from None
 
 

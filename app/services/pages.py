@@ -39,6 +39,16 @@ def encode_cursor(value: str) -> str:
     return base64.urlsafe_b64encode(value.encode()).decode().rstrip("=")
 
 
+def decode_offset(cursor: str | None) -> int:
+    """How many entries of a list lie before the page; raises InvalidRequestError for a foreign cursor."""
+    if cursor is None:
+        return 0
+    value = decode_cursor(cursor)
+    if not (value.isascii() and value.isdigit() and len(value) < 10):
+        raise _not_a_cursor()
+    return int(value)
+
+
 def decode_cursor(cursor: str) -> str:
     """The inverse of ``encode_cursor``; raises InvalidRequestError for what it did not make."""
     try:
@@ -47,8 +57,12 @@ def decode_cursor(cursor: str) -> str:
             raise ValueError("a NUL character")
         return value
     except ValueError as error:  # binascii.Error and UnicodeError are ValueErrors
-        raise InvalidRequestError(
-            "The cursor is not one that this server gave.",
-            hint="Pass `next_cursor` of the page before as it is.",
-            errors=(FieldError("after", "not a cursor"),),
-        ) from error
+        raise _not_a_cursor() from error
+
+
+def _not_a_cursor() -> InvalidRequestError:
+    return InvalidRequestError(
+        "The cursor is not one that this server gave.",
+        hint="Pass `next_cursor` of the page before as it is.",
+        errors=(FieldError("after", "not a cursor"),),
+    )

@@ -65,6 +65,10 @@ class HomeFolder:
         """Which image is in which split of this job: item id → train, valid, test."""
         return self.job(job_id) / "split.json"
 
+    def job_edits(self, job_id: str) -> Path:
+        """What this job changes in a dataset."""
+        return self.job(job_id) / "edits.json"
+
     def job_logs(self, job_id: str) -> Path:
         return self.job(job_id) / "logs"
 

@@ -33,6 +33,7 @@ every_guarded = pytest.mark.parametrize("operation", GUARDED, ids=str)
 THEIRS = {
     "product": "theirs",
     "dataset": "dst_theirs",
+    "other": "dst_theirs",
     "job": "job_theirs",
     "model": "mdl_theirs",
     "name": "champion",
@@ -40,6 +41,7 @@ THEIRS = {
     "version": "1",
 }
 BODIES: dict[str, Any] = {
+    "/datasets/{dataset}/versions": {"remove": ["x"]},
     "/datasets/{dataset}/exports": {"format": "folders"},
     "/models/{model}/exports": {"format": "onnx"},
     "/products/{product}/aliases/{name}": {"model": "mdl_theirs"},

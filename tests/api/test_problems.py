@@ -49,6 +49,7 @@ def test_an_id_that_is_not_there_is_a_404_that_names_it(client: TestClient, meth
     # What some cannot do without.
     needed: dict[str, dict[str, Any]] = {
         "exports": {"format": "folders"},
+        "versions": {"remove": ["x"]},
         "{name}": {"model": "nothing-here"},
         "{key}": {"limits": {}},
         "infer": as_json(b"x"),

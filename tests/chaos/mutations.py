@@ -354,7 +354,8 @@ MUTATIONS = (
     _one(
         "two files of an upload under one name",
         "app/datasets/names.py",
-        '        names[index] = _unused(name, f"{file.raw}\\0{file.sha256}", taken)\n',
+        '        unused = names[index] = unused_name(name, f"{file.raw}\\0{file.sha256}", taken)\n'
+        "        taken.add(name_key(unused))\n",
         "        names[index] = name\n",
         "tests/datasets/test_names.py",
     ),
@@ -501,7 +502,7 @@ MUTATIONS = (
     _one(
         "an import ends with more images than its key may have",
         "app/jobs/kinds/dataset_import.py",
-        "            require_room_for_images(session, dataset, default_limits(context.settings))\n",
+        "        require_room_for_images(session, dataset, default_limits(context.settings))\n",
         "",
         QUOTAS,
     ),

@@ -22,6 +22,7 @@ ERROR: dict[str, Any] = {
 COMMANDS = {
     "training": "train screws --follow",
     "import": "dataset import screws {archive}",
+    "revision": "dataset edit dst_1 --remove good/1.png",
     "evaluation": "evaluate job_1",
     "export": "dataset export dst_1 --to {archive}.tar",
     "model_export": "model download mdl_1 --format onnx --output {archive}.onnx",

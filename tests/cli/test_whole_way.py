@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
 import signal
 import subprocess
@@ -193,3 +194,26 @@ def _mentioning(home: Path) -> list[list[str]]:
         if environment.get("LOUPE_HOME") == str(home) or str(home) in " ".join(command):
             found.append(command)
     return found
+
+
+def test_a_dataset_is_edited_into_a_new_one_and_compared(remote: Run, tmp_path: Path) -> None:
+    remote("product", "create", "edited")
+    remote("dataset", "import", "edited", write_folder(tmp_path / "pictures", make_files(4)))
+    (dataset,) = remote("dataset", "list", "edited", "--json").json["data"]
+    more = write_folder(tmp_path / "more", {"red/new.png": make_picture("red", 60)})
+    (tmp_path / "edits.json").write_text(json.dumps({"remove": ["blue/blue_000.png"]}))
+
+    made = remote(
+        *("dataset", "edit", dataset["id"], "--add", more, "--edits", tmp_path / "edits.json"),
+        *("--relabel", "red/red_000.png=green", "--merge", "cold=blue"),
+    )
+    assert made.status == 0, made.err
+    assert "1 image added, 1 image removed, 4 images relabelled" in made.err
+    newest = remote("dataset", "list", "edited", "--json").json["data"][0]
+    assert "new version of" in remote("dataset", "show", newest["id"]).out
+    differences = remote("dataset", "diff", dataset["id"], newest["id"])
+    assert "red/new.png" in differences.out
+    assert "No image differs." in remote("dataset", "diff", newest["id"], newest["id"]).out
+    wrong = remote("dataset", "edit", dataset["id"], "--relabel", "red")
+    assert wrong.status == 1
+    assert "IMAGE=CLASS" in wrong.err

@@ -48,23 +48,27 @@ class DatasetImport(Kind[ImportSpec, ImportResult]):
         context.storage.remote.upload_dataset(read_claimed(context, claim).dataset)
 
     def finish(self, context: AppContext, claim: Claim, result: ImportResult) -> None:
-        """The dataset is ready; its folder was published by the import itself, under the dataset's id.
+        finish_dataset(context, claim, result)
 
-        Jobs that waited for it are announced.
-        """
-        with context.db.write() as session:
-            if (job := hold_to_finish(session, claim)) is None:
-                return
-            described = result.model_dump(mode="json")
-            dataset = session.get_one(Dataset, job.dataset)
-            dataset.status = "ready"
-            dataset.ready_at = utc_now()
-            for name in ("digest", "classes", "counts", "items", "skipped"):
-                setattr(dataset, name, described[name])
-            require_room_for_images(session, dataset, default_limits(context.settings))
-            job.result = described
-            complete(session, job)
-            webhook_events.dataset_ready(session, dataset, job)
-            waiting = find_ready(session, dataset)
-        for message in waiting:
-            context.queue.enqueue(*message)
+
+def finish_dataset(context: AppContext, claim: Claim, result: ImportResult) -> None:
+    """The dataset is ready; the child published its folder under the dataset's id.
+
+    Jobs that waited for it are announced.
+    """
+    with context.db.write() as session:
+        if (job := hold_to_finish(session, claim)) is None:
+            return
+        described = result.model_dump(mode="json")
+        dataset = session.get_one(Dataset, job.dataset)
+        dataset.status = "ready"
+        dataset.ready_at = utc_now()
+        for name in ("digest", "classes", "counts", "items", "skipped"):
+            setattr(dataset, name, described[name])
+        require_room_for_images(session, dataset, default_limits(context.settings))
+        job.result = described
+        complete(session, job)
+        webhook_events.dataset_ready(session, dataset, job)
+        waiting = find_ready(session, dataset)
+    for message in waiting:
+        context.queue.enqueue(*message)

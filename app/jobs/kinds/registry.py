@@ -6,6 +6,7 @@ from app.jobs.kinds.base import AnyKind
 from app.jobs.kinds.batch_prediction import BatchPrediction
 from app.jobs.kinds.dataset_export import DatasetExport
 from app.jobs.kinds.dataset_import import DatasetImport
+from app.jobs.kinds.dataset_revision import DatasetRevision
 from app.jobs.kinds.evaluation import EvaluationKind
 from app.jobs.kinds.model_export import ModelExportKind
 from app.jobs.kinds.model_import import ModelImport
@@ -15,6 +16,6 @@ KINDS: dict[str, AnyKind] = {
     kind.name: kind
     for kind in (
         *(Training(), DatasetImport(), EvaluationKind(), DatasetExport()),
-        *(ModelExportKind(), ModelImport(), BatchPrediction()),
+        *(ModelExportKind(), ModelImport(), BatchPrediction(), DatasetRevision()),
     )
 }

@@ -1,0 +1,39 @@
+"""New versions of datasets: one is made of the images of others."""
+
+from __future__ import annotations
+
+from app.context import AppContext
+from app.datasets.spec import ImportResult, RevisionSpec
+from app.jobs.claims import Claim, read_claimed
+from app.jobs.kinds.base import Kind
+from app.jobs.kinds.dataset_import import finish_dataset
+from app.schemas.job_kinds import REVISION
+from app.schemas.job_payloads import RevisionPayload
+
+
+class DatasetRevision(Kind[RevisionSpec, ImportResult]):
+    name = REVISION
+    module = "app.datasets"
+    result_type = ImportResult
+
+    def download_inputs(self, context: AppContext, claim: Claim) -> None:
+        job, storage = read_claimed(context, claim), context.storage
+        for dataset in RevisionPayload.model_validate(job.payload).sources:
+            storage.remote.download_pictures(dataset)
+        storage.remote.download(storage.job_edits(job.id))
+
+    def build_spec(self, context: AppContext, claim: Claim) -> RevisionSpec:
+        job, storage = read_claimed(context, claim), context.storage
+        sources = RevisionPayload.model_validate(job.payload).sources
+        return RevisionSpec(
+            sources=tuple(storage.dataset(dataset) for dataset in sources),
+            edits=storage.job_edits(job.id),
+            image_root=storage.images,
+            out=storage.dataset(job.dataset),
+        )
+
+    def upload_results(self, context: AppContext, claim: Claim, result: ImportResult) -> None:
+        context.storage.remote.upload_dataset(read_claimed(context, claim).dataset)
+
+    def finish(self, context: AppContext, claim: Claim, result: ImportResult) -> None:
+        finish_dataset(context, claim, result)
