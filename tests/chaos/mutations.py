@@ -352,6 +352,20 @@ MUTATIONS = (
         "tests/services/test_deletions.py",
     ),
     _one(
+        "a dataset is deleted while a new version is made of it",
+        "app/services/dataset_states.py",
+        "RevisionPayload.model_validate(job.payload).sources if job.kind == REVISION else ()",
+        "()",
+        "tests/api/test_dataset_versions.py",
+    ),
+    _one(
+        "a relabelled image stays in the folder of its old class",
+        "app/datasets/revision.py",
+        "    name = _move(item, label)\n",
+        "    name = item.name\n",
+        "tests/datasets/test_revision.py",
+    ),
+    _one(
         "two files of an upload under one name",
         "app/datasets/names.py",
         '        unused = names[index] = unused_name(name, f"{file.raw}\\0{file.sha256}", taken)\n'
