@@ -27,7 +27,8 @@ class Item:
 
     ``name``: its path inside the upload, without folders that wrap everything. ``split``: where the upload's
     own train, valid or test folder puts it. ``width`` and ``height`` are in pixels, upright. ``sha256`` and
-    ``bytes`` are of the file as it came. ``notes``: the conversions that decoding needs.
+    ``bytes`` are of the file as it came. ``notes``: the conversions that decoding needs. ``group``: the key
+    of what it shares with others, such as one part or one patient; None: it has none.
     """
 
     id: str
@@ -40,6 +41,7 @@ class Item:
     sha256: str
     bytes: int
     notes: tuple[str, ...] = ()
+    group: str | None = None
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,10 @@ def create_manifest(items: Iterable[Item], pixel_range: PixelRange | None = None
     ordered = tuple(sorted(items, key=lambda item: (item.label, item.name)))
     digest = hashlib.sha256()
     for item in ordered:
-        digest.update(json.dumps([item.label, item.split, item.name, item.sha256]).encode() + b"\n")
+        row = [item.label, item.split, item.name, item.sha256]
+        if item.group is not None:  # a dataset without groups keeps the digest that it always had
+            row.append(item.group)
+        digest.update(json.dumps(row).encode() + b"\n")
     if pixel_range is not None:
         digest.update(json.dumps({"pixel_range": pixel_range}).encode() + b"\n")
     classes = tuple(sorted({item.label for item in ordered}))
@@ -87,7 +92,7 @@ def item_id(label: str, split: Split | None, name: str, sha256: str) -> str:
 
 def write_manifest(folder: Path, manifest: DatasetManifest) -> None:
     """Writes ``manifest.json``, whole or not at all."""
-    items = [asdict(item) for item in manifest.items]
+    items = [_to_row(item) for item in manifest.items]
     content: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
         "digest": manifest.digest,
@@ -96,6 +101,13 @@ def write_manifest(folder: Path, manifest: DatasetManifest) -> None:
     if manifest.pixel_range is not None:
         content["pixel_range"] = manifest.pixel_range
     write_json(folder / MANIFEST, content | {"items": items})
+
+
+def _to_row(item: Item) -> dict[str, Any]:
+    row = asdict(item)
+    if item.group is None:  # an older Loupe still reads a dataset without groups
+        del row["group"]
+    return row
 
 
 def load_manifest(folder: Path) -> DatasetManifest:

@@ -27,6 +27,21 @@ def test_the_digest_covers_label_split_name_and_content(make_manifest: Any, chan
     assert create_manifest(reversed(manifest.items)).digest == manifest.digest
 
 
+def test_the_groups_of_items_are_read_back_and_part_of_the_digest(tmp_path: Path, make_manifest: Any) -> None:
+    manifest = make_manifest([("dog", "aa", None), ("cat", "cc", None)])
+    grouped = create_manifest([replace(manifest.items[0], group="part 7"), manifest.items[1]])
+    write_manifest(tmp_path, grouped)
+    assert load_manifest(tmp_path) == grouped
+    assert grouped.digest != manifest.digest
+
+
+def test_a_dataset_without_groups_keeps_its_digest_and_its_file(tmp_path: Path, make_manifest: Any) -> None:
+    manifest = make_manifest([("dog", "aa", None), ("cat", "cc", None)])
+    assert manifest.digest == "bd16ad2722499e9e11e1a00b6f4c5886680f58bbe47333c32f040f48825b04d8"
+    write_manifest(tmp_path, manifest)
+    assert all("group" not in item for item in json.loads((tmp_path / "manifest.json").read_text())["items"])
+
+
 @pytest.mark.parametrize("damage", ["cut", "label", "version", "missing"])
 def test_a_damaged_manifest_is_an_error(tmp_path: Path, make_manifest: Any, damage: str) -> None:
     write_manifest(tmp_path, make_manifest([("dog", "aa", None), ("cat", "bb", None)]))
