@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from app.datasets.grouped_split import draw_whole
 from app.datasets.manifest import SPLITS, DatasetManifest, Item, Split
 from app.errors import SplitError
 from app.schemas.hyperparameters import SplitSettings
@@ -28,7 +29,8 @@ def split_dataset(manifest: DatasetManifest, settings: SplitSettings, seed: int)
     ``settings.seed`` goes before ``seed``. Folders that came split are kept, and only a missing valid or test
     split is drawn, from train. Items are left out of the result when counts ask for fewer images, and, in
     folders that came split, when an identical file is in test (or, for train, in valid). Where the settings
-    ask for no test split, none is drawn.
+    ask for no test split, none is drawn. Images of one group stay together in what is drawn, unless
+    ``settings.ignore_groups``.
     Raises SplitError when a class has too few distinct images.
     """
     if len(manifest.classes) < 2:
@@ -40,16 +42,23 @@ def split_dataset(manifest: DatasetManifest, settings: SplitSettings, seed: int)
     seed = seed if settings.seed is None else settings.seed
     shares = {"train": settings.train, "valid": settings.valid, "test": settings.test}
     wanted = tuple(name for name in _DRAWN if shares[name])
+    keeps_groups = not settings.ignore_groups and any(item.group is not None for item in manifest.items)
+
+    def draw(items: Sequence[Item], splits: tuple[Split, ...]) -> SplitMap:
+        if keeps_groups:
+            return draw_whole(items, splits, shares, settings.is_counts, seed)
+        return _draw(_group(items), splits, shares, settings.is_counts, seed)
+
     if not manifest.is_split:
-        assigned = _draw(_group(manifest.items), wanted, shares, settings.is_counts, seed)
+        assigned = draw(manifest.items, wanted)
     else:
         kept = _without_leaks(manifest.items)
         _check_folders(manifest, kept)
         missing = tuple(name for name in wanted if name != "train" and name not in kept.values())
-        train = _group([item for item in manifest.items if kept.get(item.id) == "train"])
+        train = [item for item in manifest.items if kept.get(item.id) == "train"]
         assigned = kept
         if missing:
-            drawn = _draw(train, (*missing, "train"), shares, settings.is_counts, seed)
+            drawn = draw(train, (*missing, "train"))
             held_out: SplitMap = {key: split for key, split in kept.items() if split != "train"}
             assigned = held_out | drawn
     return {item.id: assigned[item.id] for item in manifest.items if item.id in assigned}

@@ -62,6 +62,7 @@ class DatasetItem(BaseModel):
     sha256: str
     bytes: int
     notes: list[str]
+    group: str | None = Field(description="What it shares with others; they stay in one split. Null: none.")
     split: Literal["train", "valid", "test"] | None = Field(
         description="Split in the job asked for; without a job the folder that it came in."
     )

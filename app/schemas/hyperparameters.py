@@ -224,6 +224,9 @@ class SplitSettings(Numbers):
         "is not given is then what valid leaves.",
     )
     seed: int | None = Field(None, ge=0, le=MOST, description="Seed of the draw; null takes the job's seed.")
+    ignore_groups: bool = Field(
+        False, description="Whether images of one group may be drawn into different splits."
+    )
 
     @model_validator(mode="before")
     @classmethod

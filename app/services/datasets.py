@@ -328,5 +328,6 @@ def _item_to_schema(item: Item, splits: dict[str, str] | None) -> schemas.Datase
         sha256=item.sha256,
         bytes=item.bytes,
         notes=list(item.notes),
+        group=item.group,
         split=splits.get(item.id) if splits is not None else item.split,
     )

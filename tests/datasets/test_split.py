@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.datasets.manifest import DatasetManifest
+from app.datasets.manifest import DatasetManifest, create_manifest
 from app.datasets.split import split_dataset
 from app.errors import SplitError
 from app.schemas.hyperparameters import SplitSettings
@@ -233,3 +234,51 @@ def test_a_hundred_thousand_pictures_in_a_thousand_classes_are_split(make_manife
     split = split_dataset(manifest, DEFAULT, 0)
     assert len(split) == sizes.sum()
     assert Counter(split.values())["test"] == pytest.approx(0.15 * sizes.sum(), abs=1)
+
+
+def grouped(manifest: DatasetManifest, keys: list[str | None]) -> DatasetManifest:
+    return create_manifest([replace(item, group=key) for item, key in zip(manifest.items, keys, strict=True)])
+
+
+def crossing(manifest: DatasetManifest, split: Mapping[str, str]) -> set[str]:
+    homes: dict[str, set[str]] = {}
+    for item in manifest.items:
+        if item.id in split and item.group is not None:
+            homes.setdefault(item.group, set()).add(split[item.id])
+    return {key for key, home in homes.items() if len(home) > 1}
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    keys=st.lists(st.none() | st.integers(0, 30), min_size=24, max_size=120),
+    contents=st.integers(20, 200),
+    seed=st.integers(0, 99),
+)
+def test_no_group_and_no_copy_crosses(
+    make_manifest: Any, keys: list[int | None], contents: int, seed: int
+) -> None:
+    made = [("cat" if n % 2 else "dog", f"{n % contents}", None) for n in range(len(keys))]
+    manifest = grouped(make_manifest(made), [None if key is None else str(key) for key in keys])
+    try:
+        split = split_dataset(manifest, DEFAULT, seed)
+    except SplitError:  # so few groups that a class cannot be in each split
+        return
+    assert not crossing(manifest, split)
+    check_no_leak(manifest, split)
+
+
+def test_groups_stay_whole_near_the_ratios_unless_they_are_ignored(make_manifest: Any) -> None:
+    manifest = make_manifest(rows(cat=100, dog=100))
+    manifest = grouped(manifest, [f"part {number // 5}" for number in range(200)])
+    split = split_dataset(manifest, DEFAULT, 0)
+    assert not crossing(manifest, split)
+    assert Counter(split.values()) == {"train": 140, "valid": 30, "test": 30}
+    assert crossing(manifest, split_dataset(manifest, SplitSettings(ignore_groups=True), 0))
+
+
+def test_a_class_of_too_few_groups_is_an_error_that_names_it(make_manifest: Any) -> None:
+    manifest = make_manifest(rows(cat=10, dog=10))
+    manifest = grouped(manifest, ["one part"] * 10 + [None] * 10)
+    with pytest.raises(SplitError, match="class cat has 1 group") as caught:
+        split_dataset(manifest, DEFAULT, 0)
+    assert "ignore_groups" in (caught.value.hint or "")
