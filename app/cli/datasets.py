@@ -34,6 +34,7 @@ from app.cli.options import (
     AsJson,
     ClassLevel,
     DatasetId,
+    GroupBy,
     Limit,
     NameEncoding,
     Server,
@@ -62,6 +63,7 @@ app.command("diff", epilog=dataset_versions.diff_epilog)(dataset_versions.diff_d
         "loupe dataset import screws ~/images/screws",
         "loupe dataset import screws screws.zip",
         "loupe dataset import screws screws.zip --name-encoding shift_jis",
+        "loupe dataset import screws ~/images/screws --group-by '(part[0-9]+)_'",
         "loupe dataset import screws /data/screws --server-path",
     ),
 )
@@ -92,6 +94,7 @@ def import_dataset(
             help="Values of 16-bit greyscale that become black and white, for example 0-4095.",
         ),
     ] = None,
+    group_by: GroupBy = None,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Do not wait for the import's end.")] = False,
     as_json: AsJson = False,
     server: Server = DEFAULT_SERVER,
@@ -99,7 +102,11 @@ def import_dataset(
     client = Client(server)
     target = f"/products/{quoted(product)}/datasets"
     choices = given_choices(
-        name_encoding=name_encoding, class_level=class_level, strict=strict, pixel_range=pixel_range
+        name_encoding=name_encoding,
+        class_level=class_level,
+        strict=strict,
+        pixel_range=pixel_range,
+        group_by=group_by,
     )
     if server_path:
         dataset = client.post(target, {"path": path, **choices})

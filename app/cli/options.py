@@ -38,6 +38,15 @@ ClassLevel = Annotated[
     Literal["top", "leaf", "path"] | None,
     typer.Option("--class-level", help="Which of several levels of folders are the classes."),
 ]
+GroupBy = Annotated[
+    str | None,
+    typer.Option(
+        "--group-by",
+        metavar="folder|REGEX",
+        help="Images that belong together, such as all of one part, stay in one split: those of a folder "
+        "inside a class, or those for which (…) of the expression finds the same in the name.",
+    ),
+]
 DatasetId = Annotated[str, typer.Argument(metavar="DATASET", help="Id of the dataset, dst_…")]
 
 

@@ -6,7 +6,7 @@ import errno
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +15,7 @@ from app.datasets.archives import open_archive
 from app.datasets.concurrency import ordered_map
 from app.datasets.depth import Depth, read_depth
 from app.datasets.folders import FolderSource
+from app.datasets.groups import find_groups
 from app.datasets.layout import UNLABELLED, Layout, read_layout
 from app.datasets.manifest import (
     Item,
@@ -109,7 +110,8 @@ def import_dataset(
                 choices.pixel_range,
                 [picture.largest_high_byte for picture in used],
             )
-            findings = _to_findings(pictures, rejected, opened, layout, settled, depth)
+            groups = find_groups(layout.places, choices.group_by)
+            findings = _to_findings(pictures, rejected, opened, layout, settled, depth, groups)
         _check_usable(findings, tables)
         if choices.strict:
             _check_strictly(findings, rejected)
@@ -217,6 +219,7 @@ def _to_findings(
     layout: Layout,
     settled: Settled,
     depth: Depth,
+    groups: Mapping[str, str],
 ) -> Findings:
     items, modes = [], {}
     for picture in pictures:
@@ -237,6 +240,7 @@ def _to_findings(
                 sha256=picture.sha256,
                 bytes=picture.bytes,
                 notes=depth.correct(picture.notes),
+                group=groups.get(picture.name),
             )
         )
     others = [LeftOut(file.name, file.reason) for file in rejected if not file.is_corrupt]

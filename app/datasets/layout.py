@@ -60,15 +60,24 @@ _LEVELS: dict[ClassLevel, Callable[[list[str]], str]] = {
     "leaf": lambda folders: folders[-1],
     "path": lambda folders: "/".join(folders),
 }
+_OTHERS: dict[ClassLevel, Callable[[list[str]], list[str]]] = {
+    "top": lambda folders: folders[1:],
+    "leaf": lambda folders: folders[:-1],
+    "path": lambda _folders: [],
+}
+"""The folders that are not the class."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where an image belongs. ``name``: its path without the folders that wrap everything."""
+    """Where an image belongs. ``name``: its path without the folders that wrap everything. ``folder``: the
+    folders above and below that of its class, joined; empty if there are none.
+    """
 
     name: str
     label: str
     split: Split | None
+    folder: str = ""
 
 
 @dataclass(frozen=True)
@@ -110,9 +119,14 @@ def read_layout(
             class_folders[name] = below
         else:
             skipped[name] = NO_CLASS
-    label_of = _LEVELS[class_level or _told_level(class_folders.values())]
+    level = class_level or _told_level(class_folders.values())
     places = {
-        name: Place("/".join(inner[name]), label_of(below), splits.get(inner[name][0]))
+        name: Place(
+            "/".join(inner[name]),
+            _LEVELS[level](below),
+            splits.get(inner[name][0]),
+            "/".join(_OTHERS[level](below)),
+        )
         for name, below in class_folders.items()
     }
     classes = {place.label for place in places.values()}

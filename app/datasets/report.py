@@ -9,6 +9,7 @@ from statistics import median_low
 from typing import Any
 
 from app.datasets.depth import Depth
+from app.datasets.groups import describe_groups
 from app.datasets.layout import NO_CLASS
 from app.datasets.manifest import SPLITS, DatasetManifest, Item
 from app.datasets.names import OddName, show
@@ -73,6 +74,7 @@ def create_report(findings: Findings) -> dict[str, Any]:
         "conflicting_labels": _cut([_describe_conflict(group) for group in conflicts]),
         "across_splits": _cut([[item.name for item in group] for group in leaks]),
         "wrong_extensions": _cut(wrong),
+        "groups": describe_groups(manifest.items),
         "deep_grey": findings.depth.describe(),
         "name_encoding": findings.name_encoding,
         "encoding_reason": findings.encoding_reason,
@@ -201,6 +203,19 @@ def _advise(report: dict[str, Any]) -> list[str]:
         advice.append(
             f"{count(leaks, 'image is', 'images are')} in more than one split: training leaves the "
             "copies out of train and valid, so that the test stays honest (across_splits)."
+        )
+    groups = report["groups"]
+    if groups and groups["total_across_splits"]:
+        crossing, shared = groups["total_across_splits"], groups["test_images_shared"]
+        advice.append(
+            f"{count(crossing, 'group is', 'groups are')} in more than one split: a training leaves the "
+            f"{count(shared, 'test image', 'test images')} of these out of its figures, and says how it "
+            "answers them (groups)."
+        )
+    if groups and groups["images_without"]:
+        advice.append(
+            f"{count(groups['images_without'], 'image has', 'images have')} no group, such as "
+            f"{show(groups['without'][0])}: they are divided one by one (groups)."
         )
     if (encoding := report["name_encoding"]) not in (None, "utf-8"):
         advice.append(

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from app.datasets.grouped_split import draw_whole
 from app.datasets.manifest import SPLITS, DatasetManifest, Item, Split
+from app.datasets.shared_groups import shared_with_training
 from app.errors import SplitError
 from app.schemas.hyperparameters import SplitSettings
 
@@ -29,8 +30,8 @@ def split_dataset(manifest: DatasetManifest, settings: SplitSettings, seed: int)
     ``settings.seed`` goes before ``seed``. Folders that came split are kept, and only a missing valid or test
     split is drawn, from train. Items are left out of the result when counts ask for fewer images, and, in
     folders that came split, when an identical file is in test (or, for train, in valid). Where the settings
-    ask for no test split, none is drawn. Images of one group stay together in what is drawn, unless
-    ``settings.ignore_groups``.
+    ask for no test split, none is drawn. Images of one group stay together in what is drawn, and test images
+    of a group that is in train or valid are left out, unless ``settings.ignore_groups``.
     Raises SplitError when a class has too few distinct images.
     """
     if len(manifest.classes) < 2:
@@ -61,6 +62,8 @@ def split_dataset(manifest: DatasetManifest, settings: SplitSettings, seed: int)
             drawn = draw(train, (*missing, "train"))
             held_out: SplitMap = {key: split for key, split in kept.items() if split != "train"}
             assigned = held_out | drawn
+        if keeps_groups:
+            assigned = _without_shared(manifest.items, assigned)
     return {item.id: assigned[item.id] for item in manifest.items if item.id in assigned}
 
 
@@ -164,6 +167,19 @@ def _without_leaks(items: Sequence[Item]) -> SplitMap:
     for split in SPLITS:
         home.update((item.sha256, split) for item in items if item.split == split)
     return {item.id: item.split for item in items if item.split and home[item.sha256] == item.split}
+
+
+def _without_shared(items: Sequence[Item], assigned: SplitMap) -> SplitMap:
+    """The split without the test images whose group is in train or valid too."""
+    shared = {item.id for item in shared_with_training(items, assigned)}
+    left: SplitMap = {key: split for key, split in assigned.items() if key not in shared}
+    if shared and "test" not in left.values():
+        raise SplitError(
+            "every test image is of a group that train or valid has images of too",
+            hint="Give test groups of its own. split.ignore_groups: true tests on these images nevertheless; "
+            "the accuracy may then be too high.",
+        )
+    return left
 
 
 def _check_folders(manifest: DatasetManifest, kept: SplitMap) -> None:

@@ -82,6 +82,18 @@ class UnknownClass:
 
 
 @dataclass(frozen=True)
+class SharedGroups:
+    """The ``items`` test images of groups that are in train or valid too, and the accuracy on them alone.
+
+    ``are_counted``: whether they are part of the other figures.
+    """
+
+    items: int
+    accuracy: Estimate
+    are_counted: bool
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """Everything measured over ``items`` images, those of unknown classes among them.
 

@@ -21,6 +21,7 @@ from app.evaluation.figures import (
     Estimate,
     Evaluation,
     Metrics,
+    SharedGroups,
     TopK,
     UnknownClass,
 )
@@ -72,6 +73,14 @@ def evaluate_predictions(
         confusion_matrix=ConfusionMatrix(tuple(classes), tuple(tuple(row) for row in counts.tolist())),
         calibration=_calibrate(labels == predicted, probabilities.max(axis=1).astype(np.float64)),
     )
+
+
+def measure_shared_groups(
+    labels: NDArray[np.integer[Any]], probabilities: NDArray[np.float32], *, are_counted: bool
+) -> SharedGroups:
+    """Of test images whose group was trained on: labels, int (n,), and probabilities, float32 (n, c)."""
+    right = int((decide(probabilities) == labels).sum())
+    return SharedGroups(len(labels), _wilson(right, len(labels)), are_counted)
 
 
 def decide(probabilities: NDArray[np.float32]) -> NDArray[np.intp]:

@@ -20,9 +20,11 @@ from app.datasets.class_map import apply_class_map
 from app.datasets.concurrency import ordered_map
 from app.datasets.manifest import DatasetManifest, Item, load_manifest
 from app.datasets.pictures import decode_item
+from app.datasets.shared_groups import shared_with_training
 from app.errors import DatasetError
+from app.evaluation.figures import SharedGroups
 from app.evaluation.files import EVALUATION, PREDICTIONS, PROBABILITIES, REPORT
-from app.evaluation.metrics import decide, evaluate_predictions
+from app.evaluation.metrics import decide, evaluate_predictions, measure_shared_groups
 from app.evaluation.mistakes import list_mistakes
 from app.evaluation.report import format_report
 from app.evaluation.spec import EvaluationContent, EvaluationResult, EvaluationSpec
@@ -50,13 +52,25 @@ def evaluate_artifact(
     dataset = apply_class_map(whole, None if chosen is None else ClassMap.model_validate(chosen))
     items = select_items(dataset, spec.split, spec.subset)
     classes = artifact.manifest.labels
-    unknown = sorted({item.label for item in items} - set(classes))
+    shared = _find_shared(dataset, spec)
+    counted = {item.id for item in items}
+    beside = [item for item in shared if item.id not in counted]
+    unknown = sorted({item.label for item in (*items, *beside)} - set(classes))
     labels = _index_labels(items, [*classes, *unknown])
     predictor = Predictor(artifact)
-    probabilities, clipped = _replay(predictor, items, spec.image_root, reporter, stop)
+    answers, clipped = _replay(predictor, [*items, *beside], spec.image_root, reporter, stop)
+    probabilities = answers[: len(items)]
 
     subset = spec.subset or "all"
     evaluation = evaluate_predictions(labels, probabilities, classes, unknown)
+    shared_groups = None
+    if shared:
+        rows = {item.id: row for row, item in enumerate((*items, *beside))}
+        shared_groups = measure_shared_groups(
+            _index_labels(shared, [*classes, *unknown]),
+            answers[[rows[item.id] for item in shared]],
+            are_counted=not beside,
+        )
     names = [(item.id, item.name) for item in items]
     mistakes = list_mistakes(names, labels, probabilities, [*classes, *unknown])
     content = EvaluationContent(
@@ -64,12 +78,13 @@ def evaluate_artifact(
         dataset_digest=whole.digest,
         subset=subset,
         **vars(evaluation),
+        shared_groups=shared_groups,
         mistakes=tuple(mistakes[:MISTAKES_KEPT]),
-        warnings=_warn(predictor, dataset, items, clipped),
+        warnings=(*_warn_of_shared(shared_groups), *_warn(predictor, dataset, items, clipped)),
     )
     np.save(folder / PROBABILITIES, probabilities)
     _write_predictions(folder / PREDICTIONS, items, probabilities, classes)
-    report = format_report(evaluation, mistakes, subset)
+    report = format_report(evaluation, mistakes, subset, shared_groups)
     (folder / REPORT).write_text(report, encoding="utf-8", errors="backslashreplace")
     write_message(folder / EVALUATION, content)
     return EvaluationResult(evaluation=content)
@@ -90,6 +105,25 @@ def select_items(dataset: DatasetManifest, split_path: Path | None, subset: str 
             hint="Evaluate another subset, or import a dataset with images in it.",
         )
     return items
+
+
+def _find_shared(dataset: DatasetManifest, spec: EvaluationSpec) -> list[Item]:
+    if spec.subset != "test" or spec.split is None:
+        return []
+    return shared_with_training(dataset.items, json.loads(spec.split.read_text(encoding="utf-8")))
+
+
+def _warn_of_shared(shared: SharedGroups | None) -> tuple[str, ...]:
+    if shared is None:
+        return ()
+    images = count(shared.items, "test image is of a group", "test images are of groups")
+    accuracy = f"the accuracy on them alone is {shared.accuracy.value:.4f}"
+    if shared.are_counted:
+        return (
+            f"{images} that train or valid has too, since split.ignore_groups was set: {accuracy}. The "
+            "figures contain them, and may be too high for new images.",
+        )
+    return (f"{images} that train or valid has too, and left out of the figures: {accuracy}.",)
 
 
 def _index_labels(items: Sequence[Item], classes: Sequence[str]) -> NDArray[np.int64]:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from app.evaluation.figures import ConfusionMatrix, Estimate, Evaluation
+from app.evaluation.figures import ConfusionMatrix, Estimate, Evaluation, SharedGroups
 from app.evaluation.spec import Mistake
 
 WIDEST_MATRIX = 25
 TOP_CONFUSIONS = 50
 
 
-def format_report(evaluation: Evaluation, mistakes: Sequence[Mistake], subset: str) -> str:
+def format_report(
+    evaluation: Evaluation, mistakes: Sequence[Mistake], subset: str, shared: SharedGroups | None = None
+) -> str:
     """Accuracy and loss first, then the table of classes, the confusion matrix and every wrong image."""
     return "\n".join(
         [
             *_summary(evaluation, subset),
+            *_shared_groups(shared),
             "",
             *_class_table(evaluation),
             "",
@@ -43,6 +46,15 @@ def _summary(evaluation: Evaluation, subset: str) -> Iterator[str]:
     yield f"macro F1: {_estimate(metrics.macro_f1)}"
     yield f"top-{metrics.top_k.k} accuracy: {metrics.top_k.value:.5f}"
     yield f"expected calibration error: {evaluation.calibration.ece:.5f}"
+
+
+def _shared_groups(shared: SharedGroups | None) -> Iterator[str]:
+    if shared is not None:
+        counted = "counted above" if shared.are_counted else "not counted above"
+        yield (
+            f"test images that share a group with train or valid: {shared.items}, {counted}, "
+            f"accuracy on them: {_estimate(shared.accuracy)}"
+        )
 
 
 def _estimate(estimate: Estimate) -> str:

@@ -11,6 +11,7 @@ from app.evaluation.figures import (
     ConfusionMatrix,
     Estimate,
     Metrics,
+    SharedGroups,
     UnknownClass,
 )
 from app.schemas.message import Message
@@ -55,6 +56,7 @@ class EvaluationContent(Message):
     classes: tuple[ClassScores, ...]
     confusion_matrix: ConfusionMatrix
     calibration: Calibration
+    shared_groups: SharedGroups | None = None
     mistakes: tuple[Mistake, ...]
     warnings: tuple[str, ...] = ()
 

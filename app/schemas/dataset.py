@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.schemas.common import Problem, Request, Timestamp
-from app.schemas.import_choices import ClassLevel, NameEncoding, PixelRange, Strict
+from app.schemas.import_choices import ClassLevel, GroupBy, NameEncoding, PixelRange, Strict
 
 
 class DatasetFromPath(Request):
@@ -22,6 +22,7 @@ class DatasetFromPath(Request):
     class_level: ClassLevel | None = None
     strict: Strict | None = None
     pixel_range: PixelRange | None = None
+    group_by: GroupBy | None = None
 
 
 class ClassCount(BaseModel):

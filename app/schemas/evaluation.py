@@ -49,6 +49,10 @@ class Evaluation(BaseModel):
         description="`labels` in the order of `classes`; `counts` by true class, then by answer."
     )
     calibration: dict[str, Any] | None
+    shared_groups: dict[str, Any] | None = Field(
+        description="Test images of groups that are in train or valid too: `items`, `accuracy` on them, "
+        "and whether they `are_counted` in the other figures. Null if there are none."
+    )
     mistakes: list[dict[str, Any]]
     warnings: list[str] = Field(
         description="Why the numbers may be others than one thinks, such as 16-bit images of another range."

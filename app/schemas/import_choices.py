@@ -156,6 +156,51 @@ PixelRange = Annotated[
 ]
 
 
+FOLDER = "folder"
+_LONGEST_PATTERN = 500
+_MOST_PATTERN_BYTES = 2**20
+
+
+def compile_group_pattern(pattern: str) -> Any:
+    """By RE2, whose search takes time in proportion to the text, whatever the pattern. Raises ValueError."""
+    import re2  # The command line starts without it.
+
+    options = re2.Options()
+    options.max_mem, options.log_errors = _MOST_PATTERN_BYTES, False
+    try:
+        compiled = re2.compile(pattern, options)
+    except re2.error as error:
+        reason = error.args[0]
+        said = reason.decode(errors="replace") if isinstance(reason, bytes) else str(reason)
+        raise ValueError(f"{pattern!r} is no regular expression: {said}") from None
+    if compiled.groups != 1:
+        raise ValueError(
+            f"{pattern!r} has {compiled.groups} pairs of brackets that capture; the one must say what is the "
+            f"group, such as (part[0-9]+). Or give {FOLDER!r}"
+        )
+    return compiled
+
+
+def _is_group_by(value: str) -> str:
+    if value != FOLDER:
+        compile_group_pattern(value)
+    return value
+
+
+GroupBy = Annotated[
+    str,
+    AfterValidator(_is_group_by),
+    Field(
+        min_length=1,
+        max_length=_LONGEST_PATTERN,
+        description="What images share that must stay in one split, such as one part or one patient: "
+        f"`{FOLDER}`, the folder of the image inside its class folder; or a regular expression (RE2) that is "
+        "searched in the image's name and whose one capturing group is the key, such as `(part[0-9]+)_`. "
+        "Null: there are no groups.",
+    ),
+]
+
+
 class ImportChoices(Message):
     """Null: not chosen."""
 
@@ -163,3 +208,4 @@ class ImportChoices(Message):
     class_level: ClassLevel | None = None
     strict: Strict | None = None
     pixel_range: PixelRange | None = None
+    group_by: GroupBy | None = None

@@ -157,6 +157,7 @@ def _to_schema(evaluation: Evaluation) -> schemas.Evaluation:
         classes=report["classes"],
         confusion_matrix=report["confusion_matrix"],
         calibration=report.get("calibration"),
+        shared_groups=report.get("shared_groups"),
         mistakes=report.get("mistakes", []),
         warnings=report.get("warnings", []),
         created_at=evaluation.created_at,

@@ -352,6 +352,20 @@ MUTATIONS = (
         "tests/services/test_deletions.py",
     ),
     _one(
+        "a drawn split divides groups",
+        "app/datasets/split.py",
+        "        if keeps_groups:\n            return draw_whole",
+        "        if False:\n            return draw_whole",
+        "tests/api/test_groups.py",
+    ),
+    _one(
+        "test images of a group that was trained on are counted",
+        "app/datasets/split.py",
+        "            assigned = _without_shared(manifest.items, assigned)\n",
+        "            pass\n",
+        "tests/api/test_groups.py",
+    ),
+    _one(
         "a dataset is deleted while a new version is made of it",
         "app/services/dataset_states.py",
         "RevisionPayload.model_validate(job.payload).sources if job.kind == REVISION else ()",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
-from app.evaluation.metrics import evaluate_predictions
+from app.evaluation.metrics import evaluate_predictions, measure_shared_groups
 from app.evaluation.mistakes import list_mistakes
 from app.evaluation.report import format_report
 
@@ -46,3 +47,12 @@ def test_nothing_wrong_is_said_in_words() -> None:
 def test_a_name_cannot_send_control_characters_to_a_terminal() -> None:
     text = report([0, 1], [1, 1], ["a", "b"], name="\x1b[2J{}\nfake line é\udcff.png")
     assert r"\x1b[2J0\nfake line é\udcff.png" in text
+
+
+@pytest.mark.parametrize(("are_counted", "said"), [(True, "counted above"), (False, "not counted above")])
+def test_images_of_groups_that_were_trained_on_are_told_apart(are_counted: bool, said: str) -> None:
+    labels, probabilities = np.array([0, 1]), np.array([[0.9, 0.1], [0.8, 0.2]], np.float32)
+    evaluation = evaluate_predictions(labels, probabilities, ["cat", "dog"])
+    shared = measure_shared_groups(labels, probabilities, are_counted=are_counted)
+    text = format_report(evaluation, [], "test", shared)
+    assert f"\ntest images that share a group with train or valid: 2, {said}, accuracy on them: 0.5" in text

@@ -69,7 +69,8 @@ def test_the_network_is_the_jobs_or_the_products_or_one_whose_weights_are_here()
 def test_a_plan_is_whole_once_the_pictures_are_known() -> None:
     whole = plan(network="tiny_cnn", hyperparameters={"epochs": 3, "seed": 5}, gpus=2)
     assert whole.job.split == {
-        "train": 0.7, "valid": 0.15, "test": 0.15, "seed": 5, "counts": {"train": 28, "valid": 6, "test": 6}
+        **{"train": 0.7, "valid": 0.15, "test": 0.15, "seed": 5, "ignore_groups": False},
+        "counts": {"train": 28, "valid": 6, "test": 6},
     }  # fmt: skip
     assert whole.splits is not None
     assert len(whole.splits) == 40
