@@ -157,6 +157,11 @@ class Settings(BaseSettings):
         description="Longest time for the head of a request. A body must bring 1,000 bytes a second over "
         "each such time, and a client that reads nothing of its answer for three of them is cut off.",
     )
+    examine_imports: bool = Field(
+        False,
+        description="Whether an import looks at all images with a pretrained network, which takes about 7 ms "
+        "of one core an image. `POST /datasets/{id}/examinations` does it later.",
+    )
     max_dataset_items: int = Field(
         200_000, gt=0, description="Most entries in one dataset archive or folder."
     )

@@ -240,6 +240,10 @@ class ImageSizeError(LoupeError):
     status, code, title = 422, "invalid_image_size", "Image size the network cannot take"
 
 
+class FeaturesUnavailableError(LoupeError):
+    status, code, title = 409, "features_unavailable", "No feature vectors"
+
+
 class WeightsError(LoupeError):
     status, code, title = 422, "unusable_weights", "Weights the network cannot take"
 

@@ -1,4 +1,4 @@
-"""``/datasets/{dataset}/versions`` and ``/datasets/{dataset}/diff``"""
+"""``/datasets/{dataset}/versions``, ``/datasets/{dataset}/diff`` and ``/datasets/{dataset}/examinations``"""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from app.datasets.differences import Change
 from app.schemas.dataset import Dataset
 from app.schemas.dataset_diff import DatasetDiff
 from app.schemas.dataset_edits import DatasetRevision
-from app.services import dataset_revisions
+from app.schemas.job import Job
+from app.services import dataset_revisions, examinations
 
 router = APIRouter(prefix="/datasets/{dataset}", tags=["datasets"], route_class=CheckedRoute)
 
@@ -28,6 +29,15 @@ def create_version(
     No image is copied, and this dataset stays as it is.
     """
     return accepted(dataset_revisions.create_version(context, dataset, request, idempotent))
+
+
+@router.post("/examinations", status_code=status.HTTP_202_ACCEPTED, response_model=Job)
+def create_examination(dataset: str, context: ContextDep, idempotent: IdempotentDep) -> JSONResponse:
+    """Look at all images of the dataset with a pretrained network, and keep their feature vectors.
+
+    `examination` of the dataset says that they are there.
+    """
+    return accepted(examinations.create_examination(context, dataset, idempotent))
 
 
 @router.get("/diff/{other}")

@@ -74,6 +74,7 @@ NEEDS: dict[tuple[str, str], Need | None] = {
     ("GET", "/datasets/{dataset}/items/{item}/image"): READ,
     ("POST", "/datasets/{dataset}/versions"): WRITE,
     ("GET", "/datasets/{dataset}/diff/{other}"): READ,
+    ("POST", "/datasets/{dataset}/examinations"): WRITE,
     ("POST", "/datasets/{dataset}/exports"): WRITE,
     ("GET", "/datasets/{dataset}/exports/{job}"): READ,
     ("POST", "/jobs"): WRITE,

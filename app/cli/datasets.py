@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from app.cli import dataset_versions
+from app.cli import dataset_examination, dataset_versions
 from app.cli.assignments import parse_shares, parse_value
 from app.cli.client import Client, CommandError, quoted
 from app.cli.console import (
@@ -51,6 +51,7 @@ from app.words import count
 app = typer.Typer(no_args_is_help=True, help="Datasets: the labelled images of a product.")
 
 app.command("edit", epilog=dataset_versions.edit_epilog)(dataset_versions.edit_dataset)
+app.command("examine", epilog=dataset_examination.examine_epilog)(dataset_examination.examine_dataset)
 app.command("diff", epilog=dataset_versions.diff_epilog)(dataset_versions.diff_datasets)
 
 
@@ -176,6 +177,7 @@ def show_dataset(dataset: DatasetId, as_json: AsJson = False, server: Server = D
             "classes": join_counts(answer["classes"], at_most=40) or None,
             "came split": ", ".join(f"{name} {count:,}" for name, count in counts.items() if count) or None,
             "left out": answer["skipped"] or None,
+            "examined by": (answer.get("examination") or {}).get("network"),
             "digest": answer["digest"],
             "import job": answer["job"],
             "created": format_time(answer["created_at"]),

@@ -24,7 +24,7 @@ from app.datasets.manifest import (
     item_id,
 )
 from app.datasets.names import Found, Settled, settle_names
-from app.datasets.publishing import publish_dataset, summarise
+from app.datasets.publishing import Examine, publish_dataset, summarise
 from app.datasets.report import Findings, create_report
 from app.datasets.sources import HIDDEN, DamagedEntryError, LeftOut, Limits, Source
 from app.datasets.spec import ImportResult
@@ -86,12 +86,14 @@ def import_dataset(
     limits: Limits,
     progress: Progress,
     choices: ImportChoices | None = None,
+    examine: Examine | None = None,
 ) -> ImportResult:
     """Imports a folder or an archive into the dataset folder ``out``, which appears when it is complete.
 
     ``scratch`` is a folder for our own use, on the file system of ``image_root``. ``progress`` is called
-    after each file with their number and the fraction done. Returns the result for the parent process. Raises
-    DatasetError and its kinds for an upload that cannot become a dataset; nothing of it is then kept.
+    after each file with their number and the fraction done. ``examine`` looks at the images then. Returns the
+    result for the parent process. Raises DatasetError and its kinds for an upload that cannot become a
+    dataset; nothing of it is then kept.
     """
     choices = choices or ImportChoices()
     shutil.rmtree(scratch, ignore_errors=True)
@@ -120,11 +122,11 @@ def import_dataset(
                 _store(picture, image_root)
         os.sync()  # once instead of an fsync each: the images must survive what their manifest survives
         report = create_report(findings)
-        publish_dataset(out, findings.manifest, report)
+        examination = publish_dataset(out, findings.manifest, report, examine)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     left_out = len(findings.skipped) + len(findings.corrupt)
-    return summarise(findings.manifest, report, skipped=left_out)
+    return summarise(findings.manifest, report, skipped=left_out, examination=examination)
 
 
 def _open_source(path: Path, limits: Limits, choices: ImportChoices) -> Source:

@@ -3,29 +3,45 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from app.datasets.examiner import Examined
 from app.datasets.manifest import REPORT, DatasetManifest, write_manifest
 from app.datasets.report import split_counts
-from app.datasets.spec import ClassCount, ImportResult
+from app.datasets.spec import ClassCount, Examination, ImportResult
 from app.host.files import folder_aside, make_folder, write_json
 
 _ADVICE_IN_RESULT = 20
 
 
-def publish_dataset(out: Path, manifest: DatasetManifest, report: dict[str, Any]) -> None:
-    """Makes the folder ``out`` appear with manifest and report, both or neither."""
+Examine = Callable[[DatasetManifest, Path], Examined]
+"""Looks at the images of a dataset and leaves what it found in its folder."""
+
+
+def publish_dataset(
+    out: Path, manifest: DatasetManifest, report: dict[str, Any], examine: Examine | None = None
+) -> Examination | None:
+    """Makes the folder ``out`` appear with manifest, report and what the examination leaves, or nothing."""
     make_folder(out.parent)
     with folder_aside(out) as aside:
+        examined = None if examine is None else examine(manifest, aside)
         write_manifest(aside, manifest)
-        write_json(aside / REPORT, report)
+        write_json(aside / REPORT, report if examined is None else {**report, **examined.describe()})
         if out.exists():
             # An attempt that was killed after this point left the same dataset.
             shutil.rmtree(out)
+    return None if examined is None else examined.examination
 
 
-def summarise(manifest: DatasetManifest, report: dict[str, Any], *, skipped: int) -> ImportResult:
+def summarise(
+    manifest: DatasetManifest,
+    report: dict[str, Any],
+    *,
+    skipped: int,
+    examination: Examination | None = None,
+) -> ImportResult:
     """``skipped``: how many files were left out."""
     return ImportResult(
         digest=manifest.digest,
@@ -34,4 +50,5 @@ def summarise(manifest: DatasetManifest, report: dict[str, Any], *, skipped: int
         counts=split_counts(manifest.items),
         skipped=skipped,
         warnings=tuple(report["advice"][:_ADVICE_IN_RESULT]),
+        examination=examination,
     )

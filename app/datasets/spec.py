@@ -13,6 +13,16 @@ from app.schemas.import_choices import ImportChoices
 from app.schemas.message import Message
 
 
+class ExaminationTools(Message):
+    """What an examination needs. ``extractor``: the folder that it lies in, or is made in; ``weights_root``:
+    where published weights lie; ``partial``: a file for what is done before a process is killed.
+    """
+
+    extractor: Path
+    weights_root: Path
+    partial: Path
+
+
 class ImportSpec(Message):
     """``source``: a folder or an archive. ``out``: the dataset's folder, ``image_root``: all images'.
 
@@ -29,6 +39,7 @@ class ImportSpec(Message):
     out: Path
     limits: Limits = Limits()
     choices: ImportChoices = ImportChoices()
+    tools: ExaminationTools | None = None
 
 
 class RevisionSpec(Message):
@@ -42,6 +53,32 @@ class RevisionSpec(Message):
     edits: Path
     image_root: Path
     out: Path
+    tools: ExaminationTools | None = None
+
+
+class ExaminationSpec(Message):
+    """``dataset``: the folder of a dataset that is there already. ``out``: where its examination is left."""
+
+    format_version: Literal[1] = 1
+    kind: Literal["examination"] = "examination"
+    dataset: Path
+    image_root: Path
+    out: Path
+    tools: ExaminationTools
+
+
+class Examination(Message):
+    """What was found by looking at the images. ``network`` and ``extractor``, the SHA-256 of its file, made
+    the feature vectors, each of so many ``dimensions``.
+    """
+
+    network: str
+    extractor: str
+    dimensions: int
+
+
+class ExaminationResult(Message):
+    examination: Examination
 
 
 class ClassCount(Message):
@@ -58,6 +95,7 @@ class ImportResult(Message):
     counts: dict[str, int] | None
     skipped: int
     warnings: tuple[str, ...]
+    examination: Examination | None = None
 
 
 class ExportSpec(Message):
@@ -85,5 +123,9 @@ class ExportResult(Message):
     bytes: int
 
 
-class DatasetWork(RootModel[Annotated[ImportSpec | RevisionSpec | ExportSpec, Field(discriminator="kind")]]):
+class DatasetWork(
+    RootModel[
+        Annotated[ImportSpec | RevisionSpec | ExaminationSpec | ExportSpec, Field(discriminator="kind")]
+    ]
+):
     """What ``python -m app.datasets`` finds in its ``spec.json``."""

@@ -28,5 +28,7 @@ class Dataset(CreatedAt, Base):
     counts: Mapped[dict[str, Any] | None] = mapped_column(Json)
     items: Mapped[int | None] = mapped_column(Integer)
     skipped: Mapped[int | None] = mapped_column(Integer)
+    examination: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    """What is known from looking at the images; None: nobody has."""
     error: Mapped[dict[str, Any] | None] = mapped_column(Json)
     ready_at: Mapped[datetime | None] = mapped_column(UtcDateTime)

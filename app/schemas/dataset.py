@@ -47,6 +47,11 @@ class Dataset(BaseModel):
     )
     items: int | None = Field(description="Images in the dataset.")
     skipped: int | None = Field(description="Files left out; the report says why.")
+    examination: dict[str, Any] | None = Field(
+        None,
+        description="What is known from looking at the images: which network made their feature vectors. "
+        "Null: nothing has looked yet.",
+    )
     job: str | None = Field(description="The job that makes it: its import, or that of a new version.")
     error: Problem | None
     created_at: Timestamp

@@ -10,7 +10,7 @@ from typing import Literal
 
 from app.errors import ConflictError
 
-JobStage = Literal["preparing", "training", "evaluating", "exporting", "verifying", "predicting"]
+JobStage = Literal["preparing", "examining", "training", "evaluating", "exporting", "verifying", "predicting"]
 """What a child may say that it does."""
 
 
@@ -43,7 +43,7 @@ class JobKind:
     """Whether it reads a file that a client may have uploaded: a retry needs that file."""
 
 
-REVISION = "revision"
+REVISION, EXAMINATION = "revision", "examination"
 _ALL = (
     JobKind(
         "training",
@@ -57,6 +57,7 @@ _ALL = (
     ),
     JobKind("import", "an import", "imports", makes_dataset=True, reads_upload=True),
     JobKind(REVISION, "a new version of a dataset", "new versions of datasets", makes_dataset=True),
+    JobKind(EXAMINATION, "an examination of a dataset", "examinations of datasets"),
     JobKind("evaluation", "an evaluation", "evaluations", makes_evaluation=True),
     JobKind("export", "an export", "exports", makes_export=True),
     JobKind("model_export", "an export of a model", "exports of models"),

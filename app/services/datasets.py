@@ -207,6 +207,7 @@ def to_schema(session: Session, dataset: Dataset) -> schemas.Dataset:
         counts=dataset.counts,
         items=dataset.items,
         skipped=dataset.skipped,
+        examination=dataset.examination,
         job=job,
         error=problem_from_error(dataset.error, dataset.id) if dataset.error else None,
         created_at=dataset.created_at,

@@ -55,6 +55,11 @@ class HomeFolder:
         """Published weights, as `loupe weights` keeps them."""
         return self.root / "weights"
 
+    @property
+    def extractor(self) -> Path:
+        """The network that gives feature vectors of images; made on this machine where it is missing."""
+        return self.root / "extractor"
+
     def dataset(self, dataset_id: str) -> Path:
         return self.datasets / dataset_id
 
@@ -64,6 +69,14 @@ class HomeFolder:
     def job_split(self, job_id: str) -> Path:
         """Which image is in which split of this job: item id → train, valid, test."""
         return self.job(job_id) / "split.json"
+
+    def job_examination(self, job_id: str, fence: int) -> Path:
+        """What an examination leaves; the fence in its name keeps a stale writer out."""
+        return self.attempt(job_id, fence) / "examination"
+
+    def job_vectors(self, job_id: str) -> Path:
+        """Feature vectors that were computed so far."""
+        return self.job_checkpoints(job_id) / "vectors.partial"
 
     def job_edits(self, job_id: str) -> Path:
         """What this job changes in a dataset."""

@@ -23,6 +23,7 @@ COMMANDS = {
     "training": "train screws --follow",
     "import": "dataset import screws {archive}",
     "revision": "dataset edit dst_1 --remove good/1.png",
+    "examination": "dataset examine dst_1",
     "evaluation": "evaluate job_1",
     "export": "dataset export dst_1 --to {archive}.tar",
     "model_export": "model download mdl_1 --format onnx --output {archive}.onnx",

@@ -81,7 +81,7 @@ def test_eight_threads_get_the_answers_that_one_thread_gets(artifact: Artifact, 
 def test_a_model_grows_with_the_interpreters_that_it_needs_and_no_further(artifact: Artifact) -> None:
     predictor = Predictor(artifact, interpreters=2)
     sizes = [predictor.nbytes]
-    with predictor._borrow():
+    with predictor._interpreters.borrow():
         predictor.predict(pictures(1)[0])
         sizes.append(predictor.nbytes)
     with ThreadPoolExecutor(8) as pool:

@@ -8,6 +8,7 @@ from app.context import AppContext
 from app.datasets.sources import Limits
 from app.datasets.spec import ImportResult, ImportSpec
 from app.jobs.claims import Claim, complete, hold_to_finish, read_claimed
+from app.jobs.examinations import tools_of_import
 from app.jobs.kinds.base import Kind
 from app.jobs.uploads import download_upload
 from app.jobs.waiting import find_ready
@@ -18,6 +19,7 @@ from app.schemas.job_payloads import ImportPayload
 from app.services import webhook_events
 from app.services.job_lifecycle import find_upload
 from app.services.key_quotas import default_limits, require_room_for_images
+from app.storage.extractor import download_extractor, upload_extractor
 
 
 class DatasetImport(Kind[ImportSpec, ImportResult]):
@@ -28,6 +30,8 @@ class DatasetImport(Kind[ImportSpec, ImportResult]):
     def download_inputs(self, context: AppContext, claim: Claim) -> None:
         if ImportPayload.model_validate(read_claimed(context, claim).payload).is_upload:
             download_upload(context, claim)
+        if context.settings.examine_imports:
+            download_extractor(context.storage)
 
     def build_spec(self, context: AppContext, claim: Claim) -> ImportSpec:
         job, settings, storage = read_claimed(context, claim), context.settings, context.storage
@@ -42,10 +46,12 @@ class DatasetImport(Kind[ImportSpec, ImportResult]):
                 max_entries=settings.max_dataset_items, max_total_bytes=settings.max_unpacked_bytes
             ),
             choices=ImportChoices.model_validate(job.payload),
+            tools=tools_of_import(context, job.id),
         )
 
     def upload_results(self, context: AppContext, claim: Claim, result: ImportResult) -> None:
         context.storage.remote.upload_dataset(read_claimed(context, claim).dataset)
+        upload_extractor(context.storage)
 
     def finish(self, context: AppContext, claim: Claim, result: ImportResult) -> None:
         finish_dataset(context, claim, result)
@@ -63,7 +69,7 @@ def finish_dataset(context: AppContext, claim: Claim, result: ImportResult) -> N
         dataset = session.get_one(Dataset, job.dataset)
         dataset.status = "ready"
         dataset.ready_at = utc_now()
-        for name in ("digest", "classes", "counts", "items", "skipped"):
+        for name in ("digest", "classes", "counts", "items", "skipped", "examination"):
             setattr(dataset, name, described[name])
         require_room_for_images(session, dataset, default_limits(context.settings))
         job.result = described

@@ -8,6 +8,7 @@ from app.jobs.kinds.dataset_export import DatasetExport
 from app.jobs.kinds.dataset_import import DatasetImport
 from app.jobs.kinds.dataset_revision import DatasetRevision
 from app.jobs.kinds.evaluation import EvaluationKind
+from app.jobs.kinds.examination import ExaminationKind
 from app.jobs.kinds.model_export import ModelExportKind
 from app.jobs.kinds.model_import import ModelImport
 from app.jobs.kinds.training import Training
@@ -16,6 +17,6 @@ KINDS: dict[str, AnyKind] = {
     kind.name: kind
     for kind in (
         *(Training(), DatasetImport(), EvaluationKind(), DatasetExport()),
-        *(ModelExportKind(), ModelImport(), BatchPrediction(), DatasetRevision()),
+        *(ModelExportKind(), ModelImport(), BatchPrediction(), DatasetRevision(), ExaminationKind()),
     )
 }

@@ -1,0 +1,116 @@
+"""``POST /datasets/{dataset}/examinations``, and imports that examine."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+
+from app.config import Settings
+from app.context import AppContext
+from app.datasets.examination import load_features
+from app.datasets.manifest import load_manifest
+from app.datasets.pictures import decode_item
+from app.errors import FeaturesUnavailableError
+from app.features.extractor import Extractor
+from app.features.files import VECTORS
+from tests.extractors import give_extractor
+from tests.pictures import make_files, make_picture
+from tests.running import import_pictures, run_queued
+
+
+def examine(client: TestClient, context: AppContext, dataset: str) -> dict[str, Any]:
+    answer = client.post(f"/datasets/{dataset}/examinations")
+    assert answer.status_code == 202, answer.text
+    run_queued(context)
+    job: dict[str, Any] = client.get(f"/jobs/{answer.json()['id']}").json()
+    return job
+
+
+@pytest.fixture
+def dataset(client: TestClient, context: AppContext) -> str:
+    give_extractor(context.storage.root)
+    files = {**make_files(4), "red/copy.png": make_picture("red", 0)}
+    return import_pictures(client, context, "p", files)
+
+
+def test_each_image_has_the_vector_of_what_a_training_sees(
+    client: TestClient, context: AppContext, dataset: str
+) -> None:
+    assert client.get(f"/datasets/{dataset}").json()["examination"] is None
+    job = examine(client, context, dataset)
+    assert job["error"] is None
+    assert job["kind"] == "examination"
+    assert client.get(f"/datasets/{dataset}").json()["examination"]["network"] == "efficientnet_lite0"
+    folder = context.storage.dataset(dataset)
+    manifest, extractor = load_manifest(folder), Extractor(context.storage.extractor)
+    vectors = load_features(folder, manifest)
+    assert vectors.shape == (13, 1280)
+    for item, vector in zip(manifest.items, vectors, strict=True):
+        image = decode_item(context.storage.images, item, None, extractor.fit)
+        assert np.array_equal(vector, extractor.embed(image.pixels).astype(np.float16))
+
+
+def test_what_is_there_is_not_computed_again_and_what_is_damaged_is(
+    client: TestClient, context: AppContext, dataset: str
+) -> None:
+    examine(client, context, dataset)
+    path = context.storage.dataset(dataset) / VECTORS
+    before = path.read_bytes()
+    for folder in context.storage.images.iterdir():  # what is known needs no image
+        folder.rename(folder.with_name(f"away-{folder.name}"))
+    assert examine(client, context, dataset)["status"] == "succeeded"
+    assert path.read_bytes() == before
+    path.write_bytes(before[:-10])
+    assert "is missing" in examine(client, context, dataset)["error"]["detail"]
+    for folder in context.storage.images.iterdir():
+        folder.rename(folder.with_name(folder.name.removeprefix("away-")))
+    assert examine(client, context, dataset)["status"] == "succeeded"
+    assert path.read_bytes() == before
+
+
+def test_a_new_version_takes_over_the_vectors_of_its_images(
+    client: TestClient, context: AppContext, settings: Settings, dataset: str
+) -> None:
+    examine(client, context, dataset)
+    examining = replace(context, settings=settings.model_copy(update={"examine_imports": True}))
+    made = client.post(f"/datasets/{dataset}/versions", json={"remove": ["red/red_001.png"]}).json()
+    run_queued(examining)
+    assert client.get(f"/datasets/{made['id']}").json()["examination"]["network"] == "efficientnet_lite0"
+    folders = [context.storage.dataset(name) for name in (dataset, made["id"])]
+    old, new = (
+        {
+            item.sha256: row.tobytes()
+            for item, row in zip(manifest.items, load_features(folder, manifest), strict=True)
+        }
+        for folder in folders
+        for manifest in [load_manifest(folder)]
+    )
+    assert new.items() <= old.items()
+
+
+def test_an_import_examines_where_it_shall(
+    client: TestClient, context: AppContext, settings: Settings
+) -> None:
+    examining = replace(context, settings=settings.model_copy(update={"examine_imports": True}))
+    give_extractor(context.storage.root)
+    dataset = import_pictures(client, examining, "p", make_files(2))
+    found = client.get(f"/datasets/{dataset}").json()
+    assert found["status"] == "ready"
+    assert found["examination"]["dimensions"] == 1280
+    assert client.get(f"/datasets/{dataset}/report").json()["examination"] == found["examination"]
+    events = client.get(f"/jobs/{found['job']}/events?limit=100").json()["data"]
+    assert "examining" in [event["data"].get("stage") for event in events]
+
+
+def test_a_dataset_that_is_not_examined_says_how_it_is(
+    client: TestClient, context: AppContext, dataset: str
+) -> None:
+    folder = context.storage.dataset(dataset)
+    with pytest.raises(FeaturesUnavailableError) as caught:
+        load_features(folder, load_manifest(folder))
+    assert "loupe dataset examine" in (caught.value.hint or "")
+    assert client.post("/datasets/dst_none/examinations").status_code == 404
