@@ -18,6 +18,13 @@ from app.cli.options import DEFAULT_SERVER, AsJson, Server, examples
 
 def train(
     product: Annotated[str, typer.Argument(metavar="PRODUCT", help="Id of the product.")],
+    method: Annotated[
+        Literal["fine_tune", "linear"] | None,
+        typer.Option(
+            "--method",
+            help="linear: only the classifier learns, in seconds, on what given weights say of each image.",
+        ),
+    ] = None,
     network: Annotated[
         str | None,
         typer.Option("--network", help="A network of `loupe networks`; the product's default if not given."),
@@ -77,6 +84,7 @@ def train(
     """
     hyperparameters, split = parse_assignments(settings or [])
     flags = {
+        "method": method,
         "epochs": epochs,
         "batch_size": batch_size,
         "learning_rate": learning_rate,
@@ -123,6 +131,7 @@ def train(
 
 train_epilog = examples(
     "loupe train screws --network mobilenet_v2 --image-size 96 --epochs 20 --follow",
+    "loupe train screws --method linear --follow",
     "loupe train screws --set augmentation=strong --set early_stopping.patience=5",
     "loupe train screws --min-accuracy 0.95 --on-failure discard",
     "loupe train screws --drop unclear --merge scratch=deep,fine",

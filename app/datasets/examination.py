@@ -5,7 +5,6 @@ It comes beside the manifest, in the dataset's folder, and is made anew where it
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,6 +20,7 @@ from app.errors import FeaturesUnavailableError
 from app.features.extractor import Extractor
 from app.features.partial import PartialVectors
 from app.features.vectors import digest_images, load_vectors, read_header, write_vectors
+from app.host.machine import count_cores
 
 Progress = Callable[[int, int], None]
 Vectors = NDArray[np.float16]
@@ -67,7 +67,7 @@ def _compute(
     vectors = np.empty((len(different), extractor.note.dimensions), np.float16)
     done = min(len(before.rows), len(different))
     vectors[:done] = before.rows[:done]
-    threads = os.cpu_count() or 1
+    threads = count_cores()  # each takes an interpreter, 20 MB
 
     def embed(item: Item) -> Vectors:
         if (vector := known.get(item.sha256)) is not None:

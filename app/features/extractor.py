@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from app.errors import ArtifactError, FeaturesUnavailableError
+from app.errors import ArtifactError, FeaturesUnavailableError, InvalidRequestError
 from app.features.files import MODEL, NETWORK, NOTE
 from app.host.files import describe
 from app.images.resize import Fit, get_rule
@@ -63,10 +63,10 @@ class Extractor:
 
 
 def read_note(folder: Path) -> ExtractorNote | None:
-    """What the extractor in ``folder`` is; None if there is none that this version of Loupe uses."""
+    """What the extractor in ``folder`` is; None if it is damaged, or this version of Loupe uses another."""
     try:
         note = parse_message(ExtractorNote, (folder / NOTE).read_bytes(), NOTE)
-    except FileNotFoundError:
+    except (FileNotFoundError, InvalidRequestError):
         return None
     is_wanted = (note.network, note.image_size, note.resize_rule) == (NETWORK, IMAGE_SIZE, RESIZE_RULE)
     return note if is_wanted and (folder / MODEL).is_file() else None

@@ -57,6 +57,11 @@ class NetworkSpec:
         return self.of.normalization
 
     @property
+    def has_linear_classifier(self) -> bool:
+        """Whether one layer makes the logits of pooled features; SqueezeNet pools them afterwards."""
+        return self.family != "squeezenet"
+
+    @property
     def min_image_size(self) -> int:
         """The smallest side in pixels."""
         return self.of.min_image_size

@@ -18,6 +18,14 @@ ImageSize = Annotated[
 ]
 
 
+LINEAR_SETTINGS = frozenset(
+    {
+        *("method", "pretrained", "image_size", "resize", "class_weights", "monitor", "min_accuracy", "seed"),
+        *("deterministic", "mixed_precision"),
+    }
+)
+"""The settings that the method linear uses."""
+
 Pretrained = Annotated[str, Field(pattern=r"^(imagenet|none|mdl_[0-9a-z]+)$")]
 
 
@@ -55,6 +63,12 @@ class Hyperparameters(Numbers):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
+    method: Literal["fine_tune", "linear"] = Field(
+        "fine_tune",
+        description="fine_tune: all layers learn, by gradient descent, from `pretrained`. linear: the "
+        "classifier alone, on what frozen weights say of each image, which takes seconds. It uses only the "
+        "settings pretrained, image_size, resize, class_weights, monitor, min_accuracy and seed.",
+    )
     pretrained: Pretrained | None = Field(
         None,
         description="Weights to start from: imagenet, none, or the id of a model of the same product and "

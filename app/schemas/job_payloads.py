@@ -23,11 +23,13 @@ class Payload(Message):
 class TrainingPayload(Payload):
     """``class_map``: None where all classes are learnt. ``evaluation_dataset``: what the final test is
     measured on; None: the test split. ``resize_rule``: None where the first one resizes the images.
+    ``method``: None where all layers learn.
     """
 
     class_map: ClassMap | None = None
     evaluation_dataset: str | None = None
     resize_rule: str | None = None
+    method: Literal["linear"] | None = None
 
 
 class UploadPayload(Payload):

@@ -13,7 +13,7 @@ from app.datasets.split import SplitMap, split_dataset
 from app.errors import ConflictError, FieldError, ImageSizeError, InvalidRequestError, WeightsError
 from app.images.resize import rule_for
 from app.networks.registry import NetworkSpec, get_network
-from app.schemas.hyperparameters import Hyperparameters
+from app.schemas.hyperparameters import LINEAR_SETTINGS, Hyperparameters
 from app.schemas.job import JobCreate, JobDataset, JobPlan
 from app.training.data_order import count_steps
 from app.training.defaults import resolve_before_pictures, resolve_hyperparameters
@@ -98,6 +98,7 @@ def decide(request: JobCreate, inputs: PlanInputs) -> Plan:
     given = request.hyperparameters
     _check_image_size(given, network)
     start = _choose_start(given, network, inputs)
+    _check_method(given, network, given.pretrained or start)
     if given.min_accuracy is None:
         given = given.model_copy(update={"min_accuracy": inputs.min_accuracy or 0.0})
     seed = request.split.seed if request.split.seed is not None else given.seed
@@ -139,10 +140,13 @@ def decide(request: JobCreate, inputs: PlanInputs) -> Plan:
         device=request.device,
         gpus=request.gpus,
     )
-    if inputs.has_first_release_worker and settings.resize == "stretch":
-        # Such a worker knows the first rule alone, and not the setting.
-        del job.hyperparameters["resize"]
-        return Plan(job, splits)
+    if inputs.has_first_release_worker:
+        # Such a worker knows one method and the first rule alone, and not the settings.
+        if settings.method == "fine_tune":
+            del job.hyperparameters["method"]
+        if settings.resize == "stretch":
+            del job.hyperparameters["resize"]
+            return Plan(job, splits)
     return Plan(job, splits, rule_for(settings.resize).name)
 
 
@@ -188,6 +192,33 @@ def _check_model(model_id: str, network: NetworkSpec, inputs: PlanInputs) -> Non
             f"The model {model_id} is a {model.network}; its weights do not fit a {network.name}.",
             hint=f"Set network to {model.network}.",
             errors=(FieldError(_START, f"weights of a {model.network}"),),
+        )
+
+
+def _check_method(given: Hyperparameters, network: NetworkSpec, start: str) -> None:
+    """Raises InvalidRequestError for a linear probe of what has no features yet, and for unused settings."""
+    if given.method != "linear":
+        return
+    pointer = "/hyperparameters/method"
+    if start == "none":
+        raise InvalidRequestError(
+            f"The method linear needs weights that {network.name} starts from, and there are none.",
+            hint=f"`loupe weights download {network.name}`, or take a network of `loupe weights list` whose "
+            "weights are here.",
+            errors=(FieldError(pointer, "linear needs pretrained weights"),),
+        )
+    if not network.has_linear_classifier:
+        raise InvalidRequestError(
+            f"The classifier of {network.name} is not linear in its pooled features.",
+            hint="Take another network, or the method fine_tune.",
+            errors=(FieldError(pointer, f"not for {network.name}"),),
+        )
+    unused = sorted(given.model_fields_set - LINEAR_SETTINGS)
+    if unused:
+        raise InvalidRequestError(
+            f"The method linear does not use {', '.join(unused)}.",
+            hint=f"Leave them out; it uses {', '.join(sorted(LINEAR_SETTINGS - {'method'}))}.",
+            errors=tuple(FieldError(f"/hyperparameters/{name}", "not used by linear") for name in unused),
         )
 
 

@@ -71,6 +71,7 @@ def create_job(
                     class_map=request.class_map,
                     evaluation_dataset=request.evaluation_dataset,
                     resize_rule=plan.resize_rule,
+                    method="linear" if request.hyperparameters.method == "linear" else None,
                 ).model_dump(mode="json", exclude_defaults=True),
                 annotations=request.metadata,
             )

@@ -17,7 +17,7 @@ def download_extractor(storage: Storage) -> None:
 
 def upload_extractor(storage: Storage) -> None:
     """Lets the other hosts find the extractor, unless one is there already."""
-    if (storage.extractor / MODEL).exists() and not storage.remote.has(storage.extractor / NOTE):
+    if (storage.extractor / MODEL).exists() and not storage.remote.has(storage.extractor):
         storage.remote.upload(storage.extractor)
 
 

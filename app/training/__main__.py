@@ -49,6 +49,11 @@ def _work(spec: TrainingSpec, folder: Path, reporter: Reporter, stop: StopSignal
     with loading_tensorflow():
         from app.training.pipeline import run_training
 
+    if spec.hyperparameters.method == "linear":
+        # Outside the block: this one uses scikit-learn.
+        from app.training.linear import run_linear
+
+        return run_linear(spec, folder, reporter, stop)
     return run_training(spec, folder, reporter, stop)
 
 

@@ -54,6 +54,8 @@ def resolve_hyperparameters(
     classes, which need not be learnt first. Raises InvalidRequestError when the settings do not go together.
     """
     settled = resolve_before_pictures(given, network, pretrained=pretrained)
+    if settled.method == "linear":
+        return _fill(ResolvedHyperparameters, settled.model_copy(update=_NOTHING_ELSE), _LINEAR)
     if settled.pretrained == "none":
         defaults = {"epochs": _epochs(train_items, pictures=40_000, least=30, most=100)}
     else:
@@ -73,6 +75,11 @@ _FRESH: dict[str, Any] = {
     "batch_norm": "updated",
 }
 _FINE_TUNED: dict[str, Any] = {"learning_rate": 3e-3, "batch_norm": "frozen"}
+
+
+_LINEAR: dict[str, Any] = {"epochs": 1, "freeze_epochs": 1, "backbone_learning_rate_factor": 1.0}
+_NOTHING_ELSE: dict[str, Any] = {"warmup_epochs": 0.0, "augmentation": "none", "dropout": 0.0}
+"""What the settings of gradient descent are where there is none."""
 
 
 def _fine_tuned(train_items: int) -> dict[str, Any]:

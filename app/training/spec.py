@@ -49,7 +49,8 @@ class TrainingSpec:
     ``weights_root``: where published weights are kept. ``initial_model``: artifact of the model that
     ``pretrained`` names, of that ``initial_model_digest`` where it is known. ``devices``: what to compute on;
     None: one GPU if there is one. ``logs``, ``out``: where the log files and the artifact go. ``resize``: the
-    name of the resize rule; None: the first one, which trainings had that name none.
+    name of the resize rule; None: the first one, which trainings had that name none. ``extractor``: the
+    folder of what gives feature vectors, if there is one.
     """
 
     job_id: str
@@ -73,6 +74,7 @@ class TrainingSpec:
     reported_step: int | None = None
     checkpoint_seconds: float = 60.0
     resize: str | None = None
+    extractor: Path | None = None
 
     @property
     def resize_rule(self) -> ResizeRule:
@@ -135,9 +137,10 @@ class Identity:
         configuration = {
             "network": get_network(spec.network).name,
             "image_size": spec.image_size,
-            # No part of the training itself; a retry may judge the same weights by another gate.
+            # No part of the training itself; a retry may judge the same weights by another gate. Only one method
+            # has checkpoints.
             "hyperparameters": spec.hyperparameters.model_dump(
-                mode="json", exclude={"min_accuracy", "resize"}
+                mode="json", exclude={"min_accuracy", "resize", "method"}
             ),
             "initial_weights": initial_weights,
         }

@@ -73,6 +73,14 @@ def test_a_damaged_one_is_refused_and_made_anew(copy: Path, tmp_path: Path) -> N
     assert (copy / MODEL).read_bytes() == before  # the conversion gives the same bytes on one machine
 
 
+@pytest.mark.parametrize("content", [b"", b'{"format_', b"{}", b"\xff"])
+def test_one_whose_note_is_damaged_is_none(copy: Path, content: bytes) -> None:
+    (copy / NOTE).write_bytes(content)
+    assert read_note(copy) is None
+    with pytest.raises(FeaturesUnavailableError):  # as of one that is missing, which is then made
+        Extractor(copy)
+
+
 def test_without_weights_it_says_which_command_brings_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,7 +10,12 @@ from app.jobs.examinations import examination_tools
 from app.jobs.kinds.base import Kind
 from app.models import Dataset
 from app.schemas.job_kinds import EXAMINATION
-from app.storage.extractor import download_extractor, upload_extractor, upload_vectors
+from app.storage.extractor import (
+    download_extractor,
+    download_vectors,
+    upload_extractor,
+    upload_vectors,
+)
 
 
 class ExaminationKind(Kind[ExaminationSpec, ExaminationResult]):
@@ -19,8 +24,10 @@ class ExaminationKind(Kind[ExaminationSpec, ExaminationResult]):
     result_type = ExaminationResult
 
     def download_inputs(self, context: AppContext, claim: Claim) -> None:
-        context.storage.remote.download_pictures(read_claimed(context, claim).dataset)
-        download_extractor(context.storage)
+        dataset, storage = read_claimed(context, claim).dataset, context.storage
+        storage.remote.download_pictures(dataset)
+        download_vectors(storage, dataset)
+        download_extractor(storage)
 
     def build_spec(self, context: AppContext, claim: Claim) -> ExaminationSpec:
         job, storage = read_claimed(context, claim), context.storage

@@ -22,6 +22,7 @@ from app.schemas.hyperparameters import ResolvedHyperparameters
 from app.schemas.job_payloads import TrainingPayload
 from app.services import promotion
 from app.services.dataset_states import evaluation_dataset_of, tested_dataset
+from app.storage.extractor import download_vectors
 from app.storage.model_folders import download_model
 from app.storage.weights import download_weights
 from app.training.result import TrainingResult
@@ -47,6 +48,9 @@ class Training(Kind[TrainingSpec, TrainingResult]):
         download_newest_checkpoint(storage, attempts)
         if _start(job) == "imagenet":
             download_weights(storage, job.network or "")
+        if (job.hyperparameters or {}).get("method") == "linear":
+            download_vectors(storage, job.dataset)
+            storage.remote.download(storage.extractor)
         if model is not None:
             download_model(storage, storage.absolute(model.folder), model.digest)
 
@@ -81,6 +85,7 @@ class Training(Kind[TrainingSpec, TrainingResult]):
                     is_required=claim.device == "gpu",
                 ),
                 weights_root=storage.weights,
+                extractor=storage.extractor,
                 initial_model=storage.absolute(model.folder) if model else None,
                 initial_model_digest=model.digest if model else None,
                 # Since the last epoch that is stored, not the last step: a worker may be lost between a
