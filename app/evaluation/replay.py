@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +27,7 @@ from app.evaluation.metrics import decide, evaluate_predictions, measure_shared_
 from app.evaluation.mistakes import list_mistakes
 from app.evaluation.report import format_report
 from app.evaluation.spec import EvaluationContent, EvaluationResult, EvaluationSpec
+from app.host.machine import count_cores
 from app.images.decode import DEEP_GREY, FULL_RANGE
 from app.inference.predictor import Predictor
 from app.schemas.class_map import ClassMap
@@ -137,7 +137,7 @@ def _replay(
 ) -> tuple[NDArray[np.float32], int]:
     """Probabilities, float32 (items, classes), by as many threads as there are CPUs; how many are clipped."""
     probabilities = np.empty((len(items), len(predictor.labels)), np.float32)
-    threads = os.cpu_count() or 1
+    threads = count_cores()
     reported, clipped = 0.0, 0
     with ThreadPoolExecutor(threads) as pool:
 

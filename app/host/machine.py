@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from dataclasses import asdict, dataclass
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,16 @@ MEMORY_LIMITS = (
     Path("/sys/fs/cgroup/memory.max"),
     Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
 )
+CPU_QUOTAS = (
+    (Path("/sys/fs/cgroup/cpu.max"), None),
+    (Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"), Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us")),
+)
+"""Time on all cores together in each period: in one file, or in two."""
 
 
 @dataclass(frozen=True)
 class Machine:
-    """What a process here may use: cores by affinity, memory up to the container's limit, visible GPUs."""
+    """What a process here may use: cores and memory up to the container's limits, visible GPUs."""
 
     cpu_cores: int
     memory_bytes: int
@@ -37,8 +43,16 @@ class Machine:
 
 
 def count_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Cores that this process may use, by its affinity and by its container's share of time, rounded up."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    for quota, period in CPU_QUOTAS:
+        with contextlib.suppress(OSError, ValueError):
+            words = quota.read_text(encoding="ascii").split()
+            words += [] if period is None else period.read_text(encoding="ascii").split()
+            allowed, of = int(words[0]), int(words[1])  # "max" and -1 mean that there is no limit
+            if allowed > 0:
+                cores = min(cores, ceil(allowed / of))
+    return cores
 
 
 def _memory_bytes() -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from queue import Empty, LifoQueue
@@ -14,6 +13,7 @@ from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
 from app.errors import ArtifactError
+from app.host.machine import count_cores
 
 
 class Interpreters:
@@ -79,8 +79,8 @@ class Interpreters:
 
 
 def default_interpreters() -> int:
-    """One for each CPU."""
-    return os.cpu_count() or 1
+    """One for each core that this process may use."""
+    return count_cores()
 
 
 class _Interpreter:

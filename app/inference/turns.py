@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.errors import BusyError
+from app.host.machine import count_cores
 from app.images.cost import is_light, may_be_light
 from app.images.decode import DecodedImage, decode_opened
 from app.images.decoder_pool import DecoderPool
@@ -51,7 +51,7 @@ class Turns:
     """Gives each image its turn. ``decode_bytes``: memory that images which cost much may take together."""
 
     def __init__(self, *, threads: int | None = None, decode_bytes: int) -> None:
-        self.width = threads or os.cpu_count() or 1
+        self.width = threads or count_cores()
         self._threads = TurnThreads(self.width)
         self._budget = MemoryBudget(decode_bytes)
         self._decoders: DecoderPool | None = None

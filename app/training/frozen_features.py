@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
@@ -13,12 +12,13 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from app.datasets.concurrency import ordered_map
-from app.datasets.examination import load_features
+from app.datasets.examination import known_vectors
 from app.datasets.manifest import Item, load_manifest
 from app.datasets.pictures import decode_item
 from app.errors import FeaturesUnavailableError
 from app.features.extractor import Extractor
 from app.features.files import NETWORK
+from app.host.machine import count_cores
 from app.images.resize import Fit
 from app.networks import get_network
 from app.networks.pretrained.transplant import HEAD
@@ -66,13 +66,8 @@ class _FromExtractor:
 
     def __init__(self, work: Work, extractor: Extractor) -> None:
         self._work, self._extractor = work, extractor
-        whole = load_manifest(work.spec.dataset)
-        self._kept: dict[str, NDArray[np.float16]] = {}
-        try:
-            vectors = load_features(work.spec.dataset, whole)
-        except FeaturesUnavailableError:
-            return
-        self._kept = {item.sha256: vector for item, vector in zip(whole.items, vectors, strict=True)}
+        folder = work.spec.dataset
+        self._kept = known_vectors([folder], [load_manifest(folder)], extractor)
 
     def __call__(self, items: Sequence[Item], *, is_exact: bool = False) -> Features:
         features = np.empty((len(items), self._extractor.note.dimensions), np.float32)
@@ -132,7 +127,7 @@ def _in_threads(
     work: Work, function: Callable[[Any], NDArray[Any]], inputs: Sequence[Any]
 ) -> Iterator[NDArray[Any]]:
     report = throttle(lambda done, total: work.reporter.emit(ProgressLine(done=done, total=total)))
-    threads = os.cpu_count() or 1
+    threads = count_cores()
     with ThreadPoolExecutor(threads) as pool:
         outputs = ordered_map(pool, function, inputs, ahead=4 * threads)
         for done, output in enumerate(outputs, start=1):

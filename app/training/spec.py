@@ -137,8 +137,8 @@ class Identity:
         configuration = {
             "network": get_network(spec.network).name,
             "image_size": spec.image_size,
-            # No part of the training itself; a retry may judge the same weights by another gate. Only one method
-            # has checkpoints.
+            # No part of the training itself: a retry may judge the same weights by another gate, and only one
+            # method has checkpoints.
             "hyperparameters": spec.hyperparameters.model_dump(
                 mode="json", exclude={"min_accuracy", "resize", "method"}
             ),
