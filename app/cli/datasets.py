@@ -35,6 +35,7 @@ from app.cli.options import (
     ClassLevel,
     DatasetId,
     GroupBy,
+    Labels,
     Limit,
     NameEncoding,
     Server,
@@ -58,12 +59,14 @@ app.command("diff", epilog=dataset_versions.diff_epilog)(dataset_versions.diff_d
 @app.command(
     "import",
     help="Import images. A folder is packed while it is sent.\n\n"
-    "The folder holds one folder per class; or train, valid and test, each with one folder per class. "
+    "The folder holds one folder per class; or train, valid and test, each with one folder per class; or a "
+    "table with the columns file_name and label. "
     f"Images may be {READABLE} of any size; what is no image is left out and listed.",
     epilog=examples(
         "loupe dataset import screws ~/images/screws",
         "loupe dataset import screws screws.zip",
         "loupe dataset import screws screws.zip --name-encoding shift_jis",
+        "loupe dataset import screws ~/images/screws --labels labels.csv",
         "loupe dataset import screws ~/images/screws --group-by '(part[0-9]+)_'",
         "loupe dataset import screws /data/screws --server-path",
     ),
@@ -96,6 +99,7 @@ def import_dataset(
         ),
     ] = None,
     group_by: GroupBy = None,
+    labels: Labels = None,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Do not wait for the import's end.")] = False,
     as_json: AsJson = False,
     server: Server = DEFAULT_SERVER,
@@ -108,6 +112,7 @@ def import_dataset(
         strict=strict,
         pixel_range=pixel_range,
         group_by=group_by,
+        labels=labels,
     )
     if server_path:
         dataset = client.post(target, {"path": path, **choices})

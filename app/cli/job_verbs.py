@@ -8,7 +8,7 @@ import typer
 
 from app.cli.client import Client, quoted
 from app.cli.console import say
-from app.cli.options import DEFAULT_SERVER, ClassLevel, GroupBy, NameEncoding, Server, given_choices
+from app.cli.options import DEFAULT_SERVER, ClassLevel, GroupBy, Labels, NameEncoding, Server, given_choices
 
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="Id of the job, job_…")]
 
@@ -47,11 +47,14 @@ def retry_job(
     name_encoding: NameEncoding = None,
     class_level: ClassLevel = None,
     group_by: GroupBy = None,
+    labels: Labels = None,
     server: Server = DEFAULT_SERVER,
 ) -> None:
     """Give a failed job another attempt, from its last checkpoint; an import takes its choice."""
     start = "beginning" if from_beginning else "checkpoint"
-    choices = given_choices(name_encoding=name_encoding, class_level=class_level, group_by=group_by)
+    choices = given_choices(
+        name_encoding=name_encoding, class_level=class_level, group_by=group_by, labels=labels
+    )
     answer = Client(server).post(f"/jobs/{quoted(job)}/retry", {"start": start, **choices})
     say(f"{answer['id']} is {answer['status']}. Watch it: loupe job follow {answer['id']}")
 

@@ -47,6 +47,15 @@ GroupBy = Annotated[
         "inside a class, or those for which (…) of the expression finds the same in the name.",
     ),
 ]
+Labels = Annotated[
+    str | None,
+    typer.Option(
+        "--labels",
+        metavar="folders|TABLE",
+        help="What says the classes: the folders, or a CSV or JSON lines file among them, such as "
+        "labels.csv. Not given: folders if they are class folders, else the tables.",
+    ),
+]
 DatasetId = Annotated[str, typer.Argument(metavar="DATASET", help="Id of the dataset, dst_…")]
 
 

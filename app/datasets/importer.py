@@ -16,7 +16,8 @@ from app.datasets.concurrency import ordered_map
 from app.datasets.depth import Depth, read_depth
 from app.datasets.folders import FolderSource
 from app.datasets.groups import find_groups
-from app.datasets.layout import UNLABELLED, Layout, read_layout
+from app.datasets.labels import MOST_TABLE_BYTES, READ_TABLES, read_table
+from app.datasets.layout import UNLABELLED, read_layout
 from app.datasets.manifest import (
     Item,
     create_manifest,
@@ -28,7 +29,8 @@ from app.datasets.publishing import Examine, publish_dataset, summarise
 from app.datasets.report import Findings, create_report
 from app.datasets.sources import HIDDEN, DamagedEntryError, LeftOut, Limits, Source
 from app.datasets.spec import ImportResult
-from app.datasets.tables import find_tables, mention_tables
+from app.datasets.table_layout import Files, TableLayout, read_table_layout
+from app.datasets.tables import choose_tables, find_tables, mention_tables
 from app.errors import (
     ChoiceNeededError,
     DatasetError,
@@ -40,7 +42,7 @@ from app.errors import (
 from app.host.files import touch, write_aside
 from app.images.decode import decode_image
 from app.images.formats import is_meant_as_image
-from app.schemas.import_choices import ImportChoices
+from app.schemas.import_choices import FOLDERS, ImportChoices
 
 Progress = Callable[[int, float], None]
 _Content = tuple[str, str, Path, bytes | DamagedEntryError]
@@ -69,13 +71,16 @@ class _Picture:
 
 @dataclass(frozen=True)
 class _Rejected:
-    """``is_expected``: whether it is no image at all, such as a text file."""
+    """``is_expected``: whether it is no image at all, such as a text file. ``table``: where its content waits
+    if it may say the classes of images.
+    """
 
     name: str
     raw: str
     reason: str
     is_corrupt: bool
     is_expected: bool = False
+    table: Path | None = None
 
 
 def import_dataset(
@@ -105,15 +110,17 @@ def import_dataset(
             pictures, again = _rename(pictures, settled)
             opened.skipped += again
             tables = find_tables([file.name for file in rejected if not file.is_corrupt])
-            layout = _read_layout(pictures, _all_folders(opened, pictures, rejected), choices, tables)
+            folders = _all_folders(opened, pictures, rejected)
+            told = _read_layout(pictures, rejected, folders, choices, tables)
+            layout = told.layout
             used = [picture for picture in pictures if picture.name in layout.places]
             depth = read_depth(
                 [picture.largest for picture in used],
                 choices.pixel_range,
                 [picture.largest_high_byte for picture in used],
             )
-            groups = find_groups(layout.places, choices.group_by)
-            findings = _to_findings(pictures, rejected, opened, layout, settled, depth, groups)
+            groups = told.groups | find_groups(layout.places, choices.group_by)
+            findings = _to_findings(pictures, rejected, opened, told, settled, depth, groups)
         _check_usable(findings, tables)
         if choices.strict:
             _check_strictly(findings, rejected)
@@ -187,7 +194,13 @@ def _decode(job: _Content) -> _Picture | _Rejected:
         return _Rejected(name, raw, error.detail, is_corrupt=False)
     except ImageDecodeError as error:
         is_picture = is_meant_as_image(name, content)
-        return _Rejected(name, raw, error.detail, is_corrupt=is_picture, is_expected=not is_picture)
+        table = None
+        if not is_picture and name.casefold().endswith(READ_TABLES) and len(content) <= MOST_TABLE_BYTES:
+            staged.write_bytes(content)
+            table = staged
+        return _Rejected(
+            name, raw, error.detail, is_corrupt=is_picture, is_expected=not is_picture, table=table
+        )
     staged.write_bytes(content)
     digest = hashlib.sha256(content).hexdigest()
     return _Picture(
@@ -218,11 +231,12 @@ def _to_findings(
     pictures: list[_Picture],
     rejected: list[_Rejected],
     source: Source,
-    layout: Layout,
+    told: TableLayout,
     settled: Settled,
     depth: Depth,
     groups: Mapping[str, str],
 ) -> Findings:
+    layout = told.layout
     items, modes = [], {}
     for picture in pictures:
         place = layout.places.get(picture.name)
@@ -258,20 +272,50 @@ def _to_findings(
         renamed_folders=settled.renamed_folders,
         tables=find_tables([file.name for file in others]),
         similar_classes=layout.similar_classes,
+        labels_from=told.tables,
         name_encoding=source.name_encoding,
         encoding_reason=source.encoding_reason,
     )
 
 
 def _read_layout(
-    pictures: list[_Picture], folders: set[str], choices: ImportChoices, tables: tuple[str, ...]
-) -> Layout:
+    pictures: list[_Picture],
+    rejected: list[_Rejected],
+    folders: set[str],
+    choices: ImportChoices,
+    tables: tuple[str, ...],
+) -> TableLayout:
+    """Where each image belongs. Folders of two classes and more go before tables."""
+    staged = {file.name: file.table for file in rejected if file.table is not None}
+    if choices.labels not in (None, FOLDERS):
+        return _read_tables(pictures, rejected, staged, choices)
     try:
-        return read_layout([picture.name for picture in pictures], folders, choices.class_level)
+        layout = read_layout([picture.name for picture in pictures], folders, choices.class_level)
     except ChoiceNeededError:
         raise
     except DatasetError as error:
+        if staged and choices.labels is None:
+            return _read_tables(pictures, rejected, staged, choices)
         raise DatasetError(error.detail + mention_tables(tables), hint=error.hint) from error
+    is_told = len({place.label for place in layout.places.values()}) > 1
+    if not is_told and staged and choices.labels is None:
+        return _read_tables(pictures, rejected, staged, choices)
+    return TableLayout(layout)
+
+
+def _read_tables(
+    pictures: list[_Picture],
+    rejected: list[_Rejected],
+    staged: Mapping[str, Path],
+    choices: ImportChoices,
+) -> TableLayout:
+    chosen = choose_tables(staged, choices.labels)
+    files = Files(
+        images={picture.name: picture.sha256 for picture in pictures},
+        others={file.name for file in rejected},
+        raw={picture.raw: picture.name for picture in pictures},
+    )
+    return read_table_layout(files, [read_table(name, staged[name].read_bytes()) for name in chosen])
 
 
 def _check_usable(findings: Findings, tables: tuple[str, ...]) -> None:

@@ -132,7 +132,7 @@ def read_layout(
     classes = {place.label for place in places.values()}
     others = [parts[depth:] for parts in (f.split("/") for f in folders) if parts[:depth] == wrapping]
     empty = _empty_classes(others, is_split, seen_through, class_folders.values(), class_level)
-    return Layout(places, skipped, tuple(sorted(empty - classes)), _similar(classes))
+    return Layout(places, skipped, tuple(sorted(empty - classes)), similar_names(classes))
 
 
 def split_of(folder: str) -> Split | None:
@@ -293,7 +293,8 @@ def _empty_classes(
     return {_LEVELS[class_level](list(parts)) for parts in found - used - holding}
 
 
-def _similar(classes: Iterable[str]) -> tuple[tuple[str, ...], ...]:
+def similar_names(classes: Iterable[str]) -> tuple[tuple[str, ...], ...]:
+    """Those that differ only by case, or by blanks and dots at their ends."""
     by_key: dict[str, list[str]] = defaultdict(list)
     for name in sorted(classes):
         by_key[name_key(name)].append(name)

@@ -123,6 +123,18 @@ def _name_twins(
         reasons[index] = f"{relation} {show(first or '')}: one of them is called after its content"
 
 
+def class_name_problem(label: str) -> str | None:
+    """Why a class cannot be called so, as the end of a sentence; an export makes a folder of it."""
+    parts = label.split("/")
+    if any(part in ("", ".", "..") for part in parts):
+        return "has an empty part, or a dot for one"
+    if any(part != part.strip() or safe_part(part) != part for part in parts):
+        return "has a control character, a backslash, a decomposed letter, or a blank at an end"
+    if any(len(part.encode()) > _LONGEST_PART for part in parts):
+        return f"has a part of more than {_LONGEST_PART} bytes"
+    return None
+
+
 def unused_name(name: str, token: str, taken: Container[str]) -> str:
     """A name, called after ``token``, for a file that cannot keep its own; its key is not ``taken``."""
     digest = hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()

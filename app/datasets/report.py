@@ -29,7 +29,7 @@ _KIN = {"mpo": "jpeg", "avif": "heif"}  # formats that share their extensions
 @dataclass(frozen=True)
 class Findings:
     """What an import came upon. ``modes``: item id → Pillow mode; None where no image was decoded.
-    ``odd_names``: of images and folders.
+    ``odd_names``: of images and folders. ``labels_from``: the tables that said the classes.
     """
 
     manifest: DatasetManifest
@@ -42,6 +42,7 @@ class Findings:
     renamed_folders: Mapping[str, str] = field(default_factory=dict)
     similar_classes: tuple[tuple[str, ...], ...] = ()
     tables: tuple[str, ...] = ()
+    labels_from: tuple[str, ...] = ()
     name_encoding: str | None = None
     encoding_reason: str | None = None
 
@@ -74,6 +75,7 @@ def create_report(findings: Findings) -> dict[str, Any]:
         "conflicting_labels": _cut([_describe_conflict(group) for group in conflicts]),
         "across_splits": _cut([[item.name for item in group] for group in leaks]),
         "wrong_extensions": _cut(wrong),
+        "labels_from": list(findings.labels_from),
         "groups": describe_groups(manifest.items),
         "deep_grey": findings.depth.describe(),
         "name_encoding": findings.name_encoding,

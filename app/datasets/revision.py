@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from app.datasets.class_map import check_class_map
 from app.datasets.manifest import DatasetManifest, Item, create_manifest, item_id
-from app.datasets.names import name_key, safe_part, show, unused_name
+from app.datasets.names import class_name_problem, name_key, show, unused_name
 from app.errors import DatasetError, FieldError, InvalidRequestError
 from app.images.decode import PixelRange, is_deep_grey
 from app.schemas.dataset_edits import DatasetEdits
@@ -86,12 +86,11 @@ def _find(items: Iterable[Item], edits: DatasetEdits) -> tuple[set[str], dict[st
 
 
 def _check_label(name: str, label: str) -> None:
-    """Raises InvalidRequestError for a class that could not be a folder: an export makes one of it."""
-    parts = label.split("/")
-    if any(part in ("", ".", "..") or part != part.strip() or safe_part(part) != part for part in parts):
+    """Raises InvalidRequestError for a class that could not be a folder."""
+    if problem := class_name_problem(label):
         raise InvalidRequestError(
-            f"{show(label)} cannot be the name of a class.",
-            hint="Give a name without control characters, backslashes, and blanks at its ends.",
+            f"{show(label)} cannot be the name of a class: it {problem}.",
+            hint="Give the class a name that a folder could have.",
             errors=(FieldError("/relabel", f"{show(name)} would become {show(label)}"),),
         )
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.schemas.common import Problem, Request, Timestamp
-from app.schemas.import_choices import ClassLevel, GroupBy, NameEncoding, PixelRange, Strict
+from app.schemas.import_choices import ClassLevel, GroupBy, Labels, NameEncoding, PixelRange, Strict
 
 
 class DatasetFromPath(Request):
@@ -23,6 +23,7 @@ class DatasetFromPath(Request):
     strict: Strict | None = None
     pixel_range: PixelRange | None = None
     group_by: GroupBy | None = None
+    labels: Labels | None = None
 
 
 class ClassCount(BaseModel):

@@ -201,6 +201,18 @@ GroupBy = Annotated[
 ]
 
 
+Labels = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=1000,
+        description="What says the class of each image: `folders`, or the name of a table in the upload, "
+        "such as `labels.csv`. Null: the folders if they are class folders, else the tables.",
+    ),
+]
+FOLDERS = "folders"
+
+
 class ImportChoices(Message):
     """Null: not chosen."""
 
@@ -209,3 +221,4 @@ class ImportChoices(Message):
     strict: Strict | None = None
     pixel_range: PixelRange | None = None
     group_by: GroupBy | None = None
+    labels: Labels | None = None

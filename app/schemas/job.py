@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchem
 from app.schemas.class_map import ClassMap
 from app.schemas.common import Problem, Request, Slug, Timestamp
 from app.schemas.hyperparameters import Hyperparameters, SplitSettings
-from app.schemas.import_choices import ClassLevel, GroupBy, NameEncoding
+from app.schemas.import_choices import ClassLevel, GroupBy, Labels, NameEncoding
 from app.schemas.job_kinds import JOB_KINDS, JobStage
 from app.schemas.numbers import Numbers
 
@@ -140,6 +140,7 @@ class JobRetry(Request):
     name_encoding: NameEncoding | None = None
     class_level: ClassLevel | None = None
     group_by: GroupBy | None = None
+    labels: Labels | None = None
 
 
 class Progress(BaseModel):

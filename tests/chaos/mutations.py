@@ -352,6 +352,20 @@ MUTATIONS = (
         "tests/services/test_deletions.py",
     ),
     _one(
+        "two rows that disagree on an image's class are taken",
+        "app/datasets/table_layout.py",
+        "    if (before.label, before.split, before.group) != (row.label, row.split, row.group):\n",
+        "    if False:\n",
+        "tests/datasets/test_labels.py",
+    ),
+    _one(
+        "a table that leads out of the upload is followed",
+        "app/datasets/table_layout.py",
+        '    if _ABSOLUTE.match(path) or ".." in parts or not parts:\n',
+        "    if not parts:\n",
+        "tests/datasets/test_labels.py",
+    ),
+    _one(
         "a drawn split divides groups",
         "app/datasets/split.py",
         "        if keeps_groups:\n            return draw_whole",
