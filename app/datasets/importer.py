@@ -121,7 +121,7 @@ def import_dataset(
             )
             groups = told.groups | find_groups(layout.places, choices.group_by)
             findings = _to_findings(pictures, rejected, opened, told, settled, depth, groups)
-        _check_usable(findings, tables)
+        _check_usable(findings, tables, choices)
         if choices.strict:
             _check_strictly(findings, rejected)
         for picture in pictures:
@@ -297,10 +297,15 @@ def _read_layout(
         if staged and choices.labels is None:
             return _read_tables(pictures, rejected, staged, choices)
         raise DatasetError(error.detail + mention_tables(tables), hint=error.hint) from error
-    is_told = len({place.label for place in layout.places.values()}) > 1
-    if not is_told and staged and choices.labels is None:
+    if len({place.label for place in layout.places.values()}) > 1 or not staged or choices.labels is not None:
+        return TableLayout(layout)
+    try:
         return _read_tables(pictures, rejected, staged, choices)
-    return TableLayout(layout)
+    except ChoiceNeededError:
+        raise
+    except DatasetError as error:
+        instead = " To take the folders as they are: labels folders." if layout.places else ""
+        raise DatasetError(error.detail, hint=f"{error.hint}{instead}", errors=error.errors) from error
 
 
 def _read_tables(
@@ -318,7 +323,7 @@ def _read_tables(
     return read_table_layout(files, [read_table(name, staged[name].read_bytes()) for name in chosen])
 
 
-def _check_usable(findings: Findings, tables: tuple[str, ...]) -> None:
+def _check_usable(findings: Findings, tables: tuple[str, ...], choices: ImportChoices) -> None:
     manifest = findings.manifest
     if not manifest.items:
         left_out = [*findings.skipped, *findings.corrupt]
@@ -327,10 +332,10 @@ def _check_usable(findings: Findings, tables: tuple[str, ...]) -> None:
             f"there is no image in a class folder{f' ({seen})' if seen else ''}{mention_tables(tables)}",
             hint="Upload a folder for each class with its images inside: CLASS/image.jpg.",
         )
-    if len(manifest.classes) < 2 and tables:
+    if len(manifest.classes) < 2 and tables and not findings.labels_from and choices.labels is None:
         raise DatasetError(
             f"there is one class only, '{manifest.classes[0]}'{mention_tables(tables)}",
-            hint="Arrange them as CLASS/image.jpg. If the folder is the class, leave the table out.",
+            hint="Arrange them as CLASS/image.jpg. If the folder is the class: labels folders.",
         )
 
 

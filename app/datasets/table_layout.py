@@ -104,7 +104,7 @@ def _place(
     skipped: dict[str, str] = {}
     groups: dict[str, str] = {}
     taken: set[str] = set()
-    for name, sha256 in pictures.items():
+    for name, sha256 in sorted(pictures.items()):  # in no archive's order: of twins, the first keeps its name
         if name not in said:
             skipped[name] = UNNAMED
             continue

@@ -61,7 +61,7 @@ class Dataset(BaseModel):
 
 class DatasetItem(BaseModel):
     id: str
-    name: str = Field(description="Path inside the upload.")
+    name: str = Field(description="Path inside the upload; where a table said the class, CLASS/image.jpg.")
     label: str
     width: int
     height: int

@@ -114,6 +114,39 @@ def test_what_no_row_names_is_left_out_and_listed(
         importer(write_zip(files), choices=ImportChoices(strict=True))
 
 
+def test_twins_get_the_same_names_from_every_kind_of_archive(
+    importer: Any, write_zip: Any, write_tar: Any, picture: Any
+) -> None:
+    files = {"b/1.png": picture(1), "a/1.png": picture(2), "a/2.png": picture(3)}
+    table = b"path,label\na/1.png,cat\nb/1.png,cat\na/2.png,dog\n"
+    first = importer(write_zip({**files, "labels.csv": table}), choices=ImportChoices(labels="labels.csv"))
+    turned = dict(reversed(files.items()))
+    again = importer(
+        write_tar({"labels.csv": table, **turned}), "dataset/2", choices=ImportChoices(labels="labels.csv")
+    )
+    assert first["digest"] == again["digest"]
+    names = {item.sha256: item.name for item in load_manifest(importer.root / "dataset").items}
+    assert sorted(names.values())[0] == "cat/1.png"
+
+
+def test_a_folder_of_one_class_beside_a_table_of_other_things_says_how_to_take_it(
+    importer: Any, write_zip: Any, picture: Any
+) -> None:
+    files = write_zip(
+        {"good/1.png": picture(1), "good/2.png": picture(2), "notes.csv": b"day,weather\n1,sun\n"}
+    )
+    with pytest.raises(DatasetError) as caught:
+        importer(files)
+    assert "labels folders" in (caught.value.hint or "")
+    importer(files, choices=ImportChoices(labels="folders"))
+    assert {label for label, _, _ in described(importer).values()} == {"good"}
+
+
+def test_a_table_may_say_one_class(importer: Any, write_zip: Any, images: dict[str, bytes]) -> None:
+    importer(write_zip({**images, "labels.csv": PLAIN.replace("dog", "cat").encode()}))
+    assert {label for label, _, _ in described(importer).values()} == {"cat"}
+
+
 def test_class_folders_go_before_a_table_unless_it_is_named(
     importer: Any, write_zip: Any, two_classes: dict[str, bytes]
 ) -> None:
