@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,7 +11,6 @@ from sqlalchemy import null, update
 from app.context import AppContext
 from app.models import Worker
 from app.services import workers
-from tests.conftest import Trained
 from tests.extractors import give_extractor
 from tests.pictures import make_files, make_picture
 from tests.running import TINY, import_pictures, run_queued
@@ -53,27 +51,18 @@ def test_an_examined_dataset_has_a_champion_without_a_step_of_gradient_descent(
     assert answer.json()["predictions"][0]["label"] == "green"
 
 
-@pytest.fixture
-def retrained(trained: Trained) -> Iterator[dict[str, Any]]:
-    """A linear training that starts from the model of a small network, twice."""
-    model = trained.client.get(f"/jobs/{trained.job}").json()["model"]
-    wanted = {
-        "product": trained.product,
-        "network": "tiny_cnn",
-        "hyperparameters": {"method": "linear", "pretrained": model, "image_size": TINY["image_size"]},
-    }
-    jobs = [train(trained.client, trained.context, **wanted) for _ in range(2)]
-    yield {"jobs": jobs, "start": model}
-    for job in jobs:
-        trained.client.delete(f"/jobs/{job['id']}")
-
-
 def test_another_network_is_run_once_over_the_images_and_gives_the_same_bits_each_time(
-    trained: Trained, retrained: dict[str, Any]
+    client: TestClient, context: AppContext
 ) -> None:
-    first, second = (trained.client.get(f"/models/{job['model']}").json() for job in retrained["jobs"])
-    start = trained.client.get(f"/models/{retrained['start']}").json()
-    assert first["weights_sha256"] == second["weights_sha256"] != start["weights_sha256"]
+    import_pictures(client, context, "p")
+    of_small = {"product": "p", "network": "tiny_cnn"}
+    start = train(client, context, **of_small, hyperparameters=TINY)["model"]
+    settings = {"method": "linear", "pretrained": start, "image_size": TINY["image_size"]}
+    jobs = [train(client, context, **of_small, hyperparameters=settings) for _ in range(2)]
+    first, second, before = (
+        client.get(f"/models/{model}").json() for model in (jobs[0]["model"], jobs[1]["model"], start)
+    )
+    assert first["weights_sha256"] == second["weights_sha256"] != before["weights_sha256"]
     assert first["metrics"]["accuracy"]["value"] >= 0.9
     assert first["serving"]["parity"]["labels_equal"] == first["serving"]["parity"]["items"]
 
