@@ -47,7 +47,7 @@ def main() -> None:
         began = time.perf_counter()
         extractor = require_extractor(root / "extractor", root / "weights", root / "made", lambda: None)
         made = time.perf_counter() - began
-        for folder in given.folders or [_write_digits(root / "digits")]:
+        for folder in given.folders or [write_digits(root / "digits")]:
             table.add_row(*_measure(folder, root / f"of-{folder.name}", extractor))
     console = Console(width=110)
     console.print(f"The extractor was made in {made:.1f} s.")
@@ -84,7 +84,8 @@ def _cross_validate(vectors: NDArray[np.float16], manifest: DatasetManifest) -> 
     return scores
 
 
-def _write_digits(folder: Path) -> Path:
+def write_digits(folder: Path) -> Path:
+    """A folder of images for each digit of scikit-learn's set; returns it."""
     digits = load_digits()
     for number, (pixels, label) in enumerate(zip(digits.images, digits.target, strict=True)):
         target = folder / str(label) / f"{number:04d}.png"

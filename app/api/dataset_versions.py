@@ -14,6 +14,7 @@ from app.datasets.differences import Change
 from app.schemas.dataset import Dataset
 from app.schemas.dataset_diff import DatasetDiff
 from app.schemas.dataset_edits import DatasetRevision
+from app.schemas.examination import ExaminationFindings
 from app.schemas.job import Job
 from app.services import dataset_revisions, examinations
 
@@ -38,6 +39,12 @@ def create_examination(dataset: str, context: ContextDep, idempotent: Idempotent
     `examination` of the dataset says that they are there.
     """
     return accepted(examinations.create_examination(context, dataset, idempotent))
+
+
+@router.get("/examination")
+def get_findings(dataset: str, context: ContextDep) -> ExaminationFindings:
+    """What the examination found: labels that look wrong, and images unlike all others of their class."""
+    return examinations.get_findings(context, dataset)
 
 
 @router.get("/diff/{other}")

@@ -75,6 +75,7 @@ NEEDS: dict[tuple[str, str], Need | None] = {
     ("POST", "/datasets/{dataset}/versions"): WRITE,
     ("GET", "/datasets/{dataset}/diff/{other}"): READ,
     ("POST", "/datasets/{dataset}/examinations"): WRITE,
+    ("GET", "/datasets/{dataset}/examination"): READ,
     ("POST", "/datasets/{dataset}/exports"): WRITE,
     ("GET", "/datasets/{dataset}/exports/{job}"): READ,
     ("POST", "/jobs"): WRITE,

@@ -195,11 +195,14 @@ def show_dataset(dataset: DatasetId, as_json: AsJson = False, server: Server = D
 @app.command("report")
 def show_report(dataset: DatasetId, as_json: AsJson = False, server: Server = DEFAULT_SERVER) -> None:
     """Show what the import saw: counts, sizes, files left out, duplicates, and advice."""
-    answer = Client(server).get(f"/datasets/{quoted(dataset)}/report")
+    client = Client(server)
+    answer = client.get(f"/datasets/{quoted(dataset)}/report")
     if as_json:
         say_json(answer)
     else:
         show_import_report(answer)
+        if client.get(f"/datasets/{quoted(dataset)}")["examination"]:
+            dataset_examination.show_findings(client.get(f"/datasets/{quoted(dataset)}/examination"))
 
 
 @app.command("items", epilog=examples("loupe dataset items dst_… --job job_… --label scratch"))

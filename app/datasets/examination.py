@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from app.datasets.concurrency import ordered_map
 from app.datasets.manifest import DatasetManifest, Item
 from app.datasets.pictures import decode_item
-from app.datasets.spec import Examination
 from app.errors import FeaturesUnavailableError
 from app.features.extractor import Extractor
 from app.features.partial import PartialVectors
@@ -35,8 +34,8 @@ def examine(
     *,
     partial: Path,
     known: Mapping[str, Vectors] | None = None,
-) -> Examination:
-    """Writes the feature vectors of a dataset into the folder ``out``.
+) -> Vectors:
+    """Writes the feature vectors of a dataset into the folder ``out``; returns them, in the manifest's order.
 
     ``partial``: a file for our own use; what it holds of an earlier attempt is not computed again.
     ``known``: vectors by the SHA-256 of an image's bytes, of this extractor and the dataset's pixel range.
@@ -51,7 +50,7 @@ def examine(
         before.finish()
     finally:
         before.close()
-    return Examination(network=note.network, extractor=note.sha256, dimensions=note.dimensions)
+    return vectors
 
 
 def _compute(

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from app.datasets.examination import Progress, Vectors, examine
+from app.datasets.findings import write_findings
+from app.datasets.label_findings import find_in
 from app.datasets.manifest import DatasetManifest
 from app.datasets.spec import Examination, ExaminationTools
 from app.errors import FeaturesUnavailableError
@@ -54,7 +56,7 @@ class Examiner:
         """Examines a dataset into the folder ``out``. Raises FeaturesUnavailableError, DatasetError."""
         tools = self.tools
         extractor = require_extractor(tools.extractor, tools.weights_root, self.scratch, self.alive)
-        return examine(
+        vectors = examine(
             manifest,
             self.image_root,
             out,
@@ -62,6 +64,16 @@ class Examiner:
             self.progress,
             partial=tools.partial,
             known=self.known(extractor),
+        )
+        findings, note = find_in(manifest, vectors, self.alive), extractor.note
+        write_findings(out, findings)
+        return Examination(
+            network=note.network,
+            extractor=note.sha256,
+            dimensions=note.dimensions,
+            judged=findings.judged,
+            suspects=len(findings.suspects),
+            outliers=len(findings.outliers),
         )
 
     def attempt(self, manifest: DatasetManifest, out: Path) -> Examined:

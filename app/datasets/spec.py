@@ -69,12 +69,16 @@ class ExaminationSpec(Message):
 
 class Examination(Message):
     """What was found by looking at the images. ``network`` and ``extractor``, the SHA-256 of its file, made
-    the feature vectors, each of so many ``dimensions``.
+    the feature vectors, each of so many ``dimensions``. ``suspects``: labels that look wrong, among the
+    ``judged`` images; ``outliers``: images that look like no other of their class.
     """
 
     network: str
     extractor: str
     dimensions: int
+    judged: int = 0
+    suspects: int = 0
+    outliers: int = 0
 
 
 class ExaminationResult(Message):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.features.files import HEADER, MODEL, NETWORK, NOTE, VECTORS
+from app.features.files import EXAMINATION_FILES, MODEL, NETWORK, NOTE
 from app.storage.home import Storage
 from app.storage.weights import download_weights
 
@@ -23,12 +23,12 @@ def upload_extractor(storage: Storage) -> None:
 
 def upload_vectors(storage: Storage, dataset_id: str) -> None:
     """Lets the other hosts find the feature vectors of a dataset that they may have already."""
-    for name in (VECTORS, HEADER):
+    for name in EXAMINATION_FILES:
         storage.remote.upload(storage.dataset(dataset_id) / name)
 
 
 def download_vectors(storage: Storage, dataset_id: str) -> None:
     """Brings the feature vectors of a dataset here, if there are any, and this host has the dataset alone."""
     folder = storage.remote.download(storage.dataset(dataset_id))
-    for name in (VECTORS, HEADER):
+    for name in EXAMINATION_FILES:
         storage.remote.download(folder / name)

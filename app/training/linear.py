@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from app.child import Reporter, StopSignal
 from app.errors import TrainingError
+from app.features.probe import Probe, fit_probe
 from app.networks.pretrained.transplant import HEAD
 from app.schemas.progress_lines import EpochLine, PlanLine, Scores
 from app.training.export import create_inference_model
@@ -21,7 +22,6 @@ from app.training.frozen_features import open_features
 from app.training.logs import TrainingLogs
 from app.training.packaging import Trained, package
 from app.training.pipeline import naming_lack_of_memory
-from app.training.probe import Probe, fit_probe
 from app.training.result import Best, TrainingResult
 from app.training.selection import BestEpoch
 from app.training.spec import TrainingSpec

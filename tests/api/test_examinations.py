@@ -114,3 +114,29 @@ def test_a_dataset_that_is_not_examined_says_how_it_is(
         load_features(folder, load_manifest(folder))
     assert "loupe dataset examine" in (caught.value.hint or "")
     assert client.post("/datasets/dst_none/examinations").status_code == 404
+
+
+def test_a_swapped_label_is_found_shown_and_mended(client: TestClient, context: AppContext) -> None:
+    give_extractor(context.storage.root)
+    files = make_files(30)
+    files["blue/wrong.png"] = make_picture("red", 200)
+    dataset = import_pictures(client, context, "p", files)
+    path = f"/datasets/{dataset}/examination"
+    refused = client.get(path)
+    assert refused.status_code == 409
+    assert "loupe dataset examine" in refused.json()["hint"]
+    examine(client, context, dataset)
+    found = client.get(path).json()
+    assert (found["dataset"], found["network"], found["judged"]) == (dataset, "efficientnet_lite0", 91)
+    assert found["suspects"][0]["name"] == "blue/wrong.png"
+    assert found["suspects"][0]["suggested"] == "red"
+    examination = client.get(f"/datasets/{dataset}").json()["examination"]
+    assert examination["suspects"] == len(found["suspects"])
+    made = client.post(
+        f"/datasets/{dataset}/versions",
+        json={"relabel": {each["item"]: each["suggested"] for each in found["suspects"]}},
+    ).json()
+    run_queued(context)
+    examine(client, context, made["id"])
+    left = client.get(f"/datasets/{made['id']}/examination").json()["suspects"]
+    assert len(left) < len(found["suspects"])

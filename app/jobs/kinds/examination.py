@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from app.context import AppContext
 from app.datasets.spec import ExaminationResult, ExaminationSpec
-from app.features.files import HEADER, VECTORS
+from app.features.files import EXAMINATION_FILES
 from app.jobs.claims import Claim, complete, hold_to_finish, read_claimed
 from app.jobs.examinations import examination_tools
 from app.jobs.kinds.base import Kind
@@ -59,6 +59,6 @@ def _publish(context: AppContext, claim: Claim, dataset_id: str) -> None:
     """Puts what was found beside the manifest, unless it is there; who reads it checks that it is whole."""
     storage = context.storage
     made = storage.job_examination(claim.job_id, claim.fence)
-    for name in (VECTORS, HEADER):
+    for name in EXAMINATION_FILES:
         if (made / name).exists():
             storage.publish(made / name, storage.dataset(dataset_id) / name)

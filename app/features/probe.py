@@ -59,11 +59,10 @@ def fit_probe(
 
     ``groups``: what must be in one fold. ``alive`` is called between fits, and may raise to leave.
     """
-    mean, scale = features.mean(axis=0), np.maximum(features.std(axis=0), 1e-6)
-    scaled = (features - mean) / scale
+    scaled, mean, scale = scale_features(features)
     weights = class_weights[labels]
-    strength = _choose(scaled, labels, groups, weights, len(class_weights), seed, alive)
-    kernel, bias = _fit(LogisticRegression(C=strength, **_TO_KEEP), scaled, labels, weights)
+    strength = choose_strength(scaled, labels, groups, weights, len(class_weights), seed=seed, alive=alive)
+    kernel, bias = fit_scaled(scaled, labels, weights, strength)
     alive()
     kernel = kernel / scale[:, np.newaxis]
     return Probe(
@@ -71,15 +70,23 @@ def fit_probe(
     )
 
 
-def _choose(
+def scale_features(features: Features) -> tuple[Features, Features, Features]:
+    """The features at mean 0 and variance 1, float32 (n, dimensions); their mean and deviation before."""
+    mean, scale = features.mean(axis=0), np.maximum(features.std(axis=0), 1e-6)
+    return (features - mean) / scale, mean, scale
+
+
+def choose_strength(
     features: Features,
     labels: Labels,
     groups: Sequence[str],
     weights: NDArray[np.float32],
     classes: int,
+    *,
     seed: int,
     alive: Callable[[], None],
 ) -> float:
+    """The one of STRENGTHS with the lowest log loss in cross-validation, for scaled features."""
     chosen = np.sort(np.random.default_rng(seed).permutation(len(labels))[:MOST_TO_CHOOSE_ON])
     features, labels, weights = features[chosen], labels[chosen], weights[chosen]
     keys = np.unique([groups[index] for index in chosen], return_inverse=True)[1]
@@ -109,10 +116,11 @@ def _choose(
     return STRENGTHS[int(losses.argmin())]
 
 
-def _fit(
-    model: Any, features: Features, labels: Labels, weights: NDArray[np.float32]
+def fit_scaled(
+    features: Features, labels: Labels, weights: NDArray[np.float32], strength: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Kernel (dimensions, classes) and bias (classes,)."""
+    """Kernel (dimensions, classes) and bias (classes,), for the classes in ``labels`` in their order."""
+    model: Any = LogisticRegression(C=strength, **_TO_KEEP)
     model.fit(features, labels, sample_weight=weights)
     kernel, bias = np.asarray(model.coef_.T, np.float64), np.asarray(model.intercept_, np.float64)
     if kernel.shape[1] == 1:  # Of two classes scikit-learn keeps the second one's odds alone.

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from app.training.probe import FOLDS, STRENGTHS, USUAL, Probe, fit_probe
+from app.features.probe import FOLDS, STRENGTHS, USUAL, Probe, fit_probe
 
 
 def make(n: int, classes: int, *, spread: float = 1.0, dimensions: int = 40) -> tuple[np.ndarray, np.ndarray]:
