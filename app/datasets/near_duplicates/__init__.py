@@ -1,0 +1,1 @@
+"""Images of the same thing: copies that were altered, and shots of one place. ``search`` finds them."""

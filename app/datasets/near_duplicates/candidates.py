@@ -1,0 +1,132 @@
+"""Which pairs of images are worth a closer look. All neighbours are exact, a block of images at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.datasets.near_duplicates.flips import FLIPS
+from app.datasets.near_duplicates.hashes import BITS, flips_of_hashes, unpack_hashes
+from app.datasets.near_duplicates.neighbours import UNKNOWN, Neighbours, nearest_of_rows
+from app.datasets.near_duplicates.sketches import Sketches
+from app.datasets.near_duplicates.words import nearest_by_words
+
+BY_WORDS, BY_HASH, BY_FEATURES = 4, 2, 2
+"""Neighbours of each image."""
+MOST_PAIRS = 200_000
+"""In a dataset that has more, the first neighbours of all images go before the second ones."""
+_MOST_BITS_APART = 80
+_USUAL_NEIGHBOUR = 10
+_SHARE_OF_USUAL = 0.7
+_SAMPLED = 100
+_COMPONENTS = 128
+_BLOCK = 256
+
+Progress = Callable[[str, int], None]
+Vectors = NDArray[np.float16] | NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """``pairs``: int32 (n, 2), the lower number first. ``flips``: of the second, int8 (n,), or UNKNOWN.
+
+    ``left_out``: the number of pairs beyond the most.
+    """
+
+    pairs: NDArray[np.int32]
+    flips: NDArray[np.int8]
+    left_out: int
+
+
+def find_candidates(sketches: Sketches, features: Vectors | None, progress: Progress) -> Candidates:
+    """``progress`` is called with a word for the stage and the images done, and may raise to leave."""
+    found = [
+        nearest_by_words(sketches, BY_WORDS, lambda done: progress("words", done)),
+        nearest_by_hash(sketches["hash"], BY_HASH, lambda done: progress("hashes", done)),
+    ]
+    if features is not None:
+        found.append(nearest_by_features(features, BY_FEATURES, lambda done: progress("features", done)))
+    return _merge(Neighbours.join(found))
+
+
+def nearest_by_hash(hashes: NDArray[np.uint8], most: int, progress: Callable[[int], None]) -> Neighbours:
+    """At most 80 of 256 bits apart, and clearly closer than tenth neighbours of this dataset are."""
+    signs = unpack_hashes(np.ascontiguousarray(hashes)).astype(np.float32)
+    flips = flips_of_hashes()
+    # Bits that every flip turns alike are compared once: four products of 64 bits instead of four of 256.
+    parts = [np.flatnonzero((flips == column[:, None]).all(0)) for column in np.unique(flips, axis=1).T]
+    turned = np.array([flips[:, part[0]] for part in parts], np.float32)
+    split = [np.ascontiguousarray(signs[:, part]) for part in parts]
+
+    def compare(rows: slice | NDArray[np.intp]) -> NDArray[np.float32]:
+        products = [part[rows] @ part.T for part in split]
+        return np.stack(
+            [sum(w * p for w, p in zip(turned[:, flip], products, strict=True)) for flip in range(len(FLIPS))]
+        )
+
+    most_apart = float(_MOST_BITS_APART)
+    if len(signs) > _USUAL_NEIGHBOUR:
+        sample = np.random.default_rng(0).permutation(len(signs))[:_SAMPLED]
+        apart = (BITS - compare(sample).max(0)) / 2
+        usual = np.partition(apart, _USUAL_NEIGHBOUR, axis=1)[:, _USUAL_NEIGHBOUR]
+        most_apart = min(most_apart, _SHARE_OF_USUAL * float(np.median(usual)))
+    least = BITS - 2 * most_apart - 1
+    found = []
+    for start in range(0, len(signs), _BLOCK):
+        alike = compare(slice(start, start + _BLOCK))
+        found.append(nearest_of_rows(alike.max(0), alike.argmax(0), start, most, least))
+        progress(min(start + _BLOCK, len(signs)))
+    return Neighbours.join(found)
+
+
+def nearest_by_features(features: Vectors, most: int, progress: Callable[[int], None]) -> Neighbours:
+    """By cosine after half a whitening: directions in which all images of the dataset vary count less."""
+    values = _project(features)
+    found = []
+    for start in range(0, len(values), _BLOCK):
+        alike = values[start : start + _BLOCK] @ values.T
+        found.append(nearest_of_rows(alike, np.array(UNKNOWN), start, most))
+        progress(min(start + _BLOCK, len(values)))
+    return Neighbours.join(found)
+
+
+def _project(features: Vectors) -> NDArray[np.float32]:
+    """float32 (images, at most 128), of length 1."""
+    number, dimensions = features.shape
+    total, squares = np.zeros(dimensions), np.zeros((dimensions, dimensions))
+    for start in range(0, number, 4096):
+        block = _normalise(features[start : start + 4096])
+        total += block.sum(0)
+        squares += block.T @ block
+    mean = total / max(number, 1)
+    variances, directions = np.linalg.eigh(squares / max(number, 1) - np.outer(mean, mean))
+    kept = np.argsort(-variances)[: min(_COMPONENTS, max(number - 1, 1))]
+    scaled = (directions[:, kept] / np.maximum(variances[kept], 1e-9) ** 0.25).astype(np.float32)
+    blocks = [
+        _normalise((_normalise(features[start : start + 4096]) - mean.astype(np.float32)) @ scaled)
+        for start in range(0, number, 4096)
+    ]
+    return np.concatenate([np.empty((0, len(kept)), np.float32), *blocks])
+
+
+def _normalise(values: Vectors) -> NDArray[np.float32]:
+    exact = np.asarray(values, np.float32)
+    lengths = np.linalg.norm(exact, axis=1, keepdims=True).astype(np.float32)
+    unit: NDArray[np.float32] = exact / np.maximum(lengths, np.float32(1e-9))
+    return unit
+
+
+def _merge(found: Neighbours) -> Candidates:
+    """Each pair once, by its best rank; a flip that is known goes before one that is not."""
+    low, high = np.minimum(found.first, found.second), np.maximum(found.first, found.second)
+    order = np.lexsort((found.rank, found.flip == UNKNOWN, high, low))
+    pairs, flips = np.stack([low, high], 1)[order], found.flip[order]
+    is_new = np.ones(len(pairs), bool)
+    is_new[1:] = (pairs[1:] != pairs[:-1]).any(1)
+    ranks = np.minimum.reduceat(found.rank[order], np.flatnonzero(is_new)) if len(pairs) else found.rank
+    pairs, flips = pairs[is_new], flips[is_new]
+    kept = np.sort(np.argsort(ranks, kind="stable")[:MOST_PAIRS])
+    return Candidates(pairs[kept], flips[kept], len(pairs) - len(kept))

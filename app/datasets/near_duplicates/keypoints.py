@@ -1,0 +1,87 @@
+"""Points of an image that another image of the same thing has too, each with what is around it.
+
+Multi-scale patches after Brown, Szeliski and Winder, "Multi-Image Matching using Multi-Scale Oriented
+Patches" (2005), https://doi.org/10.1109/CVPR.2005.235. What differs: the points are extremes of a difference
+of Gaussians; patches are not turned upright, since copies seldom are turned; and a patch is kept as the low
+frequencies of its cosine transform, so that those of the mirrored image follow from it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from scipy.fft import dct
+from scipy.ndimage import gaussian_filter, maximum_filter
+
+from app.datasets.near_duplicates.flips import flip_signs
+
+SIDE = 160
+"""Pixels of a side of the image that points are searched in."""
+POINTS = 192
+STEP = 1.2
+"""From one level of the pyramid to the next."""
+LEVELS = 4
+_INNER, _OUTER = 1.0, 1.6
+_OFFSETS = np.array([-10, -7, -4, -1, 1, 4, 7, 10])
+_REACH = 10
+_WAVES = 6
+_FAINT = 0.5
+DIMENSIONS = _WAVES**2 - 1
+
+Keypoint = np.dtype(
+    [("x", np.float16), ("y", np.float16), ("level", np.uint8), ("waves", np.int8, (DIMENSIONS,))]
+)
+"""``x`` and ``y``: in shares of the image's sides, from its middle. ``waves``: of length 127."""
+Keypoints = NDArray[np.void]
+_COSINES = dct(np.eye(len(_OFFSETS)), axis=0, norm="ortho")[:_WAVES].astype(np.float32)
+
+
+def find_keypoints(grey: NDArray[np.uint8]) -> Keypoints:
+    """At most about POINTS: the strongest of each level of the pyramid, as an array of Keypoint."""
+    # Stretched to a square: many copies were, for a network's input.
+    image = Image.fromarray(grey).resize((SIDE, SIDE), Image.Resampling.BILINEAR)
+    share = sum(STEP ** (-2 * level) for level in range(LEVELS))
+    found = [np.empty(0, Keypoint)]
+    for level in range(LEVELS):
+        scale = STEP**-level
+        side = round(SIDE * scale)
+        pixels = image if level == 0 else image.resize((side, side), Image.Resampling.BILINEAR)
+        x, y, waves = _find_on_level(np.asarray(pixels, np.float32), round(POINTS * scale**2 / share))
+        points = np.empty(len(x), Keypoint)
+        points["x"], points["y"] = (x + 0.5) / side - 0.5, (y + 0.5) / side - 0.5
+        points["level"], points["waves"] = level, waves
+        found.append(points)
+    return np.concatenate(found)[:POINTS]
+
+
+def flip_keypoints(points: Keypoints, flip: int) -> Keypoints:
+    """Those of the mirrored image; ``flip``: a place of FLIPS."""
+    flipped = points.copy()
+    flipped["x"] *= -1 if flip & 1 else 1
+    flipped["y"] *= -1 if flip & 2 else 1
+    flipped["waves"] *= FLIPS_OF_WAVES[flip]
+    return flipped
+
+
+FLIPS_OF_WAVES = flip_signs(_WAVES, _WAVES).reshape(4, -1)[:, 1:]
+
+
+def _find_on_level(values: NDArray[np.float32], most: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    inner = gaussian_filter(values, _INNER, truncate=3)
+    outer = gaussian_filter(inner, (_OUTER**2 - _INNER**2) ** 0.5, truncate=3)
+    response = np.abs(inner - outer)
+    middle = (slice(_REACH, -_REACH), slice(_REACH, -_REACH))
+    strength = response[middle]
+    y, x = np.nonzero((strength == maximum_filter(response, 5)[middle]) & (strength > _FAINT))
+    if len(x) > most:
+        strongest = np.argpartition(strength[y, x], -most)[-most:]
+        y, x = y[strongest], x[strongest]
+    y, x = y + _REACH, x + _REACH
+    rows = y[:, None, None] + _OFFSETS[None, :, None]
+    columns = x[:, None, None] + _OFFSETS[None, None, :]
+    waves = (_COSINES @ outer[rows, columns] @ _COSINES.T).reshape(len(x), _WAVES**2)[:, 1:]
+    waves *= 127 / np.maximum(np.linalg.norm(waves, axis=1, keepdims=True), 1e-6)
+    return x, y, waves.round().astype(np.int8)

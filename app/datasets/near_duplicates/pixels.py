@@ -1,0 +1,86 @@
+"""Whether two images without enough points are alike, pixel by pixel, after one is placed on the other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+from PIL import Image
+from scipy.ndimage import gaussian_filter
+
+from app.datasets.near_duplicates.flips import FLIPS
+from app.datasets.near_duplicates.hashes import unpack_hashes
+from app.datasets.near_duplicates.neighbours import UNKNOWN
+from app.datasets.near_duplicates.sketches import THUMBNAIL, Sketches
+
+Thumbnail = NDArray[np.uint8]
+LEAST_CORRELATION = 0.85
+_SIZES = range(27, THUMBNAIL + 1)
+"""A copy that lost up to 15 % of its sides."""
+_LEAST_CONTRAST = 1.5
+"""Grey values: of fainter details, noise would be compared."""
+_COARSE = 3.0
+"""Pixels."""
+_USUAL_NEIGHBOUR = 10
+_SAMPLED = 200
+_UNUSUAL = 0.99
+_TIMES_CLOSER = 4
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """``correlation``: of the details, after what is coarser than a tenth of the image was taken off."""
+
+    correlation: float
+    flip: int
+
+
+def compare_pixels(first: Thumbnail, second: Thumbnail, flip: int = UNKNOWN) -> Likeness:
+    """How alike the first image and the second, mirrored by ``flip`` or in any way, are at best."""
+    best = Likeness(0.0, max(flip, 0))
+    for each in range(len(FLIPS)) if flip == UNKNOWN else (flip,):
+        mirrored = second[:: -1 if each & 2 else 1, :: -1 if each & 1 else 1]
+        correlation = max(_place(first, mirrored), _place(mirrored, first))
+        if correlation > best.correlation:
+            best = Likeness(correlation, each)
+    return best
+
+
+def least_correlation(sketches: Sketches) -> float:
+    """From which correlation on two of these images are copies.
+
+    Where even tenth neighbours look alike, as handwritten digits do, a copy must be much more alike.
+    """
+    if len(sketches) <= _USUAL_NEIGHBOUR:
+        return LEAST_CORRELATION
+    signs = unpack_hashes(np.ascontiguousarray(sketches["hash"])).astype(np.float32)
+    sample = np.random.default_rng(0).permutation(len(sketches))[:_SAMPLED]
+    alike = signs[sample] @ signs.T
+    neighbours = np.argpartition(-alike, _USUAL_NEIGHBOUR, axis=1)[:, _USUAL_NEIGHBOUR]
+    thumbnails = sketches["thumbnail"]
+    usual = [
+        compare_pixels(thumbnails[image], thumbnails[other], 0).correlation
+        for image, other in zip(sample, neighbours, strict=True)
+    ]
+    return max(LEAST_CORRELATION, 1 - (1 - float(np.quantile(usual, _UNUSUAL))) / _TIMES_CLOSER)
+
+
+def _place(whole: Thumbnail, part: Thumbnail) -> float:
+    """The highest correlation of ``part``, made smaller or not, with any place in ``whole``."""
+    best = 0.0
+    for size in _SIZES:
+        small = np.asarray(Image.fromarray(part).resize((size, size), Image.Resampling.BILINEAR))
+        windows = sliding_window_view(_details(whole), (size, size)).reshape(-1, size * size)
+        wanted = _details(small).ravel()
+        lengths = np.linalg.norm(windows, axis=1) * np.linalg.norm(wanted)
+        least = (_LEAST_CONTRAST * size) ** 2
+        best = max(best, float((windows @ wanted / np.maximum(lengths, least)).max()))
+    return best
+
+
+def _details(values: Thumbnail) -> NDArray[np.float32]:
+    grey = values.astype(np.float32)
+    details: NDArray[np.float32] = grey - gaussian_filter(grey, _COARSE)
+    return details

@@ -1,0 +1,110 @@
+"""Finds near-duplicates: sketches of all images, candidates among them, a closer look at each, groups."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from threadpoolctl import threadpool_limits
+
+from app.datasets.near_duplicates.candidates import Candidates, Vectors, find_candidates
+from app.datasets.near_duplicates.groups import Pair, group_pairs
+from app.datasets.near_duplicates.pixels import compare_pixels, least_correlation
+from app.datasets.near_duplicates.registration import register
+from app.datasets.near_duplicates.sketches import GreyImage, Sketches, sketch_images
+
+FEW_POINTS = 32
+"""An image with fewer is compared pixel by pixel."""
+_AT_ONCE = 1000
+_SURE_POINTS = 40
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class NearDuplicates:
+    """What was found among ``images`` images.
+
+    ``doubtful``: pairs that count, but did not join their two large groups. ``verified``: candidates that
+    were looked at; ``left_out``: those beyond the most. ``with_few_points``: images that were compared pixel
+    by pixel. ``used_features``: whether there were feature vectors.
+    """
+
+    images: int
+    pairs: tuple[Pair, ...]
+    groups: tuple[tuple[int, ...], ...]
+    doubtful: tuple[Pair, ...]
+    verified: int
+    left_out: int
+    with_few_points: int
+    used_features: bool
+
+
+def find_near_duplicates(
+    images: Sequence[GreyImage],
+    features: Vectors | None,
+    progress: Progress,
+    *,
+    partial: Path,
+    digest: str,
+) -> NearDuplicates:
+    """``features``: a row for each image, or None; then copies are found by points and hash alone.
+
+    ``partial``: a file for our own use, about 9 kB an image; what it holds of an earlier attempt with the
+    same ``digest``, which names the images and their order, is not made again. Delete it afterwards.
+    ``progress`` is called with the stage, what is done of it and its whole, and may raise to leave.
+    """
+    number = len(images)
+    sketches = sketch_images(images, partial, digest, lambda done: progress("sketches", done, number))
+    return search_sketches(sketches, features, progress)
+
+
+def search_sketches(sketches: Sketches, features: Vectors | None, progress: Progress) -> NearDuplicates:
+    """The same for images that were sketched before."""
+    number = len(sketches)
+    if features is not None and len(features) != number:
+        raise ValueError(f"{len(features)} feature vectors for {number} images")
+    candidates = find_candidates(sketches, features, lambda stage, done: progress(stage, done, number))
+    # Products of small matrices: threads of BLAS would wait for each other longer than they compute.
+    with threadpool_limits(1):
+        pairs = _verify(sketches, candidates, progress)
+    grouping = group_pairs(pairs)
+    return NearDuplicates(
+        images=number,
+        pairs=tuple(pairs),
+        groups=grouping.groups,
+        doubtful=grouping.doubtful,
+        verified=len(candidates.pairs),
+        left_out=candidates.left_out,
+        with_few_points=int((sketches["number"] < FEW_POINTS).sum()),
+        used_features=features is not None,
+    )
+
+
+def _verify(sketches: Sketches, candidates: Candidates, progress: Progress) -> list[Pair]:
+    has_few = sketches["number"] < FEW_POINTS
+    least = least_correlation(sketches[has_few])
+    found, number = [], len(candidates.pairs)
+    for done, ((first, second), flip) in enumerate(zip(candidates.pairs, candidates.flips, strict=True), 1):
+        compare = _by_pixels if has_few[first] or has_few[second] else _by_points
+        pair = compare(sketches, int(first), int(second), int(flip))
+        if pair is not None and (pair.reason == "points" or pair.evidence >= least):
+            found.append(pair)
+        if done % _AT_ONCE == 0 or done == number:
+            progress("pairs", done, number)
+    return found
+
+
+def _by_pixels(sketches: Sketches, first: int, second: int, flip: int) -> Pair:
+    alike = compare_pixels(sketches[first]["thumbnail"], sketches[second]["thumbnail"], flip)
+    return Pair(first, second, "pixels", alike.correlation, alike.correlation, alike.flip)
+
+
+def _by_points(sketches: Sketches, first: int, second: int, flip: int) -> Pair | None:
+    one, other = (sketches[image]["points"][: sketches[image]["number"]] for image in (first, second))
+    placed = register(one, other, flip)
+    if placed is None:
+        return None
+    score = placed.share * min(1.0, placed.points / _SURE_POINTS)
+    return Pair(first, second, "points", score, placed.points, placed.flip)

@@ -1,0 +1,94 @@
+import numpy as np
+import pytest
+
+from app.datasets.near_duplicates import candidates
+from app.datasets.near_duplicates.candidates import find_candidates, nearest_by_features, nearest_by_hash
+from app.datasets.near_duplicates.hashes import flips_of_hashes, unpack_hashes
+from app.datasets.near_duplicates.sketches import Sketches, sketch
+from tests.datasets.near_duplicates.textures import make_texture
+
+
+def sketch_textures(number: int) -> Sketches:
+    return np.concatenate([sketch(make_texture(seed)) for seed in range(number)])
+
+
+def test_neighbours_by_hash_are_the_nearest_of_all_images_and_all_flips(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(candidates, "_BLOCK", 7)
+    monkeypatch.setattr(candidates, "_MOST_BITS_APART", 256)
+    monkeypatch.setattr(candidates, "_SHARE_OF_USUAL", 100)
+    hashes = np.random.default_rng(0).integers(0, 256, (30, 32), np.uint8)
+    signs = unpack_hashes(hashes).astype(int)
+    alike = np.stack([signs @ (signs * flip).T for flip in flips_of_hashes()])
+    alike[:, np.arange(30), np.arange(30)] = -1000
+    done: list[int] = []
+
+    found = nearest_by_hash(hashes, 1, done.append)
+
+    assert found.first.tolist() == list(range(30))
+    assert [alike[f, i, j] for f, i, j in zip(found.flip, found.first, found.second, strict=True)] == (
+        alike.max((0, 2)).tolist()
+    )
+    assert done == [7, 14, 21, 28, 30]
+
+
+def test_hashes_that_are_as_near_as_others_of_the_dataset_are_no_candidates() -> None:
+    chance = np.random.default_rng(0)
+    alike = np.repeat(chance.integers(0, 256, (1, 32), np.uint8), 300, axis=0)
+    alike[:, :16] = chance.integers(
+        0, 256, (300, 16), np.uint8
+    )  # any two are 64 bits apart: copies elsewhere
+    alike[7] = alike[3]
+
+    found = nearest_by_hash(alike, 2, lambda _: None)
+
+    assert set(zip(found.first.tolist(), found.second.tolist(), strict=True)) == {(3, 7), (7, 3)}
+
+
+def test_neighbours_by_features_are_found_block_by_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(candidates, "_BLOCK", 16)
+    chance = np.random.default_rng(0)
+    features = chance.normal(size=(50, 40)).astype(np.float16)
+    features[41] = features[5] + chance.normal(0, 0.05, 40)
+
+    found = nearest_by_features(features, 1, lambda _: None)
+
+    nearest = dict(zip(found.first.tolist(), found.second.tolist(), strict=True))
+    assert (nearest[41], nearest[5]) == (5, 41)
+    assert len(nearest) == 50
+
+
+def test_each_pair_is_a_candidate_once_and_a_known_flip_goes_before_an_unknown_one() -> None:
+    sketches = sketch_textures(10)
+    features = np.random.default_rng(0).normal(size=(10, 8)).astype(np.float16)
+
+    found = find_candidates(sketches, features, lambda *_: None)
+
+    pairs = [tuple(pair) for pair in found.pairs.tolist()]
+    assert len(set(pairs)) == len(pairs)
+    assert all(first < second for first, second in pairs)
+    by_words = find_candidates(sketches, None, lambda *_: None)
+    known = {tuple(pair): flip for pair, flip in zip(by_words.pairs.tolist(), by_words.flips, strict=True)}
+    assert all(known.get(pair, flip) == flip for pair, flip in zip(pairs, found.flips, strict=True))
+
+
+def test_in_a_large_dataset_first_neighbours_go_before_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    sketches = sketch_textures(12)
+    everything = find_candidates(sketches, None, lambda *_: None)
+    monkeypatch.setattr(candidates, "BY_WORDS", 1)
+    first = find_candidates(sketches, None, lambda *_: None)
+    monkeypatch.setattr(candidates, "BY_WORDS", 4)
+    monkeypatch.setattr(candidates, "MOST_PAIRS", len(first.pairs))
+
+    found = find_candidates(sketches, None, lambda *_: None)
+
+    assert found.left_out == len(everything.pairs) - len(first.pairs)
+    assert found.pairs.tolist() == first.pairs.tolist()
+
+
+def test_a_dataset_of_no_or_one_image_has_no_candidates() -> None:
+    for number in (0, 1):
+        features = np.ones((number, 4), np.float16)
+
+        assert len(find_candidates(sketch_textures(1)[:number], features, lambda *_: None).pairs) == 0

@@ -1,0 +1,57 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.datasets.near_duplicates import words
+from app.datasets.near_duplicates.keypoints import DIMENSIONS, FLIPS_OF_WAVES
+from app.datasets.near_duplicates.sketches import sketch
+from app.datasets.near_duplicates.words import Vocabulary, find_words, make_vocabulary, nearest_by_words
+from tests.datasets.near_duplicates.textures import make_texture
+
+
+@pytest.mark.parametrize("bits", [0, 3])
+@pytest.mark.parametrize("flip", range(4))
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10_000))
+def test_a_mirrored_patch_has_the_same_word_with_another_flip(seed: int, flip: int, bits: int) -> None:
+    chance = np.random.default_rng(seed)
+    patches = chance.normal(0, 30, (30, DIMENSIONS)).astype(np.float32)
+    vocabulary = Vocabulary(np.concatenate([patches * signs for signs in FLIPS_OF_WAVES]), bits)
+    waves = chance.integers(-50, 50, (40, DIMENSIONS)).astype(np.int8)
+
+    flips, found = np.divmod(find_words(vocabulary, waves), vocabulary.size)
+    flips_then, found_then = np.divmod(find_words(vocabulary, waves * FLIPS_OF_WAVES[flip]), vocabulary.size)
+
+    assert (found == found_then).all()
+    assert (flips ^ flip == flips_then).all()
+
+
+def test_a_mirrored_window_is_the_first_neighbour_of_its_texture_and_its_flip_is_known() -> None:
+    textures = [make_texture(seed) for seed in range(12)]
+    moved = textures[3][20:, 20:][:, ::-1]
+    sketches = np.concatenate([sketch(np.ascontiguousarray(grey)) for grey in [*textures, moved]])
+    done: list[int] = []
+
+    found = nearest_by_words(sketches, 2, done.append)
+
+    is_wanted = (found.first == 12) & (found.rank == 0)
+    assert found.second[is_wanted].tolist() == [3]
+    assert found.flip[is_wanted].tolist() == [1]
+    assert done == [13]
+
+
+def test_a_large_dataset_has_finer_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    sketches = np.concatenate([sketch(make_texture(seed)) for seed in range(8)])
+    coarse = make_vocabulary(sketches)
+    monkeypatch.setattr(words, "_FEW_IMAGES", 2)
+
+    assert make_vocabulary(sketches).size == 4 * coarse.size
+
+
+def test_images_without_points_have_no_neighbours_by_words() -> None:
+    blank = np.full((100, 100), 7, np.uint8)
+
+    found = nearest_by_words(np.concatenate([sketch(blank)] * 3), 2, lambda _: None)
+
+    assert len(found.first) == 0
