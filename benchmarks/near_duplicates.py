@@ -151,7 +151,7 @@ def _describe_clean(name: str, clean: NearDuplicates, images: Sequence[tuple[str
 
 
 def _time_many(originals: Sequence[Known], number: int) -> str:
-    """The search among made-up sketches: each has half of its points from one image and half from another."""
+    """The search among made-up sketches: patches of the images, altered and in other places."""
     began = time.process_time()
     real = np.concatenate([sketch(each.grey) for each in originals])
     sketching = (time.process_time() - began) / len(real)
@@ -161,8 +161,10 @@ def _time_many(originals: Sequence[Known], number: int) -> str:
     for start in range(0, number, 1000):
         rows = slice(start, start + 1000)
         many[rows] = real[one[rows]]
-        many["points"][rows, ::2] = real["points"][other[rows], ::2]
-    many["number"] = np.minimum(real["number"][one], real["number"][other])
+        points = many["points"][rows]
+        points["waves"] += chance.integers(-25, 26, points["waves"].shape, np.int8)
+        for axis in ("x", "y"):
+            points[axis] = chance.permuted(points[axis].astype(np.float32), axis=1)
     many["hash"] = chance.integers(256, size=many["hash"].shape)
     features = None
     if originals[0].features is not None:

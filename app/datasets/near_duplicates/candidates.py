@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from app.datasets.near_duplicates.flips import FLIPS
 from app.datasets.near_duplicates.hashes import BITS, flips_of_hashes, unpack_hashes
-from app.datasets.near_duplicates.neighbours import UNKNOWN, Neighbours, nearest_of_rows
-from app.datasets.near_duplicates.sketches import Sketches
+from app.datasets.near_duplicates.neighbours import UNKNOWN, Neighbours, best_of_flips, nearest_of_rows
+from app.datasets.near_duplicates.sketches import Sketches, have_few_points
 from app.datasets.near_duplicates.words import nearest_by_words
 
 BY_WORDS, BY_HASH, BY_FEATURES = 4, 2, 2
@@ -45,15 +44,23 @@ def find_candidates(sketches: Sketches, features: Vectors | None, progress: Prog
     """``progress`` is called with a word for the stage and the images done, and may raise to leave."""
     found = [
         nearest_by_words(sketches, BY_WORDS, lambda done: progress("words", done)),
-        nearest_by_hash(sketches["hash"], BY_HASH, lambda done: progress("hashes", done)),
+        # Where there are points, words find all that hashes find.
+        nearest_by_hash(
+            sketches["hash"],
+            np.flatnonzero(have_few_points(sketches)),
+            BY_HASH,
+            lambda done: progress("hashes", done),
+        ),
     ]
     if features is not None:
         found.append(nearest_by_features(features, BY_FEATURES, lambda done: progress("features", done)))
-    return _merge(Neighbours.join(found))
+    return merge(Neighbours.join(found))
 
 
-def nearest_by_hash(hashes: NDArray[np.uint8], most: int, progress: Callable[[int], None]) -> Neighbours:
-    """At most 80 of 256 bits apart, and clearly closer than tenth neighbours of this dataset are."""
+def nearest_by_hash(
+    hashes: NDArray[np.uint8], asked: NDArray[np.intp], most: int, progress: Callable[[int], None]
+) -> Neighbours:
+    """Of the images ``asked``: at most 80 of 256 bits apart, and clearly closer than tenth neighbours are."""
     signs = unpack_hashes(np.ascontiguousarray(hashes)).astype(np.float32)
     flips = flips_of_hashes()
     # Bits that every flip turns alike are compared once: four products of 64 bits instead of four of 256.
@@ -61,24 +68,23 @@ def nearest_by_hash(hashes: NDArray[np.uint8], most: int, progress: Callable[[in
     turned = np.array([flips[:, part[0]] for part in parts], np.float32)
     split = [np.ascontiguousarray(signs[:, part]) for part in parts]
 
-    def compare(rows: slice | NDArray[np.intp]) -> NDArray[np.float32]:
-        products = [part[rows] @ part.T for part in split]
-        return np.stack(
-            [sum(w * p for w, p in zip(turned[:, flip], products, strict=True)) for flip in range(len(FLIPS))]
-        )
+    def compare(rows: NDArray[np.intp]) -> tuple[NDArray[np.float32], NDArray[np.int8]]:
+        products = np.stack([part[rows] @ part.T for part in split])
+        return best_of_flips(np.tensordot(turned.T, products, 1))
 
     most_apart = float(_MOST_BITS_APART)
-    if len(signs) > _USUAL_NEIGHBOUR:
-        sample = np.random.default_rng(0).permutation(len(signs))[:_SAMPLED]
-        apart = (BITS - compare(sample).max(0)) / 2
+    if len(signs) > _USUAL_NEIGHBOUR and len(asked):
+        sample = np.random.default_rng(0).permutation(asked)[:_SAMPLED]
+        apart = (BITS - compare(sample)[0]) / 2
         usual = np.partition(apart, _USUAL_NEIGHBOUR, axis=1)[:, _USUAL_NEIGHBOUR]
         most_apart = min(most_apart, _SHARE_OF_USUAL * float(np.median(usual)))
     least = BITS - 2 * most_apart - 1
     found = []
-    for start in range(0, len(signs), _BLOCK):
-        alike = compare(slice(start, start + _BLOCK))
-        found.append(nearest_of_rows(alike.max(0), alike.argmax(0), start, most, least))
-        progress(min(start + _BLOCK, len(signs)))
+    for start in range(0, len(asked), _BLOCK):
+        rows = asked[start : start + _BLOCK]
+        alike, turns = compare(rows)
+        found.append(nearest_of_rows(alike, turns, rows, most, least))
+        progress(start + len(rows))
     return Neighbours.join(found)
 
 
@@ -88,7 +94,7 @@ def nearest_by_features(features: Vectors, most: int, progress: Callable[[int], 
     found = []
     for start in range(0, len(values), _BLOCK):
         alike = values[start : start + _BLOCK] @ values.T
-        found.append(nearest_of_rows(alike, np.array(UNKNOWN), start, most))
+        found.append(nearest_of_rows(alike, np.array(UNKNOWN), np.arange(start, start + len(alike)), most))
         progress(min(start + _BLOCK, len(values)))
     return Neighbours.join(found)
 
@@ -119,7 +125,7 @@ def _normalise(values: Vectors) -> NDArray[np.float32]:
     return unit
 
 
-def _merge(found: Neighbours) -> Candidates:
+def merge(found: Neighbours) -> Candidates:
     """Each pair once, by its best rank; a flip that is known goes before one that is not."""
     low, high = np.minimum(found.first, found.second), np.maximum(found.first, found.second)
     order = np.lexsort((found.rank, found.flip == UNKNOWN, high, low))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+_STRETCH = 64
 UNKNOWN = -1
 """A flip that nothing is known of."""
 
@@ -35,26 +36,51 @@ class Neighbours:
 def nearest_of_rows(
     alike: NDArray[np.float32],
     flips: NDArray[Any],
-    start: int,
+    rows: NDArray[np.intp],
     most: int,
     least: float = 0.0,
 ) -> Neighbours:
-    """Of a block (rows, images) that says how alike they are, its rows being images from ``start`` on.
+    """Of a block (rows, images) that says how alike they are; ``rows``: the images that its rows are.
 
     Only what is more alike than ``least`` counts. ``alike`` is changed.
     """
-    rows = np.arange(len(alike))
-    alike[rows, rows + start] = -np.inf
-    most = min(most, alike.shape[1])
-    nearest = np.argpartition(alike, alike.shape[1] - most, axis=1)[:, alike.shape[1] - most :]
+    alike[np.arange(len(rows)), rows] = -np.inf
+    nearest = _most_alike(alike, min(most, alike.shape[1]))
     values = np.take_along_axis(alike, nearest, 1)
     order = np.argsort(-values, axis=1, kind="stable")
     nearest, values = np.take_along_axis(nearest, order, 1), np.take_along_axis(values, order, 1)
     row, rank = np.nonzero(values > least)
     second = nearest[row, rank]
     return Neighbours(
-        (row + start).astype(np.int32),
+        rows[row].astype(np.int32),
         second.astype(np.int32),
         np.broadcast_to(flips, alike.shape)[row, second].astype(np.int8),
         rank.astype(np.int8),
     )
+
+
+def _most_alike(alike: NDArray[np.float32], most: int) -> NDArray[np.intp]:
+    """The columns of the ``most`` largest values of each row: they lie in as many stretches of columns."""
+    rows, columns = alike.shape
+    whole = columns // _STRETCH
+    if whole <= most:
+        return np.argpartition(alike, columns - most, axis=1)[:, columns - most :]
+    highest = alike[:, : whole * _STRETCH].reshape(rows, whole, _STRETCH).max(2)
+    stretches = np.argpartition(highest, whole - most, axis=1)[:, whole - most :]
+    inside = (stretches[:, :, None] * _STRETCH + np.arange(_STRETCH)).reshape(rows, -1)
+    rest = np.broadcast_to(np.arange(whole * _STRETCH, columns), (rows, columns - whole * _STRETCH))
+    looked_at = np.concatenate([inside, rest], axis=1)
+    values = np.take_along_axis(alike, looked_at, 1)
+    best = np.argpartition(values, values.shape[1] - most, axis=1)[:, values.shape[1] - most :]
+    return np.take_along_axis(looked_at, best, 1)
+
+
+def best_of_flips(by_flip: Iterable[NDArray[np.float32]]) -> tuple[NDArray[np.float32], NDArray[np.int8]]:
+    """The largest value of each place, and which of the arrays has it. The first array is changed."""
+    arrays = iter(by_flip)
+    best = next(arrays)
+    flips = np.zeros(best.shape, np.int8)
+    for flip, values in enumerate(arrays, start=1):
+        flips[values > best] = flip
+        np.maximum(best, values, out=best)
+    return best, flips

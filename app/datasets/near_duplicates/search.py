@@ -12,10 +12,8 @@ from app.datasets.near_duplicates.candidates import Candidates, Vectors, find_ca
 from app.datasets.near_duplicates.groups import Pair, group_pairs
 from app.datasets.near_duplicates.pixels import compare_pixels, least_correlation
 from app.datasets.near_duplicates.registration import register
-from app.datasets.near_duplicates.sketches import GreyImage, Sketches, sketch_images
+from app.datasets.near_duplicates.sketches import GreyImage, Sketches, have_few_points, sketch_images
 
-FEW_POINTS = 32
-"""An image with fewer is compared pixel by pixel."""
 _AT_ONCE = 1000
 _SURE_POINTS = 40
 
@@ -77,13 +75,13 @@ def search_sketches(sketches: Sketches, features: Vectors | None, progress: Prog
         doubtful=grouping.doubtful,
         verified=len(candidates.pairs),
         left_out=candidates.left_out,
-        with_few_points=int((sketches["number"] < FEW_POINTS).sum()),
+        with_few_points=int(have_few_points(sketches).sum()),
         used_features=features is not None,
     )
 
 
 def _verify(sketches: Sketches, candidates: Candidates, progress: Progress) -> list[Pair]:
-    has_few = sketches["number"] < FEW_POINTS
+    has_few = have_few_points(sketches)
     least = least_correlation(sketches[has_few])
     found, number = [], len(candidates.pairs)
     for done, ((first, second), flip) in enumerate(zip(candidates.pairs, candidates.flips, strict=True), 1):

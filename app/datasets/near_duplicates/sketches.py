@@ -21,6 +21,7 @@ GreyImage = Callable[[], NDArray[np.uint8]]
 THUMBNAIL = 32
 LEAST_SIDE = 48
 """Pixels. In a smaller image no points are searched: most of what is around one would be outside of it."""
+FEW_POINTS = 32
 
 Sketch = np.dtype(
     [
@@ -47,6 +48,12 @@ def sketch(grey: NDArray[np.uint8]) -> Sketches:
         made["number"] = len(points)
         made["points"][0, : len(points)] = points
     return made
+
+
+def have_few_points(sketches: Sketches) -> NDArray[np.bool_]:
+    """Which of the images are compared by hash and pixels."""
+    few: NDArray[np.bool_] = sketches["number"] < FEW_POINTS
+    return few
 
 
 def sketch_images(

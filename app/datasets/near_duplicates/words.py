@@ -17,12 +17,14 @@ from threadpoolctl import threadpool_limits
 
 from app.datasets.near_duplicates.flips import FLIPS
 from app.datasets.near_duplicates.keypoints import FLIPS_OF_WAVES
-from app.datasets.near_duplicates.neighbours import Neighbours, nearest_of_rows
+from app.datasets.near_duplicates.neighbours import Neighbours, best_of_flips, nearest_of_rows
 from app.datasets.near_duplicates.sketches import Sketches
 
 _PATCHES = 512
-_FEW_IMAGES = 3000
-_MOST_BITS = 4
+_BITS = 7
+_FREQUENT = 30
+_FREQUENT_SHARE = 0.01
+"""Of the images. A word that more have tells them not apart; they would take most of the time."""
 _SAMPLED_IMAGES = 5000
 _BLOCK = 256
 
@@ -55,8 +57,8 @@ def nearest_by_words(sketches: Sketches, most: int, progress: Callable[[int], No
     found = []
     for start in range(0, len(sketches), _BLOCK):
         block = weights[start : start + _BLOCK]
-        shared = np.stack([(block[:, order] @ transposed).toarray() for order in mirrored])
-        found.append(nearest_of_rows(shared.max(0), shared.argmax(0), start, most))
+        shared, flips = best_of_flips((block[:, order] @ transposed).toarray() for order in mirrored)
+        found.append(nearest_of_rows(shared, flips, np.arange(start, start + len(shared)), most))
         progress(min(start + _BLOCK, len(sketches)))
     return Neighbours.join(found)
 
@@ -70,8 +72,7 @@ def make_vocabulary(sketches: Sketches) -> Vocabulary:
         sketches[image]["points"]["waves"][chance.integers(sketches[image]["number"])] for image in drawn
     ]
     flat = np.array(patches, np.float32).reshape(-1, FLIPS_OF_WAVES.shape[1])
-    bits = int(np.clip(round(np.log2(max(len(sketches), 1) / _FEW_IMAGES)), 0, _MOST_BITS))
-    return Vocabulary(np.concatenate([flat * signs for signs in FLIPS_OF_WAVES]), bits)
+    return Vocabulary(np.concatenate([flat * signs for signs in FLIPS_OF_WAVES]), _BITS)
 
 
 def find_words(vocabulary: Vocabulary, waves: NDArray[np.int8]) -> NDArray[np.intp]:
@@ -100,9 +101,12 @@ def _weigh(sketches: Sketches, vocabulary: Vocabulary) -> csr_matrix:
     ]
     rows = np.repeat(np.arange(len(words)), [len(each) for each in words])
     columns = np.concatenate([*words, empty])
-    images_with = np.bincount(columns % max(vocabulary.size, 1), minlength=vocabulary.size) / len(FLIPS)
-    rarity = np.log(len(words) / np.clip(images_with, 1, len(words)))
-    values = rarity[columns % max(vocabulary.size, 1)]
+    size = max(vocabulary.size, 1)
+    images_with = np.bincount(columns % size, minlength=size) / len(FLIPS)
+    having = images_with[columns % size]
+    is_telling = having <= max(_FREQUENT, _FREQUENT_SHARE * len(words))
+    rows, columns = rows[is_telling], columns[is_telling]
+    values = np.log(len(words) / np.clip(having[is_telling], 1, len(words)))
     lengths = np.sqrt(np.bincount(rows, values**2, minlength=len(words)))
     values = (values / np.maximum(lengths[rows], 1e-6)).astype(np.float32)
     return csr_matrix((values, (rows, columns)), (len(words), len(FLIPS) * vocabulary.size))

@@ -2,8 +2,14 @@ import numpy as np
 import pytest
 
 from app.datasets.near_duplicates import candidates
-from app.datasets.near_duplicates.candidates import find_candidates, nearest_by_features, nearest_by_hash
+from app.datasets.near_duplicates.candidates import (
+    find_candidates,
+    merge,
+    nearest_by_features,
+    nearest_by_hash,
+)
 from app.datasets.near_duplicates.hashes import flips_of_hashes, unpack_hashes
+from app.datasets.near_duplicates.neighbours import Neighbours
 from app.datasets.near_duplicates.sketches import Sketches, sketch
 from tests.datasets.near_duplicates.textures import make_texture
 
@@ -24,7 +30,7 @@ def test_neighbours_by_hash_are_the_nearest_of_all_images_and_all_flips(
     alike[:, np.arange(30), np.arange(30)] = -1000
     done: list[int] = []
 
-    found = nearest_by_hash(hashes, 1, done.append)
+    found = nearest_by_hash(hashes, np.arange(30), 1, done.append)
 
     assert found.first.tolist() == list(range(30))
     assert [alike[f, i, j] for f, i, j in zip(found.flip, found.first, found.second, strict=True)] == (
@@ -41,7 +47,7 @@ def test_hashes_that_are_as_near_as_others_of_the_dataset_are_no_candidates() ->
     )  # any two are 64 bits apart: copies elsewhere
     alike[7] = alike[3]
 
-    found = nearest_by_hash(alike, 2, lambda _: None)
+    found = nearest_by_hash(alike, np.arange(300), 2, lambda _: None)
 
     assert set(zip(found.first.tolist(), found.second.tolist(), strict=True)) == {(3, 7), (7, 3)}
 
@@ -74,17 +80,14 @@ def test_each_pair_is_a_candidate_once_and_a_known_flip_goes_before_an_unknown_o
 
 
 def test_in_a_large_dataset_first_neighbours_go_before_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    sketches = sketch_textures(12)
-    everything = find_candidates(sketches, None, lambda *_: None)
-    monkeypatch.setattr(candidates, "BY_WORDS", 1)
-    first = find_candidates(sketches, None, lambda *_: None)
-    monkeypatch.setattr(candidates, "BY_WORDS", 4)
-    monkeypatch.setattr(candidates, "MOST_PAIRS", len(first.pairs))
+    monkeypatch.setattr(candidates, "MOST_PAIRS", 3)
+    first, second = np.array([0, 0, 1, 2, 3], np.int32), np.array([5, 6, 5, 0, 1], np.int32)
+    ranks = np.array([1, 0, 2, 0, 0], np.int8)
 
-    found = find_candidates(sketches, None, lambda *_: None)
+    found = merge(Neighbours(first, second, np.zeros(5, np.int8), ranks))
 
-    assert found.left_out == len(everything.pairs) - len(first.pairs)
-    assert found.pairs.tolist() == first.pairs.tolist()
+    assert found.pairs.tolist() == [[0, 2], [0, 6], [1, 3]]
+    assert found.left_out == 2
 
 
 def test_a_dataset_of_no_or_one_image_has_no_candidates() -> None:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from app.datasets.near_duplicates import words
 from app.datasets.near_duplicates.keypoints import DIMENSIONS, FLIPS_OF_WAVES
 from app.datasets.near_duplicates.sketches import sketch
-from app.datasets.near_duplicates.words import Vocabulary, find_words, make_vocabulary, nearest_by_words
+from app.datasets.near_duplicates.words import Vocabulary, find_words, nearest_by_words
 from tests.datasets.near_duplicates.textures import make_texture
 
 
@@ -41,12 +41,12 @@ def test_a_mirrored_window_is_the_first_neighbour_of_its_texture_and_its_flip_is
     assert done == [13]
 
 
-def test_a_large_dataset_has_finer_words(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_words_that_many_images_have_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     sketches = np.concatenate([sketch(make_texture(seed)) for seed in range(8)])
-    coarse = make_vocabulary(sketches)
-    monkeypatch.setattr(words, "_FEW_IMAGES", 2)
+    monkeypatch.setattr(words, "_FREQUENT", 0)
+    monkeypatch.setattr(words, "_FREQUENT_SHARE", 0)
 
-    assert make_vocabulary(sketches).size == 4 * coarse.size
+    assert len(nearest_by_words(sketches, 2, lambda _: None).first) == 0
 
 
 def test_images_without_points_have_no_neighbours_by_words() -> None:
