@@ -366,6 +366,27 @@ MUTATIONS = (
         "tests/datasets/test_labels.py",
     ),
     _one(
+        "textures of one material are taken for copies",
+        "app/datasets/near_duplicates/registration.py",
+        "    if points < LEAST_POINTS or share < _LEAST_SHARE or points * share < _LEAST_BOTH:\n",
+        "    if points < _FEWEST:\n",
+        "tests/datasets/near_duplicates/test_registration.py",
+    ),
+    _one(
+        "digits that look alike are taken for copies",
+        "app/datasets/near_duplicates/pixels.py",
+        "    return max(LEAST_CORRELATION, 1 - ",
+        "    return min(LEAST_CORRELATION, 1 - ",
+        "tests/datasets/near_duplicates/test_search.py",
+    ),
+    _one(
+        "one wrong pair joins two large groups",
+        "app/datasets/near_duplicates/groups.py",
+        "CERTAIN = 0.5\n",
+        "CERTAIN = 0.0\n",
+        "tests/datasets/near_duplicates/test_groups.py",
+    ),
+    _one(
         "a drawn split divides groups",
         "app/datasets/split.py",
         "        if keeps_groups:\n            return draw_whole",
