@@ -22,7 +22,7 @@ _USUAL_NEIGHBOUR = 10
 _SHARE_OF_USUAL = 0.7
 _SAMPLED = 100
 _COMPONENTS = 128
-_BLOCK = 256
+_BLOCK = 64
 
 Progress = Callable[[str, int], None]
 Vectors = NDArray[np.float16] | NDArray[np.float32]

@@ -48,21 +48,21 @@ def compare_pixels(first: Thumbnail, second: Thumbnail, flip: int = UNKNOWN) -> 
     return best
 
 
-def least_correlation(sketches: Sketches) -> float:
-    """From which correlation on two of these images are copies.
+def least_correlation(sketches: Sketches, compared: NDArray[np.intp]) -> float:
+    """From which correlation on two images are copies; ``compared``: those that are compared by pixels.
 
     Where even tenth neighbours look alike, as handwritten digits do, a copy must be much more alike.
     """
-    if len(sketches) <= _USUAL_NEIGHBOUR:
+    if len(compared) <= _USUAL_NEIGHBOUR:
         return LEAST_CORRELATION
-    signs = unpack_hashes(np.ascontiguousarray(sketches["hash"])).astype(np.float32)
-    sample = np.random.default_rng(0).permutation(len(sketches))[:_SAMPLED]
+    signs = unpack_hashes(sketches["hash"][compared]).astype(np.float32)
+    sample = np.random.default_rng(0).permutation(len(compared))[:_SAMPLED]
     alike = signs[sample] @ signs.T
-    neighbours = np.argpartition(-alike, _USUAL_NEIGHBOUR, axis=1)[:, _USUAL_NEIGHBOUR]
+    neighbours = compared[np.argpartition(-alike, _USUAL_NEIGHBOUR, axis=1)[:, _USUAL_NEIGHBOUR]]
     thumbnails = sketches["thumbnail"]
     usual = [
         compare_pixels(thumbnails[image], thumbnails[other], 0).correlation
-        for image, other in zip(sample, neighbours, strict=True)
+        for image, other in zip(compared[sample], neighbours, strict=True)
     ]
     return max(LEAST_CORRELATION, 1 - (1 - float(np.quantile(usual, _UNUSUAL))) / _TIMES_CLOSER)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from threadpoolctl import threadpool_limits
 
 from app.datasets.near_duplicates.candidates import Candidates, Vectors, find_candidates
@@ -82,7 +83,7 @@ def search_sketches(sketches: Sketches, features: Vectors | None, progress: Prog
 
 def _verify(sketches: Sketches, candidates: Candidates, progress: Progress) -> list[Pair]:
     has_few = have_few_points(sketches)
-    least = least_correlation(sketches[has_few])
+    least = least_correlation(sketches, np.flatnonzero(has_few))
     found, number = [], len(candidates.pairs)
     for done, ((first, second), flip) in enumerate(zip(candidates.pairs, candidates.flips, strict=True), 1):
         compare = _by_pixels if has_few[first] or has_few[second] else _by_points
