@@ -58,7 +58,7 @@ def main() -> None:
             table = Table(
                 "Copies", "number", "recall", "precision", "others", "verified", "core-s", title=name
             )
-            for kind in (*ALTERATIONS, BURST):
+            for kind in given.kinds:
                 table.add_row(*bench.measure(kind, given.copies, clean))
             console.print(table)
             if given.scale:
@@ -216,6 +216,8 @@ def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.near_duplicates", description=__doc__)
     parser.add_argument("folders", metavar="FOLDER", nargs="*", type=Path)
     parser.add_argument("--copies", type=int, default=200, help="of each kind (default: 200)")
+    kinds = (*ALTERATIONS, BURST)
+    parser.add_argument("--kinds", nargs="+", choices=kinds, default=kinds, help="of copies (default: all)")
     parser.add_argument("--scale", type=int, default=0, help="also time the search among so many images")
     parser.add_argument("--no-features", action="store_true", help="search by points and hashes alone")
     parser.add_argument("--seed", type=int, default=0)

@@ -13,7 +13,7 @@ from app.datasets.near_duplicates.neighbours import UNKNOWN, Neighbours, best_of
 from app.datasets.near_duplicates.sketches import Sketches, have_few_points
 from app.datasets.near_duplicates.words import nearest_by_words
 
-BY_WORDS, BY_HASH, BY_FEATURES = 4, 2, 2
+BY_WORDS, BY_HASH, BY_FEATURES = 8, 2, 2
 """Neighbours of each image."""
 MOST_PAIRS = 200_000
 """In a dataset that has more, the first neighbours of all images go before the second ones."""

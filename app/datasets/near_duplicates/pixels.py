@@ -16,7 +16,7 @@ from app.datasets.near_duplicates.neighbours import UNKNOWN
 from app.datasets.near_duplicates.sketches import THUMBNAIL, Sketches
 
 Thumbnail = NDArray[np.uint8]
-LEAST_CORRELATION = 0.85
+LEAST_CORRELATION = 0.88
 _SIZES = range(27, THUMBNAIL + 1)
 """A copy that lost up to 15 % of its sides."""
 _LEAST_CONTRAST = 1.5
