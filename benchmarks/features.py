@@ -25,7 +25,7 @@ from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from app.datasets.examination import examine, load_features
+from app.datasets.examination.vectors import compute_vectors, load_features
 from app.datasets.importer import import_dataset
 from app.datasets.manifest import DatasetManifest, load_manifest
 from app.datasets.sources import Limits
@@ -58,7 +58,9 @@ def _measure(folder: Path, home: Path, extractor: Extractor) -> tuple[str, ...]:
     import_dataset(folder, home / "images", home / "dataset", home / "scratch", Limits(), lambda *_: None)
     manifest = load_manifest(home / "dataset")
     began, cpu = time.perf_counter(), time.process_time()
-    examine(manifest, home / "images", home / "dataset", extractor, lambda *_: None, partial=home / "partial")
+    compute_vectors(
+        manifest, home / "images", home / "dataset", extractor, lambda *_: None, partial=home / "partial"
+    )
     seconds, core_seconds = time.perf_counter() - began, time.process_time() - cpu
     number = len(manifest.items)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

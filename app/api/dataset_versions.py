@@ -14,7 +14,7 @@ from app.datasets.differences import Change
 from app.schemas.dataset import Dataset
 from app.schemas.dataset_diff import DatasetDiff
 from app.schemas.dataset_edits import DatasetRevision
-from app.schemas.examination import ExaminationFindings
+from app.schemas.examination import ExaminationReport
 from app.schemas.job import Job
 from app.services import dataset_revisions, examinations
 
@@ -42,9 +42,10 @@ def create_examination(dataset: str, context: ContextDep, idempotent: Idempotent
 
 
 @router.get("/examination")
-def get_findings(dataset: str, context: ContextDep) -> ExaminationFindings:
-    """What the examination found: labels that look wrong, and images unlike all others of their class."""
-    return examinations.get_findings(context, dataset)
+def get_examination(dataset: str, context: ContextDep) -> ExaminationReport:
+    """What the examination found: images that show the same thing, labels that look wrong, images that look
+    like no other of their class."""
+    return examinations.get_report(context, dataset)
 
 
 @router.get("/diff/{other}")

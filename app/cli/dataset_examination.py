@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from app.cli.client import Client, quoted
@@ -10,51 +10,82 @@ from app.cli.console import add_row, make_table, note, say, say_json, show
 from app.cli.follow import follow_job
 from app.cli.job_end import require_success
 from app.cli.options import DEFAULT_SERVER, AsJson, DatasetId, Server, examples
+from app.words import count
 
 LISTED = 20
+_NAMED = 4
 examine_epilog = examples("loupe dataset examine dst_…")
 
 
 def examine_dataset(dataset: DatasetId, as_json: AsJson = False, server: Server = DEFAULT_SERVER) -> None:
-    """Look at all images of a dataset with a pretrained network: which labels look wrong?
+    """Look at all images of a dataset: which show the same thing, and which labels look wrong?
 
     What was computed before is not computed again.
     """
     client = Client(server)
     path = f"/datasets/{quoted(dataset)}"
     require_success(follow_job(client, client.post(f"{path}/examinations")["id"], label="examining"))
-    findings = client.get(f"{path}/examination")
+    found = client.get(f"{path}/examination")
     if as_json:
-        say_json(findings)
+        say_json(found)
     else:
-        show_findings(findings)
+        show_examination(found)
 
 
-def show_findings(findings: Mapping[str, Any]) -> None:
-    """Suspect labels and outliers, the worst first."""
-    suspects, outliers = findings["suspects"], findings["outliers"]
-    if not suspects and not outliers:
-        say(f"No label of {findings['judged']:,} looks wrong, and no image unlike all others of its class.")
-        return
+def show_examination(found: Mapping[str, Any]) -> None:
+    """Near-duplicates, suspect labels and outliers, the worst first."""
+    near, suspects, outliers = found["near_duplicates"], found["suspects"], found["outliers"]
+    _show_groups(near)
     if suspects:
         table = make_table("name", "label", "looks like", ">probability", title="Labels that look wrong")
         for each in suspects[:LISTED]:
             probability = f"{each['suggested_probability']:.2f}"
             add_row(table, each["name"], each["label"], each["suggested"], probability)
         show(table)
-        _tell_more(suspects)
+        _tell_more(len(suspects))
     if outliers:
         table = make_table("name", "label", ">nearest", title="Images unlike all others of their class")
         for each in outliers[:LISTED]:
             add_row(table, each["name"], each["label"], f"{each['similarity']:.2f}")
         show(table)
-        _tell_more(outliers)
-    note(
-        f"Look at them, then mend: loupe dataset edit {findings['dataset']} --relabel IMAGE=CLASS "
-        "--remove IMAGE"
-    )
+        _tell_more(len(outliers))
+    if found["missing"]:
+        note(f"Labels were not judged: {found['missing']}")
+    elif not suspects and not outliers:
+        say(f"No label of {found['judged']:,} looks wrong, and no image is unlike all others of its class.")
+    if suspects or outliers or any(len(group["labels"]) > 1 for group in near["groups"]):
+        note(
+            f"Look at them, then mend: loupe dataset edit {found['dataset']} --relabel IMAGE=CLASS "
+            "--remove IMAGE"
+        )
 
 
-def _tell_more(entries: list[Any]) -> None:
-    if len(entries) > LISTED:
-        note(f"and {len(entries) - LISTED:,} more: --json shows all")
+def _show_groups(near: Mapping[str, Any]) -> None:
+    if not near["groups"]:
+        say("No two images show the same thing.")
+    else:
+        groups = count(near["total_groups"], "group", "groups")
+        title = f"{groups} of images that show the same thing"
+        table = make_table(">images", "labels", "names", title=title)
+        for group in near["groups"][:LISTED]:
+            add_row(
+                table, f"{len(group['images']):,}", ", ".join(group["labels"]), _names_of(group["images"])
+            )
+        show(table)
+        _tell_more(near["total_groups"])
+        note("A split keeps each group on one side; split.ignore_groups divides them.")
+    for group in near["same_background"]:
+        note(
+            f"{len(group['images']):,} images, such as {_names_of(group['images'])}, have the same "
+            "background: whether they show the same thing cannot be said."
+        )
+
+
+def _names_of(images: Sequence[Mapping[str, Any]]) -> str:
+    names = ", ".join(image["name"] for image in images[:_NAMED])
+    return names if len(images) <= _NAMED else f"{names} and {len(images) - _NAMED:,} more"
+
+
+def _tell_more(total: int) -> None:
+    if total > LISTED:
+        note(f"and {total - LISTED:,} more: --json shows them")

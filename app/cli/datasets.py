@@ -202,7 +202,7 @@ def show_report(dataset: DatasetId, as_json: AsJson = False, server: Server = DE
     else:
         show_import_report(answer)
         if client.get(f"/datasets/{quoted(dataset)}")["examination"]:
-            dataset_examination.show_findings(client.get(f"/datasets/{quoted(dataset)}/examination"))
+            dataset_examination.show_examination(client.get(f"/datasets/{quoted(dataset)}/examination"))
 
 
 @app.command("items", epilog=examples("loupe dataset items dst_… --job job_… --label scratch"))

@@ -7,16 +7,19 @@ import logging
 import sys
 import time
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from app.child import Released, Reporter, StopSignal, run_child
 from app.datasets.depth import Depth
 from app.datasets.differences import compare, count_changes
-from app.datasets.examination import known_vectors
-from app.datasets.examiner import Examiner, Known
+from app.datasets.examination.examiner import Examiner, Known
+from app.datasets.examination.vectors import known_vectors
 from app.datasets.export import RecordFormat, export_folders, export_records
 from app.datasets.importer import import_dataset
 from app.datasets.manifest import DatasetManifest, load_manifest, require_image
+from app.datasets.near_groups import load_dataset
 from app.datasets.publishing import publish_dataset, summarise
 from app.datasets.report import Findings, create_report
 from app.datasets.revision import revise
@@ -114,7 +117,7 @@ def _import(spec: ImportSpec, folder: Path, reporter: Reporter, progress: _Progr
             spec.limits,
             progress.estimated,
             spec.choices,
-            None if examiner is None else examiner.attempt,
+            None if examiner is None else examiner.examine,
         )
 
 
@@ -130,12 +133,14 @@ def _revise(spec: RevisionSpec, folder: Path, reporter: Reporter, progress: _Pro
     for done, item in enumerate(revised.items, start=1):
         require_image(spec.image_root, item)
         progress.counted(done, len(revised.items))
-    report = create_report(
-        Findings(revised, modes=None, depth=Depth(revised.pixel_range, (), is_chosen=True))
-    )
-    report["changes"] = count_changes(compare(manifests[0], revised))
-    attempt = None if examiner is None else examiner.attempt
-    examination = publish_dataset(spec.out, revised, report, attempt)
+
+    def describe(manifest: DatasetManifest) -> dict[str, Any]:
+        depth = Depth(revised.pixel_range, (), is_chosen=True)
+        report = create_report(Findings(manifest, modes=None, depth=depth))
+        return report | {"changes": count_changes(compare(manifests[0], revised))}
+
+    examine = None if examiner is None else examiner.examine
+    report, examination = publish_dataset(spec.out, revised, describe, examine)
     return summarise(revised, report, skipped=0, examination=examination)
 
 
@@ -146,7 +151,8 @@ def _examine(spec: ExaminationSpec, folder: Path, progress: _ProgressLines) -> E
     )
     assert examiner is not None
     make_folder(spec.out)
-    return ExaminationResult(examination=examiner.require(manifest, spec.out))
+    examined = replace(examiner, before=spec.dataset).examine(manifest, spec.out)
+    return ExaminationResult(examination=examined.examination, missing=examined.missing)
 
 
 def _examiner(
@@ -163,7 +169,7 @@ def _examiner(
 
 def _export(spec: ExportSpec, folder: Path, reporter: Reporter, progress: _ProgressLines) -> ExportResult:
     reporter.stage("exporting")
-    manifest = load_manifest(spec.dataset)
+    manifest = load_dataset(spec.dataset)
     split = _read_or_draw(spec, manifest)
     if spec.image_size is None:
         return export_folders(manifest, split, spec.image_root, spec.out, progress.counted)

@@ -1,4 +1,4 @@
-"""The draw of a split whose groups stay whole: images that share a group, and exact copies, go together.
+"""The draw of a split whose groups stay whole: what shares a group, a content or what it shows goes together.
 
 The largest groups are placed first, each where it brings the counts of its classes nearest to those wanted;
 groups of one size go by the SHA-256 of (seed, key). So the split depends on the items and the seed alone.
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.datasets.manifest import Item, Split
+from app.datasets.wholes import find_wholes
 from app.errors import SplitError
 
 
@@ -27,20 +28,10 @@ class Whole:
 
 
 def join_groups(items: Sequence[Item], classes: Sequence[str]) -> list[Whole]:
-    """Joins items by group and by content, also through one another; copies count once in a class."""
-    parent: dict[str, str] = {}
-
-    def find(node: str) -> str:
-        while parent.setdefault(node, node) != node:
-            parent[node] = node = parent[parent[node]]
-        return node
-
-    for item in items:
-        if item.group is not None:
-            parent[find(f"image:{item.sha256}")] = find(f"group:{item.group}")
+    """Joins items that must stay together; copies count once in a class."""
     joined: dict[str, list[Item]] = {}
-    for item in items:
-        joined.setdefault(find(f"image:{item.sha256}"), []).append(item)
+    for item, whole in zip(items, find_wholes(items), strict=True):
+        joined.setdefault(whole, []).append(item)
     column = {name: number for number, name in enumerate(classes)}
     wholes = []
     for members in joined.values():

@@ -128,8 +128,12 @@ def import_dataset(
             if picture.name in layout.places:
                 _store(picture, image_root)
         os.sync()  # once instead of an fsync each: the images must survive what their manifest survives
-        report = create_report(findings)
-        examination = publish_dataset(out, findings.manifest, report, examine)
+        report, examination = publish_dataset(
+            out,
+            findings.manifest,
+            lambda manifest: create_report(replace(findings, manifest=manifest)),
+            examine,
+        )
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     left_out = len(findings.skipped) + len(findings.corrupt)

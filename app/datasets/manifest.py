@@ -28,7 +28,8 @@ class Item:
     ``name``: its path inside the upload, without folders that wrap everything. ``split``: where the upload's
     own train, valid or test folder puts it. ``width`` and ``height`` are in pixels, upright. ``sha256`` and
     ``bytes`` are of the file as it came. ``notes``: the conversions that decoding needs. ``group``: the key
-    of what it shares with others, such as one part or one patient; None: it has none.
+    of what it shares with others, such as one part or one patient; None: it has none. ``near_group``: the
+    key of those that show the same thing; no part of the manifest, since it is found by looking.
     """
 
     id: str
@@ -42,6 +43,7 @@ class Item:
     bytes: int
     notes: tuple[str, ...] = ()
     group: str | None = None
+    near_group: str | None = None
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,7 @@ def write_manifest(folder: Path, manifest: DatasetManifest) -> None:
 
 def _to_row(item: Item) -> dict[str, Any]:
     row = asdict(item)
+    del row["near_group"]
     if item.group is None:  # an older Loupe still reads a dataset without groups
         del row["group"]
     return row

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from app.datasets.examiner import Examined
+from app.datasets.examination.examiner import Examined
 from app.datasets.manifest import REPORT, DatasetManifest, write_manifest
 from app.datasets.report import split_counts
 from app.datasets.spec import ClassCount, Examination, ImportResult
@@ -21,18 +21,29 @@ Examine = Callable[[DatasetManifest, Path], Examined]
 
 
 def publish_dataset(
-    out: Path, manifest: DatasetManifest, report: dict[str, Any], examine: Examine | None = None
-) -> Examination | None:
-    """Makes the folder ``out`` appear with manifest, report and what the examination leaves, or nothing."""
+    out: Path,
+    manifest: DatasetManifest,
+    describe: Callable[[DatasetManifest], dict[str, Any]],
+    examine: Examine | None = None,
+) -> tuple[dict[str, Any], Examination | None]:
+    """Makes the folder ``out`` appear with manifest, report and what the examination leaves, or nothing.
+
+    ``describe`` makes the report, of the manifest with what the examination knows. Returns both.
+    """
     make_folder(out.parent)
     with folder_aside(out) as aside:
         examined = None if examine is None else examine(manifest, aside)
+        report = describe(manifest if examined is None else examined.manifest)
+        if examined is not None:
+            report["examination"] = examined.examination.model_dump(mode="json")
+            if examined.missing is not None:
+                report["not_examined"] = examined.missing
         write_manifest(aside, manifest)
-        write_json(aside / REPORT, report if examined is None else {**report, **examined.describe()})
+        write_json(aside / REPORT, report)
         if out.exists():
             # An attempt that was killed after this point left the same dataset.
             shutil.rmtree(out)
-    return None if examined is None else examined.examination
+    return report, None if examined is None else examined.examination
 
 
 def summarise(

@@ -1,21 +1,30 @@
-"""Test images whose group is in train or valid too: what a network says of them is no proof."""
+"""Test images that must stay with one of train or valid: what a network says of them is no proof."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
 from app.datasets.manifest import Item
-
-
-def learned_groups(items: Iterable[Item], split: Mapping[str, str]) -> set[str]:
-    """The groups of which an image is in train or valid. ``split``: item id → split."""
-    return {
-        item.group for item in items if item.group is not None and split.get(item.id) in ("train", "valid")
-    }
+from app.datasets.wholes import find_wholes, have_groups
 
 
 def shared_with_training(items: Iterable[Item], split: Mapping[str, str]) -> list[Item]:
-    """The images of test, and those that came in a test folder and were left out of it, of such groups."""
+    """The images of test, and those that came in a test folder and were left out of it, of such groups.
+
+    ``split``: item id → split. Exact copies alone are no group: a split has left them out before.
+    """
     items = list(items)
-    learned = learned_groups(items, split)
-    return [item for item in items if item.group in learned and split.get(item.id, item.split) == "test"]
+    if not have_groups(items):
+        return []
+    wholes = find_wholes(items)
+    learned = {
+        whole for item, whole in zip(items, wholes, strict=True) if split.get(item.id) in ("train", "valid")
+    }
+    grouped = {
+        whole for item, whole in zip(items, wholes, strict=True) if have_groups([item]) and whole in learned
+    }
+    return [
+        item
+        for item, whole in zip(items, wholes, strict=True)
+        if whole in grouped and split.get(item.id, item.split) == "test"
+    ]

@@ -69,20 +69,26 @@ class ExaminationSpec(Message):
 
 class Examination(Message):
     """What was found by looking at the images. ``network`` and ``extractor``, the SHA-256 of its file, made
-    the feature vectors, each of so many ``dimensions``. ``suspects``: labels that look wrong, among the
+    the feature vectors, each of so many ``dimensions``; None: there are none. ``near_groups``: groups of
+    images that show the same thing, ``near_images`` in all. ``suspects``: labels that look wrong, among the
     ``judged`` images; ``outliers``: images that look like no other of their class.
     """
 
-    network: str
-    extractor: str
-    dimensions: int
+    network: str | None
+    extractor: str | None
+    dimensions: int | None
+    near_groups: int = 0
+    near_images: int = 0
     judged: int = 0
     suspects: int = 0
     outliers: int = 0
 
 
 class ExaminationResult(Message):
+    """``missing``: why there are no feature vectors."""
+
     examination: Examination
+    missing: str | None = None
 
 
 class ClassCount(Message):

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from app.datasets.grouped_split import draw_whole
 from app.datasets.manifest import SPLITS, DatasetManifest, Item, Split
 from app.datasets.shared_groups import shared_with_training
+from app.datasets.wholes import have_groups
 from app.errors import SplitError
 from app.schemas.hyperparameters import SplitSettings
 
@@ -43,7 +44,7 @@ def split_dataset(manifest: DatasetManifest, settings: SplitSettings, seed: int)
     seed = seed if settings.seed is None else settings.seed
     shares = {"train": settings.train, "valid": settings.valid, "test": settings.test}
     wanted = tuple(name for name in _DRAWN if shares[name])
-    keeps_groups = not settings.ignore_groups and any(item.group is not None for item in manifest.items)
+    keeps_groups = not settings.ignore_groups and have_groups(manifest.items)
 
     def draw(items: Sequence[Item], splits: tuple[Split, ...]) -> SplitMap:
         if keeps_groups:

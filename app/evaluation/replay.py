@@ -17,7 +17,8 @@ from app.child import Released, Reporter, StopSignal, write_message
 from app.csv_cells import safe_row
 from app.datasets.class_map import apply_class_map
 from app.datasets.concurrency import ordered_map
-from app.datasets.manifest import DatasetManifest, Item, load_manifest
+from app.datasets.manifest import DatasetManifest, Item
+from app.datasets.near_groups import load_dataset
 from app.datasets.pictures import decode_item
 from app.datasets.shared_groups import shared_with_training
 from app.errors import DatasetError
@@ -47,7 +48,7 @@ def evaluate_artifact(
     """
     reporter.stage("evaluating")
     artifact = open_artifact(spec.artifact, digest=spec.artifact_digest)
-    whole = load_manifest(spec.dataset)
+    whole = load_dataset(spec.dataset)
     chosen = artifact.manifest.class_map
     dataset = apply_class_map(whole, None if chosen is None else ClassMap.model_validate(chosen))
     items = select_items(dataset, spec.split, spec.subset)

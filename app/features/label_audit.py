@@ -1,9 +1,10 @@
-"""Which labels look wrong, and which images look like no other of their class: from feature vectors alone.
+"""Which labels look wrong: by confident learning, with a second opinion.
 
-Labels by confident learning (Northcutt, Jiang and Chuang 2021, https://arxiv.org/abs/1911.00068): a linear
-probe says of each image, from the others, how probable each class is. A class is meant with confidence where
-its probability is at least the average that images of that class get for it; a label is suspect where the
-class that is meant so is another one.
+Confident learning (Northcutt, Jiang and Chuang 2021, https://arxiv.org/abs/1911.00068): a classifier says of
+each image, from others, how probable each class is. A class is meant with confidence where its probability is
+at least the average that images of that class get for it. A label is suspect where the class that is meant so
+is another one, and the nearest neighbours say the same class. Nearest by feature vectors or by pixels: the
+one that gets more labels right. Networks know little of tiny drawings, pixels little of photos.
 """
 
 from __future__ import annotations
@@ -13,18 +14,17 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.model_selection import StratifiedGroupKFold
 
-from app.features.probe import choose_strength, fit_scaled, scale_features
+from app.features.judges import LinearJudge, NeighbourJudge
+from app.features.outliers import LEAST
+from app.features.probe import scale_features
 
-FOLDS = 5
-LEAST = 5
-"""Images of a class, in as many groups: with fewer, nothing can be said of it."""
 PASSES = 2
 """The second learns from the labels that the first did not suspect."""
-_BLOCK = 1024
-_FAR = 3.0
-"""An image is far if its nearest is less alike than that of others by so many interquartile ranges."""
+_ALWAYS_CONFIDENT = 0.9
+"""Where classes are easily told apart, the average is so near 1 that half of all images lie below it."""
+_SAMPLED = 2000
+_Labels = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -38,137 +38,77 @@ class Suspect:
 
 
 @dataclass(frozen=True)
-class Outlier:
-    """Row ``index``: the cosine to the nearest image of its class, of other groups, is ``similarity``."""
-
-    index: int
-    similarity: float
-
-
-@dataclass(frozen=True)
 class LabelAudit:
     """Worst first. ``judged``: how many images a suspect label could be told of."""
 
     suspects: tuple[Suspect, ...]
-    outliers: tuple[Outlier, ...]
     judged: int
 
 
 def audit_labels(
     vectors: NDArray[np.float16],
-    labels: NDArray[np.int64],
-    groups: Sequence[str],
+    labels: _Labels,
+    keys: _Labels,
+    thumbnails: NDArray[np.uint8],
     *,
     alive: Callable[[], None] = lambda: None,
 ) -> LabelAudit:
-    """``vectors``: float16 (n, dimensions); ``labels``: int (n,). ``groups``: what is nearly one image.
+    """``vectors``: float16 (n, dimensions); ``labels``: int (n,). ``keys``: int (n,), what is nearly one
+    image has one. ``thumbnails``: uint8 (n, height, width), small grey ones.
 
     ``alive`` is called between steps that take long, and may raise to leave.
     """
-    keys = np.unique(np.asarray(groups), return_inverse=True)[1]
-    judged = _well_known(labels, keys)
-    suspects: list[Suspect] = []
-    if len(np.unique(labels[judged])) > 1:
-        rows = np.flatnonzero(judged)
-        suspects = _find_suspects(
-            np.asarray(vectors[rows], np.float32), labels[rows], keys[rows], rows, alive
-        )
-    outliers = _find_outliers(vectors, labels, keys, alive)
-    return LabelAudit(
-        tuple(suspects), tuple(outliers), int(judged.sum()) if len(np.unique(labels)) > 1 else 0
-    )
-
-
-def _well_known(labels: NDArray[np.int64], keys: NDArray[np.int64]) -> NDArray[np.bool_]:
-    known = [label for label in np.unique(labels) if len(np.unique(keys[labels == label])) >= LEAST]
-    mask: NDArray[np.bool_] = np.isin(labels, known)
-    return mask
+    names = np.unique(labels)
+    known = [label for label in names if len(np.unique(keys[labels == label])) >= LEAST]
+    if len(known) < 2:
+        return LabelAudit((), 0)
+    rows = np.flatnonzero(np.isin(labels, known))
+    classes, own = np.unique(labels[rows], return_inverse=True)
+    pixels = thumbnails[rows].reshape(len(rows), -1).astype(np.float32)
+    pixels -= pixels.mean(axis=1, keepdims=True)
+    views = [NeighbourJudge(each, own, keys[rows]) for each in (vectors[rows], pixels)]
+    found = _find_suspects(np.asarray(vectors[rows], np.float32), own, keys[rows], views, len(classes), alive)
+    suspects = [
+        Suspect(int(rows[suspect.index]), int(classes[suspect.meant]), suspect.probability, suspect.own)
+        for suspect in found
+    ]
+    return LabelAudit(tuple(sorted(suspects, key=lambda each: each.own - each.probability)), len(rows))
 
 
 def _find_suspects(
     features: NDArray[np.float32],
-    labels: NDArray[np.int64],
-    keys: NDArray[np.int64],
-    rows: NDArray[np.int64],
+    own: _Labels,
+    keys: _Labels,
+    views: Sequence[NeighbourJudge],
+    classes: int,
     alive: Callable[[], None],
 ) -> list[Suspect]:
-    classes, own = np.unique(labels, return_inverse=True)
     scaled, _, _ = scale_features(features)
-    even = np.ones(len(labels), np.float32)
-    names = [str(key) for key in keys]
-    strength = choose_strength(scaled, own, names, even, len(classes), seed=0, alive=alive)
-    trusted, thresholds = np.ones(len(labels), bool), None
+    linear, neighbours = LinearJudge(scaled, own, keys, classes), _choose(views, own, alive)
+    trusted, wrong = np.ones(len(own), bool), np.zeros(0, np.int64)
+    thresholds, found = None, list[Suspect]()
     for _ in range(PASSES):
-        probabilities = _predict_others(scaled, own, keys, trusted, len(classes), strength, alive)
+        probabilities = linear.judge(trusted, alive)
         if thresholds is None:  # Those of the second pass would be those of cleaner labels, and too high.
-            thresholds = np.array(
-                [probabilities[own == label, label].mean() for label in range(len(classes))]
-            )
+            means = [probabilities[own == label, label].mean() for label in range(classes)]
+            thresholds = np.minimum(means, _ALWAYS_CONFIDENT)
         confident = np.where(probabilities >= thresholds, probabilities, -1.0)
         meant = confident.argmax(axis=1)
-        is_wrong = (confident.max(axis=1) > 0) & (meant != own)
-        if min(np.bincount(own[~is_wrong], minlength=len(classes))) < LEAST:
+        doubtful = np.flatnonzero((confident.max(axis=1) > 0) & (meant != own))
+        wrong = doubtful[neighbours.judge(doubtful, trusted, alive) == meant[doubtful]]
+        found = [
+            Suspect(row, label, float(probabilities[row, label]), float(probabilities[row, own[row]]))
+            for row, label in zip(wrong.tolist(), meant[wrong].tolist(), strict=True)
+        ]
+        trusted = np.ones(len(own), bool)
+        trusted[wrong] = False
+        if min(np.bincount(own[trusted], minlength=classes)) < LEAST:
             break
-        trusted = ~is_wrong
-    wrong = np.flatnonzero(is_wrong)
-    found = [
-        Suspect(
-            int(rows[row]),
-            int(classes[meant[row]]),
-            float(probabilities[row, meant[row]]),
-            float(probabilities[row, own[row]]),
-        )
-        for row in wrong
-    ]
-    return sorted(found, key=lambda suspect: suspect.own - suspect.probability)
+    return found
 
 
-def _predict_others(
-    scaled: NDArray[np.float32],
-    own: NDArray[np.int64],
-    keys: NDArray[np.int64],
-    trusted: NDArray[np.bool_],
-    classes: int,
-    strength: float,
-    alive: Callable[[], None],
-) -> NDArray[np.float64]:
-    """Probabilities (n, classes) of each image, by a probe on trusted labels of other folds."""
-    probabilities = np.zeros((len(own), classes))
-    folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=0)
-    for others, held_out in folds.split(scaled, own, keys):
-        train = others[trusted[others]]
-        kernel, bias = fit_scaled(scaled[train], own[train], np.ones(len(train), np.float32), strength)
-        logits = scaled[held_out] @ kernel + bias
-        exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
-        seen = np.unique(own[train])
-        probabilities[np.ix_(held_out, seen)] = exponents / exponents.sum(axis=1, keepdims=True)
-        alive()
-    return probabilities
-
-
-def _find_outliers(
-    vectors: NDArray[np.float16],
-    labels: NDArray[np.int64],
-    keys: NDArray[np.int64],
-    alive: Callable[[], None],
-) -> list[Outlier]:
-    nearest = np.full(len(labels), np.nan)
-    for label in np.unique(labels):
-        members = np.flatnonzero(labels == label)
-        if len(np.unique(keys[members])) < LEAST:
-            continue
-        units = np.asarray(vectors[members], np.float32)
-        units /= np.maximum(np.linalg.norm(units, axis=1, keepdims=True), 1e-12)
-        for start in range(0, len(members), _BLOCK):
-            block = slice(start, start + _BLOCK)
-            cosines = units[block] @ units.T
-            cosines[keys[members[block], np.newaxis] == keys[members]] = -1
-            nearest[members[block]] = cosines.max(axis=1)
-            alive()
-    known = nearest[~np.isnan(nearest)]
-    if len(known) < 4 * LEAST:
-        return []
-    low, high = np.quantile(known, [0.25, 0.75])
-    limit = low - _FAR * (high - low)
-    far = np.flatnonzero(nearest < limit)
-    return [Outlier(int(index), float(nearest[index])) for index in far[np.argsort(nearest[far])]]
+def _choose(views: Sequence[NeighbourJudge], own: _Labels, alive: Callable[[], None]) -> NeighbourJudge:
+    sample = np.sort(np.random.default_rng(0).permutation(len(own))[:_SAMPLED])
+    everything = np.ones(len(own), bool)
+    right = [int((view.judge(sample, everything, alive) == own[sample]).sum()) for view in views]
+    return views[int(np.argmax(right))]

@@ -50,8 +50,8 @@ class Dataset(BaseModel):
     skipped: int | None = Field(description="Files left out; the report says why.")
     examination: dict[str, Any] | None = Field(
         None,
-        description="What is known from looking at the images: which network made their feature vectors. "
-        "Null: nothing has looked yet.",
+        description="What is known from looking at the images, in numbers: which network made their feature "
+        "vectors, groups that show the same thing, labels that look wrong. Null: nothing has looked yet.",
     )
     job: str | None = Field(description="The job that makes it: its import, or that of a new version.")
     error: Problem | None
@@ -70,6 +70,10 @@ class DatasetItem(BaseModel):
     bytes: int
     notes: list[str]
     group: str | None = Field(description="What it shares with others; they stay in one split. Null: none.")
+    near_group: str | None = Field(
+        description="The same for all images that show the same thing, as the examination found: they stay "
+        "in one split. Null: none."
+    )
     split: Literal["train", "valid", "test"] | None = Field(
         description="Split in the job asked for; without a job the folder that it came in."
     )

@@ -2,7 +2,48 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, Field
+
+
+class ExaminedImage(BaseModel):
+    item: str
+    name: str
+    label: str
+    split: str | None = Field(description="The split that the image came in; null where it came in none.")
+
+
+class NearPair(BaseModel):
+    """Two images that show the same thing."""
+
+    first: ExaminedImage
+    second: ExaminedImage
+    reason: Literal["points", "pixels"] = Field(
+        description="`points`: points of both look alike and lie alike. `pixels`: an image with few points "
+        "that is nearly equal."
+    )
+    score: float = Field(description="How sure: 0 to 1.")
+
+
+class NearGroup(BaseModel):
+    """Images that show the same thing: a split keeps them on one side, unless `split.ignore_groups`."""
+
+    images: list[ExaminedImage]
+    labels: list[str] = Field(description="More than one is a contradiction: one of the labels is wrong.")
+
+
+class NearDuplicates(BaseModel):
+    groups: list[NearGroup] = Field(description="Those of more than one label first, then the largest.")
+    pairs: list[NearPair] = Field(description="Why they are groups, the least sure first.")
+    doubtful: list[NearPair] = Field(description="Pairs that did not join their two large groups.")
+    same_background: list[NearGroup] = Field(
+        description="Images that have no more than their background in common, judged by their labels; a "
+        "split does not keep them together."
+    )
+    left_out: int = Field(description="Pairs that nobody looked at, of a very large dataset.")
+    total_groups: int
+    total_pairs: int
 
 
 class SuspectLabel(BaseModel):
@@ -25,11 +66,15 @@ class OutlierImage(BaseModel):
     similarity: float = Field(description="Cosine to the nearest image of its class; 1 is the same.")
 
 
-class ExaminationFindings(BaseModel):
+class ExaminationReport(BaseModel):
     """The worst first. Look at each before you change it: `POST /datasets/{dataset}/versions`."""
 
     dataset: str
-    network: str = Field(description="The network that looked at the images.")
+    network: str | None = Field(description="The network that looked at the images. Null: see `missing`.")
+    missing: str | None = Field(
+        description="Why there are no feature vectors, and so neither suspects nor outliers."
+    )
+    near_duplicates: NearDuplicates
     judged: int = Field(description="Images of classes that have enough images to suspect a label.")
     suspects: list[SuspectLabel]
     outliers: list[OutlierImage]

@@ -18,8 +18,7 @@ from app.schemas.common import problem_from_error
 from app.schemas.job import Progress
 from app.schemas.job_payloads import PredictionPayload
 from app.schemas.prediction import PredictionModel
-from app.services.dataset_states import hold_dataset
-from app.services.datasets import require_ready
+from app.services.dataset_states import hold_dataset, require_ready
 from app.services.idempotency import Answer, IdempotentRequest, recall, remember
 from app.services.job_states import TERMINAL, queue_job
 from app.services.jobs import hold_model

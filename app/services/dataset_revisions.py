@@ -14,8 +14,9 @@ from app.schemas.dataset_diff import ClassDifference, DatasetDiff, ItemDifferenc
 from app.schemas.dataset_edits import DatasetRevision
 from app.schemas.job_kinds import REVISION
 from app.schemas.job_payloads import RevisionPayload
-from app.services.dataset_states import hold_dataset
-from app.services.datasets import read_manifest, require_ready, to_schema
+from app.services.dataset_manifests import read_manifest
+from app.services.dataset_states import hold_dataset, require_ready
+from app.services.datasets import to_schema
 from app.services.idempotency import Answer, IdempotentRequest, recall, remember
 from app.services.job_states import queue_job
 from app.services.key_quotas import charge_dataset

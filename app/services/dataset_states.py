@@ -29,6 +29,23 @@ def no_dataset(dataset_id: str) -> NotFoundError:
     )
 
 
+def require_dataset(session: Session, dataset_id: str) -> Dataset:
+    """The dataset's row; raises NotFoundError."""
+    dataset = session.get(Dataset, dataset_id)
+    if dataset is None:
+        raise no_dataset(dataset_id)
+    return dataset
+
+
+def require_ready(dataset: Dataset) -> Dataset:
+    """Raises ConflictError unless the dataset can be used."""
+    if dataset.status == "importing":
+        raise ConflictError(
+            f"Dataset {dataset.id} is still importing.", hint="Wait until its status is 'ready'."
+        )
+    return require_not_failed(dataset)
+
+
 def require_not_failed(dataset: Dataset) -> Dataset:
     """Raises ConflictError when the dataset can never be used."""
     if dataset.status == "failed":

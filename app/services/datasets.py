@@ -6,7 +6,6 @@ import json
 import socket
 import stat
 from collections.abc import Iterable
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.context import AppContext
-from app.datasets.manifest import DatasetManifest, Item, image_path, load_manifest
+from app.datasets.manifest import Item, image_path
 from app.datasets.roots import is_below
 from app.errors import ConflictError, FieldError, ForbiddenError, InvalidRequestError, NotFoundError
 from app.host.files import sync
@@ -26,7 +25,8 @@ from app.schemas.common import Page, problem_from_error
 from app.schemas.import_choices import ImportChoices
 from app.schemas.job_kinds import DATASET_MAKERS
 from app.schemas.job_payloads import ImportPayload
-from app.services.dataset_states import no_dataset, require_not_failed
+from app.services.dataset_manifests import find_item, read_manifest
+from app.services.dataset_states import require_dataset
 from app.services.idempotency import Answer, IdempotentRequest, recall, remember
 from app.services.job_states import queue_job
 from app.services.key_quotas import charge_dataset
@@ -151,47 +151,11 @@ def list_items(
 def get_item_image(context: AppContext, dataset_id: str, item_id: str) -> tuple[Path, Item]:
     """The original image file of an item."""
     storage = context.storage
-    read_manifest(context, dataset_id)
-    item = _items_by_id(storage.dataset(dataset_id)).get(item_id)
+    item = find_item(context, dataset_id, item_id)
     if item is None:
         raise NotFoundError(f"Dataset {dataset_id} has no item {item_id!r}.")
     storage.remote.download_picture(dataset_id, item.sha256)
     return image_path(storage.images, item.sha256), item
-
-
-def read_manifest(context: AppContext, dataset_id: str) -> DatasetManifest:
-    """The manifest of a ready dataset; raises NotFoundError or ConflictError."""
-    with context.db.read() as session:
-        require_ready(require_dataset(session, dataset_id))
-    return cached_manifest(context.storage.remote.download(context.storage.dataset(dataset_id)))
-
-
-@lru_cache(maxsize=8)
-def cached_manifest(folder: Path) -> DatasetManifest:
-    """The manifest of a ready dataset: it never changes and can be large, so it is read once."""
-    return load_manifest(folder)
-
-
-@lru_cache(maxsize=8)
-def _items_by_id(folder: Path) -> dict[str, Item]:
-    return {item.id: item for item in cached_manifest(folder).items}
-
-
-def require_dataset(session: Session, dataset_id: str) -> Dataset:
-    """The dataset's row; raises NotFoundError."""
-    dataset = session.get(Dataset, dataset_id)
-    if dataset is None:
-        raise no_dataset(dataset_id)
-    return dataset
-
-
-def require_ready(dataset: Dataset) -> Dataset:
-    """Raises ConflictError unless the dataset can be used."""
-    if dataset.status == "importing":
-        raise ConflictError(
-            f"Dataset {dataset.id} is still importing.", hint="Wait until its status is 'ready'."
-        )
-    return require_not_failed(dataset)
 
 
 def to_schema(session: Session, dataset: Dataset) -> schemas.Dataset:
@@ -330,5 +294,6 @@ def _item_to_schema(item: Item, splits: dict[str, str] | None) -> schemas.Datase
         bytes=item.bytes,
         notes=list(item.notes),
         group=item.group,
+        near_group=item.near_group,
         split=splits.get(item.id) if splits is not None else item.split,
     )

@@ -20,8 +20,7 @@ from app.models import Alias, AliasMove, Dataset, Evaluation, Job, TrainedModel
 from app.models.product import TOPIC
 from app.schemas.job_kinds import get_job_kind
 from app.services import api_keys, webhooks
-from app.services.dataset_states import datasets_read_by, no_dataset
-from app.services.datasets import require_dataset
+from app.services.dataset_states import datasets_read_by, no_dataset, require_dataset
 from app.services.job_lifecycle import delete_rows, discard_files
 from app.services.job_states import TERMINAL
 from app.services.products import lock_product, require_product

@@ -16,8 +16,7 @@ from app.models.base import new_id
 from app.schemas import evaluation as schemas
 from app.schemas.job_kinds import get_job_kind
 from app.schemas.job_payloads import EvaluationPayload, TrainingPayload
-from app.services.dataset_states import evaluation_dataset_of, hold_dataset, tested_dataset
-from app.services.datasets import require_ready
+from app.services.dataset_states import evaluation_dataset_of, hold_dataset, require_ready, tested_dataset
 from app.services.idempotency import Answer, IdempotentRequest, recall, remember
 from app.services.job_states import TERMINAL, queue_job
 from app.services.jobs import require_job

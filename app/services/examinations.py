@@ -3,39 +3,36 @@
 from __future__ import annotations
 
 from app.context import AppContext
-from app.datasets.findings import read_findings
+from app.datasets.examination.report import read_examination
 from app.errors import ConflictError
+from app.features.files import EXAMINATION
 from app.host.files import make_folder
 from app.models import Job
 from app.models.base import new_id
 from app.schemas import examination as schemas
-from app.schemas.job_kinds import EXAMINATION
-from app.services.dataset_states import hold_dataset
-from app.services.datasets import require_dataset, require_ready
+from app.schemas import job_kinds
+from app.services.dataset_manifests import manifest_of
+from app.services.dataset_states import hold_dataset, require_dataset, require_ready
+from app.services.examination_reports import describe_examination
 from app.services.idempotency import Answer, IdempotentRequest, recall, remember
 from app.services.job_states import queue_job
 from app.services.jobs import to_schema
-from app.storage.extractor import download_vectors
 
 
-def get_findings(context: AppContext, dataset_id: str) -> schemas.ExaminationFindings:
+def get_report(context: AppContext, dataset_id: str) -> schemas.ExaminationReport:
     """Raises ConflictError while nothing has looked at the images."""
     with context.db.read() as session:
-        examination = require_ready(require_dataset(session, dataset_id)).examination
-    download_vectors(context.storage, dataset_id)
-    findings = read_findings(context.storage.dataset(dataset_id))
-    if examination is None or findings is None:
+        dataset = require_ready(require_dataset(session, dataset_id))
+    manifest = manifest_of(context.storage, dataset)
+    folder = context.storage.dataset(dataset_id)
+    context.storage.remote.download(folder / EXAMINATION)
+    report = read_examination(folder)
+    if dataset.examination is None or report is None:
         raise ConflictError(
             f"The images of dataset {dataset_id} are not examined yet.",
             hint=f"`loupe dataset examine {dataset_id}`, or `POST /datasets/{dataset_id}/examinations`.",
         )
-    return schemas.ExaminationFindings(
-        dataset=dataset_id,
-        network=examination["network"],
-        judged=findings.judged,
-        suspects=[schemas.SuspectLabel(**each.model_dump()) for each in findings.suspects],
-        outliers=[schemas.OutlierImage(**each.model_dump()) for each in findings.outliers],
-    )
+    return describe_examination(dataset_id, dataset.examination["network"], manifest, report)
 
 
 def create_examination(
@@ -48,7 +45,7 @@ def create_examination(
         dataset = require_ready(hold_dataset(session, dataset_id))
         job = Job(
             id=new_id("job"),
-            kind=EXAMINATION,
+            kind=job_kinds.EXAMINATION,
             product_id=dataset.product_id,
             dataset_id=dataset_id,
             payload={},

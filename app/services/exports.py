@@ -12,8 +12,7 @@ from app.models.base import new_id
 from app.schemas.export import ExportCreate
 from app.schemas.hyperparameters import SplitSettings
 from app.schemas.job_payloads import ExportPayload
-from app.services.dataset_states import hold_dataset
-from app.services.datasets import require_dataset, require_ready
+from app.services.dataset_states import hold_dataset, require_dataset, require_ready
 from app.services.idempotency import Answer, IdempotentRequest, recall, remember
 from app.services.job_states import TERMINAL, queue_job
 from app.services.jobs import require_job, to_schema

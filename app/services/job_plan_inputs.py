@@ -14,8 +14,8 @@ from app.networks.pretrained.published import require_published
 from app.networks.registry import get_network
 from app.schemas.hyperparameters import Hyperparameters
 from app.schemas.job import JobCreate
-from app.services.dataset_states import require_not_failed
-from app.services.datasets import cached_manifest, require_dataset, require_ready
+from app.services.dataset_manifests import manifest_of
+from app.services.dataset_states import require_dataset, require_not_failed, require_ready
 from app.services.job_plan import (
     NETWORK,
     NETWORK_WITHOUT_WEIGHTS,
@@ -62,7 +62,7 @@ def _read_manifest(storage: Storage, dataset: Dataset) -> DatasetManifest | None
     """None while the dataset is importing."""
     if dataset.status != "ready":
         return None
-    return cached_manifest(storage.remote.download(storage.dataset(dataset.id)))
+    return manifest_of(storage, dataset)
 
 
 def _choose_dataset(session: Session, product: Product, dataset_id: str | None) -> Dataset:
@@ -98,8 +98,7 @@ def _find_dataset(session: Session, product: Product, dataset_id: str, field: st
 
 
 def _read_evaluation_dataset(storage: Storage, dataset: Dataset) -> EvaluationDataset:
-    manifest = cached_manifest(storage.remote.download(storage.dataset(dataset.id)))
-    return EvaluationDataset(dataset.id, dataset.digest, manifest)
+    return EvaluationDataset(dataset.id, dataset.digest, manifest_of(storage, dataset))
 
 
 def _look_for_weights(storage: Storage, request: JobCreate, product: Product) -> dict[str, PublishedWeights]:

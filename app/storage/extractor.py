@@ -21,14 +21,15 @@ def upload_extractor(storage: Storage) -> None:
         storage.remote.upload(storage.extractor)
 
 
-def upload_vectors(storage: Storage, dataset_id: str) -> None:
-    """Lets the other hosts find the feature vectors of a dataset that they may have already."""
+def upload_examination(storage: Storage, dataset_id: str) -> None:
+    """Lets the other hosts find what an examination left of a dataset that they may have already."""
     for name in EXAMINATION_FILES:
-        storage.remote.upload(storage.dataset(dataset_id) / name)
+        if (storage.dataset(dataset_id) / name).exists():
+            storage.remote.upload(storage.dataset(dataset_id) / name)
 
 
-def download_vectors(storage: Storage, dataset_id: str) -> None:
-    """Brings the feature vectors of a dataset here, if there are any, and this host has the dataset alone."""
+def download_examination(storage: Storage, dataset_id: str) -> None:
+    """Brings what an examination left here, if there is any, and this host has the dataset alone."""
     folder = storage.remote.download(storage.dataset(dataset_id))
     for name in EXAMINATION_FILES:
         storage.remote.download(folder / name)

@@ -16,6 +16,7 @@ from typing import Any
 
 from app.datasets.manifest import image_path
 from app.errors import StorageDamagedError, UnavailableError
+from app.features.files import NEAR_GROUPS
 from app.host import failpoints
 from app.host.files import describe
 from app.storage import dataset_packs
@@ -124,7 +125,8 @@ class SharedRemote(Remote):
         return sorted({*self.list_names(self._home.datasets), *dataset_packs.list_packed(self.store)})
 
     def download_pictures(self, dataset_id: str) -> None:
-        self.download(self._home.dataset(dataset_id))
+        folder = self.download(self._home.dataset(dataset_id))
+        self.download(folder / NEAR_GROUPS)  # this host may have had the dataset before it was examined
         dataset_packs.download_missing(self._home, self.store, dataset_id)
 
     def download_picture(self, dataset_id: str, sha256: str) -> None:

@@ -12,7 +12,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from app.datasets.concurrency import ordered_map
-from app.datasets.examination import known_vectors
+from app.datasets.examination.vectors import known_vectors
 from app.datasets.manifest import Item, load_manifest
 from app.datasets.pictures import decode_item
 from app.errors import FeaturesUnavailableError

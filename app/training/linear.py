@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.child import Reporter, StopSignal
+from app.datasets.wholes import find_wholes
 from app.errors import TrainingError
 from app.features.probe import Probe, fit_probe
 from app.networks.pretrained.transplant import HEAD
@@ -66,7 +67,7 @@ def _train(work: Work, features: Callable[..., Features]) -> tuple[Trained, Prob
     labels = {name: np.array([index[item.label] for item in members]) for name, members in items.items()}
     seen = {name: features(members) for name, members in items.items()}
     weights = weigh_classes(settings.class_weights, labels["train"], work.manifest.classes)
-    groups = [item.group or item.sha256 for item in items["train"]]
+    groups = find_wholes(items["train"])
     probe = _while_alive(
         work,
         lambda: fit_probe(seen["train"], labels["train"], groups, weights, seed=settings.seed),

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from app.child import Released, Reporter, StopSignal
 from app.datasets.class_map import apply_class_map
-from app.datasets.manifest import DatasetManifest, Item, load_manifest
+from app.datasets.manifest import DatasetManifest, Item
+from app.datasets.near_groups import load_dataset
 from app.schemas.hyperparameters import ResolvedHyperparameters
 from app.schemas.progress_lines import DeviceLine, WarningLine
 from app.training.device import Device, set_up_device
@@ -65,13 +66,13 @@ def open_work(spec: TrainingSpec, folder: Path, reporter: Reporter, stop: StopSi
                 "processor. CUDA's libraries come with loupe[gpu]; LOUPE_GPUS=none says that there is none."
             )
         )
-    dataset = load_manifest(spec.dataset)
+    dataset = load_dataset(spec.dataset)
     manifest = apply_class_map(dataset, spec.class_map)
     split = load_split(spec.split, manifest, needs_test=spec.evaluation_dataset is None)
     initial = find_initial_weights(spec, manifest.classes)
     tested = None
     if spec.evaluation_dataset is not None:
-        tested = apply_class_map(load_manifest(spec.evaluation_dataset), spec.class_map)
+        tested = apply_class_map(load_dataset(spec.evaluation_dataset), spec.class_map)
     return Work(
         spec=spec,
         folder=folder,

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
+from PIL import Image
 
 from app.config import Settings
 from app.context import AppContext
-from app.datasets.examination import load_features
+from app.datasets.examination.vectors import load_features
 from app.datasets.manifest import load_manifest
 from app.datasets.pictures import decode_item
 from app.errors import FeaturesUnavailableError
 from app.features.extractor import Extractor
 from app.features.files import VECTORS
+from tests.datasets.near_duplicates.textures import make_texture
 from tests.extractors import give_extractor
 from tests.pictures import make_files, make_picture
 from tests.running import import_pictures, run_queued
@@ -129,6 +132,7 @@ def test_a_swapped_label_is_found_shown_and_mended(client: TestClient, context: 
     found = client.get(path).json()
     assert (found["dataset"], found["network"], found["judged"]) == (dataset, "efficientnet_lite0", 91)
     assert found["suspects"][0]["name"] == "blue/wrong.png"
+    assert (found["missing"], found["near_duplicates"]["groups"]) == (None, [])
     assert found["suspects"][0]["suggested"] == "red"
     examination = client.get(f"/datasets/{dataset}").json()["examination"]
     assert examination["suspects"] == len(found["suspects"])
@@ -140,3 +144,36 @@ def test_a_swapped_label_is_found_shown_and_mended(client: TestClient, context: 
     examine(client, context, made["id"])
     left = client.get(f"/datasets/{made['id']}/examination").json()["suspects"]
     assert len(left) < len(found["suspects"])
+
+
+def test_images_of_one_thing_are_told_and_kept_together(client: TestClient, context: AppContext) -> None:
+    give_extractor(context.storage.root)
+    files = {
+        f"{label}/{number}.png": encode(make_texture(100 * index + number))
+        for index, label in enumerate(("fine", "scratched"))
+        for number in range(6)
+    }
+    files["scratched/again.png"] = encode(make_texture(2)[9:-8, 14:-5])
+    dataset = import_pictures(client, context, "p", files)
+    groups = {item["near_group"] for item in client.get(f"/datasets/{dataset}/items").json()["data"]}
+    assert groups == {None}
+    examine(client, context, dataset)
+    near = client.get(f"/datasets/{dataset}/examination").json()["near_duplicates"]
+    assert (near["total_groups"], near["total_pairs"], len(near["pairs"])) == (1, 1, 1)
+    (group,) = near["groups"]
+    assert group["labels"] == ["fine", "scratched"]
+    assert {image["name"] for image in group["images"]} == {"fine/2.png", "scratched/again.png"}
+    items = client.get(f"/datasets/{dataset}/items").json()["data"]  # read anew, though it was read before
+    assert {item["name"] for item in items if item["near_group"]} == {"fine/2.png", "scratched/again.png"}
+    for seed in range(3):
+        body = {"product": "p", "network": "mobilenet_v2", "hyperparameters": {"epochs": 1}}
+        job = client.post("/jobs", json={**body, "split": {"seed": seed}}).json()["id"]
+        items = client.get(f"/datasets/{dataset}/items?job={job}").json()["data"]
+        assert len({item["split"] for item in items if item["near_group"]}) == 1
+        client.post(f"/jobs/{job}/cancel")
+
+
+def encode(pixels: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()

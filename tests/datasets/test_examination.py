@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.datasets.examination import examine
+from app.datasets.examination.vectors import compute_vectors
 from app.datasets.importer import import_dataset
 from app.datasets.manifest import load_manifest
 from app.datasets.sources import Limits
@@ -36,7 +36,9 @@ def test_it_uses_the_cores_that_it_may_use_and_no_others(
     cores = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(cores)})
     try:
-        examine(load_manifest(out), images, out, extractor, lambda *_: None, partial=tmp_path / "partial")
+        compute_vectors(
+            load_manifest(out), images, out, extractor, lambda *_: None, partial=tmp_path / "partial"
+        )
     finally:
         os.sched_setaffinity(0, cores)
     assert len(threads) == 1

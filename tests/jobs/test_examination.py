@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from app.context import AppContext
-from app.datasets.examination import images_of, load_features
+from app.datasets.examination.vectors import images_of, load_features
 from app.datasets.manifest import load_manifest
 from app.features.extractor import DIMENSIONS, read_note
 from app.features.files import NETWORK
 from app.features.vectors import write_vectors
 from app.services.examinations import create_examination
-from app.storage.extractor import upload_extractor, upload_vectors
+from app.storage.extractor import upload_examination, upload_extractor
 from tests.clients import local_client
 from tests.extractors import give_extractor
 from tests.pictures import make_files
@@ -38,7 +38,7 @@ def test_what_another_host_has_computed_is_not_computed_again(
         known = np.full((len(manifest.items), DIMENSIONS), 0.5, np.float16)  # as no image has them
         images = images_of(manifest)
         write_vectors(storage.dataset(dataset), images, known, extractor=note.sha256, network=NETWORK)
-        upload_vectors(storage, dataset)
+        upload_examination(storage, dataset)
 
         create_examination(shared_context, dataset)
         run_queued(other)

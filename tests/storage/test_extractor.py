@@ -8,7 +8,12 @@ import pytest
 
 from app.config import Settings
 from app.features.files import HEADER, MODEL, NOTE, VECTORS
-from app.storage.extractor import download_extractor, download_vectors, upload_extractor, upload_vectors
+from app.storage.extractor import (
+    download_examination,
+    download_extractor,
+    upload_examination,
+    upload_extractor,
+)
 from app.storage.home import Storage, open_storage
 from tests.stores import note_keys, store_of
 
@@ -58,8 +63,8 @@ def test_vectors_that_came_after_a_dataset_reach_a_home_that_has_it_already(
     there.remote.download(there.dataset("d"))
     for name in (VECTORS, HEADER):
         (here.dataset("d") / name).write_bytes(name.encode())
-    upload_vectors(here, "d")
-    download_vectors(there, "d")
+    upload_examination(here, "d")
+    download_examination(there, "d")
     assert [(there.dataset("d") / name).read_bytes() for name in (VECTORS, HEADER)] == [
         VECTORS.encode(),
         HEADER.encode(),

@@ -10,7 +10,7 @@ from app.jobs.kinds.base import Kind
 from app.jobs.kinds.dataset_import import finish_dataset
 from app.schemas.job_kinds import REVISION
 from app.schemas.job_payloads import RevisionPayload
-from app.storage.extractor import download_extractor, download_vectors, upload_extractor
+from app.storage.extractor import download_examination, download_extractor, upload_extractor
 
 
 class DatasetRevision(Kind[RevisionSpec, ImportResult]):
@@ -22,7 +22,7 @@ class DatasetRevision(Kind[RevisionSpec, ImportResult]):
         job, storage = read_claimed(context, claim), context.storage
         for dataset in RevisionPayload.model_validate(job.payload).sources:
             storage.remote.download_pictures(dataset)
-            download_vectors(storage, dataset)
+            download_examination(storage, dataset)
         storage.remote.download(storage.job_edits(job.id))
         if context.settings.examine_imports:
             download_extractor(storage)

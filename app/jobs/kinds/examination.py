@@ -11,10 +11,10 @@ from app.jobs.kinds.base import Kind
 from app.models import Dataset
 from app.schemas.job_kinds import EXAMINATION
 from app.storage.extractor import (
+    download_examination,
     download_extractor,
-    download_vectors,
+    upload_examination,
     upload_extractor,
-    upload_vectors,
 )
 
 
@@ -26,7 +26,7 @@ class ExaminationKind(Kind[ExaminationSpec, ExaminationResult]):
     def download_inputs(self, context: AppContext, claim: Claim) -> None:
         dataset, storage = read_claimed(context, claim).dataset, context.storage
         storage.remote.download_pictures(dataset)
-        download_vectors(storage, dataset)
+        download_examination(storage, dataset)
         download_extractor(storage)
 
     def build_spec(self, context: AppContext, claim: Claim) -> ExaminationSpec:
@@ -41,7 +41,7 @@ class ExaminationKind(Kind[ExaminationSpec, ExaminationResult]):
     def upload_results(self, context: AppContext, claim: Claim, result: ExaminationResult) -> None:
         job = read_claimed(context, claim)
         _publish(context, claim, job.dataset)
-        upload_vectors(context.storage, job.dataset)
+        upload_examination(context.storage, job.dataset)
         upload_extractor(context.storage)
 
     def finish(self, context: AppContext, claim: Claim, result: ExaminationResult) -> None:

@@ -22,7 +22,7 @@ from app.schemas.hyperparameters import ResolvedHyperparameters
 from app.schemas.job_payloads import TrainingPayload
 from app.services import promotion
 from app.services.dataset_states import evaluation_dataset_of, tested_dataset
-from app.storage.extractor import download_vectors
+from app.storage.extractor import download_examination
 from app.storage.model_folders import download_model
 from app.storage.weights import download_weights
 from app.training.result import TrainingResult
@@ -49,7 +49,7 @@ class Training(Kind[TrainingSpec, TrainingResult]):
         if _start(job) == "imagenet":
             download_weights(storage, job.network or "")
         if (job.hyperparameters or {}).get("method") == "linear":
-            download_vectors(storage, job.dataset)
+            download_examination(storage, job.dataset)
             storage.remote.download(storage.extractor)
         if model is not None:
             download_model(storage, storage.absolute(model.folder), model.digest)

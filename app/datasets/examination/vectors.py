@@ -1,6 +1,6 @@
-"""What is known of a dataset from its images themselves: each is looked at once, by a pretrained network.
+"""The feature vectors of a dataset: each image is looked at once, by a pretrained network.
 
-It comes beside the manifest, in the dataset's folder, and is made anew where it is missing or damaged.
+They come beside the manifest, in the dataset's folder, and are made anew where they are missing or damaged.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Progress = Callable[[int, int], None]
 Vectors = NDArray[np.float16]
 
 
-def examine(
+def compute_vectors(
     manifest: DatasetManifest,
     image_root: Path,
     out: Path,

@@ -1,0 +1,132 @@
+"""The examination as a stage of a child's work: what is found without the extractor is found without it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.datasets.examination.labels import audit_dataset
+from app.datasets.examination.near_search import search_dataset
+from app.datasets.examination.report import ExaminationReport, read_examination, write_examination
+from app.datasets.examination.vectors import compute_vectors, images_of
+from app.datasets.manifest import DatasetManifest
+from app.datasets.near_groups import read_near_groups, with_near_groups, write_near_groups
+from app.datasets.spec import Examination, ExaminationTools
+from app.errors import FeaturesUnavailableError
+from app.features.extractor import Extractor, ExtractorNote
+from app.features.making import require_extractor
+from app.features.vectors import digest_images
+
+logger = logging.getLogger(__name__)
+
+Vectors = NDArray[np.float16]
+Known = Callable[[Extractor], Mapping[str, Vectors]]
+Progress = Callable[[int, int], None]
+_OF_VECTORS, _OF_SEARCH = 0.6, 0.35
+"""Of the whole examination."""
+
+
+@dataclass(frozen=True)
+class Examined:
+    """``manifest``: the dataset's, with the near-duplicate groups. ``missing``: why there are no vectors."""
+
+    manifest: DatasetManifest
+    examination: Examination
+    missing: str | None
+
+
+@dataclass(frozen=True)
+class Examiner:
+    """``scratch``: a folder for our own use. ``known``: gives the vectors that other datasets have already.
+
+    ``progress`` is called with images done and their number, ``alive`` during long work; both may raise to
+    leave. ``before``: the folder of the dataset, if it may have been examined already.
+    """
+
+    tools: ExaminationTools
+    image_root: Path
+    scratch: Path
+    progress: Progress
+    alive: Callable[[], None]
+    known: Known = field(default=lambda _: {})
+    before: Path | None = None
+
+    def examine(self, manifest: DatasetManifest, out: Path) -> Examined:
+        """Examines a dataset into the folder ``out``. Raises DatasetError."""
+        vectors, note, missing = None, None, None
+        try:
+            vectors, note = self._compute_vectors(manifest, out)
+        except FeaturesUnavailableError as error:
+            missing = " ".join(filter(None, (error.detail, error.hint)))
+            logger.warning("no feature vectors: %s", error.detail)
+        if (earlier := self._find_earlier(manifest, vectors)) is not None:
+            report, joined = earlier
+            return Examined(joined, _summarise(report, joined, note), missing)
+        began = 0.0 if vectors is None else _OF_VECTORS
+        near = search_dataset(
+            manifest,
+            self.image_root,
+            vectors,
+            self.tools.partial.with_name(f"{self.tools.partial.name}.sketches"),
+            digest_images(images_of(manifest)),
+            lambda fraction: self._tell(manifest, began + fraction * _OF_SEARCH),
+        )
+        write_near_groups(out, manifest, near.groups)
+        joined = with_near_groups(manifest, near.groups)
+        report = ExaminationReport(near_duplicates=near.report, missing=missing)
+        if vectors is not None:
+            labels = audit_dataset(joined, vectors, near.thumbnails, self.alive)
+            report = report.model_copy(update=vars(labels))
+        write_examination(out, report)
+        self._tell(manifest, 1.0)
+        return Examined(joined, _summarise(report, joined, note), missing)
+
+    def _find_earlier(
+        self, manifest: DatasetManifest, vectors: Vectors | None
+    ) -> tuple[ExaminationReport, DatasetManifest] | None:
+        """What an earlier examination found that knew all that this one knows."""
+        if self.before is None or (groups := read_near_groups(self.before, manifest)) is None:
+            return None
+        report = read_examination(self.before)
+        if report is None or (report.missing is not None and vectors is not None):
+            return None
+        return report, with_near_groups(manifest, groups)
+
+    def _compute_vectors(self, manifest: DatasetManifest, out: Path) -> tuple[Vectors, ExtractorNote]:
+        tools = self.tools
+        extractor = require_extractor(tools.extractor, tools.weights_root, self.scratch, self.alive)
+        vectors = compute_vectors(
+            manifest,
+            self.image_root,
+            out,
+            extractor,
+            lambda done, of: self._tell(manifest, done / of * _OF_VECTORS),
+            partial=tools.partial,
+            known=self.known(extractor),
+        )
+        return vectors, extractor.note
+
+    def _tell(self, manifest: DatasetManifest, fraction: float) -> None:
+        number = len(manifest.items)
+        self.progress(round(fraction * number), number)
+
+
+def _summarise(
+    report: ExaminationReport, manifest: DatasetManifest, note: ExtractorNote | None
+) -> Examination:
+    near = [item.near_group for item in manifest.items if item.near_group is not None]
+    return Examination(
+        network=None if note is None else note.network,
+        extractor=None if note is None else note.sha256,
+        dimensions=None if note is None else note.dimensions,
+        near_groups=len(set(near)),
+        near_images=len(near),
+        judged=report.judged,
+        suspects=len(report.suspects),
+        outliers=len(report.outliers),
+    )

@@ -1,0 +1,79 @@
+"""What an examination found: near-duplicates, labels that look wrong, images that look like no other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from app.errors import InvalidRequestError
+from app.features.files import EXAMINATION
+from app.host.files import write_json
+from app.schemas.message import Message, parse_message
+
+
+class NearPair(Message):
+    """Two items that show the same thing. ``reason``: points that lie alike, or pixels that are alike;
+    ``score``: 0 to 1, how sure.
+    """
+
+    first: str
+    second: str
+    reason: Literal["points", "pixels"]
+    score: float
+
+
+class NearDuplicates(Message):
+    """``doubtful``: pairs that alone would join two large groups, and did not. ``same_background``: groups
+    whose images have no more than that in common, and which a split does not keep whole. ``left_out``: pairs
+    that nobody looked at, of a very large dataset.
+    """
+
+    pairs: tuple[NearPair, ...] = ()
+    doubtful: tuple[NearPair, ...] = ()
+    same_background: tuple[tuple[str, ...], ...] = ()
+    left_out: int = 0
+
+
+class SuspectLabel(Message):
+    """An item, its label, and the class that it looks like; with the probability of each."""
+
+    item: str
+    label: str
+    label_probability: float
+    suggested: str
+    suggested_probability: float
+
+
+class OutlierImage(Message):
+    """An item, and how alike the nearest of its class is: the cosine of their feature vectors."""
+
+    item: str
+    similarity: float
+
+
+class ExaminationReport(Message):
+    """The content of ``examination.json``; lists are worst first.
+
+    ``judged``: images whose class is known well enough to suspect a label. ``missing``: why there are no
+    feature vectors, and so neither suspects nor outliers.
+    """
+
+    format_version: Literal[1] = 1
+    near_duplicates: NearDuplicates = NearDuplicates()
+    judged: int = 0
+    suspects: tuple[SuspectLabel, ...] = ()
+    outliers: tuple[OutlierImage, ...] = ()
+    missing: str | None = None
+
+
+def write_examination(folder: Path, report: ExaminationReport) -> None:
+    """Leaves it in the folder of a dataset."""
+    write_json(folder / EXAMINATION, report.model_dump(mode="json"))
+
+
+def read_examination(folder: Path) -> ExaminationReport | None:
+    """What was found in the dataset of ``folder``; None if nothing looked yet."""
+    try:
+        return parse_message(ExaminationReport, (folder / EXAMINATION).read_bytes(), EXAMINATION)
+    except (FileNotFoundError, InvalidRequestError):
+        return None
