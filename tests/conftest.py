@@ -59,8 +59,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor examinations that a test does not ask for: making an extractor takes ten seconds a home."""
     for name in [name for name in os.environ if name.startswith("LOUPE_")]:
         monkeypatch.delenv(name)
+    monkeypatch.setenv("LOUPE_EXAMINE_IMPORTS", "false")
 
 
 @pytest.fixture
@@ -184,7 +186,11 @@ def start_service(home: Path, **environment: str) -> Service:
         stderr=subprocess.STDOUT,
         stdin=subprocess.DEVNULL,
         start_new_session=True,
-        env={**{k: v for k, v in os.environ.items() if not k.startswith("LOUPE_")}, **environment},
+        env={
+            **{k: v for k, v in os.environ.items() if not k.startswith("LOUPE_")},
+            "LOUPE_EXAMINE_IMPORTS": "false",
+            **environment,
+        },
     )
     log.close()
     service = Service(f"http://127.0.0.1:{port}", home, process)
@@ -223,7 +229,7 @@ class Trained:
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trained]:
     """One real training for all tests that only read what came out."""
-    settings = Settings(home=tmp_path_factory.mktemp("trained"), _env_file=None)
+    settings = Settings(home=tmp_path_factory.mktemp("trained"), examine_imports=False, _env_file=None)
     for context in _open(settings):
         with local_client(settings, raise_server_exceptions=False) as client:
             dataset = import_pictures(client, context, "squares")
