@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from app.csv_cells import safe_row
 
@@ -15,18 +16,24 @@ def write_table(results: Path, table: Path, ranks: int, alive: Callable[[], None
 
     ``ranks``: labels in a row, each with its probability.
     """
-    more = [name for rank in range(2, ranks + 1) for name in (f"label_{rank}", f"probability_{rank}")]
     with results.open(encoding="utf-8") as lines, table.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["name", "sha256", "label", "probability", *more, "error", "model"])
+        writer.writerow(table_columns(ranks))
         for line in lines:
             alive()
-            row = json.loads(line)
-            answers = [
-                cell
-                for entry in row["predictions"]
-                for cell in (entry["label"], f"{entry['probability']:.9g}")
-            ]
-            answers += [""] * (2 * ranks - len(answers))
-            error = row["error"]["detail"] if row["error"] else ""
-            writer.writerow(safe_row([row["name"], row["sha256"] or "", *answers, error, row["model"]]))
+            writer.writerow(safe_row(table_cells(json.loads(line), ranks)))
+
+
+def table_columns(ranks: int) -> list[str]:
+    more = [name for rank in range(2, ranks + 1) for name in (f"label_{rank}", f"probability_{rank}")]
+    return ["name", "sha256", "label", "probability", *more, "error", "model"]
+
+
+def table_cells(line: Mapping[str, Any], ranks: int) -> list[Any]:
+    """A line of the results in these columns."""
+    answers = [
+        cell for entry in line["predictions"] for cell in (entry["label"], f"{entry['probability']:.9g}")
+    ]
+    answers += [""] * (2 * ranks - len(answers))
+    error = line["error"]["detail"] if line["error"] else ""
+    return [line["name"], line["sha256"] or "", *answers, error, line["model"]]

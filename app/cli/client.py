@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from app.errors import FieldError, LoupeError
 from app.host.addresses import is_loopback
+from app.host.retry_after import read_retry_after
 
 if TYPE_CHECKING:
     import httpx2 as httpx
@@ -24,7 +25,7 @@ ANSWER_SECONDS = 600.0
 PATIENCE_SECONDS = 60.0
 RETRY_SECONDS = 1.0
 PAGE_ROWS = 100
-
+AWAY = frozenset({429, 502, 503, 504})
 
 HINTS = {
     "unauthorized": "Set LOUPE_API_KEY to a key of this server: whoever runs it has the first one, and makes "
@@ -47,16 +48,23 @@ class UnreachableError(CommandError):
 
 
 class ServerError(LoupeError):
-    """A problem document of the server; ``problem`` is all of it."""
+    """A problem document of the server; ``problem`` is all of it, and how long it asks to wait."""
 
     code: ClassVar[str] = "server_error"
 
-    def __init__(self, problem: Mapping[str, Any]) -> None:
+    def __init__(self, problem: Mapping[str, Any], retry_after_seconds: float | None = None) -> None:
         errors = tuple(
             FieldError(entry["pointer"], entry["message"]) for entry in problem.get("errors") or ()
         )
         super().__init__(str(problem["detail"]), hint=problem.get("hint"), errors=errors)
-        self.problem = problem
+        self.problem, self.retry_after_seconds = problem, retry_after_seconds
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether the server, or a proxy before it, may well answer the same request a little later."""
+    if isinstance(error, ServerError):
+        return error.problem.get("status") in AWAY or error.problem.get("retryable") is True
+    return isinstance(error, UnreachableError)
 
 
 class Client:
@@ -99,10 +107,7 @@ class Client:
             try:
                 return self.get(path, **params)
             except LoupeError as error:
-                is_away = isinstance(error, UnreachableError) or (
-                    isinstance(error, ServerError) and error.problem.get("status") in (502, 503, 504)
-                )
-                if not is_away or time.monotonic() > deadline:
+                if not is_away(error) or time.monotonic() > deadline:
                     raise
             time.sleep(RETRY_SECONDS)
 
@@ -215,19 +220,22 @@ def _given(params: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in params.items() if value is not None}
 
 
-def _as_error(response: httpx.Response) -> LoupeError:
+def _as_error(response: httpx.Response) -> ServerError:
+    retry_after = read_retry_after(response.headers.get("Retry-After"))
     try:
         problem = response.json()
     except (json.JSONDecodeError, UnicodeDecodeError):
         problem = None
     if isinstance(problem, dict) and "detail" in problem:
         hint = HINTS.get(str(problem.get("code")))
-        return ServerError({"status": response.status_code, **problem, **({"hint": hint} if hint else {})})
+        shown = {"status": response.status_code, **problem, **({"hint": hint} if hint else {})}
+        return ServerError(shown, retry_after)
     return ServerError(
         {
             "status": response.status_code,
             "detail": f"{response.request.url} answered {response.status_code} {response.reason_phrase}, "
             "and not as a Loupe does.",
             "hint": "Check --server: the address, and a proxy that may stand before it.",
-        }
+        },
+        retry_after,
     )

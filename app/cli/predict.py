@@ -118,49 +118,39 @@ def predict_files(
     However many images there are, those of a few requests are in memory.
     """
 
-    def ask(batch: Sequence[Path]) -> list[dict[str, Any]]:
+    def ask_batch(batch: Sequence[Path]) -> list[dict[str, Any]]:
         return _ask(client, batch, fields)
 
     bar = progress.add_task("predicting", total=len(pictures))
     with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
-        for answers in ordered_map(pool, ask, _batches(pictures), ahead=2 * REQUESTS_AT_ONCE):
+        for answers in ordered_map(pool, ask_batch, make_batches(pictures), ahead=2 * REQUESTS_AT_ONCE):
             yield from answers
             progress.advance(bar, len(answers))
 
 
-def _ask(client: Client, batch: Sequence[Path], fields: Mapping[str, str]) -> list[dict[str, Any]]:
-    """One request; where the server finds it too large, several smaller ones."""
-    readable, results = [], {}
-    for path in batch:
-        try:
-            readable.append((path, _read(path)))
-        except OSError as error:
-            results[path] = unreadable(error.strerror or str(error))
-        except CommandError as error:
-            results[path] = unreadable(error.detail)
-    if readable:
-        try:
-            answer = client.post_files(
-                "/predict", fields, [(printable(display_name(path)), data) for path, data in readable]
-            )
-            for (path, _), result in zip(readable, answer["results"], strict=True):
-                results[path] = {**result, "model": answer["model"]}
-        except ServerError as error:
-            if len(readable) > 1 and error.problem["status"] == 413:
-                middle = len(batch) // 2
-                return [*_ask(client, batch[:middle], fields), *_ask(client, batch[middle:], fields)]
-            if len(readable) > 1 or error.problem.get("code") not in IMAGE_ERRORS:
-                raise
-            results[readable[0][0]] = {"error": dict(error.problem)}
-    return [{**results[path], "name": display_name(path)} for path in batch]
+def ask(
+    client: Client, images: Sequence[tuple[str, bytes]], fields: Mapping[str, str]
+) -> list[dict[str, Any]]:
+    """The answers for names and contents, with the ``model`` in each that has one.
+
+    It takes one request; where the server finds that too large, several smaller ones.
+    """
+    if not images:
+        return []
+    try:
+        answer = client.post_files("/predict", fields, [(printable(name), data) for name, data in images])
+        return [{**result, "model": answer["model"]} for result in answer["results"]]
+    except ServerError as error:
+        if len(images) > 1 and error.problem["status"] == 413:
+            middle = len(images) // 2
+            return [*ask(client, images[:middle], fields), *ask(client, images[middle:], fields)]
+        if len(images) > 1 or error.problem.get("code") not in IMAGE_ERRORS:
+            raise
+        return [{"error": dict(error.problem)}]
 
 
-def _read(path: Path) -> bytes:
-    require_readable(path)
-    return path.read_bytes()
-
-
-def _batches(pictures: Iterable[Path]) -> Iterator[list[Path]]:
+def make_batches(pictures: Iterable[Path]) -> Iterator[list[Path]]:
+    """What goes into one request each, read from the disk only once it is sent."""
     batch: list[Path] = []
     room = BATCH_BYTES
     for path in pictures:
@@ -172,6 +162,25 @@ def _batches(pictures: Iterable[Path]) -> Iterator[list[Path]]:
         room -= size
     if batch:
         yield batch
+
+
+def _ask(client: Client, batch: Sequence[Path], fields: Mapping[str, str]) -> list[dict[str, Any]]:
+    readable, results = [], {}
+    for path in batch:
+        try:
+            readable.append((path, _read(path)))
+        except OSError as error:
+            results[path] = unreadable(error.strerror or str(error))
+        except CommandError as error:
+            results[path] = unreadable(error.detail)
+    answers = ask(client, [(display_name(path), data) for path, data in readable], fields)
+    results |= {path: answer for (path, _), answer in zip(readable, answers, strict=True)}
+    return [{**results[path], "name": display_name(path)} for path in batch]
+
+
+def _read(path: Path) -> bytes:
+    require_readable(path)
+    return path.read_bytes()
 
 
 def _size(path: Path) -> int:

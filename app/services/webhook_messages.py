@@ -11,7 +11,6 @@ from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from http.client import responses
 from secrets import token_bytes
@@ -22,6 +21,7 @@ import standardwebhooks
 from app import __version__
 from app.errors import AddressRefusedError
 from app.host.outgoing import Answer, Destination, NoAnswerError, Reach, post
+from app.host.retry_after import read_retry_after
 from app.models import Webhook
 from app.models.base import utc_now
 
@@ -114,7 +114,7 @@ def _judge(answer: Answer, seconds: float) -> Outcome:
     if 200 <= answer.status < 300:
         return Outcome(answer.status, None, None, None, seconds)
     hint = REDIRECTED if 300 <= answer.status < 400 else REMEDIES.get(answer.status)
-    return Outcome(answer.status, _describe(answer), hint, _seconds(answer.retry_after), seconds)
+    return Outcome(answer.status, _describe(answer), hint, read_retry_after(answer.retry_after), seconds)
 
 
 def _describe(answer: Answer) -> str:
@@ -123,15 +123,3 @@ def _describe(answer: Answer) -> str:
     known = responses.get(answer.status)
     status = f"{answer.status} ({known})" if known else str(answer.status)
     return f"It answered {status}" + (f": {shown}" if shown else ".")
-
-
-def _seconds(retry_after: str | None) -> float | None:
-    """A number of seconds, or a date; None where it is neither."""
-    if retry_after is None:
-        return None
-    try:
-        if retry_after.strip().isdecimal():
-            return float(retry_after)
-        return max(0.0, (parsedate_to_datetime(retry_after) - utc_now()).total_seconds())
-    except (ValueError, TypeError):  # TypeError: a date without a time zone
-        return None
