@@ -98,7 +98,7 @@ class Client:
             ) from error
 
     def get(self, path: str, **params: Any) -> Any:
-        return self._send("GET", path, params=params).json()
+        return self._ask("GET", path, params=params)
 
     def get_patiently(self, path: str, **params: Any) -> Any:
         """As ``get``, but waits for a server that is away for a moment."""
@@ -115,13 +115,13 @@ class Client:
         return str(self._send("GET", path, params=params, headers={"Accept": accept}).text)
 
     def post(self, path: str, body: Any = None, **params: Any) -> Any:
-        return self._send("POST", path, params=params, json={} if body is None else body).json()
+        return self._ask("POST", path, params=params, json={} if body is None else body)
 
     def put(self, path: str, body: Any) -> Any:
-        return self._send("PUT", path, json=body).json()
+        return self._ask("PUT", path, json=body)
 
     def patch(self, path: str, body: Any) -> Any:
-        return self._send("PATCH", path, json=body).json()
+        return self._ask("PATCH", path, json=body)
 
     def delete(self, path: str, **params: Any) -> None:
         self._send("DELETE", path, params=params)
@@ -129,7 +129,7 @@ class Client:
     def post_files(self, path: str, fields: Mapping[str, str], files: Iterable[tuple[str, bytes]]) -> Any:
         """Sends (name, content) pairs as parts ``file`` of a form."""
         parts = [("file", (name, content)) for name, content in files]
-        return self._send("POST", path, data=dict(fields), files=parts).json()
+        return self._ask("POST", path, data=dict(fields), files=parts)
 
     def upload(
         self, path: str, chunks: Iterator[bytes], *, size: int, media_type: str, name: str, **params: Any
@@ -140,7 +140,7 @@ class Client:
             "Content-Length": str(size),
             "X-Filename": quote(name, safe=" !#$&'()+,;=@[]^`{}~"),
         }
-        return self._send("POST", path, params=params, content=chunks, headers=headers).json()
+        return self._ask("POST", path, params=params, content=chunks, headers=headers)
 
     def list_rows(self, path: str, limit: int, **params: Any) -> dict[str, Any]:
         """The first ``limit`` rows of a list as one page, fetched in as many as that takes."""
@@ -175,6 +175,13 @@ class Client:
         if response.is_success:
             return response
         raise _as_error(response)
+
+    def _ask(self, method: str, path: str, **request: Any) -> Any:
+        response = self._send(method, path, **request)
+        try:
+            return response.json()
+        except ValueError as error:  # a page of a proxy, say
+            raise _as_error(response) from error
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from app.cli import client as client_module
-from app.cli.client import Client, CommandError, ServerError, quoted
+from app.cli.client import Client, CommandError, ServerError, is_away, quoted
 from tests.cli.conftest import Run, Server, as_json, as_problem
 from tests.ports import free_port
 
@@ -54,13 +54,14 @@ def test_a_connection_that_breaks_is_told_as_such(loupe: Run, server: Server) ->
     assert "was lost" in ended.err
 
 
-def test_a_server_that_is_no_loupe_is_told_as_such(loupe: Run, server: Server) -> None:
-    server.answer = lambda _: (502, "text/html", b"<h1>Bad gateway</h1>")
+@pytest.mark.parametrize("status", [502, 200])
+def test_a_server_that_is_no_loupe_is_told_as_such(loupe: Run, server: Server, status: int) -> None:
+    server.answer = lambda _: (status, "text/html", b"<h1>Bad gateway</h1>")
 
     ended = loupe("product", "list", "--server", server.url)
 
     assert ended.status == 1
-    assert "502" in ended.err
+    assert str(status) in ended.err
     assert "--server" in ended.err
 
 
@@ -135,3 +136,15 @@ def test_an_id_stays_one_part_of_the_path() -> None:
     for bad in ("", ".", ".."):
         with pytest.raises(CommandError):
             quoted(bad)
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_an_error_says_how_long_the_server_asks_to_wait(server: Server, status: int) -> None:
+    server.headers = {"Retry-After": "7"}
+    server.answer = lambda _: as_problem(status, "busy", "Later.")
+
+    with pytest.raises(ServerError) as raised:
+        Client(server.url).get("/products")
+
+    assert raised.value.retry_after_seconds == 7
+    assert is_away(raised.value)
