@@ -171,6 +171,11 @@ def describe_left_out(left_out: Mapping[str, list[str]], at_most: int = 10) -> I
         yield f"{len(names):,} left out, {reason}: {listed}{more}"
 
 
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder of this name belongs to a system, not to its user."""
+    return name.startswith(".") or name.casefold() in _SYSTEM_NAMES
+
+
 def display_name(path: Path) -> str:
     """A path as text that can be sent and printed, also where its bytes are no UTF-8."""
     return os.fsencode(path).decode("utf-8", "replace")
@@ -203,7 +208,7 @@ def _is_text(name: str) -> bool:
 def _scan(root: Path, folder: Path, prefix: str, contents: FolderContents) -> None:
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
         name = prefix + entry.name
-        if entry.name.startswith(".") or entry.name.casefold() in _SYSTEM_NAMES:
+        if is_hidden(entry.name):
             contents.leave_out(_HIDDEN, name)
         elif entry.is_dir(follow_symlinks=False):
             contents.folders.append(name)
@@ -257,7 +262,7 @@ def _find_below(folder: Path, found: FoundPictures) -> None:
         return
     for entry in entries:
         path = folder / entry.name
-        if entry.name.startswith(".") or entry.name.casefold() in _SYSTEM_NAMES:
+        if is_hidden(entry.name):
             found.leave_out("hidden or system file", path)
         elif entry.is_dir(follow_symlinks=False):
             _find_below(path, found)

@@ -24,6 +24,7 @@ from app.cli import (
     service,
     storage,
     train,
+    watch,
     webhooks,
     weights,
     workers,
@@ -78,6 +79,7 @@ app.command("evaluate", rich_help_panel=WITH_A_SERVER, epilog=evaluations.evalua
     evaluations.evaluate
 )
 app.command("predict", rich_help_panel=WITH_A_SERVER, epilog=predict.predict_epilog)(predict.predict)
+app.command("watch", rich_help_panel=WITH_A_SERVER, epilog=watch.watch_epilog)(watch.watch)
 app.command("promote", rich_help_panel=WITH_A_SERVER, epilog=aliases.promote_epilog)(aliases.promote)
 app.add_typer(products.app, name="product", rich_help_panel=WITH_A_SERVER)
 app.add_typer(datasets.app, name="dataset", rich_help_panel=WITH_A_SERVER)

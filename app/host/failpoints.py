@@ -35,6 +35,11 @@ NAMES = frozenset(
         "finish.committed",
         "storage.files_put",
         "webhook.sent",
+        "watch.answered",
+        "watch.writing",
+        "watch.recorded",
+        "watch.copied",
+        "watch.placed",
     }
 )
 

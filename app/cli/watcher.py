@@ -1,0 +1,195 @@
+"""The rounds of ``loupe watch``: look, ask, write the rows, move."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rich.text import Text
+
+from app.cli.batch_predict import unreadable
+from app.cli.client import Client, CommandError, ServerError, is_away
+from app.cli.console import note, out, printable, say
+from app.cli.label_folders import LabelFolders
+from app.cli.packing import describe_left_out, display_name
+from app.cli.patience import Patience
+from app.cli.predict import ask, make_batches
+from app.cli.stop_signals import StopSignals
+from app.cli.watch_results import Results
+from app.cli.watched_folder import ChangedError, Look, Version, WatchedFolder
+from app.host import failpoints
+
+RETRY_SECONDS = 30.0
+"""After which a file that could not be read or moved is tried again."""
+# An image at which the server fails must not hold up the others for ever.
+TRIES_OF_FAILING, PAUSE_OF_FAILING_SECONDS = 3, 1.0
+
+
+@dataclass
+class Counts:
+    """``errors``: rows that have one."""
+
+    rows: int = 0
+    errors: int = 0
+    moved: int = 0
+
+
+class Watcher:
+    """``at_most``: how many seconds it waits for a server or a folder that is away; None: for ever."""
+
+    def __init__(
+        self,
+        client: Client,
+        fields: Mapping[str, str],
+        folder: WatchedFolder,
+        results: Results,
+        labels: LabelFolders | None,
+        stop: StopSignals,
+        *,
+        at_most: float | None,
+    ) -> None:
+        self._client, self._fields = client, fields
+        self._folder, self._results, self._labels, self._stop = folder, results, labels, stop
+        self._server_patience = server_patience(client, at_most)
+        self._folder_patience = Patience(
+            str(folder.folder), lambda error: isinstance(error, OSError), at_most=at_most
+        )
+        self._not_before: dict[str, float] = {}
+        self.counts = Counts()
+
+    @property
+    def put_off(self) -> int:
+        """Files that could not be read or moved so far."""
+        return len(self._not_before)
+
+    def look(self) -> Look:
+        look = self._folder_patience.insist(self._folder.look)
+        for line in describe_left_out(look.left_out):
+            note(line)
+        return look
+
+    def work_off(self, versions: Sequence[Version]) -> None:
+        """Predicts what has no row, and moves what has one."""
+        now = time.monotonic()
+        due = [version for version in versions if self._not_before.get(version.key, 0.0) <= now]
+        labels = self._results.labels
+        for version in due:
+            if version.key in labels:
+                with self._stop.held():
+                    self._move(version, labels[version.key], is_resumed=True)
+        fresh = {version.path: version for version in due if version.key not in labels}
+        for paths in make_batches(fresh):
+            self._predict([fresh[path] for path in paths])
+
+    def _predict(self, versions: Sequence[Version]) -> None:
+        contents, answers = dict[Version, bytes](), dict[Version, Mapping[str, Any]]()
+        for version in versions:
+            try:
+                contents[version] = version.read()
+            except (ChangedError, FileNotFoundError):
+                continue  # the next look sees what it is now
+            except CommandError as error:
+                answers[version] = unreadable(error.detail)
+            except OSError as error:
+                self._put_off(version, f"cannot be read: {error.strerror}")
+        answers |= zip(contents, self._ask([(_shown(v), data) for v, data in contents.items()]), strict=True)
+        rows = [
+            _make_row(version, contents.get(version), answers[version])
+            for version in versions
+            if version in answers
+        ]
+        failpoints.pass_by("watch.answered")
+        if rows:
+            with self._stop.held():
+                self._record(rows, [version for version in versions if version in answers])
+
+    def _record(self, rows: Sequence[Mapping[str, Any]], versions: Sequence[Version]) -> None:
+        # Rows first: of a file that was moved without one, nobody would know the answer.
+        self._results.append(rows)
+        failpoints.pass_by("watch.recorded")
+        for row, version in zip(rows, versions, strict=True):
+            self._not_before.pop(version.key, None)
+            self.counts.rows += 1
+            self.counts.errors += row["error"] is not None
+            say(_line(row))
+            self._move(version, row["label"], is_resumed=False)
+        out.file.flush()
+
+    def _ask(self, images: Sequence[tuple[str, bytes]]) -> list[Mapping[str, Any]]:
+        for tries in range(1, TRIES_OF_FAILING + 1):
+            try:
+                return list(self._server_patience.insist(lambda: ask(self._client, images, self._fields)))
+            except ServerError as error:
+                if error.problem["status"] != 500:
+                    raise
+                if len(images) > 1:
+                    break
+                if tries == TRIES_OF_FAILING:
+                    return [{"error": dict(error.problem)}]
+                time.sleep(PAUSE_OF_FAILING_SECONDS)
+        return [answer for image in images for answer in self._ask([image])]
+
+    def _move(self, version: Version, label: str | None, *, is_resumed: bool) -> None:
+        if self._labels is None or label is None:
+            return
+        try:
+            self._labels.move(version, label, is_resumed=is_resumed)
+        except (ChangedError, FileNotFoundError):
+            return  # another version, or gone
+        except OSError as error:
+            self._put_off(version, f"cannot be moved: {error.strerror}")
+        else:
+            self.counts.moved += 1
+            self._not_before.pop(version.key, None)
+
+    def _put_off(self, version: Version, reason: str) -> None:
+        if version.key not in self._not_before:
+            note(f"{_shown(version)} {reason}", style="red")
+        self._not_before[version.key] = time.monotonic() + RETRY_SECONDS
+
+
+def server_patience(client: Client, at_most: float | None) -> Patience:
+    return Patience(client.server, is_away, at_most=at_most)
+
+
+def _make_row(version: Version, content: bytes | None, answer: Mapping[str, Any]) -> dict[str, Any]:
+    """In the form of a line of `GET /predictions/{id}/results`, and what makes it the record of its file."""
+    predictions = answer.get("predictions") or []
+    image = {name: value for name, value in (answer.get("image") or {}).items() if name != "sha256"}
+    return {
+        "name": _shown(version),
+        "sha256": None if content is None else hashlib.sha256(content).hexdigest(),
+        "label": predictions[0]["label"] if predictions else None,
+        "probability": predictions[0]["probability"] if predictions else None,
+        "predictions": predictions,
+        "image": image or None,
+        "warnings": answer.get("warnings") or [],
+        "error": answer.get("error"),
+        "model": answer["model"]["id"] if "model" in answer else None,
+        "predicted_at": _timestamp(time.time()),
+        "modified_at": _timestamp(version.modified_ns / 1e9),
+        "bytes": version.size,
+        "key": version.key,
+    }
+
+
+def _line(row: Mapping[str, Any]) -> Text:
+    name = printable(row["name"])
+    if row["error"] is None:
+        return Text(f"{name}  {printable(row['label'])}  {row['probability']:.4f}")
+    line = Text(f"{name}  ")
+    line.append(f"error: {printable(row['error']['detail'])}", style="red")
+    return line
+
+
+def _shown(version: Version) -> str:
+    return display_name(Path(version.name))
+
+
+def _timestamp(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
