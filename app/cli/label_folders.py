@@ -26,9 +26,10 @@ _COARSEST_TIME_NS = 2 * 10**9
 
 
 class LabelFolders:
-    """Folders below ``root``, made when they are needed."""
+    """Folders below ``root``, made when they are needed. Raises OSError."""
 
     def __init__(self, root: Path) -> None:
+        make_folder(root)
         self._root = root
         self._last_numbers: dict[Path, int] = {}
 
@@ -39,7 +40,8 @@ class LabelFolders:
         """
         version.require_unchanged()
         folder = self._root / folder_name(label)
-        make_folder(folder)
+        # Not its parents: where a share is no longer mounted, its place on this disk would be filled.
+        folder.mkdir(exist_ok=True)
         if folder.is_symlink():
             raise OSError(errno.ELOOP, "the label's folder is a link, which is not followed", str(folder))
         try:

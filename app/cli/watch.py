@@ -180,6 +180,8 @@ def _require_outside(target: Path, source: Path) -> Path:
             "--move-to is the watched folder, or holds it: what is moved would come in again.",
             hint="Name another folder. One inside the watched folder is fine: it is not read.",
         )
+    if target.exists() and not target.is_dir():
+        raise CommandError(f"{printable(display_name(target))} is no folder.")
     return target
 
 

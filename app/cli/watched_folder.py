@@ -24,7 +24,7 @@ _UNFINISHED = (".part", ".partial", ".filepart", ".tmp", ".temp", ".crdownload",
 
 
 class ChangedError(Exception):
-    """The file is no longer the one that was looked at."""
+    """The file is no longer the one that was looked at, or gone."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,10 @@ class Version:
 
     def require_unchanged(self) -> None:
         """Raises ChangedError unless the file is there as it was, OSError."""
-        self.require_same(self.path.lstat())
+        try:
+            self.require_same(self.path.lstat())
+        except FileNotFoundError as error:
+            raise ChangedError from error
 
     def require_same(self, status: os.stat_result) -> None:
         is_same = (status.st_size, status.st_mtime_ns) == (self.size, self.modified_ns)

@@ -18,7 +18,7 @@ from app.cli.console import note, out, printable, say
 from app.cli.label_folders import LabelFolders
 from app.cli.packing import describe_left_out, display_name
 from app.cli.patience import Patience
-from app.cli.predict import ask, make_batches
+from app.cli.predict import BATCH_FILES, ask, make_batches
 from app.cli.stop_signals import StopSignals
 from app.cli.watch_results import Results
 from app.cli.watched_folder import ChangedError, Look, Version, WatchedFolder
@@ -28,6 +28,10 @@ RETRY_SECONDS = 30.0
 """After which a file that could not be read or moved is tried again."""
 # An image at which the server fails must not hold up the others for ever.
 TRIES_OF_FAILING, PAUSE_OF_FAILING_SECONDS = 3, 1.0
+
+
+class _TooManyError(Exception):
+    """The server refuses as many images at once, also after the time for which it asked."""
 
 
 @dataclass
@@ -60,6 +64,7 @@ class Watcher:
             str(folder.folder), lambda error: isinstance(error, OSError), at_most=at_most
         )
         self._not_before: dict[str, float] = {}
+        self._at_once = BATCH_FILES
         self.counts = Counts()
 
     @property
@@ -75,7 +80,8 @@ class Watcher:
 
     def work_off(self, versions: Sequence[Version]) -> None:
         """Predicts what has no row, and moves what has one."""
-        now = time.monotonic()
+        now, there = time.monotonic(), {version.key for version in versions}
+        self._not_before = {key: when for key, when in self._not_before.items() if key in there}
         due = [version for version in versions if self._not_before.get(version.key, 0.0) <= now]
         labels = self._results.labels
         for version in due:
@@ -121,9 +127,33 @@ class Watcher:
         out.file.flush()
 
     def _ask(self, images: Sequence[tuple[str, bytes]]) -> list[Mapping[str, Any]]:
+        answers: list[Mapping[str, Any]] = []
+        while len(answers) < len(images):
+            some = images[len(answers) : len(answers) + self._at_once]
+            try:
+                answers += self._ask_at_once(some)
+            except _TooManyError:
+                self._at_once = len(some) // 2
+                note(f"From now on {self._at_once:,} at once are asked at most.", style="yellow")
+        return answers
+
+    def _ask_at_once(self, images: Sequence[tuple[str, bytes]]) -> Sequence[Mapping[str, Any]]:
+        refusals = 0
+
+        def attempt() -> Sequence[Mapping[str, Any]]:
+            nonlocal refusals
+            try:
+                return ask(self._client, images, self._fields)
+            except ServerError as error:
+                refusals += error.problem["status"] == 429
+                # More than a key may ask in a minute is refused however long one waits.
+                if refusals > 1 and len(images) > 1:
+                    raise _TooManyError from error
+                raise
+
         for tries in range(1, TRIES_OF_FAILING + 1):
             try:
-                return list(self._server_patience.insist(lambda: ask(self._client, images, self._fields)))
+                return self._server_patience.insist(attempt)
             except ServerError as error:
                 if error.problem["status"] != 500:
                     raise
@@ -132,15 +162,15 @@ class Watcher:
                 if tries == TRIES_OF_FAILING:
                     return [{"error": dict(error.problem)}]
                 time.sleep(PAUSE_OF_FAILING_SECONDS)
-        return [answer for image in images for answer in self._ask([image])]
+        return [answer for image in images for answer in self._ask_at_once([image])]
 
     def _move(self, version: Version, label: str | None, *, is_resumed: bool) -> None:
         if self._labels is None or label is None:
             return
         try:
             self._labels.move(version, label, is_resumed=is_resumed)
-        except (ChangedError, FileNotFoundError):
-            return  # another version, or gone
+        except ChangedError:
+            return
         except OSError as error:
             self._put_off(version, f"cannot be moved: {error.strerror}")
         else:

@@ -767,6 +767,48 @@ MUTATIONS = (
         "False",
         "tests/api/test_batch_predictions.py::test_keys_see_what_they_may",
     ),
+    _one(
+        "a watched image moved before its row is on the disk",
+        "app/cli/watch_results.py",
+        "            os.fsync(self._descriptor)\n        except OSError as error:\n",
+        "        except OSError as error:\n",
+        "tests/cli/test_watch.py::test_a_row_is_on_the_disk_before_its_image_moves",
+    ),
+    _one(
+        "a watched folder's row that a kill cut off is kept",
+        "app/cli/watch_results.py",
+        "                os.ftruncate(self._descriptor, known.end)\n",
+        "                pass\n",
+        "tests/cli/test_watch_results.py",
+    ),
+    _one(
+        "a watched image that has a row is asked again",
+        "app/cli/watcher.py",
+        " for version in due if version.key not in labels}",
+        " for version in due}",
+        "tests/cli/test_watch.py",
+    ),
+    _one(
+        "a watched image is asked while it grows",
+        "app/cli/watched_folder.py",
+        "            if now - before.since < self._settle_seconds:\n",
+        "            if False:\n",
+        "tests/cli/test_watch.py",
+    ),
+    _one(
+        "a watched image that is moved takes another's place",
+        "app/cli/label_folders.py",
+        "                rename_exclusively(source, target)\n",
+        "                source.replace(target)\n",
+        "tests/cli/test_label_folders.py",
+    ),
+    _one(
+        "a watched image that was copied before a kill is copied again",
+        "app/cli/label_folders.py",
+        "        target = _find_copy(version, folder) if is_resumed else None\n",
+        "        target = None\n",
+        "tests/cli/test_watch_kills.py",
+    ),
 )
 
 

@@ -71,12 +71,12 @@ def test_an_image_that_takes_the_place_at_the_last_moment_is_put_back(
 ) -> None:
     version = _version(tmp_path / "a.png")
 
-    def replace_and_make(folder: Path) -> None:
+    def replace_and_name(label: str) -> str:
         (tmp_path / "new").write_bytes(b"another image")
         (tmp_path / "new").rename(tmp_path / "a.png")
-        folder.mkdir(parents=True)
+        return label
 
-    monkeypatch.setattr(label_folders, "make_folder", replace_and_make)
+    monkeypatch.setattr(label_folders, "folder_name", replace_and_name)
     with pytest.raises(ChangedError):
         LabelFolders(tmp_path / "sorted").move(version, "cat", is_resumed=False)
     assert files_below(tmp_path) == {"a.png": b"another image"}

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from app.cli import patience, watcher
+from app.host.renames import rename_exclusively
 from tests.cli.conftest import Answer, Ended, Received, Run, Server, as_json, as_problem
 from tests.cli.watching import MODEL, Labeller, files_below, read_rows, watching
 from tests.ports import free_port
@@ -158,6 +160,31 @@ def test_images_go_into_a_folder_per_label_and_take_nobodys_place(once: Once, fo
     assert "0 images predicted." in again.err
 
 
+@pytest.mark.usefixtures("labeller")
+def test_a_row_is_on_the_disk_before_its_image_moves(
+    once: Once, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, synced = folder.parent / "rows.jsonl", [0]
+    fsync = os.fsync
+
+    def sync_and_note(descriptor: int) -> None:
+        fsync(descriptor)
+        if out.exists() and os.path.samestat(os.fstat(descriptor), out.stat()):
+            synced.append(out.stat().st_size)
+
+    def rename_after_rows(source: Path, target: Path) -> None:
+        assert source.name in out.read_bytes()[: synced[-1]].decode()
+        rename_exclusively(source, target)
+
+    monkeypatch.setattr(os, "fsync", sync_and_note)
+    monkeypatch.setattr("app.cli.label_folders.rename_exclusively", rename_after_rows)
+    for name in ("a.png", "b.png"):
+        (folder / name).write_bytes(b"cat")
+
+    assert once("--out", out, "--move-to", folder.parent / "sorted").status == 0
+    assert not any(folder.iterdir())
+
+
 def test_links_pipes_hidden_and_unfinished_files_are_left_alone(
     once: Once, labeller: Labeller, folder: Path
 ) -> None:
@@ -301,6 +328,76 @@ def test_a_server_that_asks_for_patience_gets_it(
     assert slept[-3:] == [7, 7, 7]
     assert ended.err.count("Too much to do. Waiting") == 1
     assert ended.err.count("is back after") == 1
+
+
+def test_a_key_that_may_ask_little_at_once_is_asked_little(
+    once: Once, server: Server, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.cli.patience.time.sleep", lambda _: None)
+    labeller = Labeller()
+    server.answer = lambda request: (
+        as_problem(429, "limit_reached", "The key may have 3 predictions a minute.")
+        if request.body.count(b'name="file"') > 3
+        else labeller(request)
+    )
+    for index in range(20):
+        (folder / f"{index}.png").write_bytes(f"class{index}".encode())
+
+    ended = once()
+
+    assert ended.status == 0
+    assert set(labeller.answered.values()) == {1}
+    assert len(labeller.answered) == 20
+    assert "From now on 2 at once" in ended.err
+    refused = sum(request.body.count(b'name="file"') > 3 for request in server.requests)
+    assert refused == 2 * 3, "what is too much is not found out anew for each request"
+
+
+def test_a_folder_for_labels_that_is_away_is_not_made_again(loupe: Run, server: Server, folder: Path) -> None:
+    moved, labeller = folder.parent / "share", Labeller()
+
+    def unmount(request: Received) -> Answer:
+        if request.method == "POST":
+            moved.rename(folder.parent / "unmounted")
+        return labeller(request)
+
+    server.answer = unmount
+    (folder / "a.png").write_bytes(b"cat")
+    options = ("--product", "screws", "--once", "--settle", 0, "--server", server.url, "--move-to", moved)
+    ended = loupe("watch", folder, *options)
+
+    assert ended.status == 1
+    assert "a.png cannot be moved: No such file or directory" in ended.err
+    assert "1 could not be read or moved" in ended.err
+    assert list(files_below(folder)) == ["a.png"]
+    (folder.parent / "unmounted").rename(moved)
+    assert loupe("watch", folder, *options).status == 0
+    assert files_below(moved) == {"cat/a.png": b"cat"}
+    assert labeller.answered == {"cat": 1}
+
+
+def test_ctrl_c_does_not_wait_for_an_answer_or_for_the_server_to_come(server: Server, folder: Path) -> None:
+    (folder / "a.png").write_bytes(b"cat")
+    leave = threading.Event()
+
+    def answer(request: Received) -> Answer:
+        if request.method == "POST":
+            leave.wait(20)
+        return as_json({})
+
+    server.answer = answer
+    with watching(server, folder, "--settle", 0) as process:
+        wait_for(lambda: len(server.requests) > 1, 20, "the question")
+        began = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        said, _ = process.communicate(timeout=20)
+        took = time.monotonic() - began
+    leave.set()
+
+    assert process.returncode == 0
+    assert took < 3
+    assert "0 images predicted." in said
+    assert "Traceback" not in said
 
 
 def test_once_does_not_wait_for_ever(loupe: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -83,6 +83,6 @@ def watching(server: Server | str, folder: Path, *options: object, **environment
     try:
         yield process
     finally:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
+        process.kill()
+        if process.stdout and not process.stdout.closed:
+            process.communicate()
