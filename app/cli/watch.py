@@ -17,7 +17,7 @@ from app.cli.packing import display_name
 from app.cli.stop_signals import StopSignals
 from app.cli.watch_results import Results, require_form
 from app.cli.watched_folder import WatchedFolder
-from app.cli.watcher import Watcher, server_patience
+from app.cli.watcher import Counts, Watcher, server_patience
 from app.words import count
 
 # A look at a large or distant folder takes long; looking must stay a small part of the time.
@@ -103,65 +103,61 @@ def watch(
     excluded = frozenset({path} if target is None else {path, target})
     watched = WatchedFolder(source, is_recursive=recursive, settle_seconds=settle, excluded=excluded)
     at_most = PATIENCE_SECONDS if once else None
-    _require_model(client, fields, at_most)
-    unfinished, is_interrupted = 0, False
-    with closing(Results(path, top_k)) as results, stop.installed():
-        if results.is_repaired:
-            note(f"The last row of {display_name(path)} was cut off by a kill; its image is predicted again.")
-        watcher = Watcher(
-            client,
-            {**fields, "top_k": str(top_k)},
-            watched,
-            results,
-            LabelFolders(target) if target else None,
-            stop,
-            at_most=at_most,
-        )
-        try:
-            if once:
-                unfinished = _go_once(watcher, settle)
-            else:
-                note(f"Watching {display_name(source)}. Rows go to {display_name(path)}. Ctrl-C ends it.")
-                _go_on(watcher, every)
-        except KeyboardInterrupt:
-            is_interrupted = True
-        finally:
-            _summarise(watcher, path, unfinished)
-    if once and is_interrupted:
-        raise typer.Exit(INTERRUPTED)
-    if once and (watcher.counts.errors or watcher.put_off):
+    try:
+        with stop.installed():
+            _require_model(client, fields, at_most)
+            with closing(Results(path, top_k)) as results:
+                if results.is_repaired:
+                    note(f"The last row of {display_name(path)} was cut off; its image is predicted again.")
+                watcher = Watcher(
+                    client,
+                    {**fields, "top_k": str(top_k)},
+                    watched,
+                    results,
+                    LabelFolders(target) if target else None,
+                    stop,
+                    at_most=at_most,
+                )
+                try:
+                    if once:
+                        _go_once(watcher, settle)
+                    else:
+                        note(f"Watching {display_name(source)}. Rows go to {display_name(path)}.")
+                        _go_on(watcher, every)
+                finally:
+                    _summarise(watcher.counts, watcher.put_off, path)
+    except KeyboardInterrupt:
+        raise typer.Exit(INTERRUPTED if once else 0) from None
+    # Only `--once` comes here.
+    if watcher.counts.errors or watcher.put_off:
         raise typer.Exit(1)
 
 
 def _go_on(watcher: Watcher, every: float) -> None:
     while True:
-        began = time.monotonic()
         look = watcher.look()
-        pause = max(every, PAUSE_FOR_A_LOOK * (time.monotonic() - began))
         watcher.work_off(look.whole)
-        time.sleep(pause)
+        time.sleep(max(every, PAUSE_FOR_A_LOOK * look.seconds))
 
 
-def _go_once(watcher: Watcher, settle: float) -> int:
-    """The number of files that are still being written."""
+def _go_once(watcher: Watcher, settle: float) -> None:
     watcher.look()
     time.sleep(settle)
     look = watcher.look()
     watcher.work_off(look.whole)
-    return look.unfinished
+    watcher.counts.unfinished = look.unfinished
 
 
-def _summarise(watcher: Watcher, path: Path, unfinished: int) -> None:
-    counts = watcher.counts
+def _summarise(counts: Counts, put_off: int, path: Path) -> None:
     parts = [f"{count(counts.rows, 'image', 'images')} predicted"]
     if counts.errors:
         parts.append(f"{counts.errors:,} of them with an error")
     if counts.moved:
         parts.append(f"{counts.moved:,} moved")
-    if watcher.put_off:
-        parts.append(f"{watcher.put_off:,} could not be read or moved")
-    if unfinished:
-        parts.append(f"{unfinished:,} still being written, left for the next run")
+    if put_off:
+        parts.append(f"{put_off:,} could not be read or moved")
+    if counts.unfinished:
+        parts.append(f"{counts.unfinished:,} still being written, left for the next run")
     note(f"{', '.join(parts)}. Rows: {display_name(path)}", style=None)
 
 

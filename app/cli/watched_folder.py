@@ -76,6 +76,7 @@ class Look:
 
     whole: list[Version] = field(default_factory=list)
     unfinished: int = 0
+    seconds: float = 0.0
     left_out: dict[str, list[str]] = field(default_factory=dict)
 
 
@@ -116,6 +117,7 @@ class WatchedFolder:
                 self._leave_out(look, "no image", version.name)
         self._seen = seen
         look.whole.sort(key=lambda version: (version.modified_ns, version.name))
+        look.seconds = time.monotonic() - now
         return look
 
     def _versions(self, look: Look) -> Iterator[Version]:

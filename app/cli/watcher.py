@@ -36,11 +36,12 @@ class _TooManyError(Exception):
 
 @dataclass
 class Counts:
-    """``errors``: rows that have one."""
+    """``errors``: rows that have one. ``unfinished``: files that a single run leaves, since they grow."""
 
     rows: int = 0
     errors: int = 0
     moved: int = 0
+    unfinished: int = 0
 
 
 class Watcher:

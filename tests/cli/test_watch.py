@@ -376,13 +376,14 @@ def test_a_folder_for_labels_that_is_away_is_not_made_again(loupe: Run, server: 
     assert labeller.answered == {"cat": 1}
 
 
-def test_ctrl_c_does_not_wait_for_an_answer_or_for_the_server_to_come(server: Server, folder: Path) -> None:
+def test_ctrl_c_does_not_wait_for_an_answer(server: Server, folder: Path) -> None:
     (folder / "a.png").write_bytes(b"cat")
     leave = threading.Event()
 
     def answer(request: Received) -> Answer:
         if request.method == "POST":
             leave.wait(20)
+            return 0, "", b""  # nobody is there to read it
         return as_json({})
 
     server.answer = answer
@@ -398,6 +399,16 @@ def test_ctrl_c_does_not_wait_for_an_answer_or_for_the_server_to_come(server: Se
     assert took < 3
     assert "0 images predicted." in said
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_who_waits_for_the_server_to_come_can_be_ended(folder: Path, number: signal.Signals) -> None:
+    with watching(f"http://127.0.0.1:{free_port()}", folder) as process:
+        assert "Waiting until it can go on." in process.stdout.readline()
+        process.send_signal(number)
+        said, _ = process.communicate(timeout=20)
+
+    assert (process.returncode, said) == (0, "")
 
 
 def test_once_does_not_wait_for_ever(loupe: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
