@@ -139,7 +139,7 @@ def ask(
         return []
     try:
         answer = client.post_files("/predict", fields, [(printable(name), data) for name, data in images])
-        return [{**result, "model": answer["model"]} for result in answer["results"]]
+        answers = [{**result, "model": answer["model"]} for result in answer["results"]]
     except ServerError as error:
         if len(images) > 1 and error.problem["status"] == 413:
             middle = len(images) // 2
@@ -147,6 +147,9 @@ def ask(
         if len(images) > 1 or error.problem.get("code") not in IMAGE_ERRORS:
             raise
         return [{"error": dict(error.problem)}]
+    if len(answers) != len(images):
+        raise CommandError("The answers of the server are not those of the images that were sent.")
+    return answers
 
 
 def make_batches(pictures: Iterable[Path]) -> Iterator[list[Path]]:

@@ -222,5 +222,9 @@ def _shown(version: Version) -> str:
     return display_name(Path(version.name))
 
 
-def _timestamp(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def _timestamp(seconds: float) -> str | None:
+    try:
+        time_there = datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, OverflowError, OSError):  # a file may be of the year 10,000
+        return None
+    return time_there.isoformat(timespec="milliseconds").replace("+00:00", "Z")

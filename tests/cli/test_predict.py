@@ -103,6 +103,15 @@ def test_an_error_of_the_request_is_no_row(loupe: Run, server: Server, pictures:
     assert ended.err.startswith("error: There is no product 'screws'.")
 
 
+def test_answers_that_are_too_few_are_an_error(loupe: Run, server: Server, pictures: Path) -> None:
+    server.answer = lambda _: as_json({"model": MODEL, "results": [], "errors": 0})
+
+    ended = loupe("predict", "screws", pictures, "--server", server.url)
+
+    assert ended.status == 1
+    assert "not those of the images that were sent" in ended.err
+
+
 def test_csv_has_a_column_pair_for_each_rank(loupe: Run, server: Server, pictures: Path) -> None:
     ended = loupe("predict", "screws", pictures / "00.png", "--csv", "--top-k", 3, "--server", server.url)
 

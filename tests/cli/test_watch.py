@@ -9,11 +9,13 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from app.cli import patience, watcher
+from app.cli.watched_folder import Look, Version, WatchedFolder
 from app.host.renames import rename_exclusively
 from tests.cli.conftest import Answer, Ended, Received, Run, Server, as_json, as_problem
 from tests.cli.watching import MODEL, Labeller, files_below, read_rows, watching
@@ -95,6 +97,25 @@ def test_the_rows_lie_beside_the_folder_unless_named(once: Once, folder: Path) -
 
     assert [row["label"] for row in read_rows(folder.parent / "in.predictions.csv")] == ["cat"]
     assert list(files_below(folder)) == ["a.png"]
+
+
+def test_a_time_that_no_calendar_has_is_left_out(
+    once: Once, labeller: Labeller, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "a.png").write_bytes(b"cat")
+    look = WatchedFolder.look
+
+    def look_at_year_10000(watched: WatchedFolder) -> Look:
+        found = look(watched)
+        found.whole = [replace(version, modified_ns=10**21) for version in found.whole]
+        return found
+
+    monkeypatch.setattr(WatchedFolder, "look", look_at_year_10000)
+    monkeypatch.setattr(Version, "read", lambda version: version.path.read_bytes())
+
+    assert once().status == 0
+    assert read_rows(folder.parent / "in.predictions.csv")[0]["modified_at"] == ""
+    assert labeller.answered == {"cat": 1}
 
 
 def test_what_changes_is_predicted_again_and_what_only_failed_is_not(
