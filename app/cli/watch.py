@@ -88,8 +88,8 @@ def watch(
 ) -> None:
     """Predict each image that comes into a folder, and write a row for it.
 
-    The file of rows is the record: an image that has a row is not predicted again, also after a restart or
-    a kill. A file is a new image when its name, its size or its time of change is new.
+    The file of rows is the record: what has a row is not predicted again, also after a kill.
+    A file is a new image when its name, its size or its time of change is new.
 
     A server that is away is waited for. A damaged image is a row with its error. Ctrl-C ends it.
     """
