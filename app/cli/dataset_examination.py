@@ -14,11 +14,12 @@ from app.words import count
 
 LISTED = 20
 _NAMED = 4
+STYLES = {"error": "red", "warning": "yellow", "note": None}
 examine_epilog = examples("loupe dataset examine dst_…")
 
 
 def examine_dataset(dataset: DatasetId, as_json: AsJson = False, server: Server = DEFAULT_SERVER) -> None:
-    """Look at all images of a dataset: which show the same thing, and which labels look wrong?
+    """Look at all images of a dataset: which show the same thing, which labels look wrong, what else is odd.
 
     What was computed before is not computed again.
     """
@@ -35,7 +36,9 @@ def examine_dataset(dataset: DatasetId, as_json: AsJson = False, server: Server 
 def show_examination(found: Mapping[str, Any]) -> None:
     """Near-duplicates, suspect labels and outliers, the worst first."""
     near, suspects, outliers = found["near_duplicates"], found["suspects"], found["outliers"]
+    _show_diagnoses(found["diagnoses"])
     _show_groups(near)
+    _show_honesty(found["honesty"])
     if suspects:
         table = make_table("name", "label", "looks like", ">probability", title="Labels that look wrong")
         for each in suspects[:LISTED]:
@@ -60,6 +63,30 @@ def show_examination(found: Mapping[str, Any]) -> None:
         )
 
 
+def _show_diagnoses(diagnoses: Sequence[Mapping[str, Any]]) -> None:
+    if not diagnoses:
+        say("Nothing is wrong with the dataset, as far as Loupe can see.")
+    for each in diagnoses:
+        say(f"{each['level']}: {each['finding']}.", style=STYLES[each["level"]])
+        say(f"  {each['advice']}")
+        if each["images"]:
+            say(f"  {_names_of(each['images'], each['number'])}")
+
+
+def _show_honesty(honesty: Mapping[str, Any] | None) -> None:
+    if honesty is None:
+        return
+    claimed, true = (
+        f"{each['value']:.4f} ({each['low']:.4f} to {each['high']:.4f})"
+        for each in (honesty["claimed"], honesty["true"])
+    )
+    say(
+        f"A random split would share {honesty['shared_images']:,} of its {honesty['test_images']:,} test "
+        f"images with training. A quick classifier gets {claimed} by such a split, {true} on images that "
+        "show other things."
+    )
+
+
 def _show_groups(near: Mapping[str, Any]) -> None:
     if not near["groups"]:
         say("No two images show the same thing.")
@@ -81,9 +108,9 @@ def _show_groups(near: Mapping[str, Any]) -> None:
         )
 
 
-def _names_of(images: Sequence[Mapping[str, Any]]) -> str:
-    names = ", ".join(image["name"] for image in images[:_NAMED])
-    return names if len(images) <= _NAMED else f"{names} and {len(images) - _NAMED:,} more"
+def _names_of(images: Sequence[Mapping[str, Any]], total: int | None = None) -> str:
+    names, total = ", ".join(image["name"] for image in images[:_NAMED]), total or len(images)
+    return names if total <= _NAMED else f"{names} and {total - _NAMED:,} more"
 
 
 def _tell_more(total: int) -> None:

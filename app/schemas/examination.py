@@ -66,6 +66,35 @@ class OutlierImage(BaseModel):
     similarity: float = Field(description="Cosine to the nearest image of its class; 1 is the same.")
 
 
+class Diagnosis(BaseModel):
+    """Something to act upon."""
+
+    code: str = Field(description="For programs; the finding is for people.")
+    level: Literal["error", "warning", "note"]
+    finding: str
+    advice: str
+    classes: list[str] = Field(description="The classes concerned.")
+    images: list[ExaminedImage] = Field(description="The first of the images concerned.")
+    number: int = Field(description="How many images are concerned.")
+
+
+class Estimate(BaseModel):
+    """An accuracy with the limits of its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Honesty(BaseModel):
+    """What a random split would claim, and what is true: by a linear classifier on the feature vectors."""
+
+    test_images: int = Field(description="Images in the test of a random split.")
+    shared_images: int = Field(description="Those of them that share a group with training.")
+    claimed: Estimate = Field(description="The accuracy that a random split claims.")
+    true: Estimate = Field(description="The accuracy on images of groups that the classifier did not learn.")
+
+
 class ExaminationReport(BaseModel):
     """The worst first. Look at each before you change it: `POST /datasets/{dataset}/versions`."""
 
@@ -73,6 +102,10 @@ class ExaminationReport(BaseModel):
     network: str | None = Field(description="The network that looked at the images. Null: see `missing`.")
     missing: str | None = Field(
         description="Why there are no feature vectors, and so neither suspects nor outliers."
+    )
+    diagnoses: list[Diagnosis] = Field(description="What to act upon, the worst first.")
+    honesty: Honesty | None = Field(
+        description="Null without feature vectors, and where there are no groups."
     )
     near_duplicates: NearDuplicates
     judged: int = Field(description="Images of classes that have enough images to suspect a label.")

@@ -27,6 +27,13 @@ def describe_examination(
         dataset=dataset_id,
         network=network,
         missing=report.missing,
+        diagnoses=[
+            schemas.Diagnosis(
+                **each.model_dump(exclude={"items"}), images=[_describe(items[item]) for item in each.items]
+            )
+            for each in report.diagnoses
+        ],
+        honesty=None if report.honesty is None else schemas.Honesty(**report.honesty.model_dump()),
         near_duplicates=schemas.NearDuplicates(
             groups=_describe_groups(groups.values()),
             pairs=[_describe_pair(items, pair) for pair in pairs[:LISTED]],

@@ -163,6 +163,9 @@ def test_images_of_one_thing_are_told_and_kept_together(client: TestClient, cont
     (group,) = near["groups"]
     assert group["labels"] == ["fine", "scratched"]
     assert {image["name"] for image in group["images"]} == {"fine/2.png", "scratched/again.png"}
+    worst = client.get(f"/datasets/{dataset}/examination").json()["diagnoses"][0]
+    assert (worst["code"], worst["level"], worst["number"]) == ("contradiction", "error", 2)
+    assert {image["name"] for image in worst["images"]} == {"fine/2.png", "scratched/again.png"}
     items = client.get(f"/datasets/{dataset}/items").json()["data"]  # read anew, though it was read before
     assert {item["name"] for item in items if item["near_group"]} == {"fine/2.png", "scratched/again.png"}
     for seed in range(3):

@@ -10,9 +10,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from app.datasets.examination.checks.evidence import Evidence
+from app.datasets.examination.doctor import diagnose
+from app.datasets.examination.honesty import judge_honestly
+from app.datasets.examination.indexed import index_dataset
 from app.datasets.examination.labels import audit_dataset
-from app.datasets.examination.near_search import search_dataset
+from app.datasets.examination.looks import look_at
+from app.datasets.examination.near_search import NearSearch, search_dataset
 from app.datasets.examination.report import ExaminationReport, read_examination, write_examination
+from app.datasets.examination.split_difference import measure_difference
 from app.datasets.examination.vectors import compute_vectors, images_of
 from app.datasets.manifest import DatasetManifest
 from app.datasets.near_groups import read_near_groups, with_near_groups, write_near_groups
@@ -78,13 +84,26 @@ class Examiner:
         )
         write_near_groups(out, manifest, near.groups)
         joined = with_near_groups(manifest, near.groups)
-        report = ExaminationReport(near_duplicates=near.report, missing=missing)
-        if vectors is not None:
-            labels = audit_dataset(joined, vectors, near.thumbnails, self.alive)
-            report = report.model_copy(update=vars(labels))
+        report = self._judge(joined, vectors, near).model_copy(update={"missing": missing})
         write_examination(out, report)
         self._tell(manifest, 1.0)
         return Examined(joined, _summarise(report, joined, note), missing)
+
+    def _judge(
+        self, manifest: DatasetManifest, vectors: Vectors | None, near: NearSearch
+    ) -> ExaminationReport:
+        """``manifest``: with the near-duplicate groups."""
+        report, judged, difference = ExaminationReport(near_duplicates=near.report), None, None
+        if vectors is not None:
+            known = index_dataset(manifest)
+            labels = audit_dataset(manifest, known, vectors, near.thumbnails, self.alive)
+            judged = judge_honestly(manifest, known, vectors, self.alive)
+            difference = measure_difference(manifest, known, vectors, self.alive)
+            honesty = None if judged is None else judged.honesty
+            report = report.model_copy(update={**vars(labels), "honesty": honesty})
+        looks = look_at(manifest.items, near.colours, near.thumbnails)
+        diagnoses = diagnose(Evidence(manifest, report, looks, judged, difference))
+        return report.model_copy(update={"diagnoses": diagnoses})
 
     def _find_earlier(
         self, manifest: DatasetManifest, vectors: Vectors | None

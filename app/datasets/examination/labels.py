@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from app.datasets.examination.indexed import Indexed
 from app.datasets.examination.report import OutlierImage, SuspectLabel
 from app.datasets.manifest import DatasetManifest
-from app.datasets.wholes import find_wholes
 from app.features.label_audit import audit_labels
 from app.features.outliers import find_outliers
 
@@ -24,6 +24,7 @@ class LabelFindings:
 
 def audit_dataset(
     manifest: DatasetManifest,
+    known: Indexed,
     vectors: NDArray[np.float16],
     thumbnails: NDArray[np.uint8],
     alive: Callable[[], None],
@@ -32,10 +33,7 @@ def audit_dataset(
 
     Images that must stay together do not vouch for each other.
     """
-    index = {name: number for number, name in enumerate(manifest.classes)}
-    labels = np.array([index[item.label] for item in manifest.items])
-    keys = np.unique(find_wholes(manifest.items), return_inverse=True)[1]
-    audit = audit_labels(vectors, labels, keys, thumbnails, alive=alive)
+    audit = audit_labels(vectors, known.labels, known.keys, thumbnails, alive=alive)
     return LabelFindings(
         judged=audit.judged,
         suspects=tuple(
@@ -50,6 +48,6 @@ def audit_dataset(
         ),
         outliers=tuple(
             OutlierImage(item=manifest.items[each.index].id, similarity=round(each.similarity, 4))
-            for each in find_outliers(vectors, labels, keys, alive)
+            for each in find_outliers(vectors, known.labels, known.keys, alive)
         ),
     )

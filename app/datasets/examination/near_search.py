@@ -9,13 +9,12 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from app.datasets.examination.report import NearDuplicates, NearPair
 from app.datasets.manifest import DatasetManifest, Item
 from app.datasets.near_duplicates.groups import Pair
 from app.datasets.near_duplicates.search import search_sketches
-from app.datasets.near_duplicates.sketches import GreyImage, sketch_images
+from app.datasets.near_duplicates.sketches import SmallImage, sketch_images
 from app.datasets.pictures import decode_item
 from app.images.decode import PixelRange
 from app.images.resize import Fit, Resize, rule_for
@@ -35,11 +34,14 @@ Progress = Callable[[float], None]
 
 @dataclass(frozen=True)
 class NearSearch:
-    """``groups``: the ids of the items of each, copies too. ``thumbnails``: uint8 (items, 32, 32), grey."""
+    """``groups``: the ids of the items of each, copies too. ``thumbnails``: uint8 (items, 32, 32), grey;
+    ``colours``: uint8 (items, 3), the mean red, green and blue.
+    """
 
     groups: tuple[tuple[str, ...], ...]
     report: NearDuplicates
     thumbnails: NDArray[np.uint8]
+    colours: NDArray[np.uint8]
 
 
 def search_dataset(
@@ -65,14 +67,15 @@ def search_dataset(
         progress(begin + length * done / max(1, of))
 
     sketches = sketch_images(
-        [_grey(image_root, item, manifest.pixel_range) for item in items],
+        [_small(image_root, item, manifest.pixel_range) for item in items],
         partial,
         digest,
         lambda done: tell("sketches", done, len(items)),
     )
     found = search_sketches(sketches, None if vectors is None else vectors[positions], tell)
-    rows = {item.sha256: row for row, item in enumerate(items)}
-    thumbnails = np.array(sketches["thumbnail"])[[rows[item.sha256] for item in manifest.items]]
+    row_of = {item.sha256: row for row, item in enumerate(items)}
+    rows = [row_of[item.sha256] for item in manifest.items]
+    thumbnails, colours = sketches["thumbnail"][rows], sketches["colour"][rows]
     del sketches
     partial.unlink(missing_ok=True)
     copies = defaultdict(list)
@@ -92,7 +95,7 @@ def search_dataset(
         same_background=name(backgrounds),
         left_out=found.left_out,
     )
-    return NearSearch(name(groups), report, thumbnails)
+    return NearSearch(name(groups), report, thumbnails, colours)
 
 
 def divide_groups(
@@ -119,16 +122,11 @@ def _agreement(labels: Sequence[str]) -> float:
     return float((shares**2).sum())
 
 
-def _grey(image_root: Path, item: Item, pixel_range: PixelRange | None) -> GreyImage:
+def _small(image_root: Path, item: Item, pixel_range: PixelRange | None) -> SmallImage:
     scale = min(1.0, SIDE / max(item.height, item.width))
     size = (max(1, round(item.height * scale)), max(1, round(item.width * scale)))
     fit = Fit(rule_for(Resize.STRETCH), size)  # to a size of the same shape
-
-    def decode() -> NDArray[np.uint8]:
-        pixels = decode_item(image_root, item, pixel_range, fit).pixels
-        return np.asarray(Image.fromarray(pixels).convert("L"))
-
-    return decode
+    return lambda: decode_item(image_root, item, pixel_range, fit).pixels
 
 
 def _name_pairs(pairs: Sequence[Pair], items: Sequence[Item]) -> tuple[NearPair, ...]:

@@ -51,14 +51,53 @@ class OutlierImage(Message):
     similarity: float
 
 
+class Estimate(Message):
+    """With the limits of its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Honesty(Message):
+    """Of a random split that knows no groups: how many ``test_images`` it has, how many of them share a group
+    with training, the accuracy ``claimed`` by such a split, and what is ``true`` of new images.
+    """
+
+    test_images: int
+    shared_images: int
+    claimed: Estimate
+    true: Estimate
+
+
+Level = Literal["error", "warning", "note"]
+
+
+class Diagnosis(Message):
+    """Something to act upon. ``code``: for programs. ``items``: the first of the images that it is about, of
+    ``number``; ``classes``: those concerned.
+    """
+
+    code: str
+    level: Level
+    finding: str
+    advice: str
+    classes: tuple[str, ...] = ()
+    items: tuple[str, ...] = ()
+    number: int = 0
+
+
 class ExaminationReport(Message):
     """The content of ``examination.json``; lists are worst first.
 
     ``judged``: images whose class is known well enough to suspect a label. ``missing``: why there are no
-    feature vectors, and so neither suspects nor outliers.
+    feature vectors, and so neither suspects nor outliers. ``honesty``: None without them, and where nothing
+    holds images together.
     """
 
     format_version: Literal[1] = 1
+    diagnoses: tuple[Diagnosis, ...] = ()
+    honesty: Honesty | None = None
     near_duplicates: NearDuplicates = NearDuplicates()
     judged: int = 0
     suspects: tuple[SuspectLabel, ...] = ()

@@ -13,7 +13,7 @@ from app.datasets.near_duplicates.candidates import Candidates, Vectors, find_ca
 from app.datasets.near_duplicates.groups import Pair, group_pairs
 from app.datasets.near_duplicates.pixels import compare_pixels, least_correlation
 from app.datasets.near_duplicates.registration import register
-from app.datasets.near_duplicates.sketches import GreyImage, Sketches, have_few_points, sketch_images
+from app.datasets.near_duplicates.sketches import Sketches, SmallImage, have_few_points, sketch_images
 
 _AT_ONCE = 1000
 _SURE_POINTS = 40
@@ -41,7 +41,7 @@ class NearDuplicates:
 
 
 def find_near_duplicates(
-    images: Sequence[GreyImage],
+    images: Sequence[SmallImage],
     features: Vectors | None,
     progress: Progress,
     *,

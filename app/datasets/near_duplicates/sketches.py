@@ -16,8 +16,8 @@ from app.datasets.near_duplicates.hashes import BITS, hash_image
 from app.datasets.near_duplicates.keypoints import POINTS, Keypoint, find_keypoints
 from app.host.machine import count_cores
 
-GreyImage = Callable[[], NDArray[np.uint8]]
-"""uint8 (height, width): a grey image, decoded when it is asked for. 256 pixels a side are plenty."""
+SmallImage = Callable[[], NDArray[np.uint8]]
+"""uint8 (height, width, 3) or, grey, (height, width): decoded when it is asked for. 256 pixels are plenty."""
 THUMBNAIL = 32
 LEAST_SIDE = 48
 """Pixels. In a smaller image no points are searched: most of what is around one would be outside of it."""
@@ -27,6 +27,7 @@ Sketch = np.dtype(
     [
         ("hash", np.uint8, (BITS // 8,)),
         ("thumbnail", np.uint8, (THUMBNAIL, THUMBNAIL)),
+        ("colour", np.uint8, (3,)),
         ("shorter_side", np.uint16),
         ("number", np.uint16),
         ("points", Keypoint, (POINTS,)),
@@ -36,9 +37,11 @@ Sketches = NDArray[np.void]
 _FORMAT = "near-duplicates 1"
 
 
-def sketch(grey: NDArray[np.uint8]) -> Sketches:
+def sketch(image: NDArray[np.uint8]) -> Sketches:
     """An array of one Sketch."""
     made = np.zeros(1, Sketch)
+    made["colour"] = image.reshape(-1, 3 if image.ndim == 3 else 1).mean(axis=0)
+    grey = image if image.ndim == 2 else np.asarray(Image.fromarray(image).convert("L"))
     made["hash"] = hash_image(grey)
     small = Image.fromarray(grey).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
     made["thumbnail"] = np.asarray(small)
@@ -57,7 +60,7 @@ def have_few_points(sketches: Sketches) -> NDArray[np.bool_]:
 
 
 def sketch_images(
-    images: Sequence[GreyImage], path: Path, digest: str, progress: Callable[[int], None]
+    images: Sequence[SmallImage], path: Path, digest: str, progress: Callable[[int], None]
 ) -> Sketches:
     """A Sketch of each image, in the file ``path``: mapped, so that memory which is short is given back.
 

@@ -8,11 +8,11 @@ from sklearn.datasets import load_digits
 
 from app.datasets.near_duplicates.candidates import Vectors
 from app.datasets.near_duplicates.search import NearDuplicates, find_near_duplicates
-from app.datasets.near_duplicates.sketches import GreyImage
+from app.datasets.near_duplicates.sketches import SmallImage
 from tests.datasets.near_duplicates.textures import Grey, cut_photos, make_texture, stretch
 
 
-def give(grey: Grey) -> GreyImage:
+def give(grey: Grey) -> SmallImage:
     return lambda: grey
 
 
@@ -112,7 +112,7 @@ class LeaveError(Exception):
     pass
 
 
-def count_calls(greys: Sequence[Grey], asked: list[int]) -> list[GreyImage]:
+def count_calls(greys: Sequence[Grey], asked: list[int]) -> list[SmallImage]:
     def image(number: int) -> Callable[[], Grey]:
         def read() -> Grey:
             asked.append(number)

@@ -1,0 +1,1 @@
+"""What an examination looks for, a function a finding."""
