@@ -12,6 +12,7 @@ from app.api import (
     api_keys,
     audit,
     batch_predictions,
+    dataset_items,
     dataset_versions,
     datasets,
     evaluations,
@@ -57,8 +58,8 @@ from app.services.model_router import ModelRouter
 from app.services.products import read_ids
 
 RESOURCES = (
-    *(health, products, datasets, dataset_versions, exports, jobs, job_records, evaluations),
-    *(models, model_files, predict),
+    *(health, products, datasets, dataset_items, dataset_versions, exports),
+    *(jobs, job_records, evaluations, models, model_files, predict),
     *(inference_protocol, batch_predictions, workers, metrics, api_keys, session, webhooks, audit),
 )
 

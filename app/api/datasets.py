@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from fastapi import APIRouter, Query, Request, Response, status
+from fastapi import APIRouter, Request, Response, status
 from fastapi.responses import JSONResponse
 
 from app.api.answers import accepted
 from app.api.archives import describe_body
 from app.api.dependencies import After, ContextDep, Force, Limit
-from app.api.file_answers import ContentAnswer
 from app.api.routes import CheckedRoute
 from app.api.uploads import receive_dataset
 from app.schemas.archive_kinds import READABLE_ARCHIVES
 from app.schemas.common import Page
-from app.schemas.dataset import Dataset, DatasetFromPath, DatasetItem, DatasetReport
+from app.schemas.dataset import Dataset, DatasetFromPath, DatasetReport
 from app.schemas.import_choices import ImportChoices
 from app.services import datasets, deletions
 
@@ -63,27 +60,3 @@ def delete_dataset(dataset: str, context: ContextDep, force: Force = False) -> R
 def get_report(dataset: str, context: ContextDep) -> DatasetReport:
     """What the import saw: counts and sizes per class, files left out, duplicates, conflicts, and advice."""
     return datasets.get_report(context, dataset)
-
-
-@router.get("/datasets/{dataset}/items")
-def list_items(
-    dataset: str,
-    context: ContextDep,
-    job: Annotated[str | None, Query(description="Show each image's split in this training.")] = None,
-    label: Annotated[str | None, Query(description="Only images of this class.")] = None,
-    limit: Limit = 50,
-    after: After = None,
-) -> Page[DatasetItem]:
-    """The images of a dataset."""
-    return datasets.list_items(context, dataset, job_id=job, label=label, limit=limit, after=after)
-
-
-@router.get("/datasets/{dataset}/items/{item}/image", response_class=ContentAnswer)
-def get_item_image(dataset: str, item: str, context: ContextDep) -> ContentAnswer:
-    """The original image, byte for byte."""
-    path, picture = datasets.get_item_image(context, dataset, item)
-    return ContentAnswer(
-        path,
-        media_type=f"image/{'jpeg' if picture.format == 'mpo' else picture.format}",
-        headers={"ETag": f'"{picture.sha256}"'},
-    )

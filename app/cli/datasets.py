@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from app.cli import dataset_examination, dataset_versions
+from app.cli import dataset_examination, dataset_items, dataset_versions
 from app.cli.assignments import parse_shares, parse_value
 from app.cli.client import Client, CommandError, quoted
 from app.cli.console import (
@@ -53,6 +53,7 @@ app = typer.Typer(no_args_is_help=True, help="Datasets: the labelled images of a
 
 app.command("edit", epilog=dataset_versions.edit_epilog)(dataset_versions.edit_dataset)
 app.command("examine", epilog=dataset_examination.examine_epilog)(dataset_examination.examine_dataset)
+app.command("items", epilog=dataset_items.items_epilog)(dataset_items.list_items)
 app.command("diff", epilog=dataset_versions.diff_epilog)(dataset_versions.diff_datasets)
 
 
@@ -203,35 +204,6 @@ def show_report(dataset: DatasetId, as_json: AsJson = False, server: Server = DE
         show_import_report(answer)
         if client.get(f"/datasets/{quoted(dataset)}")["examination"]:
             dataset_examination.show_examination(client.get(f"/datasets/{quoted(dataset)}/examination"))
-
-
-@app.command("items", epilog=examples("loupe dataset items dst_… --job job_… --label scratch"))
-def list_items(
-    dataset: DatasetId,
-    job: Annotated[
-        str | None, typer.Option("--job", help="Show the split of each image in this training.")
-    ] = None,
-    label: Annotated[str | None, typer.Option("--label", help="Only images of this class.")] = None,
-    limit: Limit = 50,
-    as_json: AsJson = False,
-    server: Server = DEFAULT_SERVER,
-) -> None:
-    """List the images of a dataset."""
-    page = Client(server).list_rows(f"/datasets/{quoted(dataset)}/items", limit, job=job, label=label)
-    if as_json:
-        say_json(page)
-        return
-    table = make_table("!id", "name", "label", "split", ">width", ">height", "format", ">size", "notes")
-    for entry in page["data"]:
-        add_row(
-            table,
-            *(entry[name] for name in ("id", "name", "label", "split", "width", "height", "format")),
-            format_bytes(entry["bytes"]),
-            ", ".join(entry["notes"]),
-        )
-    show(table)
-    if page["has_more"]:
-        note("There are more: --limit")
 
 
 @app.command(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
 from app.context import AppContext
-from app.datasets.manifest import DatasetManifest, Item
+from app.datasets.manifest import DatasetManifest
 from app.datasets.near_groups import load_dataset
 from app.errors import NotFoundError
 from app.features.files import NEAR_GROUPS
@@ -22,14 +23,22 @@ def read_manifest(context: AppContext, dataset_id: str) -> DatasetManifest:
     return manifest_of(context.storage, dataset)
 
 
-def find_item(context: AppContext, dataset_id: str, item_id: str) -> Item:
-    """An image of a ready dataset; raises NotFoundError or ConflictError."""
+def position_of(context: AppContext, dataset_id: str, item_id: str) -> int:
+    """Where the manifest of a ready dataset has an image; raises NotFoundError or ConflictError."""
+    position = read_positions(context, dataset_id).get(item_id)
+    if position is None:
+        raise NotFoundError(
+            f"Dataset {dataset_id} has no item {item_id!r}.",
+            hint=f"`GET /datasets/{dataset_id}/items` lists them.",
+        )
+    return position
+
+
+def read_positions(context: AppContext, dataset_id: str) -> Mapping[str, int]:
+    """Where the manifest of a ready dataset has each image, by id."""
     read_manifest(context, dataset_id)
     folder = context.storage.dataset(dataset_id)
-    item = _cached_items(folder, _examined_at(folder)).get(item_id)
-    if item is None:
-        raise NotFoundError(f"Dataset {dataset_id} has no item {item_id!r}.")
-    return item
+    return _cached_positions(folder, _examined_at(folder))
 
 
 def manifest_of(storage: Storage, dataset: Dataset) -> DatasetManifest:
@@ -54,5 +63,6 @@ def _cached_manifest(folder: Path, _examined_at: int | None) -> DatasetManifest:
 
 
 @lru_cache(maxsize=8)
-def _cached_items(folder: Path, examined_at: int | None) -> dict[str, Item]:
-    return {item.id: item for item in _cached_manifest(folder, examined_at).items}
+def _cached_positions(folder: Path, examined_at: int | None) -> dict[str, int]:
+    items = _cached_manifest(folder, examined_at).items
+    return {item.id: position for position, item in enumerate(items)}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import socket
 import stat
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.context import AppContext
-from app.datasets.manifest import Item, image_path
 from app.datasets.roots import is_below
-from app.errors import ConflictError, FieldError, ForbiddenError, InvalidRequestError, NotFoundError
+from app.errors import ConflictError, FieldError, ForbiddenError, InvalidRequestError
 from app.host.files import sync
 from app.job_queue import TASK_QUEUE
 from app.models import Dataset, Job
@@ -25,12 +23,11 @@ from app.schemas.common import Page, problem_from_error
 from app.schemas.import_choices import ImportChoices
 from app.schemas.job_kinds import DATASET_MAKERS
 from app.schemas.job_payloads import ImportPayload
-from app.services.dataset_manifests import find_item, read_manifest
 from app.services.dataset_states import require_dataset
 from app.services.idempotency import Answer, IdempotentRequest, recall, remember
 from app.services.job_states import queue_job
 from app.services.key_quotas import charge_dataset
-from app.services.pages import decode_cursor, encode_cursor, fetch_page
+from app.services.pages import fetch_page
 from app.services.products import hold_product, require_product
 from app.services.workers import has_first_release_worker
 
@@ -111,51 +108,6 @@ def get_report(context: AppContext, dataset_id: str) -> schemas.DatasetReport:
             f"Dataset {dataset_id} has no report yet.", hint="Wait until its status is 'ready'."
         ) from error
     return schemas.DatasetReport(dataset=dataset_id, **report)
-
-
-def list_items(
-    context: AppContext,
-    dataset_id: str,
-    *,
-    job_id: str | None,
-    label: str | None,
-    limit: int,
-    after: str | None,
-) -> Page[schemas.DatasetItem]:
-    """The images in the order of the manifest, with the split that each has in ``job_id``."""
-    manifest = read_manifest(context, dataset_id)
-    splits = _splits_of_job(context, dataset_id, job_id) if job_id else None
-    items: Iterable[Item] = manifest.items
-    if label is not None:
-        items = (item for item in items if item.label == label)
-    if after is not None:
-        cursor = decode_cursor(after)
-        items = iter(items)
-        for item in items:
-            if item.id == cursor:
-                break
-    taken: list[Item] = []
-    for item in items:
-        taken.append(item)
-        if len(taken) > limit:
-            break
-    shown = taken[:limit]
-    has_more = len(taken) > limit
-    return Page[schemas.DatasetItem](
-        data=[_item_to_schema(item, splits) for item in shown],
-        has_more=has_more,
-        next_cursor=encode_cursor(shown[-1].id) if has_more else None,
-    )
-
-
-def get_item_image(context: AppContext, dataset_id: str, item_id: str) -> tuple[Path, Item]:
-    """The original image file of an item."""
-    storage = context.storage
-    item = find_item(context, dataset_id, item_id)
-    if item is None:
-        raise NotFoundError(f"Dataset {dataset_id} has no item {item_id!r}.")
-    storage.remote.download_picture(dataset_id, item.sha256)
-    return image_path(storage.images, item.sha256), item
 
 
 def to_schema(session: Session, dataset: Dataset) -> schemas.Dataset:
@@ -268,32 +220,3 @@ def _why_unusable(path: Path) -> str | None:
     except OSError as error:
         return f"cannot be reached on the server: {error.strerror}"
     return None if stat.S_ISDIR(mode) or stat.S_ISREG(mode) else "is neither a file nor a folder"
-
-
-def _splits_of_job(context: AppContext, dataset_id: str, job_id: str) -> dict[str, str]:
-    with context.db.read() as session:
-        job = session.get(Job, job_id)
-    if job is None or job.dataset_id != dataset_id or job.kind != "training":
-        raise NotFoundError(f"There is no training {job_id!r} on dataset {dataset_id}.")
-    if not job.is_planned:
-        raise ConflictError(f"Training {job_id} has no split yet.", hint="It gets one when it starts.")
-    path = context.storage.remote.download(context.storage.job_split(job_id))
-    splits: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
-    return splits
-
-
-def _item_to_schema(item: Item, splits: dict[str, str] | None) -> schemas.DatasetItem:
-    return schemas.DatasetItem(
-        id=item.id,
-        name=item.name,
-        label=item.label,
-        width=item.width,
-        height=item.height,
-        format=item.format,
-        sha256=item.sha256,
-        bytes=item.bytes,
-        notes=list(item.notes),
-        group=item.group,
-        near_group=item.near_group,
-        split=splits.get(item.id) if splits is not None else item.split,
-    )

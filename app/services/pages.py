@@ -45,7 +45,7 @@ def decode_offset(cursor: str | None) -> int:
         return 0
     value = decode_cursor(cursor)
     if not (value.isascii() and value.isdigit() and len(value) < 10):
-        raise _not_a_cursor()
+        raise not_a_cursor()
     return int(value)
 
 
@@ -57,10 +57,11 @@ def decode_cursor(cursor: str) -> str:
             raise ValueError("a NUL character")
         return value
     except ValueError as error:  # binascii.Error and UnicodeError are ValueErrors
-        raise _not_a_cursor() from error
+        raise not_a_cursor() from error
 
 
-def _not_a_cursor() -> InvalidRequestError:
+def not_a_cursor() -> InvalidRequestError:
+    """What is answered to a cursor that leads nowhere."""
     return InvalidRequestError(
         "The cursor is not one that this server gave.",
         hint="Pass `next_cursor` of the page before as it is.",

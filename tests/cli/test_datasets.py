@@ -130,3 +130,22 @@ def test_an_import_that_asks_names_the_job_to_retry(loupe: Run, server: Server, 
     assert ended.status == 1
     assert "two readings" in ended.err
     assert "job_1" in ended.err
+
+
+def test_the_filters_of_images_are_asked_for_on_each_page(loupe: Run, server: Server) -> None:
+    row = {"id": "img_1", "name": "a", "label": "red", "split": "test", "width": 1, "height": 1,
+           "format": "png", "bytes": 1, "notes": [], "group": None}  # fmt: skip
+    server.answer = lambda request: as_json(
+        {"data": [row], "has_more": "after" not in request.path, "next_cursor": "bmV4dA"}
+    )
+
+    filters = ("--label", "red", "--split", "test", "--job", "job_1")
+    ended = loupe("dataset", "items", "dst_1", *filters, "--limit", 3, "--server", server.url)
+
+    assert [line.split()[:4] for line in ended.out.splitlines()[1:]] == [["img_1", "a", "red", "test"]] * 2
+    assert "group" not in ended.out
+    for request in server.requests:
+        assert "job=job_1&label=red&split=test" in request.path
+    row["group"] = "part7"
+    assert "part7" in loupe("dataset", "items", "dst_1", "--group", "part7", "--server", server.url).out
+    assert "group=part7" in server.requests[-1].path

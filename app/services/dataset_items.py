@@ -1,0 +1,142 @@
+"""The images of a dataset: lists of those that are wanted, page by page, and their files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import dropwhile, islice
+from pathlib import Path
+
+from app.context import AppContext
+from app.datasets.manifest import DatasetManifest, Item, Split, image_path
+from app.errors import ConflictError, FieldError, InvalidRequestError, NotFoundError
+from app.models import Job
+from app.schemas import dataset as schemas
+from app.schemas.common import Page
+from app.services.dataset_manifests import position_of, read_manifest, read_positions
+from app.services.pages import decode_cursor, encode_cursor, not_a_cursor
+
+_MOST_NAMED = 20
+"""Names that a hint lists: a dataset may have thousands of groups."""
+
+Splits = Mapping[str, str]
+Condition = Callable[[Item], bool]
+
+
+@dataclass(frozen=True)
+class ItemFilter:
+    """Which images are wanted: those for which all holds that is not None."""
+
+    label: str | None = None
+    split: Split | None = None
+    group: str | None = None
+
+
+def list_items(
+    context: AppContext,
+    dataset_id: str,
+    wanted: ItemFilter,
+    *,
+    job_id: str | None,
+    limit: int,
+    after: str | None,
+) -> Page[schemas.DatasetItem]:
+    """The images in the order of the manifest, with the split that each has in ``job_id``.
+
+    Raises InvalidRequestError for what no image of the dataset can have.
+    """
+    manifest = read_manifest(context, dataset_id)
+    splits = _splits_of_job(context, dataset_id, job_id) if job_id else None
+    conditions = _conditions(manifest, wanted, splits)
+    items: Iterable[Item] = manifest.items
+    if after is not None:
+        cursor = decode_cursor(after)
+        if cursor not in read_positions(context, dataset_id):
+            raise not_a_cursor()
+        items = islice(dropwhile(lambda item: item.id != cursor, items), 1, None)
+    found = (item for item in items if all(holds(item) for holds in conditions))
+    taken = list(islice(found, limit + 1))
+    shown, has_more = taken[:limit], len(taken) > limit
+    return Page[schemas.DatasetItem](
+        data=[to_schema(item, splits) for item in shown],
+        has_more=has_more,
+        next_cursor=encode_cursor(shown[-1].id) if has_more else None,
+    )
+
+
+def get_item_image(context: AppContext, dataset_id: str, item_id: str) -> tuple[Path, Item]:
+    """The original image file of an item."""
+    item = require_item(context, dataset_id, item_id)
+    context.storage.remote.download_picture(dataset_id, item.sha256)
+    return image_path(context.storage.images, item.sha256), item
+
+
+def require_item(context: AppContext, dataset_id: str, item_id: str) -> Item:
+    """An image of a ready dataset; raises NotFoundError or ConflictError."""
+    return read_manifest(context, dataset_id).items[position_of(context, dataset_id, item_id)]
+
+
+def to_schema(item: Item, splits: Splits | None) -> schemas.DatasetItem:
+    return schemas.DatasetItem(
+        id=item.id,
+        name=item.name,
+        label=item.label,
+        width=item.width,
+        height=item.height,
+        format=item.format,
+        sha256=item.sha256,
+        bytes=item.bytes,
+        notes=list(item.notes),
+        group=item.group,
+        near_group=item.near_group,
+        split=_split_of(item, splits),
+    )
+
+
+def _conditions(manifest: DatasetManifest, wanted: ItemFilter, splits: Splits | None) -> list[Condition]:
+    """What holds for each image that is wanted. A new filter is a field of ItemFilter and its part here."""
+    conditions: list[Condition] = []
+    if (label := wanted.label) is not None:
+        if label not in manifest.classes:
+            raise _unknown("label", "class", label, manifest.classes)
+        conditions.append(lambda item: item.label == label)
+    if (split := wanted.split) is not None:
+        if splits is None and not manifest.is_split:
+            raise InvalidRequestError(
+                "The dataset came without train, valid and test folders, so its images are in no split.",
+                hint="Name a training with `job`: it has divided them.",
+                errors=(FieldError("split", "the dataset has no splits"),),
+            )
+        conditions.append(lambda item: _split_of(item, splits) == split)
+    if (group := wanted.group) is not None:
+        groups = sorted({item.group for item in manifest.items if item.group is not None})
+        if group not in groups:
+            raise _unknown("group", "group", group, groups)
+        conditions.append(lambda item: item.group == group)
+    return conditions
+
+
+def _unknown(field: str, kind: str, name: str, known: Sequence[str]) -> InvalidRequestError:
+    more = f" and {len(known) - _MOST_NAMED:,} more" if len(known) > _MOST_NAMED else ""
+    return InvalidRequestError(
+        f"No image of the dataset has the {kind} {name!r}.",
+        hint=f"There are: {', '.join(known[:_MOST_NAMED])}{more}." if known else f"No image has a {kind}.",
+        errors=(FieldError(field, f"no such {kind}"),),
+    )
+
+
+def _split_of(item: Item, splits: Splits | None) -> str | None:
+    return item.split if splits is None else splits.get(item.id)
+
+
+def _splits_of_job(context: AppContext, dataset_id: str, job_id: str) -> Splits:
+    with context.db.read() as session:
+        job = session.get(Job, job_id)
+    if job is None or job.dataset_id != dataset_id or job.kind != "training":
+        raise NotFoundError(f"There is no training {job_id!r} on dataset {dataset_id}.")
+    if not job.is_planned:
+        raise ConflictError(f"Training {job_id} has no split yet.", hint="It gets one when it starts.")
+    path = context.storage.remote.download(context.storage.job_split(job_id))
+    splits: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
+    return splits
