@@ -5,12 +5,19 @@ from __future__ import annotations
 import os
 import re
 
+from fastapi import Response, status
 from fastapi.responses import FileResponse
+from starlette.datastructures import Headers
+from starlette.types import Receive, Scope, Send
 
 from app.errors import MalformedRangeError, UnsatisfiableRangeError
 
 _RANGE = re.compile(r"[ \t]*([0-9]*)-([0-9]*)[ \t]*")
 _MOST_DIGITS = 18
+_KEPT = ("ETag", "Cache-Control")
+"""Headers of an answer that go with a 304 in its place."""
+FOR_EVER = "private, max-age=31536000, immutable"
+"""``Cache-Control`` of what never changes, for the one who may see it."""
 Range = tuple[int, int]
 
 
@@ -43,11 +50,25 @@ class ContentAnswer(FileAnswer):
     for the rest.
     """
 
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        etag = self.headers["ETag"]
+        if is_known(Headers(scope=scope), etag):
+            kept = {name: self.headers[name] for name in _KEPT if name in self.headers}
+            await Response(status_code=status.HTTP_304_NOT_MODIFIED, headers=kept)(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
+
     def set_stat_headers(self, stat_result: os.stat_result) -> None:
         self.headers["Content-Length"] = str(stat_result.st_size)
 
     def _should_use_range(self, http_if_range: str) -> bool:
         return http_if_range == self.headers["ETag"]
+
+
+def is_known(headers: Headers, etag: str) -> bool:
+    """Whether the client has the answer of this ``ETag`` already, and asks only for another."""
+    given = ", ".join(headers.getlist("if-none-match"))
+    return any(tag.strip().removeprefix("W/") in (etag, "*") for tag in given.split(","))
 
 
 def _parse_range(text: str, size: int, header: str) -> Range:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from functools import partial
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +21,11 @@ from numpy.typing import NDArray
 from app.errors import BusyError
 from app.host.machine import count_cores
 from app.images.cost import is_light, may_be_light
-from app.images.decode import DecodedImage, decode_opened
+from app.images.decode import DecodedImage, PixelRange, decode_opened
 from app.images.decoder_pool import DecoderPool
 from app.images.memory_budget import MemoryBudget
 from app.images.opening import open_image
+from app.images.resize import Fit
 from app.inference.predictor import Predictor
 from app.inference.threads import Turn, TurnThreads
 
@@ -33,6 +35,7 @@ MOST_WAITING = 1000
 """Images that may wait; more could not have their turn in time."""
 
 T = TypeVar("T")
+Use = Callable[[DecodedImage, float, float], T]
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,20 @@ class Answer:
     inference_ms: float
 
 
+@dataclass(frozen=True)
+class Reading:
+    """How an image is decoded. ``pixel_range``: which values of 16-bit greyscale become black and white."""
+
+    fit: Fit
+    pixel_range: PixelRange | None
+    max_pixels: int
+
+
+@dataclass(frozen=True)
+class _Used(Generic[T]):
+    result: T
+
+
 class Turns:
     """Gives each image its turn. ``decode_bytes``: memory that images which cost much may take together."""
 
@@ -56,6 +73,7 @@ class Turns:
         self._budget = MemoryBudget(decode_bytes)
         self._decoders: DecoderPool | None = None
         self._waiting = 0
+        self._lanes = asyncio.Semaphore(self.width)
 
     @property
     def waiting(self) -> int:
@@ -73,16 +91,25 @@ class Turns:
         Raises ImageDecodeError, ImageTooLargeError, ArtifactError, and BusyError for what cannot have its
         turn in time.
         """
+        reading = Reading(predictor.fit, predictor.pixel_range, max_pixels)
+        return await self.read(data, reading, partial(_ask, predictor, data))
+
+    async def read(self, data: bytes, reading: Reading, use: Use[T]) -> T:
+        """Decodes an encoded image and returns what ``use`` makes of it, in the same turn where it can.
+
+        ``use`` also gets the milliseconds that waiting and decoding took. Cancelling drops what has not
+        begun. Raises ImageDecodeError, ImageTooLargeError, BusyError, and what ``use`` raises.
+        """
         with self._counted():
             asked = time.perf_counter()
-            answer = await self._run(lambda: _answer_if_light(predictor, data, max_pixels, asked))
-            if answer is not None:
-                return answer
+            used = await self._run(lambda: _use_if_light(data, reading, use, asked))
+            if used is not None:
+                return used.result
             began = time.perf_counter()
-            image = await self._decode(predictor, data, max_pixels)
+            image = await self._decode(data, reading)
             decode_ms = milliseconds_since(began)
             asked = time.perf_counter()
-            return await self._run(lambda: _answer(predictor, data, image, asked, decode_ms))
+            return await self._run(lambda: use(image, milliseconds_since(asked), decode_ms))
 
     async def answer_pixels(
         self, predictor: Predictor, pixels: NDArray[np.uint8] | NDArray[np.float32]
@@ -90,6 +117,22 @@ class Turns:
         """Asks the model about what is its input already. Raises ArtifactError, BusyError."""
         with self._counted():
             return await self._run(lambda: predictor.predict(pixels))
+
+    @asynccontextmanager
+    async def lane(self) -> AsyncIterator[None]:
+        """For work that takes memory before it asks for its turn: no more at a time than can be worked on.
+
+        Raises BusyError for what gets no lane in time.
+        """
+        try:
+            async with asyncio.timeout(TURN_SECONDS):
+                await self._lanes.acquire()
+        except TimeoutError:
+            raise _busy("It was not this image's turn in time.") from None
+        try:
+            yield
+        finally:
+            self._lanes.release()
 
     async def close(self) -> None:
         self._threads.close()
@@ -106,14 +149,14 @@ class Turns:
         finally:
             self._waiting -= 1
 
-    async def _decode(self, predictor: Predictor, data: bytes, max_pixels: int) -> DecodedImage:
+    async def _decode(self, data: bytes, reading: Reading) -> DecodedImage:
         if self._decoders is None:
             self._decoders = DecoderPool(processes=self.width, budget=self._budget)
         return await self._decoders.decode(
             data,
-            max_pixels=max_pixels,
-            pixel_range=predictor.pixel_range,
-            fit=predictor.fit,
+            max_pixels=reading.max_pixels,
+            pixel_range=reading.pixel_range,
+            fit=reading.fit,
             turn_seconds=TURN_SECONDS,
         )
 
@@ -131,21 +174,16 @@ def milliseconds_since(began: float) -> float:
     return round((time.perf_counter() - began) * 1000, 3)
 
 
-def _answer_if_light(predictor: Predictor, data: bytes, max_pixels: int, asked: float) -> Answer | None:
+def _use_if_light(data: bytes, reading: Reading, use: Use[T], asked: float) -> _Used[T] | None:
     queue_ms = milliseconds_since(asked)
     if data and not may_be_light(data):
         return None
     began = time.perf_counter()
-    file = open_image(data, max_pixels)
-    if not is_light(file, predictor.fit):
+    file = open_image(data, reading.max_pixels)
+    if not is_light(file, reading.fit):
         return None
-    image = decode_opened(file, data, pixel_range=predictor.pixel_range, fit=predictor.fit)
-    decode_ms = milliseconds_since(began)
-    return _ask(predictor, data, image, queue_ms, decode_ms)
-
-
-def _answer(predictor: Predictor, data: bytes, image: DecodedImage, asked: float, decode_ms: float) -> Answer:
-    return _ask(predictor, data, image, milliseconds_since(asked), decode_ms)
+    image = decode_opened(file, data, pixel_range=reading.pixel_range, fit=reading.fit)
+    return _Used(use(image, queue_ms, milliseconds_since(began)))
 
 
 def _ask(predictor: Predictor, data: bytes, image: DecodedImage, queue_ms: float, decode_ms: float) -> Answer:

@@ -9,8 +9,16 @@ from itertools import dropwhile, islice
 from pathlib import Path
 
 from app.context import AppContext
-from app.datasets.manifest import DatasetManifest, Item, Split, image_path
-from app.errors import ConflictError, FieldError, InvalidRequestError, NotFoundError
+from app.datasets.manifest import DatasetManifest, Item, Split, image_path, require_image
+from app.errors import (
+    ConflictError,
+    DatasetError,
+    FieldError,
+    InvalidRequestError,
+    NotFoundError,
+    StorageDamagedError,
+)
+from app.images.decode import PixelRange
 from app.models import Job
 from app.schemas import dataset as schemas
 from app.schemas.common import Page
@@ -31,6 +39,15 @@ class ItemFilter:
     label: str | None = None
     split: Split | None = None
     group: str | None = None
+
+
+@dataclass(frozen=True)
+class StoredImage:
+    """The file of an item. ``pixel_range``: how its dataset reads 16-bit greyscale."""
+
+    path: Path
+    item: Item
+    pixel_range: PixelRange | None
 
 
 def list_items(
@@ -65,11 +82,17 @@ def list_items(
     )
 
 
-def get_item_image(context: AppContext, dataset_id: str, item_id: str) -> tuple[Path, Item]:
-    """The original image file of an item."""
+def get_item_image(context: AppContext, dataset_id: str, item_id: str) -> StoredImage:
+    """The original image file of an item, which is there. Raises StorageDamagedError."""
     item = require_item(context, dataset_id, item_id)
-    context.storage.remote.download_picture(dataset_id, item.sha256)
-    return image_path(context.storage.images, item.sha256), item
+    storage = context.storage
+    storage.remote.download_picture(dataset_id, item.sha256)
+    try:
+        require_image(storage.images, item)
+    except DatasetError as error:
+        raise StorageDamagedError(error.detail, hint=error.hint) from error
+    pixel_range = read_manifest(context, dataset_id).pixel_range
+    return StoredImage(image_path(storage.images, item.sha256), item, pixel_range)
 
 
 def require_item(context: AppContext, dataset_id: str, item_id: str) -> Item:

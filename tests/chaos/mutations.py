@@ -439,8 +439,8 @@ MUTATIONS = (
     _one(
         "a prediction that forgets the model's pixel range",
         "app/inference/turns.py",
-        ", pixel_range=predictor.pixel_range, fit",
-        ", fit",
+        "Reading(predictor.fit, predictor.pixel_range, max_pixels)",
+        "Reading(predictor.fit, None, max_pixels)",
         "tests/api/test_pixel_range.py",
     ),
     _one(
