@@ -28,6 +28,7 @@ from app.api import (
     predict,
     products,
     session,
+    similar_images,
     webhooks,
     workers,
 )
@@ -58,7 +59,7 @@ from app.services.model_router import ModelRouter
 from app.services.products import read_ids
 
 RESOURCES = (
-    *(health, products, datasets, dataset_items, dataset_versions, exports),
+    *(health, products, datasets, dataset_items, dataset_versions, exports, similar_images),
     *(jobs, job_records, evaluations, models, model_files, predict),
     *(inference_protocol, batch_predictions, workers, metrics, api_keys, session, webhooks, audit),
 )

@@ -9,7 +9,7 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api.prediction_routes import HEAD_LENGTH, is_prediction_path, is_protocol_path
+from app.api.prediction_routes import HEAD_LENGTH, is_image_path, is_protocol_path
 from app.api.problems import BodyRefusedError
 from app.api.routes import JSON, media_type_of
 from app.errors import BusyError, SlowRequestError
@@ -36,7 +36,7 @@ class BodyMemoryMiddleware:
         self._budget = SharedBudget(total)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not is_prediction_path(get_route_path(scope)):
+        if scope["type"] != "http" or not is_image_path(get_route_path(scope)):
             await self._app(scope, receive, send)
             return
         factor, declared = _factor(Request(scope)), _declared(scope)

@@ -19,15 +19,17 @@ from app.schemas.common import Page
 from app.schemas.dataset import DatasetItem
 from app.services import dataset_items
 from app.services.dataset_items import ItemFilter
+from app.services.similar_images import rank_by_item
 from app.services.thumbnails import Thumbnail, make_thumbnail, plan_thumbnail
 
 router = APIRouter(prefix="/datasets/{dataset}/items", tags=["datasets"], route_class=CheckedRoute)
 
 
 @router.get("")
-def list_items(
+async def list_items(
     dataset: str,
     context: ContextDep,
+    turns: TurnsDep,
     job: Annotated[str | None, Query(description="Show each image's split in this training.")] = None,
     label: Annotated[str | None, Query(description="Only images of this class.")] = None,
     split: Annotated[
@@ -35,12 +37,26 @@ def list_items(
         Query(description="Only images of this split: of `job`, else of the folders they came in."),
     ] = None,
     group: Annotated[str | None, Query(description="Only images of this group.")] = None,
+    similar_to: Annotated[
+        str | None,
+        Query(description="The images that look most like this one first. The dataset must be examined."),
+    ] = None,
     limit: Limit = 50,
     after: After = None,
 ) -> Page[DatasetItem]:
     """The images of a dataset, those for which all that is asked for holds."""
     wanted = ItemFilter(label=label, split=split, group=group)
-    return dataset_items.list_items(context, dataset, wanted, job_id=job, limit=limit, after=after)
+    ranking = None if similar_to is None else await rank_by_item(context, turns, dataset, similar_to)
+    return await run_in_threadpool(
+        dataset_items.list_items,
+        context,
+        dataset,
+        wanted,
+        job_id=job,
+        limit=limit,
+        after=after,
+        ranking=ranking,
+    )
 
 
 @router.get(

@@ -6,7 +6,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api.prediction_routes import PREDICTION_ROUTES
+from app.api.prediction_routes import IMAGE_ROUTES
 from app.api.problems import BodyRefusedError
 from app.api.rates import Left, Rates
 from app.errors import LimitReachedError
@@ -31,7 +31,7 @@ async def admit(request: Request, caller: Caller, method: str, path: str) -> Non
     if caller.key_id is None or (method, path) in UNLIMITED:
         return
     await take(request, caller, REQUESTS)
-    is_prediction = method == "POST" and path in PREDICTION_ROUTES
+    is_prediction = method == "POST" and path in IMAGE_ROUTES
     if is_prediction and caller.limits.predictions_per_minute is not None:
         rates: Rates = request.app.state.rates
         quota = caller.limits.predictions_per_minute

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ulid import ULID
 
 from app.api.measurements import Measurements
-from app.api.prediction_routes import is_prediction_path
+from app.api.prediction_routes import is_image_path
 from app.api.problems import BodyRefusedError, internal_error
 from app.api.routes import JSON, media_type_of
 from app.config import Settings
@@ -95,7 +95,7 @@ class BodyLimitMiddleware:
             return self._settings.max_json_bytes
         if UPLOAD_PATH.fullmatch(path) and media_type_of(Request(scope)) != JSON:
             return self._settings.max_upload_bytes + MULTIPART_OVERHEAD_BYTES
-        if is_prediction_path(path):
+        if is_image_path(path):
             return self._settings.max_predict_bytes + MULTIPART_OVERHEAD_BYTES
         return self._settings.max_json_bytes
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api.prediction_routes import PREDICTION_ROUTES
+from app.api.prediction_routes import IMAGE_ROUTES
 from app.api.sites import SAFE_METHODS
 from app.services.audit_trail import Attempt, Trail
 
 NOT_ALLOWED = frozenset({401, 403, 429})
-UNRECORDED = frozenset(PREDICTION_ROUTES)
+UNRECORDED = frozenset(IMAGE_ROUTES)
 """Routes that change nothing, although their method could."""
 
 

@@ -72,6 +72,7 @@ NEEDS: dict[tuple[str, str], Need | None] = {
     ("GET", "/datasets/{dataset}/report"): READ,
     ("GET", "/datasets/{dataset}/items"): READ,
     ("GET", "/datasets/{dataset}/items/{item}/image"): READ,
+    ("POST", "/datasets/{dataset}/similar"): READ,
     ("POST", "/datasets/{dataset}/versions"): WRITE,
     ("GET", "/datasets/{dataset}/diff/{other}"): READ,
     ("POST", "/datasets/{dataset}/examinations"): WRITE,

@@ -126,10 +126,12 @@ class Client:
     def delete(self, path: str, **params: Any) -> None:
         self._send("DELETE", path, params=params)
 
-    def post_files(self, path: str, fields: Mapping[str, str], files: Iterable[tuple[str, bytes]]) -> Any:
+    def post_files(
+        self, path: str, fields: Mapping[str, str], files: Iterable[tuple[str, bytes]], **params: Any
+    ) -> Any:
         """Sends (name, content) pairs as parts ``file`` of a form."""
         parts = [("file", (name, content)) for name, content in files]
-        return self._ask("POST", path, data=dict(fields), files=parts)
+        return self._ask("POST", path, params=params, data=dict(fields), files=parts)
 
     def upload(
         self, path: str, chunks: Iterator[bytes], *, size: int, media_type: str, name: str, **params: Any

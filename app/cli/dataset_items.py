@@ -1,23 +1,28 @@
-"""``loupe dataset items``: the images of a dataset."""
+"""``loupe dataset items`` and ``loupe dataset similar``: the images of a dataset."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
-from app.cli.client import Client, quoted
-from app.cli.console import add_row, format_bytes, make_table, note, say_json, show
+from app.cli.client import Client, CommandError, quoted
+from app.cli.console import add_row, format_bytes, make_table, note, printable, say_json, show
 from app.cli.options import DEFAULT_SERVER, AsJson, DatasetId, Limit, Server, examples
+from app.cli.packing import display_name, require_readable
 
 items_epilog = examples(
     "loupe dataset items dst_… --label scratch",
     "loupe dataset items dst_… --job job_… --split test",
     "loupe dataset items dst_… --group part7",
+    "loupe dataset items dst_… --similar-to img_… --limit 10",
 )
+similar_epilog = examples("loupe dataset similar dst_… image.jpg")
 
 COLUMNS = {
     "id": "!id",
+    "similarity": ">similarity",
     "name": "name",
     "label": "label",
     "split": "split",
@@ -26,7 +31,7 @@ COLUMNS = {
     "height": ">height",
     "format": "format",
 }
-SOMETIMES = ("group",)
+SOMETIMES = ("similarity", "group")
 """Columns that are left out where they would be empty."""
 
 
@@ -43,12 +48,23 @@ def list_items(
         ),
     ] = None,
     group: Annotated[str | None, typer.Option("--group", help="Only images of this group.")] = None,
+    similar_to: Annotated[
+        str | None,
+        typer.Option(
+            "--similar-to",
+            metavar="ITEM",
+            help="Show the images that look most like this one first, by its id.",
+        ),
+    ] = None,
     limit: Limit = 50,
     as_json: AsJson = False,
     server: Server = DEFAULT_SERVER,
 ) -> None:
-    """List the images of a dataset: those for which all holds that is asked for."""
-    wanted = {"job": job, "label": label, "split": split, "group": group}
+    """List the images of a dataset: those for which all holds that is asked for.
+
+    With --similar-to the dataset must be examined: loupe dataset examine.
+    """
+    wanted = {"job": job, "label": label, "split": split, "group": group, "similar_to": similar_to}
     page = Client(server).list_rows(f"/datasets/{quoted(dataset)}/items", limit, **wanted)
     if as_json:
         say_json(page)
@@ -58,10 +74,44 @@ def list_items(
         note("There are more: --limit")
 
 
+def find_similar(
+    dataset: DatasetId,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="An image, which need not be in the dataset.")],
+    limit: Annotated[int, typer.Option("--limit", min=1, max=100, help="How many images to show.")] = 10,
+    as_json: AsJson = False,
+    server: Server = DEFAULT_SERVER,
+) -> None:
+    """List the images of a dataset that look most like an image, which need not be in it.
+
+    The dataset must be examined: loupe dataset examine.
+    """
+    sent = (printable(display_name(file)), _read(file))
+    found = Client(server).post_files(f"/datasets/{quoted(dataset)}/similar", {}, [sent], limit=limit)
+    if as_json:
+        say_json(found)
+        return
+    _show_rows(found["data"])
+    copies = [row["id"] for row in found["data"] if row["sha256"] == found["image"]["sha256"]]
+    if copies:
+        note(f"The same file is in the dataset: {', '.join(copies)}")
+
+
+def _read(file: Path) -> bytes:
+    try:
+        require_readable(file)
+        return file.read_bytes()
+    except OSError as error:
+        raise CommandError(f"{file}: {error.strerror or error}") from error
+    except CommandError as error:
+        raise CommandError(f"{file}: {error.detail}") from error
+
+
 def _show_rows(rows: list[dict[str, Any]]) -> None:
-    names = [name for name in COLUMNS if name not in SOMETIMES or any(row.get(name) for row in rows)]
+    names = [
+        name for name in COLUMNS if name not in SOMETIMES or any(row.get(name) is not None for row in rows)
+    ]
     table = make_table(*(COLUMNS[name] for name in names), ">size", "notes")
     for row in rows:
-        cells = (row[name] for name in names)
+        cells = (f"{row[name]:.4f}" if name == "similarity" else row[name] for name in names)
         add_row(table, *cells, format_bytes(row["bytes"]), ", ".join(row["notes"]))
     show(table)

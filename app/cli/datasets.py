@@ -54,6 +54,7 @@ app = typer.Typer(no_args_is_help=True, help="Datasets: the labelled images of a
 app.command("edit", epilog=dataset_versions.edit_epilog)(dataset_versions.edit_dataset)
 app.command("examine", epilog=dataset_examination.examine_epilog)(dataset_examination.examine_dataset)
 app.command("items", epilog=dataset_items.items_epilog)(dataset_items.list_items)
+app.command("similar", epilog=dataset_items.similar_epilog)(dataset_items.find_similar)
 app.command("diff", epilog=dataset_versions.diff_epilog)(dataset_versions.diff_datasets)
 
 

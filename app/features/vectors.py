@@ -78,7 +78,13 @@ def load_vectors(folder: Path, images: Sequence[str]) -> NDArray[np.float16]:
         raise FeaturesUnavailableError("The feature vectors are of other images.", hint=_HINT)
     if describe(folder / VECTORS).sha256 != header.sha256:
         raise FeaturesUnavailableError("The file of feature vectors is damaged.", hint=_HINT)
-    vectors: NDArray[np.float16] = np.load(folder / VECTORS, mmap_mode="r", allow_pickle=False)
+    vectors = map_vectors(folder)
     if vectors.dtype != np.float16 or vectors.shape != (header.rows, header.dimensions):
         raise FeaturesUnavailableError("The file of feature vectors has another shape.", hint=_HINT)
+    return vectors
+
+
+def map_vectors(folder: Path) -> NDArray[np.float16]:
+    """The vectors of a file that ``load_vectors`` found sound, mapped into memory."""
+    vectors: NDArray[np.float16] = np.load(folder / VECTORS, mmap_mode="r", allow_pickle=False)
     return vectors

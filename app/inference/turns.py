@@ -118,6 +118,11 @@ class Turns:
         with self._counted():
             return await self._run(lambda: predictor.predict(pixels))
 
+    async def work(self, work: Callable[[], T]) -> T:
+        """Has its turn too, for what takes no longer than an image. Raises BusyError and what it raises."""
+        with self._counted():
+            return await self._run(work)
+
     @asynccontextmanager
     async def lane(self) -> AsyncIterator[None]:
         """For work that takes memory before it asks for its turn: no more at a time than can be worked on.

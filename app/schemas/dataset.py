@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.schemas.common import Problem, Request, Timestamp
 from app.schemas.import_choices import ClassLevel, GroupBy, Labels, NameEncoding, PixelRange, Strict
+from app.schemas.prediction import PredictionImage
 
 
 class DatasetFromPath(Request):
@@ -77,6 +78,19 @@ class DatasetItem(BaseModel):
     split: Literal["train", "valid", "test"] | None = Field(
         description="Split in the job asked for; without a job the folder that it came in."
     )
+    similarity: float | None = Field(
+        None,
+        description="How alike it looks to the image asked for: the cosine of their feature vectors, 1 for "
+        "copies. Null: none was asked for.",
+    )
+
+
+class SimilarImages(BaseModel):
+    """Images of a dataset that look like an image that was sent, the most alike first."""
+
+    image: PredictionImage
+    warnings: list[str] = Field(description="Conversions that the image needed.")
+    data: list[DatasetItem]
 
 
 class DatasetReport(BaseModel):

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from itertools import dropwhile, islice
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from app.context import AppContext
 from app.datasets.manifest import DatasetManifest, Item, Split, image_path, require_image
 from app.errors import (
@@ -42,6 +45,22 @@ class ItemFilter:
 
 
 @dataclass(frozen=True)
+class Ranking:
+    """How alike each image of a dataset is to what was asked for, float32 (items,). ``without``: itself."""
+
+    similarities: NDArray[np.float32]
+    without: int | None = None
+
+    def positions(self) -> list[int]:
+        """Of the images in the manifest, the most alike first."""
+        order = np.argsort(-self.similarities, kind="stable")
+        return [int(position) for position in order if position != self.without]
+
+    def similarity_of(self, position: int) -> float:
+        return float(self.similarities[position])
+
+
+@dataclass(frozen=True)
 class StoredImage:
     """The file of an item. ``pixel_range``: how its dataset reads 16-bit greyscale."""
 
@@ -58,49 +77,53 @@ def list_items(
     job_id: str | None,
     limit: int,
     after: str | None,
+    ranking: Ranking | None = None,
 ) -> Page[schemas.DatasetItem]:
-    """The images in the order of the manifest, with the split that each has in ``job_id``.
+    """The images in the order of the manifest or of ``ranking``, with the split that each has in ``job_id``.
 
     Raises InvalidRequestError for what no image of the dataset can have.
     """
     manifest = read_manifest(context, dataset_id)
     splits = _splits_of_job(context, dataset_id, job_id) if job_id else None
     conditions = _conditions(manifest, wanted, splits)
-    items: Iterable[Item] = manifest.items
+    positions: Iterable[int] = range(len(manifest.items)) if ranking is None else ranking.positions()
     if after is not None:
-        cursor = decode_cursor(after)
-        if cursor not in read_positions(context, dataset_id):
+        cursor = read_positions(context, dataset_id).get(decode_cursor(after))
+        if cursor is None:
             raise not_a_cursor()
-        items = islice(dropwhile(lambda item: item.id != cursor, items), 1, None)
-    found = (item for item in items if all(holds(item) for holds in conditions))
+        positions = islice(dropwhile(lambda position: position != cursor, positions), 1, None)
+    found = (
+        position for position in positions if all(holds(manifest.items[position]) for holds in conditions)
+    )
     taken = list(islice(found, limit + 1))
     shown, has_more = taken[:limit], len(taken) > limit
     return Page[schemas.DatasetItem](
-        data=[to_schema(item, splits) for item in shown],
+        data=[
+            to_schema(
+                manifest.items[position], splits, None if ranking is None else ranking.similarity_of(position)
+            )
+            for position in shown
+        ],
         has_more=has_more,
-        next_cursor=encode_cursor(shown[-1].id) if has_more else None,
+        next_cursor=encode_cursor(manifest.items[shown[-1]].id) if has_more else None,
     )
 
 
 def get_item_image(context: AppContext, dataset_id: str, item_id: str) -> StoredImage:
     """The original image file of an item, which is there. Raises StorageDamagedError."""
-    item = require_item(context, dataset_id, item_id)
+    position = position_of(context, dataset_id, item_id)
     storage = context.storage
+    manifest = read_manifest(context, dataset_id)
+    item = manifest.items[position]
     storage.remote.download_picture(dataset_id, item.sha256)
     try:
         require_image(storage.images, item)
     except DatasetError as error:
         raise StorageDamagedError(error.detail, hint=error.hint) from error
-    pixel_range = read_manifest(context, dataset_id).pixel_range
-    return StoredImage(image_path(storage.images, item.sha256), item, pixel_range)
+    return StoredImage(image_path(storage.images, item.sha256), item, manifest.pixel_range)
 
 
-def require_item(context: AppContext, dataset_id: str, item_id: str) -> Item:
-    """An image of a ready dataset; raises NotFoundError or ConflictError."""
-    return read_manifest(context, dataset_id).items[position_of(context, dataset_id, item_id)]
-
-
-def to_schema(item: Item, splits: Splits | None) -> schemas.DatasetItem:
+def to_schema(item: Item, splits: Splits | None, similarity: float | None = None) -> schemas.DatasetItem:
     return schemas.DatasetItem(
         id=item.id,
         name=item.name,
@@ -114,6 +137,7 @@ def to_schema(item: Item, splits: Splits | None) -> schemas.DatasetItem:
         group=item.group,
         near_group=item.near_group,
         split=_split_of(item, splits),
+        similarity=similarity,
     )
 
 

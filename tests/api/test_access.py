@@ -156,7 +156,9 @@ def test_what_another_product_has_is_as_if_it_was_not_there(
 ) -> None:
     if need_of(operation).scope == "admin" or "/networks" in operation.path:
         return
-    body = {"json": BODIES.get(operation.path, {})} if operation.content else {}
+    body: dict[str, Any] = {"json": BODIES.get(operation.path, {})} if operation.content else {}
+    if operation.content and "application/json" not in operation.content:
+        body = {"files": {"file": ("a.png", b"x")}}
 
     def ask_for(names: dict[str, str]) -> dict[str, Any]:
         path = prefix + re.sub(r"\{(\w+)\}", lambda found: names[found[1]], operation.path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,8 @@ from app.migrations import upgrade
 from tests.api.test_problems import assert_problem
 from tests.clients import local_client
 from tests.running import import_pictures
+
+every_bound = pytest.mark.parametrize("bound", ["waiting", "lanes"])
 
 
 def encode(image: Image.Image, kind: str, **options: Any) -> bytes:
@@ -169,11 +172,20 @@ def test_an_image_over_the_limit_of_today_is_not_decoded(imported: Imported) -> 
         assert client.get(f"{imported.urls['a/small.png']}?size=64").status_code == 200
 
 
-@pytest.mark.parametrize("full", ["MOST_WAITING", "TURN_SECONDS"])
+def reach(bound: str, client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on no image has its turn: too many wait, or as many as can be worked on are read."""
+    if bound == "waiting":
+        monkeypatch.setattr(turns, "MOST_WAITING", 0)
+    else:
+        monkeypatch.setattr(turns, "TURN_SECONDS", 0.05)
+        monkeypatch.setattr(client.app.state.turns, "_lanes", asyncio.Semaphore(0))  # type: ignore[attr-defined]
+
+
+@every_bound
 def test_a_thumbnail_waits_for_its_turn_as_a_prediction_does(
-    imported: Imported, monkeypatch: pytest.MonkeyPatch, full: str
+    imported: Imported, monkeypatch: pytest.MonkeyPatch, bound: str
 ) -> None:
-    monkeypatch.setattr(turns, full, 0)
-    answer = imported.client.get(f"{imported.urls['b/heavy.avif']}?size=64")
+    reach(bound, imported.client, monkeypatch)
+    answer = imported.client.get(f"{imported.urls['a/photo.jpg']}?size=64")
     assert assert_problem(answer, 503)["code"] == "busy"
     assert answer.headers["retry-after"]

@@ -23,6 +23,7 @@ HOSTILE_TEXT = ("1e400", "NaN", "inf", "-1", str(2**63), "1e308", DIGITS, "true"
 PICTURE = next(iter(make_files(1).values()))
 BODIES = {
     "/predict": (PICTURE, "image/png"),
+    "/datasets/{dataset}/similar": (PICTURE, "image/png"),
     "/products/{product}/datasets": (make_zip(make_files(1)), "application/zip"),
     "/predictions": (make_zip(make_files(1)), "application/zip"),
 }

@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
 from app.api.body_memory import JSON_FACTOR, BodyMemoryMiddleware
-from app.api.prediction_routes import PREDICTION_ROUTES
+from app.api.prediction_routes import IMAGE_ROUTES, PREDICTION_ROUTES
 from app.api.problems import BodyRefusedError
 from app.api.scopes import NEEDS, PREDICT
 from app.config import Settings
@@ -27,14 +27,15 @@ from tests.conftest import Trained
 from tests.images.hostile import flat
 
 every_route = pytest.mark.parametrize("route", PREDICTION_ROUTES)
+every_image_route = pytest.mark.parametrize("route", IMAGE_ROUTES)
 every_prefix = pytest.mark.parametrize("prefix", ["", "/v1"])
 PNG = flat("PNG", 40)
 
 
 def url_of(route: str, product: str = "squares") -> str:
-    """Where a route asks the champion of a product."""
-    url = route.replace("{model}", product).replace("{version}", "champion")
-    return url if "/v2/" in route else f"{url}?product={product}"
+    """Where a route asks the champion of a product, or about a dataset that is not there."""
+    url = route.replace("{model}", product).replace("{version}", "champion").replace("{dataset}", "dst_none")
+    return f"{url}?product={product}" if route == "/predict" else url
 
 
 def sent(route: str, *images: bytes) -> dict[str, Any]:
@@ -59,7 +60,7 @@ def test_the_list_has_every_route_that_predicts_and_no_other() -> None:
     assert {*PREDICTION_ROUTES, "/predictions"} == asking
 
 
-@every_route
+@every_image_route
 @every_prefix
 def test_a_body_may_be_as_long_as_a_prediction_s_and_no_longer(
     client: TestClient, route: str, prefix: str
@@ -85,7 +86,7 @@ def test_each_image_counts_for_the_key_and_before_the_body_is_read(client: TestC
     assert_problem(ask(client, url, {"content": b"{", "headers": JSON}, key), 429)
 
 
-@every_route
+@every_image_route
 def test_more_images_than_a_request_may_hold_are_refused(client: TestClient, route: str) -> None:
     assert_problem(ask(client, url_of(route), sent(route, *[b"x"] * 5)), 413)
 
@@ -96,14 +97,14 @@ def test_a_key_without_the_scope_may_not_ask(client: TestClient, route: str) -> 
         assert_problem(ask(client, url_of(route), sent(route, b"x"), make_headers(client, scope)), 403)
 
 
-@every_route
+@every_image_route
 def test_what_was_asked_is_not_recorded(client: TestClient, route: str) -> None:
     before = client.get("/audit", headers=FIRST).json()["data"]
     assert ask(client, url_of(route), sent(route, b"x")).status_code == 404
     assert client.get("/audit", headers=FIRST).json()["data"] == before
 
 
-@every_route
+@every_image_route
 def test_its_body_has_a_part_of_the_memory_for_all_bodies(
     monkeypatch: pytest.MonkeyPatch, route: str
 ) -> None:
@@ -185,7 +186,7 @@ def test_json_that_breaks_parsers_is_answered(client: TestClient, route: str, ho
     assert json.loads(answer.text)["detail"]
 
 
-@every_route
+@every_image_route
 @every_prefix
 def test_the_documented_proxy_lets_its_bodies_through(route: str, prefix: str) -> None:
     page = (ROOT / "docs/deploy.md").read_text(encoding="utf-8")

@@ -59,6 +59,8 @@ def test_an_id_that_is_not_there_is_a_404_that_names_it(client: TestClient, meth
     sent: dict[str, Any] = {"json": content if method in ("POST", "PATCH", "PUT") else None}
     if method == "POST" and path.endswith("/models"):
         sent = {"content": b"x", "headers": {"content-type": "application/zip"}}
+    if path.endswith("/similar"):
+        sent = {"content": b"x", "headers": {"content-type": "image/png"}}
     problem = assert_problem(client.request(method, url, **sent), 404)
     assert "nothing-here" in problem["detail"]
 

@@ -50,7 +50,8 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
 
 def ask(client: TestClient, operation: Operation, query: str = "", **body: Any) -> Any:
     if operation.content and not body:
-        body = {"content": b"{}", "headers": JSON}
+        takes_json = "application/json" in operation.content
+        body = {"content": b"{}", "headers": JSON} if takes_json else {"files": {"file": ("a.png", b"x")}}
     return client.request(operation.method, operation.url + query, **body)
 
 

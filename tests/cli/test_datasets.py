@@ -149,3 +149,33 @@ def test_the_filters_of_images_are_asked_for_on_each_page(loupe: Run, server: Se
     row["group"] = "part7"
     assert "part7" in loupe("dataset", "items", "dst_1", "--group", "part7", "--server", server.url).out
     assert "group=part7" in server.requests[-1].path
+
+
+def test_similar_images_are_shown_with_how_alike_they_are(loupe: Run, server: Server, tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = [
+        {"id": f"img_{place}", "similarity": similarity, "name": "a", "label": "red", "split": None,
+         "width": 1, "height": 1, "format": "png", "bytes": 1, "notes": [], "group": None,
+         "sha256": str(place)}
+        for place, similarity in ((1, 1.0), (2, 0.5))
+    ]  # fmt: skip
+    server.answer = lambda _: as_json({"image": {"sha256": "1"}, "data": rows})
+    (tmp_path / "a.png").write_bytes(b"an image")
+
+    ended = loupe("dataset", "similar", "dst_1", tmp_path / "a.png", "--limit", 2, "--server", server.url)
+
+    assert [line.split()[:2] for line in ended.out.splitlines()[1:]] == [
+        ["img_1", "1.0000"],
+        ["img_2", "0.5000"],
+    ]
+    assert "same file is in the dataset: img_1\n" in ended.err
+    (request,) = server.requests
+    assert request.path == "/datasets/dst_1/similar?limit=2"
+    assert b"an image" in request.body
+
+
+def test_a_file_that_cannot_be_sent_is_named(loupe: Run, server: Server, tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "none.png"):
+        ended = loupe("dataset", "similar", "dst_1", path, "--server", server.url)
+        assert ended.status == 1
+        assert str(path) in ended.err
+    assert not server.requests

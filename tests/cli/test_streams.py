@@ -24,6 +24,7 @@ COMMANDS = (
     "product show screws",
     "dataset show dst_1",
     "dataset items dst_1",
+    "dataset items dst_1 --similar-to img_1",
     "jobs",
     "job show job_1",
     "job events job_1",
