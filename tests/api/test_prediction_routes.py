@@ -13,13 +13,14 @@ from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
 from app.api.body_memory import JSON_FACTOR, BodyMemoryMiddleware
-from app.api.prediction_routes import IMAGE_ROUTES, PREDICTION_ROUTES
+from app.api.prediction_routes import IMAGE_ROUTES, PREDICTION_ROUTES, SIMILAR_ROUTE
 from app.api.problems import BodyRefusedError
 from app.api.scopes import NEEDS, PREDICT
 from app.config import Settings
 from docs.generate import ROOT
 from tests.api.keys import FIRST, make_headers
 from tests.api.opened import opened
+from tests.api.operations import OPERATIONS
 from tests.api.tensors import LENGTH, as_json, binary, elements
 from tests.api.test_predict_limits import body_of
 from tests.api.test_problems import JSON, assert_problem
@@ -58,6 +59,12 @@ def test_the_list_has_every_route_that_predicts_and_no_other() -> None:
     asking = {path for (method, path), need in NEEDS.items() if method == "POST" and need == PREDICT}
     # A batch is a job: its body is an upload, and its images have the pace of the key.
     assert {*PREDICTION_ROUTES, "/predictions"} == asking
+
+
+def test_the_list_of_images_has_every_route_that_takes_one() -> None:
+    taking = {operation.path for operation in OPERATIONS if "image/*" in operation.content}
+    assert taking == {"/predict", SIMILAR_ROUTE}
+    assert taking <= set(IMAGE_ROUTES)
 
 
 @every_image_route

@@ -44,3 +44,22 @@ def test_what_another_host_has_computed_is_not_computed_again(
         run_queued(other)
         assert client.get(f"/datasets/{dataset}").json()["examination"]["extractor"] == note.sha256
         assert np.array_equal(load_features(other.storage.dataset(dataset), manifest), known)
+
+
+def test_a_host_that_has_nothing_yet_finds_similar_images(shared_context: AppContext, tmp_path: Path) -> None:
+    give_extractor(shared_context.storage.root)
+    files = make_files(2)
+    with local_client(shared_context.settings) as client:
+        dataset = import_pictures(client, shared_context, "p", files)
+        create_examination(shared_context, dataset)
+        run_queued(shared_context)
+    database = shared_context.settings.resolved_database_url
+    changes = {"home": tmp_path / "other", "database_url": database}
+    with local_client(shared_context.settings.model_copy(update=changes)) as client:
+        for name, data in files.items():
+            found = client.post(f"/datasets/{dataset}/similar", files={"file": ("a", data)})
+            assert found.status_code == 200, found.text
+            assert found.json()["data"][0]["name"] == name
+        item = found.json()["data"][0]["id"]
+        assert client.get(f"/datasets/{dataset}/items?similar_to={item}").status_code == 200
+        assert client.get(f"/datasets/{dataset}/items/{item}/image?size=16").status_code == 200
