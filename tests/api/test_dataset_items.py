@@ -14,7 +14,6 @@ from app.migrations import upgrade
 from tests.api.test_groups import import_parts
 from tests.api.test_problems import assert_problem
 from tests.clients import local_client
-from tests.conftest import Trained
 from tests.pictures import make_picture
 from tests.running import import_pictures
 
@@ -110,11 +109,12 @@ def test_a_dataset_without_splits_and_groups_says_so(client: TestClient, context
     assert assert_problem(client.get(f"{path}?group=a"), 422)["hint"] == "No image has a group."
 
 
-def test_the_splits_of_a_training_are_filtered_by(trained: Trained) -> None:
-    path = f"/datasets/{trained.dataset}/items?limit=100&job={trained.job}"
-    everything = trained.client.get(path).json()["data"]
+def test_the_splits_of_a_training_are_filtered_by(imported: Imported) -> None:
+    job = imported.client.post("/jobs", json={"product": "p", "network": "tiny_cnn"}).json()["id"]
+    everything = read_all(imported, job=job)
+    assert everything != read_all(imported)
     for split in ("train", "valid", "test"):
-        found = trained.client.get(f"{path}&split={split}").json()["data"]
+        found = read_all(imported, job=job, split=split)
         assert found == [row for row in everything if row["split"] == split] != []
 
 
