@@ -37,6 +37,9 @@ async def list_items(
         Query(description="Only images of this split: of `job`, else of the folders they came in."),
     ] = None,
     group: Annotated[str | None, Query(description="Only images of this group.")] = None,
+    near_group: Annotated[
+        str | None, Query(description="Only images that show the same thing: of this near-duplicate group.")
+    ] = None,
     similar_to: Annotated[
         str | None,
         Query(description="The images that look most like this one first. The dataset must be examined."),
@@ -45,7 +48,7 @@ async def list_items(
     after: After = None,
 ) -> Page[DatasetItem]:
     """The images of a dataset, those for which all that is asked for holds."""
-    wanted = ItemFilter(label=label, split=split, group=group)
+    wanted = ItemFilter(label=label, split=split, group=group, near_group=near_group)
     ranking = None if similar_to is None else await rank_by_item(context, turns, dataset, similar_to)
     return await run_in_threadpool(
         dataset_items.list_items,

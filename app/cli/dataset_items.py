@@ -27,11 +27,12 @@ COLUMNS = {
     "label": "label",
     "split": "split",
     "group": "group",
+    "near_group": "near-group",
     "width": ">width",
     "height": ">height",
     "format": "format",
 }
-SOMETIMES = ("similarity", "group")
+SOMETIMES = ("similarity", "group", "near_group")
 """Columns that are left out where they would be empty."""
 
 
@@ -48,6 +49,12 @@ def list_items(
         ),
     ] = None,
     group: Annotated[str | None, typer.Option("--group", help="Only images of this group.")] = None,
+    near_group: Annotated[
+        str | None,
+        typer.Option(
+            "--near-group", help="Only images that show the same thing: of this near-duplicate group."
+        ),
+    ] = None,
     similar_to: Annotated[
         str | None,
         typer.Option(
@@ -64,7 +71,14 @@ def list_items(
 
     With --similar-to the dataset must be examined: loupe dataset examine.
     """
-    wanted = {"job": job, "label": label, "split": split, "group": group, "similar_to": similar_to}
+    wanted = {
+        "job": job,
+        "label": label,
+        "split": split,
+        "group": group,
+        "near_group": near_group,
+        "similar_to": similar_to,
+    }
     page = Client(server).list_rows(f"/datasets/{quoted(dataset)}/items", limit, **wanted)
     if as_json:
         say_json(page)

@@ -42,6 +42,7 @@ class ItemFilter:
     label: str | None = None
     split: Split | None = None
     group: str | None = None
+    near_group: str | None = None
 
 
 @dataclass(frozen=True)
@@ -161,6 +162,11 @@ def _conditions(manifest: DatasetManifest, wanted: ItemFilter, splits: Splits | 
         if group not in groups:
             raise _unknown("group", "group", group, groups)
         conditions.append(lambda item: item.group == group)
+    if (near_group := wanted.near_group) is not None:
+        groups = sorted({item.near_group for item in manifest.items if item.near_group is not None})
+        if near_group not in groups:
+            raise _unknown("near_group", "near-duplicate group", near_group, groups)
+        conditions.append(lambda item: item.near_group == near_group)
     return conditions
 
 

@@ -161,6 +161,17 @@ def test_what_is_no_image_or_not_one_is_refused(examined: Examined) -> None:
         assert_problem(examined.ask(flat("PNG", 8), params={"limit": limit}), 422)
 
 
+def test_images_that_show_the_same_thing_are_filtered_by_their_group(examined: Examined) -> None:
+    rows = examined.client.get(f"{examined.path}/items?limit=100").json()["data"]
+    near = {row["near_group"] for row in rows} - {None}
+    assert near
+    for group in near:
+        found = examined.client.get(f"{examined.path}/items", params={"near_group": group}).json()["data"]
+        assert found == [row for row in rows if row["near_group"] == group]
+    problem = assert_problem(examined.client.get(f"{examined.path}/items?near_group=none"), 422)
+    assert min(near) in problem["hint"]
+
+
 def test_what_is_not_there_is_a_404(examined: Examined) -> None:
     assert_problem(examined.client.get(f"{examined.path}/items?similar_to=img_none"), 404)
     assert_problem(examined.client.get("/datasets/dst_none/items?similar_to=img_none"), 404)
