@@ -40,6 +40,13 @@ async def list_items(
     near_group: Annotated[
         str | None, Query(description="Only images that show the same thing: of this near-duplicate group.")
     ] = None,
+    suspect: Annotated[
+        bool | None, Query(description="Only images whose label looks wrong; false: only the others.")
+    ] = None,
+    outlier: Annotated[
+        bool | None,
+        Query(description="Only images that look like no other of their class; false: only the others."),
+    ] = None,
     similar_to: Annotated[
         str | None,
         Query(description="The images that look most like this one first. The dataset must be examined."),
@@ -48,7 +55,7 @@ async def list_items(
     after: After = None,
 ) -> Page[DatasetItem]:
     """The images of a dataset, those for which all that is asked for holds."""
-    wanted = ItemFilter(label=label, split=split, group=group, near_group=near_group)
+    wanted = ItemFilter(label, split, group, near_group, suspect, outlier)
     ranking = None if similar_to is None else await rank_by_item(context, turns, dataset, similar_to)
     return await run_in_threadpool(
         dataset_items.list_items,

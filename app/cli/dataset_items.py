@@ -16,6 +16,7 @@ items_epilog = examples(
     "loupe dataset items dst_… --label scratch",
     "loupe dataset items dst_… --job job_… --split test",
     "loupe dataset items dst_… --group part7",
+    "loupe dataset items dst_… --suspect",
     "loupe dataset items dst_… --similar-to img_… --limit 10",
 )
 similar_epilog = examples("loupe dataset similar dst_… image.jpg")
@@ -55,6 +56,13 @@ def list_items(
             "--near-group", help="Only images that show the same thing: of this near-duplicate group."
         ),
     ] = None,
+    suspect: Annotated[
+        bool | None, typer.Option("--suspect/--no-suspect", help="Only images whose label looks wrong.")
+    ] = None,
+    outlier: Annotated[
+        bool | None,
+        typer.Option("--outlier/--no-outlier", help="Only images that look like no other of their class."),
+    ] = None,
     similar_to: Annotated[
         str | None,
         typer.Option(
@@ -69,7 +77,7 @@ def list_items(
 ) -> None:
     """List the images of a dataset: those for which all holds that is asked for.
 
-    With --similar-to the dataset must be examined: loupe dataset examine.
+    With --similar-to, --suspect or --outlier the dataset must be examined: loupe dataset examine.
     """
     wanted = {
         "job": job,
@@ -77,6 +85,8 @@ def list_items(
         "split": split,
         "group": group,
         "near_group": near_group,
+        "suspect": suspect,
+        "outlier": outlier,
         "similar_to": similar_to,
     }
     page = Client(server).list_rows(f"/datasets/{quoted(dataset)}/items", limit, **wanted)

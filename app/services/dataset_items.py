@@ -26,6 +26,7 @@ from app.models import Job
 from app.schemas import dataset as schemas
 from app.schemas.common import Page
 from app.services.dataset_manifests import position_of, read_manifest, read_positions
+from app.services.examinations import require_report
 from app.services.pages import decode_cursor, encode_cursor, not_a_cursor
 
 _MOST_NAMED = 20
@@ -43,6 +44,8 @@ class ItemFilter:
     split: Split | None = None
     group: str | None = None
     near_group: str | None = None
+    suspect: bool | None = None
+    outlier: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,7 @@ def list_items(
     """
     manifest = read_manifest(context, dataset_id)
     splits = _splits_of_job(context, dataset_id, job_id) if job_id else None
-    conditions = _conditions(manifest, wanted, splits)
+    conditions = _conditions(manifest, wanted, splits) + _findings(context, dataset_id, wanted)
     positions: Iterable[int] = range(len(manifest.items)) if ranking is None else ranking.positions()
     if after is not None:
         cursor = read_positions(context, dataset_id).get(decode_cursor(after))
@@ -168,6 +171,19 @@ def _conditions(manifest: DatasetManifest, wanted: ItemFilter, splits: Splits | 
             raise _unknown("near_group", "near-duplicate group", near_group, groups)
         conditions.append(lambda item: item.near_group == near_group)
     return conditions
+
+
+def _findings(context: AppContext, dataset_id: str, wanted: ItemFilter) -> list[Condition]:
+    """The same of what the examination found."""
+    if wanted.suspect is None and wanted.outlier is None:
+        return []
+    report = require_report(context, dataset_id)
+    suspects = {each.item for each in report.suspects}
+    outliers = {each.item for each in report.outliers}
+    return [
+        lambda item: wanted.suspect in (None, item.id in suspects),
+        lambda item: wanted.outlier in (None, item.id in outliers),
+    ]
 
 
 def _unknown(field: str, kind: str, name: str, known: Sequence[str]) -> InvalidRequestError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from app.context import AppContext
-from app.datasets.examination.report import read_examination
+from app.datasets.examination.report import ExaminationReport, read_examination
 from app.errors import ConflictError
 from app.features.files import EXAMINATION
 from app.host.files import make_folder
@@ -20,19 +20,26 @@ from app.services.jobs import to_schema
 
 
 def get_report(context: AppContext, dataset_id: str) -> schemas.ExaminationReport:
-    """Raises ConflictError while nothing has looked at the images."""
+    """Raises NotFoundError, and ConflictError while nothing has looked at the images."""
     with context.db.read() as session:
         dataset = require_ready(require_dataset(session, dataset_id))
     manifest = manifest_of(context.storage, dataset)
+    report = require_report(context, dataset_id)
+    network = (dataset.examination or {}).get("network")
+    return describe_examination(dataset_id, network, manifest, report)
+
+
+def require_report(context: AppContext, dataset_id: str) -> ExaminationReport:
+    """What was found, of a dataset that is ready. Raises ConflictError while nothing has looked."""
     folder = context.storage.dataset(dataset_id)
     context.storage.remote.download(folder / EXAMINATION)
     report = read_examination(folder)
-    if dataset.examination is None or report is None:
+    if report is None:
         raise ConflictError(
             f"The images of dataset {dataset_id} are not examined yet.",
             hint=f"`loupe dataset examine {dataset_id}`, or `POST /datasets/{dataset_id}/examinations`.",
         )
-    return describe_examination(dataset_id, dataset.examination["network"], manifest, report)
+    return report
 
 
 def create_examination(

@@ -128,12 +128,19 @@ def test_a_swapped_label_is_found_shown_and_mended(client: TestClient, context: 
     refused = client.get(path)
     assert refused.status_code == 409
     assert "loupe dataset examine" in refused.json()["hint"]
+    refused = client.get(f"/datasets/{dataset}/items?outlier=true")
+    assert refused.status_code == 409
+    assert "loupe dataset examine" in refused.json()["hint"]
     examine(client, context, dataset)
     found = client.get(path).json()
     assert (found["dataset"], found["network"], found["judged"]) == (dataset, "efficientnet_lite0", 91)
     assert found["suspects"][0]["name"] == "blue/wrong.png"
     assert (found["missing"], found["near_duplicates"]["groups"]) == (None, [])
     assert found["suspects"][0]["suggested"] == "red"
+    listed = client.get(f"/datasets/{dataset}/items?suspect=true&limit=100").json()["data"]
+    assert {item["id"] for item in listed} == {each["item"] for each in found["suspects"]}
+    others = client.get(f"/datasets/{dataset}/items?suspect=false&outlier=false&limit=100").json()["data"]
+    assert len(others) == 91 - len({each["item"] for each in [*found["suspects"], *found["outliers"]]})
     examination = client.get(f"/datasets/{dataset}").json()["examination"]
     assert examination["suspects"] == len(found["suspects"])
     made = client.post(
