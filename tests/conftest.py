@@ -57,12 +57,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_configure() -> None:
+    # Nothing is examined that a test does not ask for: making an extractor takes ten seconds a home.
+    os.environ["LOUPE_EXAMINE_IMPORTS"] = "false"
+
+
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nor examinations that a test does not ask for: making an extractor takes ten seconds a home."""
     for name in [name for name in os.environ if name.startswith("LOUPE_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("LOUPE_EXAMINE_IMPORTS", "false")
+        if name != "LOUPE_EXAMINE_IMPORTS":
+            monkeypatch.delenv(name)
 
 
 @pytest.fixture
@@ -229,7 +233,7 @@ class Trained:
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trained]:
     """One real training for all tests that only read what came out."""
-    settings = Settings(home=tmp_path_factory.mktemp("trained"), examine_imports=False, _env_file=None)
+    settings = Settings(home=tmp_path_factory.mktemp("trained"), _env_file=None)
     for context in _open(settings):
         with local_client(settings, raise_server_exceptions=False) as client:
             dataset = import_pictures(client, context, "squares")

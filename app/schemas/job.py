@@ -290,6 +290,10 @@ class JobMetrics(BaseModel):
     steps: list[StepPoint]
     best: BestEpoch | None
     test: dict[str, Any] | None = Field(description="Metrics of the final test, once evaluated.")
+    ignore_groups: bool = Field(
+        description="Whether the split may divide images that belong together or show the same thing: the "
+        "figures may then be too high."
+    )
     last_step: int = Field(description="Give it as `since` to get only what is newer.")
 
 

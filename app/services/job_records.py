@@ -43,6 +43,7 @@ def get_metrics(
             steps=_thinned_steps(session, job_id, since, newest, count, max_points),
             best=schemas.BestEpoch(**job.best) if job.best else None,
             test=_test_summary(session, job),
+            ignore_groups=bool((job.split or {}).get("ignore_groups")),
             last_step=newest if newest is not None else since,
         )
 

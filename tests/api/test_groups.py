@@ -76,6 +76,8 @@ def test_shared_test_images_of_folders_that_came_split_are_told_apart(
     ignoring = train(client, context, split={"ignore_groups": True})
     assert ignoring["split"]["counts"]["test"] == 21
     assert ignoring["split"]["ignore_groups"] is True
+    metrics = [client.get(f"/jobs/{each['id']}/metrics").json() for each in (job, ignoring)]
+    assert [each["ignore_groups"] for each in metrics] == [False, True]
     evaluation = client.get(f"/jobs/{ignoring['id']}/evaluation").json()
     assert evaluation["items"] == 21
     assert evaluation["shared_groups"]["items"] == 3

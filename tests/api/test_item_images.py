@@ -70,7 +70,7 @@ class Imported(NamedTuple):
 
 @pytest.fixture(scope="module")
 def imported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Imported]:
-    settings = Settings(home=tmp_path_factory.mktemp("thumbnails"), examine_imports=False, _env_file=None)
+    settings = Settings(home=tmp_path_factory.mktemp("thumbnails"), _env_file=None)
     context = AppContext.open(settings)
     upgrade(context.db)
     with local_client(settings, raise_server_exceptions=False) as client:

@@ -74,7 +74,7 @@ class Examined(NamedTuple):
 
 @pytest.fixture(scope="module")
 def examined(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Examined]:
-    settings = Settings(home=tmp_path_factory.mktemp("similar"), examine_imports=False, _env_file=None)
+    settings = Settings(home=tmp_path_factory.mktemp("similar"), _env_file=None)
     context = AppContext.open(settings)
     upgrade(context.db)
     give_extractor(context.storage.root)
