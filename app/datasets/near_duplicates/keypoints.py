@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from scipy.fft import dct
-from scipy.ndimage import gaussian_filter, maximum_filter
 
+from app.datasets.near_duplicates.filters import AROUND, blur, highest_around
 from app.datasets.near_duplicates.flips import flip_signs
 
 SIDE = 160
@@ -59,6 +59,8 @@ def find_keypoints(grey: NDArray[np.uint8]) -> Keypoints:
 
 def flip_keypoints(points: Keypoints, flip: int) -> Keypoints:
     """Those of the mirrored image; ``flip``: a place of FLIPS."""
+    if flip == 0:
+        return points
     flipped = points.copy()
     flipped["x"] *= -1 if flip & 1 else 1
     flipped["y"] *= -1 if flip & 2 else 1
@@ -70,12 +72,14 @@ FLIPS_OF_WAVES = flip_signs(_WAVES, _WAVES).reshape(4, -1)[:, 1:]
 
 
 def _find_on_level(values: NDArray[np.float32], most: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    inner = gaussian_filter(values, _INNER, truncate=3)
-    outer = gaussian_filter(inner, (_OUTER**2 - _INNER**2) ** 0.5, truncate=3)
+    inner = blur(values, _INNER)
+    outer = blur(inner, (_OUTER**2 - _INNER**2) ** 0.5)
     response = np.abs(inner - outer)
     middle = (slice(_REACH, -_REACH), slice(_REACH, -_REACH))
     strength = response[middle]
-    y, x = np.nonzero((strength == maximum_filter(response, 5)[middle]) & (strength > _FAINT))
+    inside = slice(_REACH - AROUND, AROUND - _REACH)
+    is_highest = strength == highest_around(response[inside, inside])
+    y, x = np.nonzero(is_highest & (strength > _FAINT))
     if len(x) > most:
         strongest = np.argpartition(strength[y, x], -most)[-most:]
         y, x = y[strongest], x[strongest]

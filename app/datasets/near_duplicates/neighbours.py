@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
 
 _STRETCH = 64
 UNKNOWN = -1
@@ -57,6 +58,31 @@ def nearest_of_rows(
         np.broadcast_to(flips, alike.shape)[row, second].astype(np.int8),
         rank.astype(np.int8),
     )
+
+
+def nearest_of_sparse_rows(by_flip: Sequence[csr_matrix], start: int, most: int) -> Neighbours:
+    """The same for images from ``start`` on. ``by_flip``: float32 (rows, images) for each flip."""
+    enough = len(by_flip) * (most + 1)  # Each image may be there once for each flip, and the row's own too.
+    found = []
+    for row in range(by_flip[0].shape[0]):
+        places = [slice(*flip.indptr[row : row + 2]) for flip in by_flip]
+        images = np.concatenate([flip.indices[at] for flip, at in zip(by_flip, places, strict=True)])
+        alike = np.concatenate([flip.data[at] for flip, at in zip(by_flip, places, strict=True)])
+        flips = np.repeat(np.arange(len(by_flip), dtype=np.int8), [at.stop - at.start for at in places])
+        best = np.argpartition(-alike, enough)[:enough] if len(alike) > enough else np.arange(len(alike))
+        best = best[np.lexsort((flips[best], -alike[best]))]
+        best = best[images[best] != start + row]
+        firsts = np.sort(np.unique(images[best], return_index=True)[1])[:most]
+        best = best[firsts]
+        found.append(
+            Neighbours(
+                np.full(len(best), start + row, np.int32),
+                images[best].astype(np.int32),
+                flips[best],
+                np.arange(len(best), dtype=np.int8),
+            )
+        )
+    return Neighbours.join(found)
 
 
 def _most_alike(alike: NDArray[np.float32], most: int) -> NDArray[np.intp]:

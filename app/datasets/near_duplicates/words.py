@@ -7,7 +7,8 @@ images, so that the words of a mirrored image follow from those of the image.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,18 +16,23 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
+from app.datasets.concurrency import ordered_map
 from app.datasets.near_duplicates.flips import FLIPS
 from app.datasets.near_duplicates.keypoints import FLIPS_OF_WAVES
-from app.datasets.near_duplicates.neighbours import Neighbours, best_of_flips, nearest_of_rows
+from app.datasets.near_duplicates.neighbours import Neighbours, nearest_of_sparse_rows
 from app.datasets.near_duplicates.sketches import Sketches
+from app.host.machine import count_cores
 
 _PATCHES = 512
 _BITS = 7
-_FREQUENT = 30
+_RARE = 30
+"""Images that have a word, or fewer: it takes little time."""
 _FREQUENT_SHARE = 0.01
 """Of the images. A word that more have tells them not apart; they would take most of the time."""
+_MOST_WORDS = 96
+"""Of an image, its rarest, besides rare ones: the others would double the time, and lead to nothing more."""
 _SAMPLED_IMAGES = 5000
-_BLOCK = 256
+_BLOCK = 64
 
 
 @dataclass(frozen=True)
@@ -42,24 +48,33 @@ class Vocabulary:
     @property
     def size(self) -> int:
         """The number of words without their mirror images."""
-        return (len(self.patches) // len(FLIPS)) << self.bits
+        return max(1, (len(self.patches) // len(FLIPS)) << self.bits)
 
 
 def nearest_by_words(sketches: Sketches, most: int, progress: Callable[[int], None]) -> Neighbours:
     """The ``most`` images that share most with each image or with a mirror image of it."""
+    threads = count_cores()
+    starts = range(0, len(sketches), _BLOCK)
     # Many small products: threads of BLAS would wait for each other longer than they compute.
-    with threadpool_limits(1):
-        weights = _weigh(sketches, make_vocabulary(sketches))
-    transposed = weights.T.tocsr()
-    size = weights.shape[1] // len(FLIPS)
-    columns = np.arange(weights.shape[1])
-    mirrored = [columns % size + size * (columns // size ^ flip) for flip in range(len(FLIPS))]
-    found = []
-    for start in range(0, len(sketches), _BLOCK):
-        block = weights[start : start + _BLOCK]
-        shared, flips = best_of_flips((block[:, order] @ transposed).toarray() for order in mirrored)
-        found.append(nearest_of_rows(shared, flips, np.arange(start, start + len(shared)), most))
-        progress(min(start + _BLOCK, len(sketches)))
+    with threadpool_limits(1), ThreadPoolExecutor(threads) as pool:
+        vocabulary = make_vocabulary(sketches)
+
+        def read(start: int) -> list[NDArray[np.intp]]:
+            return [_words_of(each, vocabulary) for each in sketches[start : start + _BLOCK]]
+
+        words = [each for block in ordered_map(pool, read, starts, ahead=2 * threads) for each in block]
+        weights = _weigh(words, vocabulary.size)
+        images = weights.T.tocsr()
+
+        def search(start: int) -> Neighbours:
+            block = weights[start : start + _BLOCK]
+            shared = [_mirror(block, flip, vocabulary.size) @ images for flip in range(len(FLIPS))]
+            return nearest_of_sparse_rows(shared, start, most)
+
+        found = []
+        for start, part in zip(starts, ordered_map(pool, search, starts, ahead=2 * threads), strict=True):
+            found.append(part)
+            progress(min(start + _BLOCK, len(sketches)))
     return Neighbours.join(found)
 
 
@@ -90,23 +105,30 @@ def find_words(vocabulary: Vocabulary, waves: NDArray[np.int8]) -> NDArray[np.in
     return found
 
 
-def _weigh(sketches: Sketches, vocabulary: Vocabulary) -> csr_matrix:
-    """(images, words of all flips): each word of an image by how rare it is, each row of length 1."""
-    empty = np.empty(0, np.intp)
-    words = [
-        np.unique(find_words(vocabulary, each["points"]["waves"][: each["number"]]))
-        if each["number"]
-        else empty
-        for each in sketches
-    ]
+def _words_of(sketch: np.void, vocabulary: Vocabulary) -> NDArray[np.intp]:
+    """int (n,): each word of an image once."""
+    if sketch["number"] == 0:
+        return np.empty(0, np.intp)
+    return np.unique(find_words(vocabulary, sketch["points"]["waves"][: sketch["number"]]))
+
+
+def _mirror(weights: csr_matrix, flip: int, size: int) -> csr_matrix:
+    """The words of the mirrored images."""
+    flips, words = np.divmod(weights.indices, size)
+    return csr_matrix((weights.data, words + size * (flips ^ flip), weights.indptr), weights.shape)
+
+
+def _weigh(words: Sequence[NDArray[np.intp]], size: int) -> csr_matrix:
+    """float32 (images, words of all flips): each word by how rare it is, each row of length 1."""
     rows = np.repeat(np.arange(len(words)), [len(each) for each in words])
-    columns = np.concatenate([*words, empty])
-    size = max(vocabulary.size, 1)
-    images_with = np.bincount(columns % size, minlength=size) / len(FLIPS)
-    having = images_with[columns % size]
-    is_telling = having <= max(_FREQUENT, _FREQUENT_SHARE * len(words))
-    rows, columns = rows[is_telling], columns[is_telling]
-    values = np.log(len(words) / np.clip(having[is_telling], 1, len(words)))
+    columns = np.concatenate([*words, np.empty(0, np.intp)])
+    having = (np.bincount(columns % size, minlength=size) / len(FLIPS))[columns % size]
+    order = np.lexsort((having, rows))
+    rank = np.arange(len(rows)) - np.searchsorted(rows, rows)
+    is_frequent = having[order] > _FREQUENT_SHARE * len(words)
+    order = order[(having[order] <= _RARE) | ~is_frequent & (rank < _MOST_WORDS)]
+    rows, columns, having = rows[order], columns[order], having[order]
+    values = np.log(len(words) / np.clip(having, 1, len(words)))
     lengths = np.sqrt(np.bincount(rows, values**2, minlength=len(words)))
     values = (values / np.maximum(lengths[rows], 1e-6)).astype(np.float32)
-    return csr_matrix((values, (rows, columns)), (len(words), len(FLIPS) * vocabulary.size))
+    return csr_matrix((values, (rows, columns)), (len(words), len(FLIPS) * size))

@@ -43,7 +43,7 @@ def test_a_mirrored_window_is_the_first_neighbour_of_its_texture_and_its_flip_is
 
 def test_words_that_many_images_have_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     sketches = np.concatenate([sketch(make_texture(seed)) for seed in range(8)])
-    monkeypatch.setattr(words, "_FREQUENT", 0)
+    monkeypatch.setattr(words, "_RARE", 0)
     monkeypatch.setattr(words, "_FREQUENT_SHARE", 0)
 
     assert len(nearest_by_words(sketches, 2, lambda _: None).first) == 0
@@ -55,3 +55,15 @@ def test_images_without_points_have_no_neighbours_by_words() -> None:
     found = nearest_by_words(np.concatenate([sketch(blank)] * 3), 2, lambda _: None)
 
     assert len(found.first) == 0
+
+
+def test_a_copy_is_found_by_the_rarest_words_of_each_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    textures = [make_texture(seed) for seed in range(120)]
+    sketches = np.concatenate([sketch(grey) for grey in [*textures, textures[5][8:, 5:]]])
+    monkeypatch.setattr(words, "_RARE", 0)
+    monkeypatch.setattr(words, "_FREQUENT_SHARE", 1)
+    monkeypatch.setattr(words, "_MOST_WORDS", 96)
+
+    found = nearest_by_words(sketches, 1, lambda _: None)
+
+    assert found.second[found.first == 120].tolist() == [5]
