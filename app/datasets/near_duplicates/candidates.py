@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import eigh
+from threadpoolctl import threadpool_limits
 
 from app.datasets.near_duplicates.hashes import BITS, flips_of_hashes, unpack_hashes
 from app.datasets.near_duplicates.neighbours import UNKNOWN, Neighbours, best_of_flips, nearest_of_rows
@@ -108,14 +110,19 @@ def _project(features: Vectors) -> NDArray[np.float32]:
         total += block.sum(0)
         squares += block.T @ block
     mean = total / max(number, 1)
-    variances, directions = np.linalg.eigh(squares / max(number, 1) - np.outer(mean, mean))
-    kept = np.argsort(-variances)[: min(_COMPONENTS, max(number - 1, 1))]
-    scaled = (directions[:, kept] / np.maximum(variances[kept], 1e-9) ** 0.25).astype(np.float32)
+    kept = min(_COMPONENTS, dimensions, max(number - 1, 1))
+    # On a machine with other work, threads of BLAS wait for each other ten times as long as one computes.
+    with threadpool_limits(1):
+        variances, directions = eigh(
+            squares / max(number, 1) - np.outer(mean, mean),
+            subset_by_index=(dimensions - kept, dimensions - 1),
+        )
+    scaled = (directions / np.maximum(variances, 1e-9) ** 0.25).astype(np.float32)
     blocks = [
         _normalise((_normalise(features[start : start + 4096]) - mean.astype(np.float32)) @ scaled)
         for start in range(0, number, 4096)
     ]
-    return np.concatenate([np.empty((0, len(kept)), np.float32), *blocks])
+    return np.concatenate([np.empty((0, kept), np.float32), *blocks])
 
 
 def _normalise(values: Vectors) -> NDArray[np.float32]:
