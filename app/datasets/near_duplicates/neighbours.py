@@ -61,7 +61,10 @@ def nearest_of_rows(
 
 
 def nearest_of_sparse_rows(by_flip: Sequence[csr_matrix], start: int, most: int) -> Neighbours:
-    """The same for images from ``start`` on. ``by_flip``: float32 (rows, images) for each flip."""
+    """The same for the images from ``start`` on, from few values that are not zero.
+
+    ``by_flip``: float32 (rows, images), how alike they are if the row's image is mirrored by each flip.
+    """
     enough = len(by_flip) * (most + 1)  # Each image may be there once for each flip, and the row's own too.
     found = []
     for row in range(by_flip[0].shape[0]):
@@ -72,8 +75,7 @@ def nearest_of_sparse_rows(by_flip: Sequence[csr_matrix], start: int, most: int)
         best = np.argpartition(-alike, enough)[:enough] if len(alike) > enough else np.arange(len(alike))
         best = best[np.lexsort((flips[best], -alike[best]))]
         best = best[images[best] != start + row]
-        firsts = np.sort(np.unique(images[best], return_index=True)[1])[:most]
-        best = best[firsts]
+        best = best[np.sort(np.unique(images[best], return_index=True)[1])[:most]]
         found.append(
             Neighbours(
                 np.full(len(best), start + row, np.int32),

@@ -48,7 +48,7 @@ class Vocabulary:
     @property
     def size(self) -> int:
         """The number of words without their mirror images."""
-        return max(1, (len(self.patches) // len(FLIPS)) << self.bits)
+        return max(1, len(self.patches) // len(FLIPS)) << self.bits
 
 
 def nearest_by_words(sketches: Sketches, most: int, progress: Callable[[int], None]) -> Neighbours:
@@ -59,7 +59,7 @@ def nearest_by_words(sketches: Sketches, most: int, progress: Callable[[int], No
     with threadpool_limits(1), ThreadPoolExecutor(threads) as pool:
         vocabulary = make_vocabulary(sketches)
 
-        def read(start: int) -> list[NDArray[np.intp]]:
+        def read(start: int) -> list[NDArray[np.int32]]:
             return [_words_of(each, vocabulary) for each in sketches[start : start + _BLOCK]]
 
         words = [each for block in ordered_map(pool, read, starts, ahead=2 * threads) for each in block]
@@ -105,30 +105,34 @@ def find_words(vocabulary: Vocabulary, waves: NDArray[np.int8]) -> NDArray[np.in
     return found
 
 
-def _words_of(sketch: np.void, vocabulary: Vocabulary) -> NDArray[np.intp]:
-    """int (n,): each word of an image once."""
+def _words_of(sketch: np.void, vocabulary: Vocabulary) -> NDArray[np.int32]:
+    """int32 (n,): each word of an image once."""
     if sketch["number"] == 0:
-        return np.empty(0, np.intp)
-    return np.unique(find_words(vocabulary, sketch["points"]["waves"][: sketch["number"]]))
+        return np.empty(0, np.int32)
+    return np.unique(find_words(vocabulary, sketch["points"]["waves"][: sketch["number"]])).astype(np.int32)
 
 
 def _mirror(weights: csr_matrix, flip: int, size: int) -> csr_matrix:
-    """The words of the mirrored images."""
+    """The words that the images have when they are mirrored by ``flip``; ``size``: the words of one flip."""
     flips, words = np.divmod(weights.indices, size)
     return csr_matrix((weights.data, words + size * (flips ^ flip), weights.indptr), weights.shape)
 
 
-def _weigh(words: Sequence[NDArray[np.intp]], size: int) -> csr_matrix:
+def _weigh(words: Sequence[NDArray[np.int32]], size: int) -> csr_matrix:
     """float32 (images, words of all flips): each word by how rare it is, each row of length 1."""
-    rows = np.repeat(np.arange(len(words)), [len(each) for each in words])
-    columns = np.concatenate([*words, np.empty(0, np.intp)])
-    having = (np.bincount(columns % size, minlength=size) / len(FLIPS))[columns % size]
-    order = np.lexsort((having, rows))
-    rank = np.arange(len(rows)) - np.searchsorted(rows, rows)
-    is_frequent = having[order] > _FREQUENT_SHARE * len(words)
-    order = order[(having[order] <= _RARE) | ~is_frequent & (rank < _MOST_WORDS)]
-    rows, columns, having = rows[order], columns[order], having[order]
-    values = np.log(len(words) / np.clip(having, 1, len(words)))
-    lengths = np.sqrt(np.bincount(rows, values**2, minlength=len(words)))
-    values = (values / np.maximum(lengths[rows], 1e-6)).astype(np.float32)
-    return csr_matrix((values, (rows, columns)), (len(words), len(FLIPS) * size))
+    number, empty = len(words), np.empty(0, np.int32)
+    having = np.bincount(np.concatenate([*words, empty]) % size, minlength=size) / len(FLIPS)
+    telling = [each[_are_telling(having[each % size], number)] for each in words]
+    rows = np.repeat(np.arange(number, dtype=np.int32), [len(each) for each in telling])
+    columns = np.concatenate([*telling, empty])
+    values = np.log(number / np.clip(having[columns % size], 1, number)).astype(np.float32)
+    lengths = np.sqrt(np.bincount(rows, values**2, minlength=number)).astype(np.float32)
+    values /= np.maximum(lengths[rows], np.float32(1e-6))
+    return csr_matrix((values, (rows, columns)), (number, len(FLIPS) * size))
+
+
+def _are_telling(having: NDArray[np.float64], number: int) -> NDArray[np.bool_]:
+    """Which words of an image are compared. ``having``: how many of the ``number`` images have each."""
+    is_rarest = np.zeros(len(having), bool)
+    is_rarest[np.argsort(having, kind="stable")[:_MOST_WORDS]] = True
+    return (having <= _RARE) | (is_rarest & (having <= _FREQUENT_SHARE * number))
