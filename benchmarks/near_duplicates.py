@@ -9,6 +9,7 @@ the images have without copies; the least sure of the latter are printed too, to
 from __future__ import annotations
 
 import argparse
+import resource
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -179,11 +180,13 @@ def _time_many(originals: Sequence[Known], number: int) -> str:
         ends[stage] = time.perf_counter() - began
 
     found = search_sketches(many, features, note)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     stages = ", ".join(f"{stage} until {seconds:.0f} s" for stage, seconds in ends.items())
     return (
         f"{number:,} made-up images: sketches {1000 * sketching:.1f} core-ms an image; the search "
         f"{time.process_time() - cores:.0f} core-s, {time.perf_counter() - began:.0f} s ({stages}); "
-        f"{found.verified:,} pairs verified, {found.left_out:,} left out"
+        f"{found.verified:,} pairs verified, {found.left_out:,} left out; "
+        f"peak of the process {peak:,.0f} MB, {many.nbytes / 1e6:,.0f} MB of it sketches"
     )
 
 

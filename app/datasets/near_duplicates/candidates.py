@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import eigh
-from threadpoolctl import threadpool_limits
 
+from app.datasets.near_duplicates.features import Vectors, nearest_by_features
 from app.datasets.near_duplicates.hashes import BITS, flips_of_hashes, unpack_hashes
 from app.datasets.near_duplicates.neighbours import UNKNOWN, Neighbours, best_of_flips, nearest_of_rows
 from app.datasets.near_duplicates.sketches import Sketches, have_few_points
@@ -23,11 +22,9 @@ _MOST_BITS_APART = 80
 _USUAL_NEIGHBOUR = 10
 _SHARE_OF_USUAL = 0.7
 _SAMPLED = 100
-_COMPONENTS = 128
 _BLOCK = 64
 
 Progress = Callable[[str, int], None]
-Vectors = NDArray[np.float16] | NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -88,48 +85,6 @@ def nearest_by_hash(
         found.append(nearest_of_rows(alike, turns, rows, most, least))
         progress(start + len(rows))
     return Neighbours.join(found)
-
-
-def nearest_by_features(features: Vectors, most: int, progress: Callable[[int], None]) -> Neighbours:
-    """By cosine after half a whitening: directions in which all images of the dataset vary count less."""
-    values = _project(features)
-    found = []
-    for start in range(0, len(values), _BLOCK):
-        alike = values[start : start + _BLOCK] @ values.T
-        found.append(nearest_of_rows(alike, np.array(UNKNOWN), np.arange(start, start + len(alike)), most))
-        progress(min(start + _BLOCK, len(values)))
-    return Neighbours.join(found)
-
-
-def _project(features: Vectors) -> NDArray[np.float32]:
-    """float32 (images, at most 128), of length 1."""
-    number, dimensions = features.shape
-    total, squares = np.zeros(dimensions), np.zeros((dimensions, dimensions))
-    for start in range(0, number, 4096):
-        block = _normalise(features[start : start + 4096])
-        total += block.sum(0)
-        squares += block.T @ block
-    mean = total / max(number, 1)
-    kept = min(_COMPONENTS, dimensions, max(number - 1, 1))
-    # On a machine with other work, threads of BLAS wait for each other ten times as long as one computes.
-    with threadpool_limits(1):
-        variances, directions = eigh(
-            squares / max(number, 1) - np.outer(mean, mean),
-            subset_by_index=(dimensions - kept, dimensions - 1),
-        )
-    scaled = (directions / np.maximum(variances, 1e-9) ** 0.25).astype(np.float32)
-    blocks = [
-        _normalise((_normalise(features[start : start + 4096]) - mean.astype(np.float32)) @ scaled)
-        for start in range(0, number, 4096)
-    ]
-    return np.concatenate([np.empty((0, kept), np.float32), *blocks])
-
-
-def _normalise(values: Vectors) -> NDArray[np.float32]:
-    exact = np.asarray(values, np.float32)
-    lengths = np.linalg.norm(exact, axis=1, keepdims=True).astype(np.float32)
-    unit: NDArray[np.float32] = exact / np.maximum(lengths, np.float32(1e-9))
-    return unit
 
 
 def merge(found: Neighbours) -> Candidates:

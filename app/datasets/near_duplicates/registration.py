@@ -18,7 +18,7 @@ from app.datasets.near_duplicates.neighbours import UNKNOWN
 
 Floats = NDArray[np.float32]
 LEAST_POINTS = 18
-"""That agree. The most of 200,000 pairs of strangers was 17 to 19, of few of their matches."""
+"""That agree. Strangers seldom have so many, and then they are few of their matches."""
 _LEAST_SHARE = 0.4
 """Of the matches that lie where the two images overlap."""
 _LEAST_BOTH = 11

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from app.datasets.near_duplicates.candidates import Candidates, Vectors, find_candidates
+from app.datasets.near_duplicates.candidates import Candidates, find_candidates
+from app.datasets.near_duplicates.features import Vectors
 from app.datasets.near_duplicates.groups import Pair, group_pairs
 from app.datasets.near_duplicates.pixels import compare_pixels, least_correlation
 from app.datasets.near_duplicates.registration import register

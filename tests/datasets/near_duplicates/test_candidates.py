@@ -5,7 +5,6 @@ from app.datasets.near_duplicates import candidates
 from app.datasets.near_duplicates.candidates import (
     find_candidates,
     merge,
-    nearest_by_features,
     nearest_by_hash,
 )
 from app.datasets.near_duplicates.hashes import flips_of_hashes, unpack_hashes
@@ -50,19 +49,6 @@ def test_hashes_that_are_as_near_as_others_of_the_dataset_are_no_candidates() ->
     found = nearest_by_hash(alike, np.arange(300), 2, lambda _: None)
 
     assert set(zip(found.first.tolist(), found.second.tolist(), strict=True)) == {(3, 7), (7, 3)}
-
-
-def test_neighbours_by_features_are_found_block_by_block(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(candidates, "_BLOCK", 16)
-    chance = np.random.default_rng(0)
-    features = chance.normal(size=(50, 40)).astype(np.float16)
-    features[41] = features[5] + chance.normal(0, 0.05, 40)
-
-    found = nearest_by_features(features, 1, lambda _: None)
-
-    nearest = dict(zip(found.first.tolist(), found.second.tolist(), strict=True))
-    assert (nearest[41], nearest[5]) == (5, 41)
-    assert len(nearest) == 50
 
 
 def test_each_pair_is_a_candidate_once_and_a_known_flip_goes_before_an_unknown_one() -> None:

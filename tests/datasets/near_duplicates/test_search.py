@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from app.datasets.near_duplicates.candidates import Vectors
+from app.datasets.near_duplicates.features import Vectors
 from app.datasets.near_duplicates.search import NearDuplicates, find_near_duplicates
 from app.datasets.near_duplicates.sketches import SmallImage
 from tests.datasets.near_duplicates.textures import Grey, cut_photos, make_texture, stretch
