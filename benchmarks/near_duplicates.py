@@ -170,9 +170,12 @@ def _time_many(originals: Sequence[Known], number: int) -> str:
     many["hash"] = chance.integers(256, size=many["hash"].shape)
     features = None
     if originals[0].features is not None:
-        known = np.array([each.features for each in originals], np.float16)
-        features = (known[one] + known[other]) / 2 + chance.normal(0, 0.1, (number, known.shape[1]))
-        features = features.astype(np.float16)
+        known = np.array([each.features for each in originals], np.float32)
+        features = np.empty((number, known.shape[1]), np.float16)
+        for start in range(0, number, 1000):
+            rows = slice(start, start + 1000)
+            noise = chance.normal(0, 0.1, features[rows].shape)
+            features[rows] = (known[one[rows]] + known[other[rows]]) / 2 + noise
     ends: dict[str, float] = {}
     began, cores = time.perf_counter(), time.process_time()
 

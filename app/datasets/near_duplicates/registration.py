@@ -47,17 +47,24 @@ class Registration:
 
 
 def register(first: Keypoints, second: Keypoints, flip: int = UNKNOWN) -> Registration | None:
-    """How the second image, mirrored by ``flip``, lies on the first; None if it does not."""
-    found = [
-        placed
-        for each in (range(len(FLIPS)) if flip == UNKNOWN else (flip,))
-        if (placed := _register(first, flip_keypoints(second, each), each)) is not None
-    ]
-    return max(found, key=lambda placed: placed.points, default=None)
+    """How the second image, mirrored by ``flip``, lies on the first; None if it does not.
+
+    Of unknown flips the one is tried by which most points look alike: no other is likely to be right.
+    """
+    tried = range(len(FLIPS)) if flip == UNKNOWN else (flip,)
+    flipped = [flip_keypoints(second, each) for each in tried]
+    matched = [_match(first, points) for points in flipped]
+    best = max(range(len(matched)), key=lambda number: len(matched[number][0]))
+    return _register(first, flipped[best], *matched[best], tried[best])
 
 
-def _register(first: Keypoints, second: Keypoints, flip: int) -> Registration | None:
-    matched_first, matched_second = _match(first, second)
+def _register(
+    first: Keypoints,
+    second: Keypoints,
+    matched_first: NDArray[np.intp],
+    matched_second: NDArray[np.intp],
+    flip: int,
+) -> Registration | None:
     if len(matched_first) < LEAST_POINTS:
         return None
     one, other = first[matched_first], second[matched_second]
