@@ -37,12 +37,39 @@ class Likeness:
     flip: int
 
 
-def compare_pixels(first: Thumbnail, second: Thumbnail, flip: int = UNKNOWN) -> Likeness:
+@dataclass(frozen=True)
+class Places:
+    """An image as what another one may be a part of, and as a part, for each size of a part.
+
+    ``windows``: float32 (places, size x size), the details there; ``lengths``: float32 (places,).
+    ``part``: float32 (size, size), the details of the image at that size, of length 1 or less.
+    """
+
+    windows: tuple[NDArray[np.float32], ...]
+    lengths: tuple[NDArray[np.float32], ...]
+    parts: tuple[NDArray[np.float32], ...]
+
+
+def find_places(thumbnail: Thumbnail) -> Places:
+    windows, lengths, parts = [], [], []
+    whole, image = _details(thumbnail), Image.fromarray(thumbnail)
+    for size in _SIZES:
+        at = sliding_window_view(whole, (size, size)).reshape(-1, size * size)
+        # What is fainter than the least contrast counts as if it had that.
+        least = _LEAST_CONTRAST * size
+        part = _details(np.asarray(image.resize((size, size), Image.Resampling.BILINEAR)))
+        windows.append(at)
+        lengths.append(np.maximum(np.linalg.norm(at, axis=1), least))
+        parts.append(part / max(float(np.linalg.norm(part)), least))
+    return Places(tuple(windows), tuple(lengths), tuple(parts))
+
+
+def compare_pixels(first: Places, second: Places, flip: int = UNKNOWN) -> Likeness:
     """How alike the first image and the second, mirrored by ``flip`` or in any way, are at best."""
     best = Likeness(0.0, max(flip, 0))
     for each in range(len(FLIPS)) if flip == UNKNOWN else (flip,):
-        mirrored = second[:: -1 if each & 2 else 1, :: -1 if each & 1 else 1]
-        correlation = max(_place(first, mirrored), _place(mirrored, first))
+        # To mirror the one is to mirror the other, so windows stay as they are.
+        correlation = max(_correlate(first, second, each), _correlate(second, first, each))
         if correlation > best.correlation:
             best = Likeness(correlation, each)
     return best
@@ -61,23 +88,19 @@ def least_correlation(sketches: Sketches, compared: NDArray[np.intp]) -> float:
     neighbours = compared[np.argpartition(-alike, _USUAL_NEIGHBOUR, axis=1)[:, _USUAL_NEIGHBOUR]]
     thumbnails = sketches["thumbnail"]
     usual = [
-        compare_pixels(thumbnails[image], thumbnails[other], 0).correlation
+        compare_pixels(find_places(thumbnails[image]), find_places(thumbnails[other]), 0).correlation
         for image, other in zip(compared[sample], neighbours, strict=True)
     ]
     return max(LEAST_CORRELATION, 1 - (1 - float(np.quantile(usual, _UNUSUAL))) / _TIMES_CLOSER)
 
 
-def _place(whole: Thumbnail, part: Thumbnail) -> float:
-    """The highest correlation of ``part``, made smaller or not, with any place in ``whole``."""
-    best = 0.0
-    for size in _SIZES:
-        small = np.asarray(Image.fromarray(part).resize((size, size), Image.Resampling.BILINEAR))
-        windows = sliding_window_view(_details(whole), (size, size)).reshape(-1, size * size)
-        wanted = _details(small).ravel()
-        lengths = np.linalg.norm(windows, axis=1) * np.linalg.norm(wanted)
-        least = (_LEAST_CONTRAST * size) ** 2
-        best = max(best, float((windows @ wanted / np.maximum(lengths, least)).max()))
-    return best
+def _correlate(whole: Places, part: Places, flip: int) -> float:
+    """The highest correlation of ``part``, made smaller or not and mirrored, with any place in ``whole``."""
+    step_y, step_x = -1 if flip & 2 else 1, -1 if flip & 1 else 1
+    return max(
+        float((windows @ small[::step_y, ::step_x].ravel() / lengths).max())
+        for windows, lengths, small in zip(whole.windows, whole.lengths, part.parts, strict=True)
+    )
 
 
 def _details(values: Thumbnail) -> NDArray[np.float32]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,13 @@ from threadpoolctl import threadpool_limits
 from app.datasets.near_duplicates.candidates import Candidates, find_candidates
 from app.datasets.near_duplicates.features import Vectors
 from app.datasets.near_duplicates.groups import Pair, group_pairs
-from app.datasets.near_duplicates.pixels import compare_pixels, least_correlation
+from app.datasets.near_duplicates.pixels import Places, compare_pixels, find_places, least_correlation
 from app.datasets.near_duplicates.registration import register
 from app.datasets.near_duplicates.sketches import Sketches, SmallImage, have_few_points, sketch_images
 
 _AT_ONCE = 1000
 _SURE_POINTS = 40
+_PLACES_KEPT = 64
 
 Progress = Callable[[str, int, int], None]
 
@@ -86,19 +88,23 @@ def _verify(sketches: Sketches, candidates: Candidates, progress: Progress) -> l
     has_few = have_few_points(sketches)
     least = least_correlation(sketches, np.flatnonzero(has_few))
     found, number = [], len(candidates.pairs)
-    for done, ((first, second), flip) in enumerate(zip(candidates.pairs, candidates.flips, strict=True), 1):
-        compare = _by_pixels if has_few[first] or has_few[second] else _by_points
-        pair = compare(sketches, int(first), int(second), int(flip))
-        if pair is not None and (pair.reason == "points" or pair.evidence >= least):
+
+    @lru_cache(_PLACES_KEPT)  # Pairs are in the order of their first images.
+    def places(image: int) -> Places:
+        return find_places(sketches[image]["thumbnail"])
+
+    every = zip(*candidates.pairs.T.tolist(), candidates.flips.tolist(), strict=True)
+    for done, (first, second, flip) in enumerate(every, 1):
+        if has_few[first] or has_few[second]:
+            alike = compare_pixels(places(first), places(second), flip)
+            if alike.correlation >= least:
+                score = alike.correlation
+                found.append(Pair(first, second, "pixels", score, score, alike.flip))
+        elif (pair := _by_points(sketches, first, second, flip)) is not None:
             found.append(pair)
         if done % _AT_ONCE == 0 or done == number:
             progress("pairs", done, number)
     return found
-
-
-def _by_pixels(sketches: Sketches, first: int, second: int, flip: int) -> Pair:
-    alike = compare_pixels(sketches[first]["thumbnail"], sketches[second]["thumbnail"], flip)
-    return Pair(first, second, "pixels", alike.correlation, alike.correlation, alike.flip)
 
 
 def _by_points(sketches: Sketches, first: int, second: int, flip: int) -> Pair | None:
