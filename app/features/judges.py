@@ -12,6 +12,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold
+from threadpoolctl import threadpool_limits
 
 Features = NDArray[np.float32]
 Labels = NDArray[np.int64]
@@ -42,6 +43,11 @@ class LinearJudge:
 
         The first call chooses the strength, the one with the lowest log loss.
         """
+        # Where others compute too, threads of BLAS wait for each other four times as long as one computes.
+        with threadpool_limits(1):
+            return self._judge(trusted, alive)
+
+    def _judge(self, trusted: NDArray[np.bool_], alive: Callable[[], None]) -> Features:
         grams = []
         for held_out in self._held_out:
             known = self._features[held_out[trusted[held_out]]]
