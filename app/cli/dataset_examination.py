@@ -63,6 +63,15 @@ def show_examination(found: Mapping[str, Any]) -> None:
         )
 
 
+def warn_of_findings(client: Client, dataset: Mapping[str, Any]) -> None:
+    """The errors and warnings of a dataset, if its import has examined it, a line each."""
+    if dataset["examination"] is None:
+        return
+    for each in client.get(f"/datasets/{dataset['id']}/examination")["diagnoses"]:
+        if each["level"] != "note":
+            say(f"{each['level']}: {each['finding']}.", style=STYLES[each["level"]])
+
+
 def _show_diagnoses(diagnoses: Sequence[Mapping[str, Any]]) -> None:
     if not diagnoses:
         say("Nothing is wrong with the dataset, as far as Loupe can see.")

@@ -11,6 +11,7 @@ import typer
 from app.cli.class_maps import Drop, Keep, Merge, read_class_map
 from app.cli.client import Client, CommandError, quoted
 from app.cli.console import add_row, make_table, note, say, say_json, show
+from app.cli.dataset_examination import warn_of_findings
 from app.cli.dataset_uploads import finish_import, send_dataset
 from app.cli.options import DEFAULT_SERVER, AsJson, DatasetId, Limit, Server, examples
 from app.cli.reports import summarise_import
@@ -81,6 +82,7 @@ def edit_dataset(
         return
     report = client.get(f"/datasets/{made['id']}/report")
     summarise_import(made, report)
+    warn_of_findings(client, made)
     note(f"Compared with {dataset}: {_describe(report['changes'])}.")
     note(f"Next, a training: loupe train {product} --dataset {made['id']} --follow")
 

@@ -129,6 +129,7 @@ def import_dataset(
         note(f"The import goes on: loupe job follow {dataset['job']}")
     else:
         summarise_import(dataset, client.get(f"/datasets/{dataset['id']}/report"))
+        dataset_examination.warn_of_findings(client, dataset)
         note(f"Next, a training: loupe train {product} --follow")
 
 
