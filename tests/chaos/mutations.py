@@ -838,6 +838,48 @@ MUTATIONS = (
         "        target = None\n",
         "tests/cli/test_watch_kills.py",
     ),
+    _one(
+        "near-duplicates are on both sides of a split",
+        "app/datasets/wholes.py",
+        '("group", item.group), ("near", item.near_group)',
+        '("group", item.group),',
+        "tests/datasets/examination/test_near_search.py",
+    ),
+    _one(
+        "near-duplicate groups of another dataset are used",
+        "app/datasets/near_groups.py",
+        "    return found.groups if found.digest == manifest.digest else None\n",
+        "    return found.groups\n",
+        "tests/datasets/examination/test_near_search.py",
+    ),
+    _one(
+        "different things on one background are kept together",
+        "app/datasets/examination/near_search.py",
+        "(backgrounds if len(group) >= _FEW and agreement < least else kept)",
+        "kept",
+        "tests/datasets/examination/test_near_search.py",
+    ),
+    _one(
+        "a label is suspected without a second opinion",
+        "app/features/label_audit.py",
+        "        wrong = doubtful[neighbours.judge(doubtful, trusted, alive) == meant[doubtful]]\n",
+        "        wrong = doubtful\n",
+        "tests/features/test_label_audit.py",
+    ),
+    _one(
+        "the honesty figure is judged by random folds alone",
+        "app/datasets/examination/honesty.py",
+        "    honest = answer(keys[rows])\n",
+        "    honest = answer(np.arange(len(rows)))\n",
+        "tests/datasets/examination/test_checks.py",
+    ),
+    _one(
+        "an interval takes images of one group for different ones",
+        "app/datasets/examination/honesty.py",
+        "    worth = max(1, round(number / effect))\n",
+        "    worth = number\n",
+        "tests/datasets/examination/test_checks.py",
+    ),
 )
 
 
