@@ -113,7 +113,7 @@ def _show_groups(near: Mapping[str, Any]) -> None:
     for group in near["same_background"]:
         note(
             f"{len(group['images']):,} images, such as {_names_of(group['images'])}, have the same "
-            "background: whether they show the same thing cannot be said."
+            "background, and were compared by what is in front of it."
         )
 
 

@@ -120,7 +120,8 @@ def _too_few(name: str, groups: int, splits: Sequence[Split]) -> SplitError:
     return SplitError(
         f"class {name} has {groups} {'group' if groups == 1 else 'groups'}, which stay whole: it cannot be "
         f"in each of {', '.join(splits)}",
-        hint="Add images of this class from other groups, or import again with smaller groups. "
+        hint="Groups are what group_by says, and images that show the same thing (`loupe dataset report`). "
+        "Add images of this class from other groups, or import again with smaller groups. "
         "split.ignore_groups: true divides the groups; the accuracy may then be too high.",
     )
 

@@ -38,8 +38,8 @@ class NearDuplicates(BaseModel):
     pairs: list[NearPair] = Field(description="Why they are groups, the least sure first.")
     doubtful: list[NearPair] = Field(description="Pairs that did not join their two large groups.")
     same_background: list[NearGroup] = Field(
-        description="Images that have no more than their background in common, judged by their labels; a "
-        "split does not keep them together."
+        description="Images with one background, as their labels say. Those of them that show the same thing "
+        "are found by what is in front of it, and are groups too."
     )
     left_out: int = Field(description="Pairs that nobody looked at, of a very large dataset.")
     total_groups: int

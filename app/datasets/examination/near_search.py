@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from app.datasets.examination.report import NearDuplicates, NearPair
 from app.datasets.manifest import DatasetManifest, Item
+from app.datasets.near_duplicates.backgrounds import take_off_background
 from app.datasets.near_duplicates.groups import Pair
 from app.datasets.near_duplicates.search import search_sketches
-from app.datasets.near_duplicates.sketches import SmallImage, sketch_images
+from app.datasets.near_duplicates.sketches import Sketches, SmallImage, sketch_images
 from app.datasets.pictures import decode_item
 from app.images.decode import PixelRange
 from app.images.resize import Fit, Resize, rule_for
@@ -76,8 +77,6 @@ def search_dataset(
     row_of = {item.sha256: row for row, item in enumerate(items)}
     rows = [row_of[item.sha256] for item in manifest.items]
     thumbnails, colours = sketches["thumbnail"][rows], sketches["colour"][rows]
-    del sketches
-    partial.unlink(missing_ok=True)
     copies = defaultdict(list)
     for item in manifest.items:
         copies[item.sha256].append(item.id)
@@ -89,13 +88,32 @@ def search_dataset(
 
     groups, backgrounds = divide_groups(found.groups, [item.label for item in items])
     kept = {image for group in groups for image in group}
+    pairs = [pair for pair in found.pairs if pair.first in kept]
+    for background in backgrounds:
+        more, why = _search_in_front(sketches, np.array(background), tell)
+        groups, pairs = groups + more, pairs + why
     report = NearDuplicates(
-        pairs=_name_pairs([pair for pair in found.pairs if pair.first in kept], items),
+        pairs=_name_pairs(pairs, items),
         doubtful=_name_pairs(found.doubtful, items),
         same_background=name(backgrounds),
         left_out=found.left_out,
     )
+    del sketches
+    partial.unlink(missing_ok=True)
     return NearSearch(name(groups), report, thumbnails, colours)
+
+
+def _search_in_front(
+    sketches: Sketches, images: NDArray[np.intp], tell: Callable[[str, int, int], None]
+) -> tuple[list[Sequence[int]], list[Pair]]:
+    """Groups and pairs among ``images``, which have one background, by what is in front of it."""
+    rest, enough = take_off_background(sketches[images])
+    found = search_sketches(rest, None, tell)
+    numbers = images[enough].tolist()
+    return (
+        [tuple(numbers[each] for each in group) for group in found.groups],
+        [replace(pair, first=numbers[pair.first], second=numbers[pair.second]) for pair in found.pairs],
+    )
 
 
 def divide_groups(

@@ -24,7 +24,7 @@ class NearPair(Message):
 
 class NearDuplicates(Message):
     """``doubtful``: pairs that alone would join two large groups, and did not. ``same_background``: groups
-    whose images have no more than that in common, and which a split does not keep whole. ``left_out``: pairs
+    whose images have that in common, and are judged by what is in front of it. ``left_out``: pairs
     that nobody looked at, of a very large dataset.
     """
 

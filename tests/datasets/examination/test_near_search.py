@@ -163,3 +163,36 @@ def test_images_with_no_more_than_a_background_in_common_are_no_group(labels: st
     others = ["a", "b"] * 40
     kept, backgrounds = divide_groups([group], [*labels, *others])
     assert (kept, backgrounds) == (([group], []) if is_kept else ([], [group]))
+
+
+def test_shots_of_one_part_in_a_fixture_are_kept_together_and_other_parts_are_not(
+    write_folder: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.features.making.get_published", lambda _: None)
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:256, :256] - 128
+    files = {}
+    for part in range(10):
+        for shot in range(3):
+            whole = np.where(y**2 + x**2 < 79**2, make_texture(part, 256), make_texture(999, 256))
+            pixels = np.clip(whole * rng.uniform(0.95, 1.05) + rng.normal(0, 2, whole.shape), 0, 255)
+            files[f"{'worn' if part % 2 else 'fine'}/{part}-{shot}.png"] = encode(pixels.astype(np.uint8))
+    import_dataset(
+        write_folder(files),
+        tmp_path / "images",
+        tmp_path / "dataset",
+        tmp_path / "scratch",
+        Limits(),
+        lambda *_: None,
+    )
+    manifest = load_manifest(tmp_path / "dataset")
+    examined = make_examiner(tmp_path).examine(manifest, tmp_path / "dataset")
+    parts: dict[str | None, set[str]] = {}
+    for item in examined.manifest.items:
+        parts.setdefault(item.near_group, set()).add(item.name.split("/")[1][0])
+    assert None not in parts
+    assert sorted(map(sorted, parts.values())) == [[str(part)] for part in range(10)]
+    report = read_examination(tmp_path / "dataset")
+    assert report is not None
+    assert [len(group) for group in report.near_duplicates.same_background] == [30]
+    assert [each.code for each in report.diagnoses if each.level == "error"] == []

@@ -89,8 +89,8 @@ def same_background(evidence: Evidence) -> Iterator[Diagnosis]:
             "same_background",
             "note",
             f"{len(group):,} images have the same background",
-            "Whether they show the same thing cannot be said. If several images show one part, import with "
-            "group_by.",
+            "They are compared by what is in front of it, which finds less. If several images show one part, "
+            "import with group_by.",
             items=[by_id[each] for each in group],
         )
 
