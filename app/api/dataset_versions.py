@@ -34,9 +34,10 @@ def create_version(
 
 @router.post("/examinations", status_code=status.HTTP_202_ACCEPTED, response_model=Job)
 def create_examination(dataset: str, context: ContextDep, idempotent: IdempotentDep) -> JSONResponse:
-    """Look at all images of the dataset with a pretrained network, and keep their feature vectors.
+    """Look at all images of the dataset: which show the same thing, which labels look wrong, what is odd.
 
-    `examination` of the dataset says that they are there.
+    An import has done it already, unless a setting says no. `examination` of the dataset says in numbers what
+    was found.
     """
     return accepted(examinations.create_examination(context, dataset, idempotent))
 

@@ -109,7 +109,7 @@ def _walk(client: Client, folder: Path, epochs: int) -> None:
         asked = {"product": product, "job": job["id"], "top_k": "3"}
         answers = list(predict_files(client, held_out, asked, progress))
     _show_answers(held_out, answers)
-    _say_where_next(client.server, product, job["id"], held_out[0])
+    _say_where_next(client.server, product, dataset["id"], job["id"], held_out[0])
 
 
 def _make_product(client: Client) -> str:
@@ -158,7 +158,7 @@ def _answer(answer: dict[str, Any], is_right: bool) -> Text:
     return Text(f"says {top['label']}, {top['probability']:.1%}", style="green" if is_right else "red")
 
 
-def _say_where_next(server: str, product: str, job: str, picture: Path) -> None:
+def _say_where_next(server: str, product: str, dataset: str, job: str, picture: Path) -> None:
     option = "" if server == "http://127.0.0.1:8000" else f" --server {server}"
     _heading(6, "Where to look next")
     for line in (
@@ -166,6 +166,7 @@ def _say_where_next(server: str, product: str, job: str, picture: Path) -> None:
         f"loupe job show {job}{option}",
         f"loupe job metrics {job} --csv{option}",
         f"loupe evaluate {job}{option}",
+        f"loupe dataset examine {dataset}{option}      which labels look wrong?",
         f"loupe predict {product} {shlex.quote(str(picture.parent.parent))} --csv{option}",
         f"curl -F file=@{shlex.quote(str(picture))} '{server}/predict?product={product}'",
         f"curl {server}/jobs/{job}/metrics",

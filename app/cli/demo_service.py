@@ -104,7 +104,12 @@ def _start(home: Path, port: int) -> DemoService:
         str(home),
     ]
     # The demo keeps to its own folder, whatever database the settings around it name.
-    environment = {**os.environ, "LOUPE_DATABASE_URL": "", "LOUPE_REDIS_URL": ""}
+    environment = {
+        "LOUPE_EXAMINE_IMPORTS": "false",  # which would take longer than the training
+        **os.environ,
+        "LOUPE_DATABASE_URL": "",
+        "LOUPE_REDIS_URL": "",
+    }
     service.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=environment)
     (home / ADDRESS_FILE).write_text(json.dumps({"url": service.url}), encoding="utf-8")
     return service

@@ -62,19 +62,20 @@ def judge_honestly(
     if len(np.unique(keys[rows])) < len(np.unique([manifest.items[row].sha256 for row in rows])):
         copies = np.unique([manifest.items[row].sha256 for row in rows], return_inverse=True)[1]
         images, shared = count_shared(manifest)
-        honesty = Honesty(
-            test_images=images,
-            shared_images=shared,
-            claimed=estimate(answer(copies) == own, copies),
-            true=estimate(honest == own, keys[rows]),
-        )
+        if images:
+            honesty = Honesty(
+                test_images=images,
+                shared_images=shared,
+                claimed=estimate(answer(copies) == own, copies),
+                true=estimate(honest == own, keys[rows]),
+            )
     return Judged(rows, names[honest], honesty)
 
 
 def count_shared(manifest: DatasetManifest) -> tuple[int, int]:
     """Of splits that ignore groups: images in test, and those of them that share something with training.
 
-    Both are means over some seeds.
+    Both are means over some seeds, and 0 if no random split can be made.
     """
     tests, shared = [], []
     wholes = dict(zip([item.id for item in manifest.items], find_wholes(manifest.items), strict=True))
