@@ -107,9 +107,9 @@ def _search_in_front(
     sketches: Sketches, images: NDArray[np.intp], tell: Callable[[str, int, int], None]
 ) -> tuple[list[Sequence[int]], list[Pair]]:
     """Groups and pairs among ``images``, which have one background, by what is in front of it."""
-    rest, enough = take_off_background(sketches[images])
+    rest, enough = take_off_background(sketches, images, lambda done: tell("words", done, len(images)))
     found = search_sketches(rest, None, tell)
-    numbers = images[enough].tolist()
+    numbers = enough.tolist()
     return (
         [tuple(numbers[each] for each in group) for group in found.groups],
         [replace(pair, first=numbers[pair.first], second=numbers[pair.second]) for pair in found.pairs],
