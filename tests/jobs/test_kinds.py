@@ -109,7 +109,7 @@ def test_a_lost_job_of_a_newer_releases_kind_keeps_no_other_from_being_reclaimed
 def test_no_code_decides_by_a_kinds_name() -> None:
     """What differs between kinds is data of the kind: a comparison with a name would miss the next kind."""
     # A verb of one kind of job refuses the others; the command line prints what it knows of a training.
-    may_ask = {"kinds", "cli", "batch_predictions.py", "datasets.py", "evaluations.py", "exports.py"}
+    may_ask = {"kinds", "cli", "batch_predictions.py", "dataset_items.py", "evaluations.py", "exports.py"}
     may_ask |= {"model_exports.py"}
     names = "|".join(JOB_KINDS)
     decision = re.compile(rf'\bkind"?\]? (==|!=) "({names})"|case "({names})"')
