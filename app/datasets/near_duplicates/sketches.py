@@ -28,7 +28,6 @@ Sketch = np.dtype(
         ("hash", np.uint8, (BITS // 8,)),
         ("thumbnail", np.uint8, (THUMBNAIL, THUMBNAIL)),
         ("colour", np.uint8, (3,)),
-        ("shorter_side", np.uint16),
         ("number", np.uint16),
         ("points", Keypoint, (POINTS,)),
     ]
@@ -45,7 +44,6 @@ def sketch(image: NDArray[np.uint8]) -> Sketches:
     made["hash"] = hash_image(grey)
     small = Image.fromarray(grey).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
     made["thumbnail"] = np.asarray(small)
-    made["shorter_side"] = min(*grey.shape, 0xFFFF)
     if min(grey.shape) >= LEAST_SIDE:
         points = find_keypoints(grey)
         made["number"] = len(points)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-import numpy as np
-
 from app.datasets.examination.checks.evidence import Evidence, diagnosis, name_classes
+from app.datasets.examination.indexed import index_dataset
 from app.datasets.examination.report import Diagnosis
 from app.datasets.examination.shortcuts import Shortcut, find_shortcuts
 from app.datasets.examination.twins import find_twins
@@ -24,7 +23,7 @@ FOR_FIVE_POINTS = 138
 
 def shortcuts(evidence: Evidence) -> Iterator[Diagnosis]:
     names = evidence.manifest.classes
-    labels = np.array([names.index(item.label) for item in evidence.manifest.items])
+    labels = index_dataset(evidence.manifest).labels
     for shortcut in find_shortcuts(evidence.looks, labels):
         yield _describe_shortcut(shortcut, names)
 
@@ -67,7 +66,7 @@ def twins(evidence: Evidence) -> Iterator[Diagnosis]:
     if evidence.judged is None:
         return
     names = evidence.manifest.classes
-    labels = np.array([names.index(item.label) for item in evidence.manifest.items])
+    labels = index_dataset(evidence.manifest).labels
     judged = evidence.judged
     for first, second, share in find_twins(judged.answers, labels[judged.rows]):
         pair = (names[first], names[second])

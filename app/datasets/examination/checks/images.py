@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from app.datasets.examination.checks.evidence import Evidence, diagnosis
+from app.datasets.examination.indexed import index_dataset
 from app.datasets.examination.report import Diagnosis
 from app.datasets.manifest import Item
 from app.datasets.names import show
@@ -110,10 +111,10 @@ def near_duplicates(evidence: Evidence) -> Iterator[Diagnosis]:
 
 
 def _share_of_errors(evidence: Evidence) -> float:
-    judged, names = evidence.judged, evidence.manifest.classes
+    judged = evidence.judged
     if judged is None:
         return 0.0
-    labels = np.array([names.index(item.label) for item in evidence.manifest.items])
+    labels = index_dataset(evidence.manifest).labels
     return float((judged.answers != labels[judged.rows]).mean())
 
 
