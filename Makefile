@@ -11,7 +11,7 @@ PEERS := .venv-peers
 # Where a container sets it, each process would compile TensorFlow's sources anew: most of a training's start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo up test test-all test-fast check chaos attack soak check-postgres format lock docs mutations bench bench-networks bench-serving bench-features bench-labels bench-duplicates bench-doctor tools audit sbom clean
+.PHONY: help setup demo up test test-all test-fast check chaos attack soak check-postgres format lock docs mutations bench bench-networks bench-serving bench-features bench-labels bench-duplicates bench-doctor bench-truth tools audit sbom clean
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -100,6 +100,9 @@ bench-labels: setup ## Measure how many wrong labels an examination finds. ARGS=
 
 bench-doctor: setup ## Measure which faults of a dataset an examination names first. ARGS='FOLDER …': in images of your own.
 	$(BIN)/python -m benchmarks.dataset_doctor $(ARGS)
+
+bench-truth: setup ## Measure whether probabilities and promises hold. ARGS='FOLDER …': on images of your own.
+	$(BIN)/python -m benchmarks.truth $(ARGS)
 
 bench-duplicates: setup ## Measure how well near-duplicates are found. ARGS='FOLDER …': among images of your own.
 	$(BIN)/python -m benchmarks.near_duplicates $(ARGS)

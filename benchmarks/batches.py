@@ -116,7 +116,7 @@ def _bare_loop(predictor: Predictor, files: list[bytes]) -> Run:
                 number = next(numbers, None)
             if number is None:
                 return
-            predictor.predict_bytes(files[number])
+            predictor.answer_bytes(files[number])
 
     threads = [threading.Thread(target=work) for _ in range(THREADS)]
     began, core_began = time.perf_counter(), time.process_time()

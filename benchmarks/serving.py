@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from app.artifacts import KERAS_MODEL, LITERT_MODEL, Artifact, Manifest, Serving, write_artifact
+from app.artifacts import KERAS_MODEL, LITERT_MODEL, Artifact, Manifest, Output, Serving, write_artifact
 from app.images.resize import FIRST_RULE
 from app.inference.predictor import Predictor
 
@@ -81,11 +81,20 @@ def package_network(name: str, image_size: int | None, classes: int, folder: Pat
         name, size, classes, as_if_trained([weight.numpy() for weight in network.weights])
     )
     files = [folder / KERAS_MODEL, folder / LITERT_MODEL]
-    save_model(model, *files)
-    return model, write_artifact(folder, describe(name, size, classes, FIRST_RULE.name, files[1]), files)
+    outputs = save_model(model, *files)
+    return model, write_artifact(
+        folder, describe(name, size, classes, FIRST_RULE.name, files[1], outputs), files
+    )
 
 
-def describe(name: str, size: tuple[int, int], classes: int, resize_rule: str, file: Path) -> Manifest:
+def describe(
+    name: str,
+    size: tuple[int, int],
+    classes: int,
+    resize_rule: str,
+    file: Path,
+    outputs: tuple[Output, ...],
+) -> Manifest:
     """The manifest of a model that nothing was trained for."""
     return Manifest(
         network=name,
@@ -100,6 +109,7 @@ def describe(name: str, size: tuple[int, int], classes: int, resize_rule: str, f
         metrics={},
         weights_sha256="",
         serving=Serving("litert", "float32", file.stat().st_size),
+        outputs=outputs,
         versions={},
         created_at="1970-01-01T00:00:00Z",
     )

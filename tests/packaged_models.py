@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from app.artifacts import Artifact, Manifest, Serving, write_artifact
+from app.artifacts import (
+    REFERENCES,
+    Artifact,
+    Manifest,
+    Output,
+    ReferenceFeatures,
+    Serving,
+    write_artifact,
+)
 from app.images.resize import FIRST_RULE
 
 SIZE = (16, 24)
@@ -37,6 +46,8 @@ def litert_models(keras_model: Any) -> dict[str, bytes]:
     import keras
     import tensorflow as tf
 
+    from app.training.export import convert_to_litert
+
     inputs = keras.Input((*SIZE, 3))
     colour = keras.layers.GlobalAveragePooling2D()(inputs)
     models = {
@@ -47,7 +58,11 @@ def litert_models(keras_model: Any) -> dict[str, bytes]:
         # 0 / 0 for white images alone.
         "nan_for_white": keras.Model(inputs, _share_of_darkness(colour)),
     }
-    return {name: tf.lite.TFLiteConverter.from_keras_model(model).convert() for name, model in models.items()}
+    converted = {
+        name: tf.lite.TFLiteConverter.from_keras_model(model).convert() for name, model in models.items()
+    }
+    with_features = keras.Model(inputs, [keras_model(inputs), colour])
+    return {**converted, "with_features": convert_to_litert(with_features)}
 
 
 def _share_of_darkness(colour: Any) -> Any:
@@ -59,7 +74,13 @@ def _share_of_darkness(colour: Any) -> Any:
 
 @pytest.fixture
 def make_artifact(litert_models: dict[str, bytes], tmp_path: Path) -> Callable[..., Artifact]:
-    def make(folder: Path, model: str = "channels", **changes: Any) -> Artifact:
+    def make(
+        folder: Path,
+        model: str = "channels",
+        references: list[tuple[float, float, float]] | None = None,
+        **changes: Any,
+    ) -> Artifact:
+        """``references``: mean colours as unit vectors, for the model ``with_features``."""
         sources = tmp_path / "exported"
         sources.mkdir(exist_ok=True)
         (sources / "model.tflite").write_bytes(litert_models[model])
@@ -83,7 +104,16 @@ def make_artifact(litert_models: dict[str, bytes], tmp_path: Path) -> Callable[.
             }
             | changes
         )
-        return write_artifact(folder, manifest, [sources / "model.keras", sources / "model.tflite"])
+        files = [sources / "model.keras", sources / "model.tflite"]
+        if references is not None:
+            np.save(sources / REFERENCES, np.array(references, np.float16))
+            files.append(sources / REFERENCES)
+            manifest = replace(
+                manifest,
+                outputs=(Output("probabilities", 3), Output("features", 3)),
+                reference_features=ReferenceFeatures(REFERENCES, len(references), 3, "float16"),
+            )
+        return write_artifact(folder, manifest, files)
 
     return make
 

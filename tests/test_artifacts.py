@@ -22,7 +22,7 @@ from app.artifacts import (
     weights_sha256,
     write_artifact,
 )
-from app.artifacts.manifest import SECTIONS, Calibration, Decision, Origin, ReferenceFeatures
+from app.artifacts.manifest import SECTIONS, Calibration, Decision, Origin, ReferenceFeatures, Threshold
 from app.errors import ArtifactError
 
 MANIFEST_WITHOUT_FILES = Manifest(
@@ -208,9 +208,15 @@ def test_every_section_comes_back_as_it_was_written() -> None:
         class_map={"drop": ["unclear"]},
         input=Input(resize_rule="stretch", pixel_range=(0, 4095)),
         runtimes=(Runtime("litert", "int8", "model.int8.tflite", parity={"items": 3}),),
-        outputs=(Output("probabilities", 2), Output("features", 1280)),
-        calibration=Calibration("temperature", {"temperature": 1.5}, "valid", 100),
-        decision=Decision({"confidence": 0.9}, {"max_error": 0.01}),
+        outputs=(
+            Output("probabilities", 2),
+            Output("features", 1280),
+            Output("feature_maps", 62720, (7, 7, 1280)),
+        ),
+        calibration=Calibration("temperature", 1.5, "valid", 100, log_loss=0.2, log_loss_before=0.3),
+        decision=Decision(
+            0.95, "valid", 400, 3, (Threshold(0.01, 0.9, 0.8, 320.0, 0.5),), similarity=0.7, lost=0.02
+        ),
         reference_features=ReferenceFeatures("features.npy", 100, 1280, "float16"),
         origin=Origin("a" * 64, "mdl_1", "screws", 3),
     )

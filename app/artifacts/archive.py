@@ -11,13 +11,13 @@ import zipfile
 from pathlib import Path
 from typing import Literal
 
-from app.artifacts.folder import KERAS_MODEL, LITERT_MODEL, Artifact
+from app.artifacts.folder import KERAS_MODEL, LITERT_MODEL, REFERENCES, Artifact
 from app.artifacts.manifest import MANIFEST
 from app.schemas.message import Message, dump_message
 
 TRANSFER = "transfer.json"
 ARCHIVE_FILES = (MANIFEST, TRANSFER, LITERT_MODEL, KERAS_MODEL)
-"""What such a zip holds, in this order."""
+"""What such a zip holds, in this order; then ``REFERENCES``, if the model has them."""
 _LONG_AGO = (1980, 1, 1, 0, 0, 0)
 _ORDINARY = 0o100644 << 16
 
@@ -41,7 +41,8 @@ class Transfer(Message):
 def write_archive(path: Path, artifact: Artifact, transfer: Transfer) -> None:
     """Writes the zip. Nothing is compressed: weights hardly shrink. Raises OSError."""
     with zipfile.ZipFile(path, "w") as archive:
-        for name in ARCHIVE_FILES:
+        kept = (REFERENCES,) if REFERENCES in artifact.manifest.files else ()
+        for name in (*ARCHIVE_FILES, *kept):
             info = zipfile.ZipInfo(name, _LONG_AGO)
             info.external_attr = _ORDINARY
             if name == TRANSFER:

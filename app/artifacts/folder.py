@@ -17,6 +17,8 @@ from app.host.files import FileDigest, describe, sync, write_aside
 
 KERAS_MODEL, LITERT_MODEL = "model.keras", "model.tflite"
 REQUIRED_FILES = (KERAS_MODEL, LITERT_MODEL)
+REFERENCES, CLASSIFIER = "reference_features.npy", "classifier.npy"
+"""A model may lack them: features of training images; its classifier's kernel, float16 (n, classes)."""
 
 _HINT = "Restore the folder from a backup, or train the model again."
 

@@ -64,33 +64,73 @@ class Runtime:
 
 @dataclass(frozen=True)
 class Output:
-    """One output of the model, in the order of its tensors; ``size`` is its length for one image."""
+    """One output of the model, in the order of its tensors; ``size`` is its length for one image.
 
-    kind: Literal["probabilities", "features"]
+    ``features``: what the classifier sees. ``feature_maps``: of the ``shape`` (rows, columns, channels), of
+    whose places the features are the mean; a network that makes them otherwise has none.
+    """
+
+    kind: Literal["probabilities", "features", "feature_maps"]
     size: int
+    shape: tuple[int, int, int] | None = None
+
+    @property
+    def tensor_shape(self) -> tuple[int, ...]:
+        return (1, *(self.shape or (self.size,)))
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """How raw probabilities become served ones, fitted on ``items`` images of ``split``."""
+    """How raw probabilities became served ones, fitted on ``items`` images of ``split``.
 
-    method: str
-    parameters: Mapping[str, float]
+    The model's files have it in them: nothing is left to apply. ``log_loss``: the mean of the served
+    probabilities on images that the fit did not see, in nats; ``log_loss_before``: of the raw ones.
+    """
+
+    method: Literal["temperature"]
+    temperature: float
     split: str
     items: int
+    log_loss: float
+    log_loss_before: float
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """Answers of a probability above ``probability`` are accepted: at most ``max_error`` of these are wrong.
+
+    What it rests on: ``images`` answers of the split that a threshold chosen without them accepted,
+    ``errors`` of them wrongly. Images that show the same thing count as one, so neither need be whole.
+    ``coverage``: the share of the split's images that are accepted.
+    """
+
+    max_error: float
+    probability: float
+    coverage: float
+    images: float
+    errors: float
 
 
 @dataclass(frozen=True)
 class Decision:
-    """When an answer is accepted: least values of the scores, and what they promise."""
+    """When an answer is accepted. ``thresholds``: by rising ``max_error``, those that can be promised.
 
-    thresholds: Mapping[str, float]
-    promise: Mapping[str, float]
+    Fitted on ``items`` images of ``split``, which had chosen from ``tried`` models. ``similarity``: the least
+    one to the nearest of the reference features; the share ``lost`` of the split's own images is below.
+    """
+
+    confidence_level: float
+    split: str
+    items: int
+    tried: int
+    thresholds: tuple[Threshold, ...]
+    similarity: float | None = None
+    lost: float | None = None
 
 
 @dataclass(frozen=True)
 class ReferenceFeatures:
-    """Features of training images, to measure how strange one is: ``items`` rows of ``dimensions``."""
+    """Features of training images, by which others are judged: ``items`` rows of ``dimensions``."""
 
     file: str
     items: int

@@ -10,8 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
-
 from app.artifacts import open_artifact
 from app.batches.files import FINISHED, RESULTS, SKIPPED, TABLE
 from app.batches.results import DamagedStateError, Results, find_saved
@@ -24,10 +22,10 @@ from app.errors import ImageDecodeError, ImageTooLargeError, LoupeError
 from app.host import failpoints
 from app.host.files import describe
 from app.images.formats import is_meant_as_image
+from app.inference.labelled import judge_answer, rank_labels
 from app.inference.predictor import Predictor
 from app.schemas.batch_prediction import BatchLine, LineImage
 from app.schemas.common import problem_from_error
-from app.schemas.prediction import PredictedLabel
 from app.schemas.progress_lines import CheckpointLine, ProgressLine, ResumedLine, WarningLine
 
 SKIPPED_SHOWN = 100
@@ -47,7 +45,7 @@ def predict_all(spec: BatchSpec, folder: Path, reporter: Reporter, stop: StopSig
     source = open_source(spec.source, reporter.alive)
     out = folder / FINISHED
     out.mkdir()
-    identity = json.dumps([spec.model, spec.artifact_digest, spec.top_k])
+    identity = json.dumps([spec.model, spec.artifact_digest, spec.top_k, spec.max_error])
     with Results(out, spec.checkpoint_root, identity, spec.checkpoint_seconds) as results:
         _go_on(results, spec, reporter)
         reporter.stage("predicting")
@@ -67,7 +65,9 @@ def predict_all(spec: BatchSpec, folder: Path, reporter: Reporter, stop: StopSig
     )
 
 
-def answer(predictor: Predictor, entry: Entry, *, top_k: int, model: str) -> BatchLine | SkippedFile:
+def answer(
+    predictor: Predictor, entry: Entry, *, top_k: int, max_error: float, model: str
+) -> BatchLine | SkippedFile:
     """One image's line. What is no image, by its name or its content, is skipped as in an import.
 
     Raises the errors that are no image's fault.
@@ -75,7 +75,7 @@ def answer(predictor: Predictor, entry: Entry, *, top_k: int, model: str) -> Bat
     data: bytes | None = None
     try:
         data = entry.read()
-        image, probabilities = predictor.predict_bytes(data)
+        image, outcome = predictor.answer_bytes(data)
     except LoupeError as error:
         if error.status >= 500:
             raise
@@ -84,13 +84,7 @@ def answer(predictor: Predictor, entry: Entry, *, top_k: int, model: str) -> Bat
             return SkippedFile(name=entry.name, reason=error.detail)
         problem = problem_from_error(error.as_dict(), entry.name)
         return BatchLine(name=entry.name, sha256=_digest(data), error=problem, model=model)
-    order = np.argsort(-probabilities, kind="stable")[:top_k]
-    ranked = [
-        PredictedLabel(
-            label=predictor.labels[index], index=int(index), probability=float(probabilities[index])
-        )
-        for index in order
-    ]
+    ranked = rank_labels(predictor, outcome, top_k)
     return BatchLine(
         name=entry.name,
         sha256=_digest(data),
@@ -100,6 +94,7 @@ def answer(predictor: Predictor, entry: Entry, *, top_k: int, model: str) -> Bat
         image=LineImage(width=image.width, height=image.height, format=image.format),
         warnings=list(image.notes),
         model=model,
+        **dict(judge_answer(predictor, outcome, max_error)),
     )
 
 
@@ -114,7 +109,7 @@ def _answer_all(
     pace = _Pace(results.entries, source.total, spec.images_per_minute)
 
     def ask(entry: Entry) -> BatchLine | SkippedFile:
-        return answer(predictor, entry, top_k=spec.top_k, model=spec.model)
+        return answer(predictor, entry, top_k=spec.top_k, max_error=spec.max_error, model=spec.model)
 
     with ThreadPoolExecutor(spec.threads) as pool:
         # Few ahead: an archive's entries are in memory while they wait.

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from app.datasets.sources import Limits
 from app.schemas.message import Message
+from app.schemas.product import MAX_ERROR
 
 
 class ArchiveInput(Message):
@@ -31,7 +32,8 @@ class DatasetInput(Message):
 class BatchSpec(Message):
     """``artifact``: the folder of the model ``model``, whose digest must be ``artifact_digest``.
 
-    ``threads``: images worked on at once. ``images_per_minute``: no more than so many; None: as many as go.
+    ``max_error``: the share of accepted answers that may be wrong. ``threads``: images worked on at once.
+    ``images_per_minute``: no more than so many; None: as many as go.
     ``checkpoint_root``: where this attempt saves; ``resume_from``: where earlier ones did, newest first.
     """
 
@@ -40,6 +42,7 @@ class BatchSpec(Message):
     artifact: Path
     artifact_digest: str
     top_k: int
+    max_error: float = MAX_ERROR
     source: Annotated[ArchiveInput | DatasetInput, Field(discriminator="kind")]
     threads: int
     images_per_minute: int | None = None

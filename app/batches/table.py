@@ -10,6 +10,8 @@ from typing import Any
 
 from app.csv_cells import safe_row
 
+DECISION_COLUMNS = ("decision", "reject_reason")
+
 
 def write_table(results: Path, table: Path, ranks: int, alive: Callable[[], None]) -> None:
     """One row a line; nine significant digits give a float32 back to the bit. ``alive`` is called for each.
@@ -26,7 +28,7 @@ def write_table(results: Path, table: Path, ranks: int, alive: Callable[[], None
 
 def table_columns(ranks: int) -> list[str]:
     more = [name for rank in range(2, ranks + 1) for name in (f"label_{rank}", f"probability_{rank}")]
-    return ["name", "sha256", "label", "probability", *more, "error", "model"]
+    return ["name", "sha256", "label", "probability", *more, "error", "model", *DECISION_COLUMNS]
 
 
 def table_cells(line: Mapping[str, Any], ranks: int) -> list[Any]:
@@ -36,4 +38,6 @@ def table_cells(line: Mapping[str, Any], ranks: int) -> list[Any]:
     ]
     answers += [""] * (2 * ranks - len(answers))
     error = line["error"]["detail"] if line["error"] else ""
-    return [line["name"], line["sha256"] or "", *answers, error, line["model"]]
+    # Absent from lines that an older Loupe wrote.
+    judged = [line.get(name) or "" for name in DECISION_COLUMNS]
+    return [line["name"], line["sha256"] or "", *answers, error, line["model"], *judged]

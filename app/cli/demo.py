@@ -151,11 +151,19 @@ def _show_answers(pictures: Sequence[Path], answers: Sequence[dict[str, Any]]) -
     show(grid)
     say()
     say(f"{sum(right)} of {len(right)} right: accuracy {sum(right) / len(right):.4f}", style="bold")
+    rejected = [answer["decision"] == "reject" for answer in answers]
+    caught = sum(not is_right for is_right, is_rejected in zip(right, rejected, strict=True) if is_rejected)
+    say(
+        f"{sum(rejected)} answers were rejected as not sure enough, {caught} of the {len(mistakes)} wrong "
+        "ones among them"
+    )
 
 
 def _answer(answer: dict[str, Any], is_right: bool) -> Text:
     top = answer["top"]
-    return Text(f"says {top['label']}, {top['probability']:.1%}", style="green" if is_right else "red")
+    mark = " (rejected)" if answer["decision"] == "reject" else ""
+    said = f"says {top['label']}, {top['probability']:.1%}{mark}"
+    return Text(said, style="green" if is_right else "red")
 
 
 def _say_where_next(server: str, product: str, dataset: str, job: str, picture: Path) -> None:

@@ -26,6 +26,7 @@ from app.cli.follow import follow_job
 from app.cli.job_end import require_success
 from app.cli.options import DEFAULT_SERVER, AsJson, Limit, Server, examples
 from app.cli.packing import read_chunks
+from app.cli.promises import explain_promise
 from app.cli.reports import summarise_metrics
 from app.cli.transfers import counted, download, require_target
 from app.errors import InvalidRequestError
@@ -105,6 +106,9 @@ def show_model(
     )
     say()
     show_fields(summarise_metrics(answer["metrics"].get("items"), answer["metrics"], "test"))
+    say()
+    for line in explain_promise(answer):
+        note(line)
 
 
 @app.command(

@@ -26,6 +26,7 @@ from app.cli.console import (
 )
 from app.cli.options import DEFAULT_SERVER, Server, examples
 from app.cli.packing import describe_left_out, display_name, find_pictures, require_readable
+from app.cli.promises import decision_text
 from app.csv_cells import safe_row
 from app.datasets.concurrency import ordered_map
 
@@ -200,7 +201,7 @@ def _print_rows(
     ranks = min(top_k, WIDEST_RANKS)
     widest = out.width // 2 if out.is_terminal else out.width
     name_width = min(widest, max(cell_len(printable(display_name(path))) for path in pictures))
-    label_width, failed, model = len("label"), 0, None
+    label_width, failed, rejected, model = len("label"), 0, 0, None
     has_header = False
     while rows := list(islice(answers, BATCH_FILES)):
         labels = [entry["label"] for row in rows for entry in row.get("predictions", ())[:ranks]]
@@ -222,10 +223,17 @@ def _print_rows(
                     for entry in row["predictions"][:ranks]
                 ]
                 line = Text(_line(name, name_width, best, label_width))
+                if reason := decision_text(row):
+                    rejected += 1
+                    line.append(f"  {reason}", style="yellow")
             say_above(progress, line)
     if model:
         alias = f", {model['alias']}" if model["alias"] else ""
         note(f"answered by {model['id']}, version {model['version']}{alias} of {model['product']}")
+    if rejected:
+        note(
+            f"{rejected} of {len(pictures)} rejected: look at them yourself. loupe model show MODEL says why"
+        )
     return failed
 
 
@@ -242,7 +250,7 @@ def _print_csv(answers: Iterator[dict[str, Any]], top_k: int) -> int:
     ranks = range(1, top_k + 1)
     names = [name for rank in ranks for name in (f"label_{rank}", f"probability_{rank}")] if top_k > 1 else []
     writer = csv.writer(out.file, lineterminator="\n")
-    writer.writerow(["picture", *(names or ["label", "probability"]), "error"])
+    writer.writerow(["picture", *(names or ["label", "probability"]), "error", "decision", "reject_reason"])
     failed = 0
     for answer in answers:
         error = answer.get("error")
@@ -253,7 +261,8 @@ def _print_csv(answers: Iterator[dict[str, Any]], top_k: int) -> int:
             for cell in (entry["label"], f"{entry['probability']:.9g}")
         ]
         cells += [""] * (2 * top_k - len(cells))
-        writer.writerow(safe_row([answer["name"], *cells, error["detail"] if error else ""]))
+        judged = [answer.get(name) or "" for name in ("decision", "reject_reason")]
+        writer.writerow(safe_row([answer["name"], *cells, error["detail"] if error else "", *judged]))
     return failed
 
 

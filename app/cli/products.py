@@ -21,6 +21,7 @@ from app.cli.console import (
 )
 from app.cli.deletions import confirm, count_jobs, list_jobs
 from app.cli.options import DEFAULT_SERVER, AsJson, Limit, Server, Yes, examples
+from app.cli.promises import promise_text
 from app.words import count
 
 app = typer.Typer(no_args_is_help=True, help="Products: each has its own images, trainings and models.")
@@ -32,6 +33,12 @@ MinAccuracy = Annotated[
     float | None,
     typer.Option("--min-accuracy", help="Test accuracy, 0 to 1, under which a model fails the gate."),
 ]
+MaxError = Annotated[
+    float | None,
+    typer.Option(
+        "--max-error", help="Share of accepted answers that may be wrong, such as 0.01; others are rejected."
+    ),
+]
 
 
 @app.command(
@@ -42,11 +49,12 @@ def create_product(
     name: Name = None,
     network: Network = None,
     min_accuracy: MinAccuracy = None,
+    max_error: MaxError = None,
     as_json: AsJson = False,
     server: Server = DEFAULT_SERVER,
 ) -> None:
     """Make a product."""
-    body = {"id": product, **_changes(name, network, min_accuracy)}
+    body = {"id": product, **_changes(name, network, min_accuracy, max_error)}
     answer = Client(server).post("/products", body)
     if as_json:
         say_json(answer)
@@ -95,13 +103,16 @@ def update_product(
     name: Name = None,
     network: Network = None,
     min_accuracy: MinAccuracy = None,
+    max_error: MaxError = None,
     as_json: AsJson = False,
     server: Server = DEFAULT_SERVER,
 ) -> None:
-    """Change a product's name, default network or gate."""
-    changes = _changes(name, network, min_accuracy)
+    """Change a product's name, default network, gate or promise."""
+    changes = _changes(name, network, min_accuracy, max_error)
     if not changes:
-        raise CommandError("Nothing to change.", hint="Give --name, --network or --min-accuracy.")
+        raise CommandError(
+            "Nothing to change.", hint="Give --name, --network, --min-accuracy or --max-error."
+        )
     answer = Client(server).patch(f"/products/{quoted(product)}", changes)
     if as_json:
         say_json(answer)
@@ -136,9 +147,12 @@ def delete_product(
     say(f"Product {product} is deleted{contents}.")
 
 
-def _changes(name: str | None, network: str | None, min_accuracy: float | None) -> dict[str, Any]:
+def _changes(
+    name: str | None, network: str | None, min_accuracy: float | None, max_error: float | None
+) -> dict[str, Any]:
     gate = None if min_accuracy is None else {"min_accuracy": min_accuracy}
-    given = {"name": name, "default_network": network, "gate": gate}
+    promise = None if max_error is None else {"max_error": max_error}
+    given = {"name": name, "default_network": network, "gate": gate, "promise": promise}
     return {key: value for key, value in given.items() if value is not None}
 
 
@@ -150,6 +164,7 @@ def _show(product: dict[str, Any]) -> None:
             "champion": product["champion"] or "none yet",
             "network": product["default_network"],
             "min accuracy": product["gate"]["min_accuracy"],
+            "promise": promise_text(product["promise"]["max_error"]),
             "created": format_time(product["created_at"]),
         }
     )

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from app.batches.table import table_cells, table_columns
+from app.batches.table import DECISION_COLUMNS, table_cells, table_columns
 from app.cli.client import CommandError
 from app.csv_cells import is_formula, safe_row
 from app.host import failpoints
@@ -32,6 +32,10 @@ class Form(Protocol):
 
     head: bytes
 
+    def adopt(self, head: bytes) -> bool:
+        """Whether a file that begins with ``head`` can go on in this form."""
+        ...
+
     def write(self, row: Mapping[str, Any]) -> bytes: ...
 
     def read(self, line: bytes) -> tuple[str, str | None]: ...
@@ -39,6 +43,9 @@ class Form(Protocol):
 
 class JsonLines:
     head = b""
+
+    def adopt(self, head: bytes) -> bool:
+        return head == self.head
 
     def write(self, row: Mapping[str, Any]) -> bytes:
         return json.dumps(row, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
@@ -55,10 +62,18 @@ class Csv:
         self._columns = [*table_columns(ranks), *OWN_COLUMNS]
         self.head = _csv_line(self._columns)
 
+    def adopt(self, head: bytes) -> bool:
+        """A file that an older Loupe began goes on without the columns of the decision."""
+        older = [column for column in self._columns if column not in DECISION_COLUMNS]
+        if head == _csv_line(older):
+            self._columns, self.head = older, head
+        return head == self.head
+
     def write(self, row: Mapping[str, Any]) -> bytes:
         shown = {**row, "predictions": row["predictions"][: self._ranks]}
-        cells = [*table_cells(shown, self._ranks), *(row[column] for column in OWN_COLUMNS)]
-        return _csv_line([_on_one_line(cell) for cell in safe_row(cells)])
+        table = zip(table_columns(self._ranks), table_cells(shown, self._ranks), strict=True)
+        cells = {**dict(table), **{column: row[column] for column in OWN_COLUMNS}}
+        return _csv_line([_on_one_line(cell) for cell in safe_row([cells[name] for name in self._columns])])
 
     def read(self, line: bytes) -> tuple[str, str | None]:
         (cells,) = csv.reader([line.decode("utf-8")])
@@ -163,7 +178,7 @@ class Results:
         return _Known(labels, end)
 
     def _require_head(self, line: bytes) -> None:
-        if line.rstrip(b"\r\n") != self._form.head.rstrip(b"\n"):
+        if not self._form.adopt(line.rstrip(b"\r\n") + b"\n"):
             raise CommandError(
                 f"{self.path} has other columns than this command would write.",
                 hint="Give the --top-k that it was begun with, or name another file with --out.",

@@ -94,6 +94,23 @@ class SharedGroups:
 
 
 @dataclass(frozen=True)
+class Selection:
+    """How the answers fare under a product's promise: at most ``max_error`` of the accepted ones are wrong.
+
+    ``promised``: what the model can promise of it; None: nothing. ``error``: the share of ``wrong`` ones
+    among the ``accepted``, None where there is none. ``rejected``: images by reason.
+    """
+
+    max_error: float
+    promised: float | None
+    accepted: int
+    wrong: int
+    coverage: Estimate
+    error: Estimate | None
+    rejected: dict[str, int]
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """Everything measured over ``items`` images, those of unknown classes among them.
 

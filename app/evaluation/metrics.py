@@ -59,7 +59,7 @@ def evaluate_predictions(
     return Evaluation(
         items=len(labels),
         metrics=Metrics(
-            accuracy=_wilson(int(np.trace(counts)), len(labels)),
+            accuracy=estimate_share(int(np.trace(counts)), len(labels)),
             **_macro_averages(counts, scores),
             top_k=_top_k(labels, probabilities, min(top_k, len(known))),
             log_loss=float(log_loss(labels, probabilities, labels=indices)),
@@ -68,10 +68,10 @@ def evaluate_predictions(
             UnknownClass(name, int(items))
             for name, items in zip(unknown, pictures[len(known) :], strict=True)
         ),
-        accuracy_of_known_classes=_wilson(int(np.trace(counts)), of_known) if of_known else None,
+        accuracy_of_known_classes=estimate_share(int(np.trace(counts)), of_known) if of_known else None,
         classes=scores,
         confusion_matrix=ConfusionMatrix(tuple(classes), tuple(tuple(row) for row in counts.tolist())),
-        calibration=_calibrate(labels == predicted, probabilities.max(axis=1).astype(np.float64)),
+        calibration=measure_calibration(labels == predicted, probabilities.max(axis=1).astype(np.float64)),
     )
 
 
@@ -80,13 +80,39 @@ def measure_shared_groups(
 ) -> SharedGroups:
     """Of test images whose group was trained on: labels, int (n,), and probabilities, float32 (n, c)."""
     right = int((decide(probabilities) == labels).sum())
-    return SharedGroups(len(labels), _wilson(right, len(labels)), are_counted)
+    return SharedGroups(len(labels), estimate_share(right, len(labels)), are_counted)
 
 
 def decide(probabilities: NDArray[np.float32]) -> NDArray[np.intp]:
     """The index answered for each row of (n, c): the most probable, of equal ones the lower."""
     indices: NDArray[np.intp] = probabilities.argmax(axis=1)
     return indices
+
+
+def estimate_share(successes: int, trials: int) -> Estimate:
+    """A share of at least one trial, with Wilson's score interval.
+
+    Probable inference, the law of succession, JASA 22 (1927).
+    """
+    interval = binomtest(successes, trials).proportion_ci(CONFIDENCE_LEVEL, method="wilson")
+    return Estimate(successes / trials, float(interval.low), float(interval.high))
+
+
+def measure_calibration(correct: NDArray[np.bool_], confidence: Floats) -> Calibration:
+    """Guo, Pleiss, Sun, Weinberger: On Calibration of Modern Neural Networks, ICML 2017, equation 3."""
+    places = np.clip(np.ceil(confidence * CALIBRATION_BINS).astype(int) - 1, 0, CALIBRATION_BINS - 1)
+    bins, error = [], 0.0
+    for place in range(CALIBRATION_BINS):
+        members = places == place
+        items = int(members.sum())
+        mean = float(confidence[members].mean()) if items else None
+        right = float(correct[members].mean()) if items else None
+        if mean is not None and right is not None:
+            error += items / len(correct) * abs(right - mean)
+        bins.append(
+            CalibrationBin(place / CALIBRATION_BINS, (place + 1) / CALIBRATION_BINS, items, mean, right)
+        )
+    return Calibration(error, tuple(bins))
 
 
 def _check(
@@ -137,19 +163,13 @@ def _macro_averages(counts: Counts, scores: Sequence[ClassScores]) -> dict[str, 
     }
 
 
-def _wilson(successes: int, trials: int) -> Estimate:
-    """Wilson's score interval of a proportion: Probable inference, the law of succession, JASA 22 (1927)."""
-    interval = binomtest(successes, trials).proportion_ci(CONFIDENCE_LEVEL, method="wilson")
-    return Estimate(successes / trials, float(interval.low), float(interval.high))
-
-
 def _mean_of_proportions(successes: Counts, trials: Counts) -> Estimate:
     """The mean of independent proportions: Wilson's intervals combined by MOVER.
 
     Zou, Huang, Zhang: A note on confidence interval estimation for a linear function of binomial proportions,
     Computational Statistics & Data Analysis 53 (2009). Unlike a bootstrap's it stays open when all are right.
     """
-    parts = [_wilson(int(k), int(n)) for k, n in zip(successes, trials, strict=True) if n]
+    parts = [estimate_share(int(k), int(n)) for k, n in zip(successes, trials, strict=True) if n]
     values, lows, highs = np.array([(part.value, part.low, part.high) for part in parts], np.float64).T
     value = float(values.mean())
     below = float(np.sqrt(((values - lows) ** 2).sum())) / len(parts)
@@ -194,20 +214,3 @@ def _top_k(labels: NDArray[np.integer[Any]], probabilities: NDArray[np.float32],
     lower_index = np.arange(probabilities.shape[1]) < labels[:, None]
     ahead = (probabilities > of_label) | ((probabilities == of_label) & lower_index)
     return TopK(k, float((ahead.sum(axis=1) < k).mean()))
-
-
-def _calibrate(correct: NDArray[np.bool_], confidence: Floats) -> Calibration:
-    """Guo, Pleiss, Sun, Weinberger: On Calibration of Modern Neural Networks, ICML 2017, equation 3."""
-    places = np.clip(np.ceil(confidence * CALIBRATION_BINS).astype(int) - 1, 0, CALIBRATION_BINS - 1)
-    bins, error = [], 0.0
-    for place in range(CALIBRATION_BINS):
-        members = places == place
-        items = int(members.sum())
-        mean = float(confidence[members].mean()) if items else None
-        right = float(correct[members].mean()) if items else None
-        if mean is not None and right is not None:
-            error += items / len(correct) * abs(right - mean)
-        bins.append(
-            CalibrationBin(place / CALIBRATION_BINS, (place + 1) / CALIBRATION_BINS, items, mean, right)
-        )
-    return Calibration(error, tuple(bins))

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from app.artifacts import open_artifact
+from app.artifacts import Manifest, open_artifact
 from app.child import Released, Reporter, StopSignal, write_message
 from app.csv_cells import safe_row
 from app.datasets.class_map import apply_class_map
@@ -22,15 +22,22 @@ from app.datasets.near_groups import load_dataset
 from app.datasets.pictures import decode_item
 from app.datasets.shared_groups import shared_with_training
 from app.errors import DatasetError
-from app.evaluation.figures import SharedGroups
+from app.evaluation.figures import Calibration, Selection, SharedGroups
 from app.evaluation.files import EVALUATION, PREDICTIONS, PROBABILITIES, REPORT
-from app.evaluation.metrics import decide, evaluate_predictions, measure_shared_groups
+from app.evaluation.metrics import (
+    decide,
+    evaluate_predictions,
+    measure_calibration,
+    measure_shared_groups,
+)
 from app.evaluation.mistakes import list_mistakes
 from app.evaluation.report import format_report
+from app.evaluation.selection import measure_selection
 from app.evaluation.spec import EvaluationContent, EvaluationResult, EvaluationSpec
 from app.host.machine import count_cores
 from app.images.decode import DEEP_GREY, FULL_RANGE
-from app.inference.predictor import Predictor
+from app.inference.predictor import Outcome, Predictor
+from app.inference.temperature import remove_temperature
 from app.schemas.class_map import ClassMap
 from app.schemas.progress_lines import ProgressLine
 from app.words import count
@@ -59,7 +66,8 @@ def evaluate_artifact(
     unknown = sorted({item.label for item in (*items, *beside)} - set(classes))
     labels = _index_labels(items, [*classes, *unknown])
     predictor = Predictor(artifact)
-    answers, clipped = _replay(predictor, [*items, *beside], spec.image_root, reporter, stop)
+    outcomes, clipped = _replay(predictor, [*items, *beside], spec.image_root, reporter, stop)
+    answers = np.stack([outcome.probabilities for outcome in outcomes])
     probabilities = answers[: len(items)]
 
     subset = spec.subset or "all"
@@ -79,16 +87,38 @@ def evaluate_artifact(
         dataset_digest=whole.digest,
         subset=subset,
         **vars(evaluation),
+        calibration_before=_calibration_before(artifact.manifest, labels, probabilities),
+        selection=_measure_selection(predictor, labels, outcomes[: len(items)], spec.max_error),
         shared_groups=shared_groups,
         mistakes=tuple(mistakes[:MISTAKES_KEPT]),
         warnings=(*_warn_of_shared(shared_groups), *_warn(predictor, dataset, items, clipped)),
     )
     np.save(folder / PROBABILITIES, probabilities)
     _write_predictions(folder / PREDICTIONS, items, probabilities, classes)
-    report = format_report(evaluation, mistakes, subset, shared_groups)
+    report = format_report(evaluation, mistakes, subset, shared_groups, content.selection)
     (folder / REPORT).write_text(report, encoding="utf-8", errors="backslashreplace")
     write_message(folder / EVALUATION, content)
     return EvaluationResult(evaluation=content)
+
+
+def _calibration_before(
+    manifest: Manifest, labels: NDArray[np.int64], probabilities: NDArray[np.float32]
+) -> Calibration | None:
+    if manifest.calibration is None:
+        return None
+    raw = remove_temperature(probabilities, manifest.calibration.temperature)
+    return measure_calibration(labels == decide(probabilities), raw.max(axis=1))
+
+
+def _measure_selection(
+    predictor: Predictor, labels: NDArray[np.int64], outcomes: Sequence[Outcome], max_error: float
+) -> Selection | None:
+    decision = predictor.artifact.manifest.decision
+    if decision is None:
+        return None
+    verdicts = [predictor.judge(outcome, max_error) for outcome in outcomes]
+    is_right = labels == decide(np.stack([outcome.probabilities for outcome in outcomes]))
+    return measure_selection([one for one in verdicts if one is not None], is_right, decision, max_error)
 
 
 def select_items(dataset: DatasetManifest, split_path: Path | None, subset: str | None) -> list[Item]:
@@ -135,27 +165,27 @@ def _index_labels(items: Sequence[Item], classes: Sequence[str]) -> NDArray[np.i
 
 def _replay(
     predictor: Predictor, items: Sequence[Item], image_root: Path, reporter: Reporter, stop: StopSignal
-) -> tuple[NDArray[np.float32], int]:
-    """Probabilities, float32 (items, classes), by as many threads as there are CPUs; how many are clipped."""
-    probabilities = np.empty((len(items), len(predictor.labels)), np.float32)
+) -> tuple[list[Outcome], int]:
+    """What the model says of each image, by as many threads as there are CPUs; how many are clipped."""
+    outcomes: list[Outcome] = []
     threads = count_cores()
     reported, clipped = 0.0, 0
     with ThreadPoolExecutor(threads) as pool:
 
-        def answer(item: Item) -> tuple[NDArray[np.float32], bool]:
+        def answer(item: Item) -> tuple[Outcome, bool]:
             image = decode_item(image_root, item, predictor.pixel_range, predictor.fit)
-            return predictor.predict(image.pixels), image.is_clipped
+            return predictor.answer(image.pixels), image.is_clipped
 
         answers = ordered_map(pool, answer, items, ahead=4 * threads)
-        for done, (row, is_clipped) in enumerate(answers, start=1):
-            probabilities[done - 1] = row
+        for done, (outcome, is_clipped) in enumerate(answers, start=1):
+            outcomes.append(outcome)
             clipped += is_clipped
             if stop.release:
                 raise Released
             if done == len(items) or time.monotonic() - reported >= _SECONDS_BETWEEN_REPORTS:
                 reported = time.monotonic()
                 reporter.emit(ProgressLine(done=done, total=len(items), fraction=done / len(items)))
-    return probabilities, clipped
+    return outcomes, clipped
 
 
 def _warn(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from app.evaluation.figures import ConfusionMatrix, Estimate, Evaluation, SharedGroups
+from app.evaluation.figures import ConfusionMatrix, Estimate, Evaluation, Selection, SharedGroups
 from app.evaluation.spec import Mistake
 
 WIDEST_MATRIX = 25
@@ -12,13 +12,18 @@ TOP_CONFUSIONS = 50
 
 
 def format_report(
-    evaluation: Evaluation, mistakes: Sequence[Mistake], subset: str, shared: SharedGroups | None = None
+    evaluation: Evaluation,
+    mistakes: Sequence[Mistake],
+    subset: str,
+    shared: SharedGroups | None = None,
+    selection: Selection | None = None,
 ) -> str:
     """Accuracy and loss first, then the table of classes, the confusion matrix and every wrong image."""
     return "\n".join(
         [
             *_summary(evaluation, subset),
             *_shared_groups(shared),
+            *_selection(selection),
             "",
             *_class_table(evaluation),
             "",
@@ -55,6 +60,25 @@ def _shared_groups(shared: SharedGroups | None) -> Iterator[str]:
             f"test images that share a group with train or valid: {shared.items}, {counted}, "
             f"accuracy on them: {_estimate(shared.accuracy)}"
         )
+
+
+def _selection(selection: Selection | None) -> Iterator[str]:
+    if selection is None:
+        return
+    error = "none accepted" if selection.error is None else _estimate(selection.error)
+    yield (
+        f"accepted: {selection.accepted} of {selection.accepted + sum(selection.rejected.values())} images, "
+        f"{selection.wrong} of them answered wrongly, share of errors: {error}"
+    )
+    asked = f"at most {selection.max_error:g} of accepted answers wrong"
+    if selection.promised is None:
+        yield f"promise of the product: {asked}; the validation images are too few to promise anything"
+    elif selection.promised > selection.max_error:
+        yield f"promise of the product: {asked}; the validation images can promise {selection.promised:g}"
+    else:
+        yield f"promise of the product, at 95 % confidence: {asked}"
+    if selection.rejected:
+        yield "rejected: " + ", ".join(f"{reason} {n}" for reason, n in selection.rejected.items())
 
 
 def _estimate(estimate: Estimate) -> str:

@@ -11,10 +11,12 @@ from app.evaluation.figures import (
     ConfusionMatrix,
     Estimate,
     Metrics,
+    Selection,
     SharedGroups,
     UnknownClass,
 )
 from app.schemas.message import Message
+from app.schemas.product import MAX_ERROR
 
 
 class EvaluationSpec(Message):
@@ -22,6 +24,7 @@ class EvaluationSpec(Message):
 
     ``split``: a JSON file, item id to split; None: the split that the dataset came with. ``subset``: one of
     its splits; None: all images. ``artifact_digest``: what the artifact's must be, where it is known.
+    ``max_error``: the share of accepted answers that may be wrong.
     """
 
     format_version: Literal[1] = 1
@@ -31,6 +34,7 @@ class EvaluationSpec(Message):
     image_root: Path
     split: Path | None = None
     subset: str | None = None
+    max_error: float = MAX_ERROR
 
 
 class Mistake(Message):
@@ -44,7 +48,11 @@ class Mistake(Message):
 
 
 class EvaluationContent(Message):
-    """Everything measured: the content of ``evaluation.json``, kept in the database and shown by the API."""
+    """Everything measured: the content of ``evaluation.json``, kept in the database and shown by the API.
+
+    ``calibration_before``: of the probabilities as the network gives them, for a model that is calibrated.
+    ``selection``: None for a model without thresholds.
+    """
 
     artifact_digest: str
     dataset_digest: str
@@ -56,6 +64,8 @@ class EvaluationContent(Message):
     classes: tuple[ClassScores, ...]
     confusion_matrix: ConfusionMatrix
     calibration: Calibration
+    calibration_before: Calibration | None = None
+    selection: Selection | None = None
     shared_groups: SharedGroups | None = None
     mistakes: tuple[Mistake, ...]
     warnings: tuple[str, ...] = ()

@@ -17,7 +17,7 @@ from app.host.machine import count_cores
 
 
 class Interpreters:
-    """A pool of interpreters of one model with one float32 input and output.
+    """A pool of interpreters of one model with one float32 input, and float32 outputs.
 
     A LiteRT interpreter serves one call at a time: up to ``capacity`` (default: the number of CPUs) are made,
     each when the ones before are busy. ``threads`` is how many threads one of them computes with.
@@ -28,24 +28,27 @@ class Interpreters:
         model: bytes,
         name: str,
         input_shape: tuple[int, ...],
-        output_shape: tuple[int, ...],
-        *,
+        *output_shapes: tuple[int, ...],
         threads: int = 1,
         capacity: int | None = None,
         hint: str,
     ) -> None:
         """Makes the first. Raises ArtifactError, which calls the model ``name`` and gives the ``hint``."""
         self._model, self._name, self._hint = model, name, hint
-        self._shapes, self._threads = (input_shape, output_shape), threads
+        self._shapes, self._threads = (input_shape, output_shapes), threads
         self.capacity = capacity or default_interpreters()
         self._idle: LifoQueue[_Interpreter] = LifoQueue()
         self.count, self._lock = 1, Lock()
         self._idle.put(self._create())
 
     def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The first row of the output for a batch of 1, float32 of the shapes given."""
+        """The first row of the first output for a batch of 1, float32 of the shapes given."""
+        return self.run_all(batch, 1)[0]
+
+    def run_all(self, batch: NDArray[np.float32], outputs: int) -> list[NDArray[np.float32]]:
+        """The first row of each of the first so many outputs."""
         with self.borrow() as interpreter:
-            return interpreter.run(batch)
+            return interpreter.run(batch, outputs)
 
     @contextmanager
     def borrow(self) -> Iterator[_Interpreter]:
@@ -91,7 +94,7 @@ class _Interpreter:
         model: bytes,
         name: str,
         input_shape: tuple[int, ...],
-        output_shape: tuple[int, ...],
+        output_shapes: tuple[tuple[int, ...], ...],
         threads: int,
         hint: str,
     ) -> None:
@@ -101,18 +104,18 @@ class _Interpreter:
         except (ValueError, RuntimeError) as error:
             raise ArtifactError(f"{name} cannot be loaded: {error}", hint=hint) from error
 
-        def only_tensor(kind: str, details: list[dict[str, Any]], shape: tuple[int, ...]) -> int:
+        def find(kind: str, details: list[dict[str, Any]], shapes: tuple[tuple[int, ...], ...]) -> list[int]:
             found = [(tuple(int(side) for side in each["shape"]), each["dtype"].__name__) for each in details]
-            if found != [(shape, "float32")]:
-                raise ArtifactError(f"{name} has the {kind} {found} instead of {shape} float32.", hint=hint)
-            return int(details[0]["index"])
+            if found != [(shape, "float32") for shape in shapes]:
+                wanted = " and ".join(map(str, shapes))
+                raise ArtifactError(f"{name} has the {kind} {found} instead of {wanted} float32.", hint=hint)
+            return [int(each["index"]) for each in details]
 
-        self._input = only_tensor("input", self._litert.get_input_details(), input_shape)
-        self._output = only_tensor("output", self._litert.get_output_details(), output_shape)
+        [self._input] = find("input", self._litert.get_input_details(), (input_shape,))
+        self._outputs = find("output", self._litert.get_output_details(), output_shapes)
 
-    def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+    def run(self, batch: NDArray[np.float32], outputs: int = 1) -> list[NDArray[np.float32]]:
         self._litert.set_tensor(self._input, batch)
         self._litert.invoke()
         # get_tensor copies: the answer outlives the interpreter's next run.
-        answer: NDArray[np.float32] = self._litert.get_tensor(self._output)[0]
-        return answer
+        return [self._litert.get_tensor(index)[0] for index in self._outputs[:outputs]]

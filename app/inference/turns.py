@@ -26,7 +26,7 @@ from app.images.decoder_pool import DecoderPool
 from app.images.memory_budget import MemoryBudget
 from app.images.opening import open_image
 from app.images.resize import Fit
-from app.inference.predictor import Predictor
+from app.inference.predictor import Outcome, Predictor
 from app.inference.threads import Turn, TurnThreads
 
 TURN_SECONDS = 10.0
@@ -40,11 +40,11 @@ Use = Callable[[DecodedImage, float, float], T]
 
 @dataclass(frozen=True)
 class Answer:
-    """One image's answer. ``probabilities``: float32 (classes,). Times are milliseconds."""
+    """One image's answer. Times are milliseconds."""
 
     image: DecodedImage
     sha256: str
-    probabilities: NDArray[np.float32]
+    outcome: Outcome
     queue_ms: float
     decode_ms: float
     inference_ms: float
@@ -193,9 +193,9 @@ def _use_if_light(data: bytes, reading: Reading, use: Use[T], asked: float) -> _
 
 def _ask(predictor: Predictor, data: bytes, image: DecodedImage, queue_ms: float, decode_ms: float) -> Answer:
     began = time.perf_counter()
-    probabilities = predictor.predict(image.pixels)
+    outcome = predictor.answer(image.pixels)
     inference_ms = milliseconds_since(began)
-    return Answer(image, hashlib.sha256(data).hexdigest(), probabilities, queue_ms, decode_ms, inference_ms)
+    return Answer(image, hashlib.sha256(data).hexdigest(), outcome, queue_ms, decode_ms, inference_ms)
 
 
 def _give_up(turn: Turn[T]) -> None:

@@ -50,6 +50,8 @@ def register_model(
         labels=list(manifest.labels),
         metrics=metrics,
         serving={**asdict(manifest.serving), "parity": parity.model_dump()},
+        calibration=None if manifest.calibration is None else asdict(manifest.calibration),
+        decision=None if manifest.decision is None else asdict(manifest.decision),
     )
     session.add(model)
     session.flush()

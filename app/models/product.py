@@ -18,6 +18,8 @@ class Product(CreatedAt, Base):
     name: Mapped[str] = mapped_column(String(200))
     default_network: Mapped[str | None] = mapped_column(String(64))
     min_accuracy: Mapped[float | None] = mapped_column(Float)
+    max_error: Mapped[float | None] = mapped_column(Float)
+    """The share of accepted answers that may be wrong; null: as of products that say nothing."""
     last_model_version: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
     """The last number given to a model of it. A deleted one leaves a gap: ``product@3`` names one model for
     ever."""

@@ -28,6 +28,9 @@ class TrainedModel(CreatedAt, Base):
     labels: Mapped[list[str]] = mapped_column(Json)
     metrics: Mapped[dict[str, Any]] = mapped_column(Json)
     serving: Mapped[dict[str, Any]] = mapped_column(Json)
+    calibration: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    decision: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    """Sections of its manifest; null: an older Loupe made it, without."""
     passed_gate: Mapped[bool | None] = mapped_column(Boolean)
     """Null: a worker of the first release made it, which kept only what passed."""
     exports: Mapped[dict[str, Any] | None] = mapped_column(Json)

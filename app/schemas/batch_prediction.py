@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from app.schemas.common import Problem, Request, Timestamp
 from app.schemas.import_choices import NameEncoding
 from app.schemas.job import Progress
-from app.schemas.prediction import PredictedLabel, PredictionModel
+from app.schemas.prediction import Judgement, PredictedLabel, PredictionModel
 
 TopK = Annotated[int, Field(ge=1, le=1000, description="Labels in each line, most probable first.")]
 
@@ -45,7 +45,7 @@ class LineImage(BaseModel):
     format: str
 
 
-class BatchLine(BaseModel):
+class BatchLine(Judgement):
     """One line of the results. ``sha256``: of the file; null where it could not be read."""
 
     name: str

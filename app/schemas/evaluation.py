@@ -48,7 +48,17 @@ class Evaluation(BaseModel):
     confusion_matrix: dict[str, Any] = Field(
         description="`labels` in the order of `classes`; `counts` by true class, then by answer."
     )
-    calibration: dict[str, Any] | None
+    calibration: dict[str, Any] | None = Field(
+        description="Expected calibration error of the served probabilities, and its reliability diagram."
+    )
+    calibration_before: dict[str, Any] | None = Field(
+        description="The same before calibration; null for a model without."
+    )
+    selection: dict[str, Any] | None = Field(
+        description="How the answers fare under the product's promise of then: `max_error` asked, what could "
+        "be `promised`, how many were `accepted` and how many of these `wrong`, `coverage` and `error` with "
+        "intervals, `rejected` by reason. Null for a model without thresholds."
+    )
     shared_groups: dict[str, Any] | None = Field(
         description="Test images of groups that are in train or valid too: `items`, `accuracy` on them, "
         "and whether they `are_counted` in the other figures. Null if there are none."

@@ -9,6 +9,7 @@ from app.schemas.hyperparameters import SplitSettings
 from app.schemas.import_choices import ImportChoices, NameEncoding
 from app.schemas.message import Message
 from app.schemas.model_formats import MadeFormat
+from app.schemas.product import MAX_ERROR
 
 
 class Payload(Message):
@@ -56,8 +57,8 @@ class EvaluationPayload(Payload):
 
 class PredictionPayload(UploadPayload):
     """``source``: the upload, or the dataset's id where it is none. ``model``: the one that answers all
-    images; ``version``, ``alias`` and ``digest`` describe it also once it is deleted. ``filename``: as the
-    client calls the upload.
+    images, by what its product promised then; ``version``, ``alias`` and ``digest`` describe it also once it
+    is deleted. ``filename``: as the client calls the upload.
     """
 
     model: str
@@ -65,6 +66,7 @@ class PredictionPayload(UploadPayload):
     alias: str | None = None
     digest: str
     top_k: int
+    max_error: float = MAX_ERROR
     filename: str | None = None
     name_encoding: NameEncoding | None = None
 

@@ -58,6 +58,45 @@ class ModelOrigin(BaseModel):
     imported_at: Timestamp
 
 
+class Calibration(BaseModel):
+    """How the served probabilities came about."""
+
+    method: str
+    temperature: float = Field(description="What the logits are divided by; 1 where no other was better.")
+    split: str
+    items: int
+    log_loss: float = Field(description="Of images that the fit did not see, in nats.")
+    log_loss_before: float
+
+
+class Threshold(BaseModel):
+    """Answers above `probability` are accepted: at 95 % confidence at most `max_error` are wrong."""
+
+    max_error: float
+    probability: float
+    coverage: float = Field(description="Share of the validation images that are accepted.")
+    images: float = Field(description="Accepted validation images; those that show the same thing are one.")
+    errors: float
+
+
+class ModelPromise(BaseModel):
+    """What the model makes of its product's promise."""
+
+    max_error: float = Field(description="What the product asks for.")
+    promised: float | None = Field(
+        description="What holds for accepted answers: the same or less, or more where the validation images "
+        "are too few; null where they can promise nothing."
+    )
+    probability: float = Field(description="Answers are accepted above it.")
+    similarity: float | None = Field(description="Images less similar to all training images are rejected.")
+    coverage: float = Field(description="Share of the validation images that are accepted.")
+    images_needed: int | None = Field(
+        description="Accepted validation images without an error that it takes to promise what the product "
+        "asks for; null where it is promised."
+    )
+    thresholds: list[Threshold] = Field(description="What else could be promised.")
+
+
 class Model(BaseModel):
     id: str
     product: str
@@ -83,6 +122,12 @@ class Model(BaseModel):
         "was imported they were measured where it comes from."
     )
     serving: dict[str, Any]
+    calibration: Calibration | None = Field(
+        description="Null: it was made by an older Loupe, and its probabilities are the network's own."
+    )
+    promise: ModelPromise | None = Field(
+        description="Null: it was made by an older Loupe, and its predictions have no decision."
+    )
     exports: list[ModelExport] = Field(description="Other forms of it that are ready to download.")
     origin: ModelOrigin | None = Field(description="Where it was imported from; null if trained here.")
     created_at: Timestamp

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.schemas.common import Problem, Request
@@ -32,7 +34,32 @@ class PredictRequest(Request):
 class PredictedLabel(BaseModel):
     label: str
     index: int = Field(description="Position of the label in the model's outputs.")
-    probability: float
+    probability: float = Field(description="Calibrated: of answers of 0.9 nine in ten are right.")
+    raw_probability: float = Field(description="What the network says before it is calibrated.")
+
+
+class Scores(BaseModel):
+    """What the decision rests on."""
+
+    confidence: float = Field(description="The probability of the most probable label.")
+    margin: float = Field(description="How far it is ahead of the next.")
+    similarity: float | None = Field(
+        description="To the most similar training image, in what the network makes of both: -1 to 1."
+    )
+
+
+class Judgement(BaseModel):
+    """Whether the answer should be acted on. All null: the model was made without thresholds."""
+
+    decision: Literal["accept", "reject"] | None = Field(
+        None, description="By the product's promise: of accepted answers hardly more are wrong."
+    )
+    reject_reason: Literal["out_of_distribution", "ambiguous", "low_confidence"] | None = Field(
+        None,
+        description="out_of_distribution: like no training image. ambiguous: surely one of the first two "
+        "labels, but not which. low_confidence: none is probable enough.",
+    )
+    scores: Scores | None = None
 
 
 class PredictionModel(BaseModel):
@@ -56,7 +83,7 @@ class PredictionTiming(BaseModel):
     inference_ms: float
 
 
-class PredictionItem(BaseModel):
+class PredictionItem(Judgement):
     """The answer for one image, or the error that this one image has."""
 
     name: str | None

@@ -6,6 +6,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.schemas.common import Request, Slug, Timestamp
 
+MAX_ERROR = 0.01
+"""Of a product that promises nothing else: the share of accepted answers that may be wrong."""
+
 
 class ProductGate(Request):
     """What a new model must reach."""
@@ -15,6 +18,18 @@ class ProductGate(Request):
         ge=0,
         le=1,
         description="Test accuracy under which a model fails the gate: no alias comes to point at it.",
+    )
+
+
+class Promise(Request):
+    """How wrong accepted answers may be. Predictions are accepted or rejected by it."""
+
+    max_error: float = Field(
+        MAX_ERROR,
+        gt=0,
+        le=0.5,
+        description="The share of accepted answers that may be wrong, at 95 % confidence. What a model's "
+        "validation images are too few to promise, `GET /models/{model}` says.",
     )
 
 
@@ -34,6 +49,7 @@ class ProductCreate(Request):
     )
     default_network: str | None = Field(None, description="Network of jobs that name none.")
     gate: ProductGate = Field(default_factory=lambda: ProductGate(min_accuracy=None))
+    promise: Promise = Field(default_factory=lambda: Promise(max_error=MAX_ERROR))
 
 
 class ProductUpdate(Request):
@@ -42,6 +58,7 @@ class ProductUpdate(Request):
     name: str | None = Field(None, min_length=1, max_length=200)
     default_network: str | None = None
     gate: ProductGate | None = None
+    promise: Promise | None = None
 
 
 class Product(BaseModel):
@@ -49,6 +66,7 @@ class Product(BaseModel):
     name: str
     default_network: str | None
     gate: ProductGate
+    promise: Promise
     champion: str | None = Field(
         description="Id of the model that answers predictions, null before there is one."
     )

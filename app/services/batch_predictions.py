@@ -131,6 +131,7 @@ def _describe(choice: ModelChoice, top_k: int, **source: object) -> PredictionPa
             "alias": choice.alias,
             "digest": choice.digest,
             "top_k": top_k,
+            "max_error": choice.max_error,
             "host": socket.gethostname(),
             **source,
         }

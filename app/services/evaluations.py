@@ -156,6 +156,8 @@ def _to_schema(evaluation: Evaluation) -> schemas.Evaluation:
         classes=report["classes"],
         confusion_matrix=report["confusion_matrix"],
         calibration=report.get("calibration"),
+        calibration_before=report.get("calibration_before"),
+        selection=report.get("selection"),
         shared_groups=report.get("shared_groups"),
         mistakes=report.get("mistakes", []),
         warnings=report.get("warnings", []),

@@ -26,8 +26,9 @@ from app.context import AppContext
 from app.errors import ArtifactError, BusyError, LoupeError
 from app.inference.cache import ModelCache
 from app.inference.predictor import Predictor
-from app.models import Alias, TrainedModel
+from app.models import Alias, Product, TrainedModel
 from app.services import webhook_events
+from app.services.products import promised_error
 from app.services.trained_models import ModelChoice, choose_model
 from app.storage.home import Storage
 
@@ -150,12 +151,13 @@ class ModelRouter:
             }
             before = {choice.id for choice in known.values()}
             wanted = sorted(before.union(one for one in ids.values() if one is not None))
+            promises = {row.id: promised_error(row) for row in session.scalars(select(Product))}
             models: dict[str | None, ModelChoice] = {}
             for start in range(0, len(wanted), ROWS_AT_ONCE):
                 part = TrainedModel.id.in_(wanted[start : start + ROWS_AT_ONCE])
                 columns = load_only(*(getattr(TrainedModel, name) for name in CHOICE_COLUMNS))
                 for row in session.scalars(select(TrainedModel).where(part).options(columns)):
-                    models[row.id] = ModelChoice.of(row, None)
+                    models[row.id] = ModelChoice.of(row, None, promises[row.product_id])
         found = {
             question: replace(models[model], alias=known[question].alias) if model in models else None
             for question, model in ids.items()

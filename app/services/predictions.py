@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.errors import LoupeError
+from app.inference.labelled import judge_answer, rank_labels
 from app.inference.turns import Answer, Turns
 from app.schemas import prediction as schemas
 from app.schemas.common import problem_from_error
@@ -38,7 +39,7 @@ async def predict(
 
     async def predict_one(picture: Picture) -> schemas.PredictionItem:
         answer = await turns.answer(asked.predictor, picture.data, max_pixels=max_pixels)
-        return _as_item(picture, answer, asked.predictor.labels, top_k)
+        return _as_item(picture, answer, asked, top_k)
 
     if len(pictures) == 1:
         item = await predict_one(pictures[0])
@@ -72,7 +73,7 @@ async def classify(
         # Copied when its turn comes, not all at once.
         answer = await turns.answer(asked.predictor, bytes(image), max_pixels=max_pixels)
         timings.append(_timing(answer))
-        return answer.probabilities
+        return answer.outcome.probabilities
 
     answers = []
     for index, outcome in enumerate(await _each(turns, images, classify_one)):
@@ -109,14 +110,9 @@ async def _each(
     return [task.result() for task in tasks]
 
 
-def _as_item(picture: Picture, answer: Answer, labels: Sequence[str], top_k: int) -> schemas.PredictionItem:
-    order = np.argsort(-answer.probabilities, kind="stable")[:top_k]
-    ranked = [
-        schemas.PredictedLabel(
-            label=labels[index], index=int(index), probability=float(answer.probabilities[index])
-        )
-        for index in order
-    ]
+def _as_item(picture: Picture, answer: Answer, asked: Asked, top_k: int) -> schemas.PredictionItem:
+    ranked = rank_labels(asked.predictor, answer.outcome, top_k)
+    judgement = judge_answer(asked.predictor, answer.outcome, asked.choice.max_error)
     image = answer.image
     return schemas.PredictionItem(
         name=picture.name,
@@ -127,6 +123,7 @@ def _as_item(picture: Picture, answer: Answer, labels: Sequence[str], top_k: int
         top=ranked[0],
         timing=_timing(answer),
         warnings=list(image.notes),
+        **dict(judgement),
     )
 
 

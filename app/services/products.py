@@ -8,13 +8,15 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from app.changes import note_change
 from app.context import AppContext
 from app.errors import ConflictError, FieldError, InvalidRequestError, NotFoundError
 from app.models import Alias, Product
-from app.models.alias import CHAMPION
+from app.models.alias import CHAMPION, TOPIC
 from app.networks.registry import get_network
 from app.schemas import product as schemas
 from app.schemas.common import Page
+from app.schemas.product import MAX_ERROR
 from app.services.idempotency import Answer, IdempotentRequest, recall, remember
 from app.services.pages import fetch_page
 
@@ -41,6 +43,7 @@ def create_product(
             name=request.name or request.id,
             default_network=network,
             min_accuracy=request.gate.min_accuracy,
+            max_error=request.promise.max_error,
         )
         session.add(product)
         try:
@@ -81,8 +84,18 @@ def update_product(context: AppContext, product_id: str, request: schemas.Produc
             product.default_network = get_network(name).name if name else None
         if request.gate is not None:
             product.min_accuracy = request.gate.min_accuracy
+        if request.promise is not None:
+            product.max_error = request.promise.max_error
+            note_change(session, TOPIC)  # Who answers predictions keeps it in memory.
         session.flush()
-        return to_schema(session, product)
+        changed = to_schema(session, product)
+    context.changes.look_after_a_change()
+    return changed
+
+
+def promised_error(product: Product) -> float:
+    """The share of accepted answers that may be wrong."""
+    return MAX_ERROR if product.max_error is None else product.max_error
 
 
 def require_product(session: Session, product_id: str) -> Product:
@@ -128,6 +141,7 @@ def to_schema(session: Session, product: Product) -> schemas.Product:
         name=product.name,
         default_network=product.default_network,
         gate=schemas.ProductGate(min_accuracy=product.min_accuracy),
+        promise=schemas.Promise(max_error=promised_error(product)),
         champion=alias.model_id if alias else None,
         created_at=product.created_at,
     )

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
+from pydantic import TypeAdapter
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from app.artifacts import Decision
 from app.context import AppContext
 from app.errors import ConflictError, InvalidRequestError, NotFoundError
-from app.models import Alias, Job, TrainedModel
+from app.inference.decision import choose_threshold, images_needed
+from app.models import Alias, Job, Product, TrainedModel
 from app.models.alias import CHAMPION
 from app.schemas import model as schemas
 from app.schemas.common import Page
 from app.schemas.job_payloads import Payload
+from app.schemas.product import MAX_ERROR
 from app.services.job_states import TERMINAL
 from app.services.jobs import require_job
 from app.services.pages import fetch_page
-from app.services.products import require_product
+from app.services.products import promised_error, require_product
 
 VERSION = re.compile(r"[1-9][0-9]*")
 MAX_VERSION = 2**31 - 1
@@ -28,7 +32,10 @@ MAX_VERSION_DIGITS = 10
 
 @dataclass(frozen=True)
 class ModelChoice:
-    """The model that answers a request, and the alias that led to it if one did."""
+    """The model that answers a request, and the alias that led to it if one did.
+
+    ``max_error``: the share of accepted answers that may be wrong, as its product promises.
+    """
 
     id: str
     product: str
@@ -36,10 +43,11 @@ class ModelChoice:
     digest: str
     folder: str
     alias: str | None
+    max_error: float = MAX_ERROR
 
     @classmethod
-    def of(cls, model: TrainedModel, alias: str | None) -> ModelChoice:
-        return cls(model.id, model.product_id, model.version, model.digest, model.folder, alias)
+    def of(cls, model: TrainedModel, alias: str | None, max_error: float) -> ModelChoice:
+        return cls(model.id, model.product_id, model.version, model.digest, model.folder, alias, max_error)
 
 
 def list_models(
@@ -100,7 +108,7 @@ def choose_model(
                 f"Model {row.id} is of product {row.product_id!r} and job {row.job_id}, not as asked.",
                 hint="Give only one of `product`, `job` and `model`.",
             )
-        return ModelChoice.of(row, alias)
+        return ModelChoice.of(row, alias, promised_error(session.get_one(Product, row.product_id)))
 
 
 def require_model(session: Session, model_id: str) -> TrainedModel:
@@ -180,10 +188,31 @@ def _to_schema(session: Session, model: TrainedModel) -> schemas.Model:
         bytes=model.bytes,
         metrics=model.metrics,
         serving=model.serving,
+        calibration=model.calibration and schemas.Calibration(**model.calibration),
+        promise=_promise(model, promised_error(session.get_one(Product, model.product_id))),
         exports=[
             schemas.ModelExport(**{name: stored[name] for name in schemas.ModelExport.model_fields})
             for stored in (model.exports or {}).values()
         ],
         origin=schemas.ModelOrigin(**model.origin) if model.origin else None,
         created_at=model.created_at,
+    )
+
+
+def _promise(model: TrainedModel, max_error: float) -> schemas.ModelPromise | None:
+    if model.decision is None:
+        return None
+    decision = TypeAdapter(Decision).validate_python(model.decision)
+    threshold = choose_threshold(decision, max_error)
+    is_kept = threshold is not None and threshold.max_error <= max_error
+    return schemas.ModelPromise(
+        max_error=max_error,
+        promised=threshold.max_error if threshold is not None else None,
+        probability=threshold.probability if threshold is not None else 0.0,
+        similarity=decision.similarity,
+        coverage=threshold.coverage if threshold is not None else 1.0,
+        images_needed=None
+        if is_kept
+        else images_needed(max_error, tried=decision.tried, confidence_level=decision.confidence_level),
+        thresholds=[schemas.Threshold(**asdict(one)) for one in decision.thresholds],
     )

@@ -18,6 +18,7 @@ from app.errors import TrainingError
 from app.features.probe import Probe, fit_probe
 from app.networks.pretrained.transplant import HEAD
 from app.schemas.progress_lines import EpochLine, PlanLine, Scores
+from app.training.evidence import Evidence, choose_judged, choose_references, label_wholes
 from app.training.export import create_inference_model
 from app.training.frozen_features import open_features
 from app.training.logs import TrainingLogs
@@ -47,15 +48,28 @@ def run_linear(spec: TrainingSpec, folder: Path, reporter: Reporter, stop: StopS
         model = create_inference_model(spec.network, spec.image_size, len(work.manifest.classes))
         work.initial_weights.load_into(model)
         features = open_features(work, model)
-        trained, probe = _train(work, features)
+        trained, probe, seen = _train(work, features)
         _set_classifier(model, probe)
         reporter.stage("evaluating")
         expected = probe.predict(features(work.tested_items, is_exact=True))
         work.leave_if_asked()
-        return package(work, trained, model, expected)
+        return package(work, trained, model, expected, _gather_evidence(work, probe, seen))
 
 
-def _train(work: Work, features: Callable[..., Features]) -> tuple[Trained, Probe]:
+def _gather_evidence(work: Work, probe: Probe, seen: dict[str, Features]) -> Evidence:
+    """``seen``: the features of train and valid. None of these images is looked at again."""
+
+    def rows(name: str, positions: list[int]) -> Features:
+        row_of = {position: row for row, position in enumerate(work.split[name])}
+        return seen[name][[row_of[position] for position in positions]]
+
+    positions = choose_judged(work)
+    judged, references = rows("valid", positions), rows("train", choose_references(work))
+    labels, wholes = label_wholes(work, positions)
+    return Evidence(labels, wholes, probe.predict(judged), lambda *_: (judged, references), tried=1)
+
+
+def _train(work: Work, features: Callable[..., Features]) -> tuple[Trained, Probe, dict[str, Features]]:
     reporter, settings = work.reporter, work.settings
     began = time.monotonic()
     reporter.stage("training")
@@ -89,7 +103,8 @@ def _train(work: Work, features: Callable[..., Features]) -> tuple[Trained, Prob
     logs.add_epoch(line.model_dump())
     logs.close()
     assert best.value is not None
-    return Trained(Best(epoch=1, metric=best.monitor, value=best.value), "completed", 1, is_exact=True), probe
+    trained = Trained(Best(epoch=1, metric=best.monitor, value=best.value), "completed", 1, is_exact=True)
+    return trained, probe, seen
 
 
 def _while_alive(work: Work, function: Callable[[], Result]) -> Result:

@@ -12,21 +12,26 @@ import keras
 import numpy as np
 
 from app.artifacts import (
+    CLASSIFIER,
     KERAS_MODEL,
     LITERT_MODEL,
+    REFERENCES,
+    Calibration,
     Input,
     Manifest,
-    Output,
+    ReferenceFeatures,
     Runtime,
     Serving,
     weights_sha256,
     write_artifact,
 )
 from app.host.files import folder_aside
+from app.inference.temperature import apply_temperature
 from app.networks import get_network
 from app.schemas.job import StopReason
 from app.training.device import library_versions
-from app.training.export import save_model
+from app.training.evidence import Evidence, calibrate, decide_by
+from app.training.export import has_feature_maps, read_classifier, save_model, set_temperature
 from app.training.fit import read_values
 from app.training.logs import TEST_LOG
 from app.training.result import Best, TrainingResult
@@ -46,24 +51,42 @@ class Trained:
     is_exact: bool
 
 
-def package(work: Work, trained: Trained, model: keras.Model, expected: Array) -> TrainingResult:
-    """Writes the artifact of ``model``, replays the final test through it, and publishes it.
+def package(
+    work: Work, trained: Trained, model: keras.Model, expected: Array, evidence: Evidence
+) -> TrainingResult:
+    """Calibrates ``model``, writes its artifact with what it may promise, replays the final test through it.
 
-    ``expected``: the trained network's probabilities, float32 (tested items, classes). Whether the result is
-    good enough is decided elsewhere: a model that is not can still be looked at.
+    ``expected``: the trained network's probabilities, float32 (tested items, classes), not calibrated.
+    Whether the result is good enough is decided elsewhere: a model that is not can still be looked at.
     Raises ParityError, and Released when asked to leave.
     """
+    calibration = calibrate(evidence)
     with folder_aside(work.spec.out) as aside:
-        described = _export(work, trained, model, aside)
+        described = _export(work, trained, model, evidence, calibration, aside)
         work.leave_if_asked()
-        return _verify(work, trained, aside, described, expected)
+        # In NumPy, not by the model that is packaged: so the replay also proves that this was done right.
+        calibrated = apply_temperature(expected, calibration.temperature)
+        return _verify(work, trained, aside, described, calibrated)
 
 
-def _export(work: Work, trained: Trained, model: keras.Model, folder: Path) -> Manifest:
+def _export(
+    work: Work,
+    trained: Trained,
+    model: keras.Model,
+    evidence: Evidence,
+    calibration: Calibration,
+    folder: Path,
+) -> Manifest:
     """Writes the artifact, with a manifest that lacks what has to be measured on it."""
     work.reporter.stage("exporting")
-    files = [folder / KERAS_MODEL, folder / LITERT_MODEL]
-    save_model(model, *files)
+    files = [folder / KERAS_MODEL, folder / LITERT_MODEL, folder / REFERENCES]
+    outputs = save_model(set_temperature(model, calibration.temperature), *files[:2])
+    work.leave_if_asked()
+    decision, references = decide_by(evidence, calibration.temperature, files[1].read_bytes(), outputs)
+    np.save(files[2], references)
+    if has_feature_maps(outputs):
+        files.append(folder / CLASSIFIER)
+        np.save(files[-1], read_classifier(model).astype(np.float16))
     settings = work.settings
     manifest = Manifest(
         network=get_network(work.spec.network).name,
@@ -81,7 +104,12 @@ def _export(work: Work, trained: Trained, model: keras.Model, folder: Path) -> M
         input=Input(resize_rule=work.spec.resize_rule.name, pixel_range=work.manifest.pixel_range),
         runtimes=(Runtime("litert", "float32", LITERT_MODEL),),
         class_map=work.spec.class_map.model_dump(mode="json") if work.spec.class_map else None,
-        outputs=(Output("probabilities", len(work.manifest.classes)),),
+        outputs=outputs,
+        calibration=calibration,
+        decision=decision,
+        reference_features=ReferenceFeatures(
+            REFERENCES, len(references), references.shape[1], str(references.dtype)
+        ),
         versions=library_versions(),
         created_at=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
     )

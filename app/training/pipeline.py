@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from app.artifacts import Output
 from app.child import Reporter, StopSignal
 from app.datasets.manifest import DatasetManifest
 from app.datasets.tfrecord import RecordReader, ensure_records
@@ -20,7 +21,8 @@ from app.host import failpoints
 from app.networks.create import create_network
 from app.schemas.progress_lines import PlanLine, ProgressLine
 from app.training.checkpoints import CheckpointStore
-from app.training.export import build_inference_model, predict_subset
+from app.training.evidence import Evidence, choose_judged, choose_references, embed_subset, label_wholes
+from app.training.export import build_inference_model, predict_subsets
 from app.training.fit import Fit
 from app.training.logs import TrainingLogs
 from app.training.packaging import Trained, package
@@ -55,9 +57,9 @@ def run_training(spec: TrainingSpec, folder: Path, reporter: Reporter, stop: Sto
         run = _prepare(open_work(spec, folder, reporter, stop))
         fit = _train(run)
         run.work.leave_if_asked()
-        model, expected = _evaluate(run, fit)
+        model, expected, evidence = _evaluate(run, fit)
         run.work.leave_if_asked()
-        return package(run.work, _describe(fit), model, expected)
+        return package(run.work, _describe(fit), model, expected, evidence)
 
 
 def _prepare(work: Work) -> Run:
@@ -142,14 +144,25 @@ def _train(run: Run) -> Fit:
     return fit
 
 
-def _evaluate(run: Run, fit: Fit) -> tuple[keras.Model, Array]:
-    """The best epoch's network as it will be shipped, and its probabilities for the records to test on."""
+def _evaluate(run: Run, fit: Fit) -> tuple[keras.Model, Array, Evidence]:
+    """The best epoch's network, its probabilities for the records to test on, and what judges it."""
     work = run.work
     work.reporter.stage("evaluating")
     assert fit.best_weights is not None
     classes = len(work.manifest.classes)
     model = build_inference_model(work.spec.network, work.spec.image_size, classes, fit.best_weights)
-    return model, predict_subset(model, run.tested, work.reporter.alive)
+    alive = work.reporter.alive
+    positions = choose_judged(work)
+    judged = Subset(run.reader, np.array(positions))
+    references = Subset(run.reader, np.array(choose_references(work)))
+    labels, wholes = label_wholes(work, positions)
+    answered = predict_subsets(model, [run.tested, judged], alive)
+
+    def embed(litert: bytes, outputs: tuple[Output, ...]) -> tuple[Array, Array]:
+        found = [embed_subset(subset, litert, outputs, alive) for subset in (judged, references)]
+        return found[0], found[1]
+
+    return model, answered[0], Evidence(labels, wholes, answered[1], embed, tried=len(fit.position.epochs))
 
 
 def _describe(fit: Fit) -> Trained:

@@ -19,6 +19,7 @@ from app.networks import get_network
 from app.schemas.class_map import ClassMap
 from app.schemas.hyperparameters import ResolvedHyperparameters
 from app.schemas.message import explain_invalid
+from app.schemas.product import MAX_ERROR
 
 WEIGHTS_ROOT = Path("weights")
 """Of a spec that names none."""
@@ -50,7 +51,7 @@ class TrainingSpec:
     ``pretrained`` names, of that ``initial_model_digest`` where it is known. ``devices``: what to compute on;
     None: one GPU if there is one. ``logs``, ``out``: where the log files and the artifact go. ``resize``: the
     name of the resize rule; None: the first one, which trainings had that name none. ``extractor``: the
-    folder of what gives feature vectors, if there is one.
+    folder of what gives feature vectors, if there is one. ``max_error``: what the product promises.
     """
 
     job_id: str
@@ -75,6 +76,7 @@ class TrainingSpec:
     checkpoint_seconds: float = 60.0
     resize: str | None = None
     extractor: Path | None = None
+    max_error: float = MAX_ERROR
 
     @property
     def resize_rule(self) -> ResizeRule:

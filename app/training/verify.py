@@ -53,6 +53,7 @@ def replay_final_test(
         dataset=(other or spec.dataset).resolve(),
         split=spec.split.resolve() if other is None else None,
         subset="test" if other is None else None,
+        max_error=spec.max_error,
     )
     write_message(folder / SPEC, request)
     # The open pipe is the child's sign that this process lives.

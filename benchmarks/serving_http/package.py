@@ -46,9 +46,9 @@ def package(name: str, images: list[bytes], folder: Path) -> None:
     model = build_inference_model(name, size, CLASSES, weights)
     folder.mkdir(parents=True)
     files = [folder / KERAS_MODEL, folder / LITERT_MODEL]
-    save_model(model, *files)
+    outputs = save_model(model, *files)
     model.export(folder / "saved_model", verbose=False)
-    manifest = describe(name, size, CLASSES, rule.name, files[1])
+    manifest = describe(name, size, CLASSES, rule.name, files[1], outputs)
     (folder / "labels.json").write_text(json.dumps(manifest.labels), encoding="utf-8")
     write_artifact(folder / "artifact", manifest, files)
 

@@ -15,7 +15,7 @@ import onnxruntime
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 
-from app.artifacts import ARCHIVE_FILES, open_artifact
+from app.artifacts import ARCHIVE_FILES, REFERENCES, open_artifact
 from app.artifacts.probes import make_probes
 from app.context import AppContext
 from app.models import TrainedModel
@@ -58,7 +58,7 @@ def test_the_zip_holds_the_artifact_and_what_it_answers_and_is_made_once(trained
     assert first.headers["etag"] == again.headers["etag"] == f'"{hashlib.sha256(first.content).hexdigest()}"'
     assert first.headers["content-disposition"] == 'attachment; filename="squares-1.zip"'
     archive = zipfile.ZipFile(BytesIO(first.content))
-    assert tuple(archive.namelist()) == ARCHIVE_FILES
+    assert tuple(archive.namelist()) == (*ARCHIVE_FILES, REFERENCES)
     assert hashlib.sha256(archive.read("manifest.json")).hexdigest() == model["digest"]
     transfer = json.loads(archive.read("transfer.json"))
     assert transfer["artifact_digest"] == model["digest"]

@@ -104,8 +104,8 @@ def test_loupe_is_measured_and_wrong_answers_are_counted(
 ) -> None:
     artifact = make_artifact(tmp_path / "package" / "artifact")
     images = ImageSet("tiny", tmp_path, [make_picture("red", 1), make_picture("blue", 1)])
-    _, probabilities = Predictor(artifact).predict_bytes(images.images[0])
-    red = {"label": "red", "probability": float(probabilities[0])}
+    _, outcome = Predictor(artifact).answer_bytes(images.images[0])
+    red = {"label": "red", "probability": float(outcome.probabilities[0])}
     start, [(case, figures)] = measure_contender(
         CONTENDERS[0], "tiny", tmp_path / "package", [(images, [red, red])], [2], 2.0
     )

@@ -128,7 +128,8 @@ def test_the_child_leaves_the_same_numbers_in_every_file(
     by_id = {item.id: item for item in pictures.items}
     for row, saved in zip(rows, np.load(folder / PROBABILITIES), strict=True):
         item = by_id[row["item"]]
-        answer = served.predict_bytes(image_path(pictures.root / "images", item.sha256).read_bytes())[1]
+        _, outcome = served.answer_bytes(image_path(pictures.root / "images", item.sha256).read_bytes())
+        answer = outcome.probabilities
         assert np.array([row[label] for label in served.labels], np.float32).tobytes() == answer.tobytes()
         assert saved.tobytes() == answer.tobytes()
         assert (row["name"], row["label"]) == (item.name, item.label)

@@ -92,6 +92,6 @@ def test_the_code_for_use_without_loupe_gives_the_served_answer(
     namespace: dict[str, Any] = {}
     exec(code, namespace)
 
-    expected = Predictor(artifact).predict_bytes((elsewhere / "image.jpg").read_bytes())[1]
+    expected = Predictor(artifact).answer_bytes((elsewhere / "image.jpg").read_bytes())[1].probabilities
     assert list(namespace["answers"].values()) == expected.tolist()
     assert artifact.manifest.labels[int(expected.argmax())] in capsys.readouterr().out

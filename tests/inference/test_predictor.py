@@ -15,8 +15,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from app.artifacts import Artifact, Input
-from app.artifacts.manifest import Calibration
+from app.artifacts import Artifact, Decision, Input, Threshold
 from app.errors import ArtifactError, ImageDecodeError
 from app.images.decode import decode_image
 from app.images.resize import FIRST_RULE, Fit
@@ -43,19 +42,19 @@ def test_answers_are_those_of_the_network_in_keras(artifact: Artifact, keras_mod
 def test_the_answer_is_in_the_order_of_the_labels(artifact: Artifact, label: int, colour: str) -> None:
     data = io.BytesIO()
     Image.new("RGB", (50, 30), colour).save(data, "PNG")
-    image, probabilities = Predictor(artifact).predict_bytes(data.getvalue())
+    image, outcome = Predictor(artifact).answer_bytes(data.getvalue())
     assert (image.width, image.height, image.format) == (50, 30, "png")
-    assert probabilities.argmax() == label
+    assert outcome.probabilities.argmax() == label
 
 
 def test_an_image_of_any_size_is_fitted_by_the_rule_of_the_model(artifact: Artifact) -> None:
     predictor = Predictor(artifact)
     data = io.BytesIO()
     Image.fromarray(pictures(1, (240, 100))[0]).save(data, "PNG")
-    image, probabilities = predictor.predict_bytes(data.getvalue())
+    image, outcome = predictor.answer_bytes(data.getvalue())
     assert (image.width, image.height, image.pixels.shape) == (100, 240, (16, 24, 3))
     fitted = decode_image(data.getvalue(), fit=Fit(FIRST_RULE, (16, 24))).pixels
-    np.testing.assert_array_equal(probabilities, predictor.predict(fitted))
+    np.testing.assert_array_equal(outcome.probabilities, predictor.predict(fitted))
     with pytest.raises(ValueError, match="must be uint8"):
         predictor.predict(pictures(1, (240, 100))[0])
 
@@ -154,7 +153,7 @@ def test_pixels_of_another_kind_are_refused(artifact: Artifact, pixels: NDArray[
 
 def test_bytes_that_are_no_picture_are_refused(artifact: Artifact) -> None:
     with pytest.raises(ImageDecodeError):
-        Predictor(artifact).predict_bytes(b"hello")
+        Predictor(artifact).answer_bytes(b"hello")
 
 
 def test_serving_loads_neither_tensorflow_nor_scikit_learn() -> None:
@@ -173,16 +172,75 @@ def test_a_picture_of_16_bits_is_read_in_the_models_range(
     data = io.BytesIO()
     Image.fromarray(deep).save(data, "PNG")
     artifact = make_artifact(tmp_path / "artifact", input=Input(FIRST_RULE.name, pixel_range=(0, 4095)))
-    image, probabilities = Predictor(artifact).predict_bytes(data.getvalue())
+    image, outcome = Predictor(artifact).answer_bytes(data.getvalue())
     assert np.array_equal(image.pixels[..., 0], np.floor(deep / 4095 * 255 + 0.5))
-    np.testing.assert_array_equal(probabilities, Predictor(artifact).predict(image.pixels))
+    np.testing.assert_array_equal(outcome.probabilities, Predictor(artifact).predict(image.pixels))
+
+
+RED, GREEN = (1.0, 0.0, 0.0), (0.0, 1.0, 0.0)
+DECISION = Decision(
+    0.95,
+    "valid",
+    400,
+    1,
+    (Threshold(0.01, 0.9, 0.5, 320.0, 0.0), Threshold(0.05, 0.6, 0.9, 390.0, 9.0)),
+    similarity=0.3,
+    lost=0.02,
+)
+
+
+def filled(*colour: int) -> np.ndarray[Any, Any]:
+    return np.full((16, 24, 3), colour, np.uint8)
 
 
 @pytest.mark.parametrize(
-    "section", [{"calibration": Calibration("temperature", {"temperature": 2.0}, "valid", 10)}]
+    ("colour", "max_error", "reason"),
+    [
+        ((255, 0, 0), 0.01, None),
+        ((0, 0, 255), 0.01, "out_of_distribution"),  # sure of it, and like nothing it knows
+        ((240, 200, 0), 0.01, "ambiguous"),
+        ((240, 200, 0), 0.05, None),  # of a product that promises less
+        ((240, 200, 0), 0.002, "ambiguous"),  # as strict as the model can be
+        ((140, 120, 90), 0.01, "low_confidence"),
+    ],
 )
-def test_a_model_whose_answers_this_version_would_change_is_not_served(
-    make_artifact: Callable[..., Artifact], tmp_path: Path, section: dict[str, Any]
+def test_an_answer_is_accepted_by_similarity_and_by_the_threshold_of_the_promise(
+    make_artifact: Callable[..., Artifact],
+    tmp_path: Path,
+    colour: tuple[int, int, int],
+    max_error: float,
+    reason: str | None,
 ) -> None:
-    with pytest.raises(ArtifactError, match="which this Loupe does not apply"):
-        Predictor(make_artifact(tmp_path / "artifact", **section))
+    artifact = make_artifact(
+        tmp_path / "artifact", "with_features", references=[RED, GREEN], decision=DECISION
+    )
+    predictor = Predictor(artifact)
+    verdict = predictor.judge(predictor.answer(filled(*colour)), max_error)
+    assert verdict is not None
+    assert (verdict.reject_reason, verdict.is_accepted) == (reason, reason is None)
+
+
+def test_similarity_is_the_mean_of_two_cosines_to_the_nearest_references(
+    make_artifact: Callable[..., Artifact], tmp_path: Path
+) -> None:
+    predictor = Predictor(make_artifact(tmp_path / "artifact", "with_features", references=[RED, GREEN]))
+    outcome = predictor.answer(filled(3, 4, 0))
+    # (0, 1, 0) as it is; from the mean, (0.5, 0.5, 0), it is (-0.5, 0.5, 0), and the image (2.5, 3.5, 0).
+    from_mean = 0.5 / np.sqrt(0.5 * (2.5**2 + 3.5**2))
+    assert outcome.similarity == pytest.approx((0.8 + from_mean) / 2, abs=1e-6)
+    assert outcome.probabilities.tolist() == predictor.predict(filled(3, 4, 0)).tolist()
+
+
+def test_a_model_without_thresholds_judges_nothing(artifact: Artifact) -> None:
+    predictor = Predictor(artifact)
+    outcome = predictor.answer(filled(255, 0, 0))
+    assert (outcome.similarity, predictor.judge(outcome, 0.01)) == (None, None)
+
+
+@pytest.mark.parametrize("references", [[], [(1.0, 0.0, float("nan"))]])
+def test_reference_features_that_measure_nothing_are_refused(
+    make_artifact: Callable[..., Artifact], tmp_path: Path, references: list[tuple[float, float, float]]
+) -> None:
+    artifact = make_artifact(tmp_path / "artifact", "with_features", references=references)
+    with pytest.raises(ArtifactError, match="instead of finite float16"):
+        Predictor(artifact)

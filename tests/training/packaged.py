@@ -23,12 +23,13 @@ def package_model(folder: Path) -> Artifact:
     model = create_inference_model("tiny_cnn", SIZE, len(manifest.labels))
     folder.mkdir(parents=True)
     files = [folder / KERAS_MODEL, folder / LITERT_MODEL]
-    save_model(model, *files)
+    outputs = save_model(model, *files)
     described = replace(
         manifest,
         network="tiny_cnn",
         image_size=SIZE,
         resize_rule=FIRST_RULE.name,
+        outputs=outputs,
         weights_sha256=weights_sha256(read_values(model.weights)),
     )
     return write_artifact(folder, described, files)

@@ -215,7 +215,7 @@ def test_a_model_that_comes_is_packaged_anew_and_answers_as_where_it_comes_from(
         model="mdl_1", product="nuts", version=2, artifact_digest=artifact.digest, probes="", answers=()
     )
     keras_file = artifact.path(KERAS_MODEL)
-    received = Received(artifact.manifest, artifact.digest, transfer, keras_file, answers)
+    received = Received(artifact.manifest, artifact.digest, transfer, keras_file, answers, None)
     result = receive_model(received, tmp_path / "out", tmp_path, reporter)
     taken = open_artifact(result.artifact)
     assert (result.parity.items, result.parity.max_probability_difference) == (8, 0.0)
@@ -224,7 +224,7 @@ def test_a_model_that_comes_is_packaged_anew_and_answers_as_where_it_comes_from(
     again = Predictor(taken)
     assert np.array_equal([again.predict(image) for image in make_probes(SIZE)], answers)
 
-    other = Received(artifact.manifest, artifact.digest, transfer, keras_file, answers[:, ::-1])
+    other = Received(artifact.manifest, artifact.digest, transfer, keras_file, answers[:, ::-1], None)
     with pytest.raises(ParityError, match="from the model that was built here"):
         receive_model(other, tmp_path / "none", tmp_path, reporter)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "progress.jsonl"]

@@ -16,8 +16,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.artifacts import ARCHIVE_FILES, PROBES, Artifact, Origin, Transfer, make_probes, write_archive
-from app.artifacts.manifest import Calibration
+from app.artifacts import (
+    ARCHIVE_FILES,
+    PROBES,
+    REFERENCES,
+    Artifact,
+    Calibration,
+    Decision,
+    Origin,
+    Threshold,
+    Transfer,
+    make_probes,
+    write_archive,
+)
 from app.errors import ArchiveError, LoupeError, UnknownNetworkError
 from app.evaluation.metrics import evaluate_predictions
 from app.training.transfer.unpack import unpack_archive
@@ -25,6 +36,10 @@ from tests.packaged_models import LABELS
 
 METRICS = asdict(evaluate_predictions(np.array([0, 1]), np.eye(3, dtype=np.float32)[[0, 2]], LABELS).metrics)
 Files = dict[str, bytes]
+CALIBRATION = asdict(Calibration("temperature", 2.0, "valid", 9, log_loss=0.1, log_loss_before=0.2))
+THRESHOLD = asdict(Threshold(0.01, 0.9, 0.8, 320.0, 0.5))
+DECISION = asdict(Decision(0.95, "valid", 400, 1, ())) | {"thresholds": [THRESHOLD]}
+REFERENCE_FEATURES = {"file": "reference_features.npy", "items": 2, "dimensions": 3, "dtype": "float16"}
 
 
 @pytest.fixture
@@ -59,7 +74,7 @@ def said(path: Path, kind: type[LoupeError] = ArchiveError) -> str:
     with pytest.raises(kind) as caught:
         unpack_archive(path, folder)
     assert caught.value.status == 422
-    assert {one.name for one in folder.iterdir()} <= set(ARCHIVE_FILES)
+    assert {one.name for one in folder.iterdir()} <= {*ARCHIVE_FILES, REFERENCES}
     return caught.value.detail
 
 
@@ -110,7 +125,12 @@ CONTENTS: dict[str, tuple[Callable[[Files], Files], str]] = {
         lambda files: {k: v for k, v in files.items() if k != "transfer.json"},
         "no transfer.json",
     ),
-    "one more": (lambda files: {**files, "model.py": b""}, "more than 4 entries"),
+    "one more": (lambda files: {**files, "model.py": b""}, "'model.py' is no file of a model's zip"),
+    "two more": (lambda files: {**files, "a.py": b"", "b.py": b""}, "more than 5 entries"),
+    "references that are not described": (
+        lambda files: {**files, "reference_features.npy": b""},
+        "and nothing else",
+    ),
     "another": (without("model.keras", **{"x.py": b""}), "'x.py' is no file of a model's zip"),
     "a folder around it": (lambda files: {f"m/{k}": v for k, v in files.items()}, "is no file of a model's"),
     "a path": (
@@ -132,11 +152,25 @@ CONTENTS: dict[str, tuple[Callable[[Files], Files], str]] = {
     "a newer version": (with_manifest(format_version=2), "has format version 2; this Loupe reads 1"),
     "without a version of its own": (with_manifest(network=...), "not valid at network"),
     "another file": (with_manifest(files={"../x": {"bytes": 1, "sha256": "0"}}), "may not be part"),
-    "fewer files": (with_manifest(files={}), "must list model.keras and model.tflite"),
+    "fewer files": (with_manifest(files={}), "must have model.keras and model.tflite"),
     "another rule": (with_manifest(resize_rule="nearest-9"), "resized by 'nearest-9'"),
-    "calibrated": (
-        with_manifest(calibration=asdict(Calibration("temperature", {"t": 2.0}, "valid", 9))),
-        "has calibration, which this Loupe does not apply",
+    "calibrated by another method": (
+        with_manifest(calibration={**CALIBRATION, "method": "magic"}),
+        "not valid at calibration",
+    ),
+    "boiling": (with_manifest(calibration={**CALIBRATION, "temperature": 1e9}), "a calibration that no fit"),
+    "undecided": (with_manifest(decision={**DECISION, "similarity": 7.0}), "a decision that no fit gives"),
+    "without limits": (
+        with_manifest(decision={**DECISION, "thresholds": [THRESHOLD | {"probability": -1.0}]}),
+        "a decision that no fit gives",
+    ),
+    "references that are not there": (
+        with_manifest(reference_features=REFERENCE_FEATURES),
+        "must have model.keras and model.tflite and reference_features.npy",
+    ),
+    "references elsewhere": (
+        with_manifest(reference_features={**REFERENCE_FEATURES, "file": "/etc/passwd"}),
+        "must have model.keras",
     ),
     "tiny images": (with_manifest(image_size=[1, 1]), "1 x 1 pixels"),
     "huge images": (with_manifest(image_size=[16, 10**6]), "16 x 1000000 pixels"),
@@ -148,7 +182,10 @@ CONTENTS: dict[str, tuple[Callable[[Files], Files], str]] = {
     "half a letter": (with_manifest(labels=["a", "\ud800", "c"]), "not valid"),
     "a long label": (with_manifest(labels=["a", "x" * 2000, "c"]), "cannot be the name of a class"),
     "many labels": (with_manifest(labels=[f"{n}" for n in range(10_001)]), "10,001 classes"),
-    "other outputs": (with_manifest(outputs=[{"kind": "features", "size": 3}]), "describes other outputs"),
+    "other outputs": (
+        with_manifest(outputs=[{"kind": "features", "size": 3}]),
+        "describes another first output",
+    ),
     "no digest": (with_manifest(weights_sha256="<script>"), "is no SHA-256"),
     "no time": (with_manifest(created_at="yesterday"), "a value that is none"),
     "no epoch": (with_manifest(best_epoch=-1), "impossible epoch"),

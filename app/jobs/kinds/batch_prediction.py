@@ -50,6 +50,7 @@ class BatchPrediction(Kind[BatchSpec, BatchResult]):
                 artifact=storage.absolute(model.folder),
                 artifact_digest=model.digest,
                 top_k=payload.top_k,
+                max_error=payload.max_error,
                 source=_source(context, job, payload),
                 threads=settings.inference_threads or count_cores(),
                 images_per_minute=limits.predictions_per_minute,

@@ -10,9 +10,10 @@ from app.evaluation.spec import EvaluationResult, EvaluationSpec
 from app.host.files import link_or_copy
 from app.jobs.claims import Claim, complete, hold_to_finish, read_claimed
 from app.jobs.kinds.base import Kind
-from app.models import Evaluation, Job, TrainedModel
+from app.models import Evaluation, Job, Product, TrainedModel
 from app.schemas.job_payloads import EvaluationPayload
 from app.services.dataset_states import tested_dataset
+from app.services.products import promised_error
 from app.storage.home import Storage
 from app.storage.model_folders import download_model
 
@@ -41,6 +42,7 @@ class EvaluationKind(Kind[EvaluationSpec, EvaluationResult]):
             dataset=storage.dataset(job.dataset),
             split=storage.job_split(payload.job) if on_test_split else None,
             subset="test" if on_test_split else None,
+            max_error=_promised_error(context, job),
         )
 
     def upload_results(self, context: AppContext, claim: Claim, result: EvaluationResult) -> None:
@@ -114,3 +116,8 @@ def _payload(job: Job) -> EvaluationPayload:
 def _read_model(context: AppContext, job: Job) -> TrainedModel:
     with context.db.read() as session:
         return session.get_one(TrainedModel, _payload(job).model)
+
+
+def _promised_error(context: AppContext, job: Job) -> float:
+    with context.db.read() as session:
+        return promised_error(session.get_one(Product, job.product_id))

@@ -16,12 +16,13 @@ from app.jobs.kinds.base import Kind
 from app.jobs.kinds.evaluation import new_evaluation_folder, publish_evaluation, upload_evaluation
 from app.jobs.registration import new_model_folder, register_model
 from app.jobs.waiting import resolve_waiting
-from app.models import Evaluation, Job, JobEpoch, TrainedModel
+from app.models import Evaluation, Job, JobEpoch, Product, TrainedModel
 from app.models.base import new_id
 from app.schemas.hyperparameters import ResolvedHyperparameters
 from app.schemas.job_payloads import TrainingPayload
 from app.services import promotion
 from app.services.dataset_states import evaluation_dataset_of, tested_dataset
+from app.services.products import promised_error
 from app.storage.extractor import download_examination
 from app.storage.model_folders import download_model
 from app.storage.weights import download_weights
@@ -86,6 +87,7 @@ class Training(Kind[TrainingSpec, TrainingResult]):
                 ),
                 weights_root=storage.weights,
                 extractor=storage.extractor,
+                max_error=promised_error(session.get_one(Product, job.product_id)),
                 initial_model=storage.absolute(model.folder) if model else None,
                 initial_model_digest=model.digest if model else None,
                 # Since the last epoch that is stored, not the last step: a worker may be lost between a

@@ -20,7 +20,10 @@ def rebuild_model(manifest: Manifest, keras_file: Path, scratch: Path) -> keras.
     ``scratch``: a folder for files on the way. Raises UnknownNetworkError, ImageSizeError, and WeightsError
     when the file does not hold this network's weights or not those of the manifest.
     """
-    model = create_inference_model(manifest.network, manifest.image_size, len(manifest.labels))
+    temperature = 1.0 if manifest.calibration is None else manifest.calibration.temperature
+    model = create_inference_model(
+        manifest.network, manifest.image_size, len(manifest.labels), temperature=temperature
+    )
     ours, theirs = scratch / f"ours-{WEIGHTS}", scratch / f"theirs-{WEIGHTS}"
     try:
         model.save_weights(f"{ours}")

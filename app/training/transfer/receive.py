@@ -7,10 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from app.artifacts import (
+    CLASSIFIER,
     KERAS_MODEL,
     LITERT_MODEL,
+    REFERENCES,
     Input,
     Origin,
     Output,
@@ -20,9 +23,10 @@ from app.artifacts import (
     write_artifact,
 )
 from app.child import Reporter
+from app.errors import ArchiveError
 from app.host.files import folder_aside
 from app.inference.predictor import Predictor
-from app.training.export import save_model
+from app.training.export import has_feature_maps, read_classifier, save_model
 from app.training.parity import measure_parity
 from app.training.transfer.rebuild import rebuild_model
 from app.training.transfer.spec import ModelImportResult
@@ -41,14 +45,21 @@ def receive_model(received: Received, out: Path, folder: Path, reporter: Reporte
     reporter.stage("exporting")
     with folder_aside(out) as aside:
         files = [aside / KERAS_MODEL, aside / LITERT_MODEL]
-        save_model(model, *files)
+        outputs = save_model(model, *files)
+        if received.references is not None:
+            _check_dimensions(received.references, outputs)
+            files.append(aside / REFERENCES)
+            np.save(files[-1], received.references)
+        if has_feature_maps(outputs):
+            files.append(aside / CLASSIFIER)
+            np.save(files[-1], read_classifier(model).astype(np.float16))
         pixel_range = manifest.input.pixel_range if manifest.input is not None else None
         described = replace(
             manifest,
             serving=Serving(runtime="litert", precision="float32", bytes=files[1].stat().st_size),
             input=Input(resize_rule=manifest.resize_rule, pixel_range=pixel_range),
             runtimes=(Runtime("litert", "float32", LITERT_MODEL),),
-            outputs=(Output("probabilities", len(manifest.labels)),),
+            outputs=outputs,
             origin=Origin(
                 artifact_digest=received.digest,
                 model=transfer.model,
@@ -70,3 +81,12 @@ def receive_model(received: Received, out: Path, folder: Path, reporter: Reporte
         )
         write_artifact(aside, described.with_parity(parity.model_dump()), files)
     return ModelImportResult(artifact=out, parity=parity)
+
+
+def _check_dimensions(references: NDArray[np.float16], outputs: tuple[Output, ...]) -> None:
+    [dimensions] = [output.size for output in outputs if output.kind == "features"]
+    if references.shape[1] != dimensions:
+        raise ArchiveError(
+            f"{REFERENCES} has {references.shape[1]} numbers an image, and the network {dimensions}",
+            hint="Send a zip as `loupe model download` writes it.",
+        )

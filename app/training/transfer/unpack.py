@@ -1,6 +1,6 @@
 """A zip that another Loupe is said to have sent: unpacked and checked, believing nothing in it.
 
-Exactly the four files of ``app/artifacts/archive.py`` are taken, under our own names, and no other. What the
+Exactly the files of ``app/artifacts/archive.py`` are taken, under our own names, and no other. What the
 manifest says is checked by what it means here. Nothing is built, loaded or run.
 """
 
@@ -23,16 +23,31 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
-from app.artifacts import ARCHIVE_FILES, KERAS_MODEL, LITERT_MODEL, MANIFEST, PROBES, TRANSFER, make_probes
-from app.artifacts.archive import Transfer
-from app.artifacts.manifest import Manifest
+from app.artifacts import (
+    ARCHIVE_FILES,
+    CLASSIFIER,
+    KERAS_MODEL,
+    LITERT_MODEL,
+    MANIFEST,
+    PROBES,
+    REFERENCES,
+    TRANSFER,
+    Calibration,
+    Decision,
+    Manifest,
+    ReferenceFeatures,
+    Transfer,
+    make_probes,
+)
 from app.datasets.archives import Budget, check_entry_count
 from app.datasets.names import show
 from app.datasets.sources import Limits
 from app.errors import ArchiveError, ArtifactError, InvalidRequestError, LoupeError, UnsafeArchiveError
+from app.evaluation.calibration import COLDEST, HOTTEST
 from app.evaluation.figures import Estimate, Metrics
 from app.host.files import FileDigest, describe
 from app.images.resize import get_rule
+from app.inference.familiarity import parse_references
 from app.networks import get_network
 from app.schemas.class_map import ClassMap
 from app.schemas.message import explain_invalid, parse_message
@@ -44,6 +59,8 @@ MOST_BYTES = 4 * 2**30
 _MOST_TEXT = {MANIFEST: 2**20, TRANSFER: 2**24}
 _MOST_LABELS, _MOST_LABEL_BYTES = 10_000, 1024
 _SIDES = range(8, 2049)
+_FILES = (*ARCHIVE_FILES, REFERENCES)
+_MOST_REFERENCES, _MOST_DIMENSIONS, _MOST_THRESHOLDS = 100_000, 100_000, 100
 _HEX = re.compile(r"[0-9a-f]{64}")
 _CHUNK = 2**20
 _SUM_TOLERANCE = 1e-3
@@ -61,6 +78,7 @@ class Received:
     transfer: Transfer
     keras_file: Path
     answers: NDArray[np.float32]
+    references: NDArray[np.float16] | None
 
 
 def unpack_archive(path: Path, folder: Path) -> Received:
@@ -76,12 +94,13 @@ def unpack_archive(path: Path, folder: Path) -> Received:
     if transfer.artifact_digest != digest:
         raise _refused(f"{TRANSFER} is of another artifact than {MANIFEST}")
     checked = _check_manifest(manifest)
-    return Received(checked, digest, transfer, folder / KERAS_MODEL, _read_answers(transfer, checked))
+    answers, references = _read_answers(transfer, checked), _read_references(checked, folder)
+    return Received(checked, digest, transfer, folder / KERAS_MODEL, answers, references)
 
 
 def _unpack(path: Path, folder: Path) -> None:
     try:
-        check_entry_count(path, len(ARCHIVE_FILES))
+        check_entry_count(path, len(_FILES))
         with zipfile.ZipFile(path) as archive:
             infos = archive.infolist()
             for info in infos:
@@ -103,7 +122,7 @@ def _unpack(path: Path, folder: Path) -> None:
 
 
 def _check_entry(info: zipfile.ZipInfo) -> None:
-    if info.filename not in ARCHIVE_FILES:
+    if info.filename not in _FILES:
         raise UnsafeArchiveError(f"{show(info.filename)} is no file of a model's zip", hint=_HINT)
     if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG):
         raise UnsafeArchiveError(f"{info.filename} is a link or a device", hint=_HINT)
@@ -123,9 +142,14 @@ def _copy(archive: zipfile.ZipFile, info: zipfile.ZipInfo, target: Path) -> None
 
 
 def _check_files(manifest: Manifest, folder: Path) -> None:
-    if set(manifest.files) != {KERAS_MODEL, LITERT_MODEL}:
-        raise _refused(f"{MANIFEST} must list {KERAS_MODEL} and {LITERT_MODEL}, and nothing else")
-    for name, expected in manifest.files.items():
+    wanted = {KERAS_MODEL, LITERT_MODEL} | ({REFERENCES} if manifest.reference_features else set())
+    # The classifier's weights are not sent: they are among those of the network.
+    if set(manifest.files) - {CLASSIFIER} != wanted or {one.name for one in folder.iterdir()} != (
+        wanted | {MANIFEST, TRANSFER}
+    ):
+        raise _refused(f"the zip and {MANIFEST} must have {' and '.join(sorted(wanted))}, and nothing else")
+    for name in sorted(wanted):
+        expected = manifest.files[name]
         found: FileDigest = describe(folder / name)
         if found != expected:
             raise _refused(f"{name} is not the file that {MANIFEST} describes")
@@ -136,9 +160,12 @@ def _check_manifest(manifest: Manifest) -> Manifest:
     with _refusing():
         network = get_network(manifest.network).name
         get_rule(manifest.resize_rule)
-    unknown = [name for name in ("calibration", "decision", "reference_features") if getattr(manifest, name)]
-    if unknown:
-        raise _refused(f"the model has {' and '.join(unknown)}, which this Loupe does not apply")
+    if manifest.calibration is not None:
+        _check_calibration(manifest.calibration)
+    if manifest.decision is not None:
+        _check_decision(manifest.decision)
+    if manifest.reference_features is not None:
+        _check_reference_features(manifest.reference_features)
     if any(side not in _SIDES for side in manifest.image_size):
         raise _refused(f"its images have {manifest.image_size[0]} x {manifest.image_size[1]} pixels")
     if len(manifest.labels) > _MOST_LABELS:
@@ -151,9 +178,9 @@ def _check_manifest(manifest: Manifest) -> Manifest:
             raise _refused(f"{show(digest)} in {MANIFEST} is no SHA-256")
     if not 1 <= manifest.best_epoch <= 10**6 or not 0 <= manifest.seed < 2**63:
         raise _refused(f"{MANIFEST} has an impossible epoch or seed")
-    outputs = [(output.kind, output.size) for output in manifest.outputs or ()]
-    if outputs not in ([], [("probabilities", len(manifest.labels))]):
-        raise _refused(f"{MANIFEST} describes other outputs than one probability a class")
+    outputs = manifest.outputs or ()
+    if outputs and (outputs[0].kind, outputs[0].size) != ("probabilities", len(manifest.labels)):
+        raise _refused(f"{MANIFEST} describes another first output than one probability a class")
     try:
         datetime.fromisoformat(manifest.created_at)
         json.dumps([dict(manifest.hyperparameters), dict(manifest.versions)], allow_nan=False)
@@ -167,6 +194,48 @@ def _check_manifest(manifest: Manifest) -> Manifest:
         runtimes=None,
         files={},
     )
+
+
+def _check_calibration(calibration: Calibration) -> None:
+    losses = (calibration.log_loss, calibration.log_loss_before)
+    if not COLDEST <= calibration.temperature <= HOTTEST or not all(0 <= loss < 1e6 for loss in losses):
+        raise _refused(f"{MANIFEST} has a calibration that no fit gives")
+
+
+def _check_decision(decision: Decision) -> None:
+    thresholds = decision.thresholds
+    shares = [share for one in thresholds for share in (one.max_error, one.probability, one.coverage)]
+    shares += [decision.confidence_level, *([decision.lost] if decision.lost is not None else [])]
+    counts = [count for one in thresholds for count in (one.images, one.errors)]
+    counts += [decision.items, decision.tried]
+    is_possible = (
+        len(thresholds) <= _MOST_THRESHOLDS
+        and all(0 <= share <= 1 for share in shares)
+        and all(0 <= count < 1e12 for count in counts)
+        and (decision.similarity is None or -1 <= decision.similarity <= 1)
+        and sorted(one.max_error for one in thresholds) == [one.max_error for one in thresholds]
+    )
+    if not is_possible:
+        raise _refused(f"{MANIFEST} has a decision that no fit gives")
+
+
+def _check_reference_features(described: ReferenceFeatures) -> None:
+    if (described.file, described.dtype) != (REFERENCES, "float16"):
+        raise _refused(f"{MANIFEST} has reference features in another file or format")
+    if not (0 < described.items <= _MOST_REFERENCES and 0 < described.dimensions <= _MOST_DIMENSIONS):
+        raise _refused(f"{MANIFEST} has {described.items:,} reference features")
+
+
+def _read_references(manifest: Manifest, folder: Path) -> NDArray[np.float16] | None:
+    described = manifest.reference_features
+    if described is None:
+        return None
+    shape = (described.items, described.dimensions)
+    path = folder / REFERENCES
+    if path.stat().st_size > 2 * shape[0] * shape[1] + 4096:
+        raise _refused(f"{REFERENCES} is larger than {MANIFEST} says")
+    with _refusing():
+        return parse_references(path.read_bytes(), shape)
 
 
 def _check_label(label: str) -> None:
