@@ -204,40 +204,54 @@ def _divide_once(
 def _tell_strangers(products: list[Images], strangers: list[Images]) -> Table:
     table = Table(
         *("Product", "strangers", "AUROC of similarity", "of probability", "strangers rejected", "own lost"),
-        title="Images of other things",
+        title=f"Images of other things, means of {SEEDS} seeds",
     )
     for images in products:
-        trained = _train(images, 0, TRAINED_ON_MOST)
-        valid, test = _halves(len(trained.rest), 0)
-        familiarity = Familiarity(images.vectors[trained.trained[:MOST_REFERENCES]])
-
-        def similar(vectors: Vectors, familiarity: Familiarity = familiarity) -> Vectors:
-            return np.array([familiarity.measure(row) for row in vectors], np.float32)
-
-        own = images.vectors[trained.rest]
-        decision = fit_decision(
-            trained.probabilities[valid],
-            images.labels[trained.rest][valid],
-            [str(n) for n in valid],
-            similar(own[valid]),
-            split="valid",
-            tried=1,
-        )
-        kept = similar(own[test])
+        judges = [_learn(images, seed) for seed in range(SEEDS)]
         for other in (*(one for one in products if one is not images), *strangers):
-            odd = similar(other.vectors)
-            is_own = np.r_[np.ones(len(kept)), np.zeros(len(odd))]
-            sure = np.r_[trained.predict(own[test]).max(axis=1), trained.predict(other.vectors).max(axis=1)]
-            least = decision.similarity or -1.0
-            table.add_row(
-                images.name,
-                other.name,
-                f"{roc_auc_score(is_own, np.r_[kept, odd]):.3f}",
-                f"{roc_auc_score(is_own, sure):.3f}",
-                f"{(odd < least).mean():.3f}",
-                f"{(kept < least).mean():.3f}",
-            )
+            figures = [_tell_apart(judge, other) for judge in judges]
+            table.add_row(images.name, other.name, *(f"{value:.3f}" for value in np.mean(figures, axis=0)))
     return table
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A classifier with what it needs to reject. ``own``: the vectors of its product's test images."""
+
+    predict: Any
+    similar: Any
+    least: float
+    own: Vectors
+
+
+def _learn(images: Images, seed: int) -> Judge:
+    trained = _train(images, seed, TRAINED_ON_MOST)
+    valid, test = _halves(len(trained.rest), seed)
+    familiarity = Familiarity(images.vectors[trained.trained[:MOST_REFERENCES]])
+
+    def similar(vectors: Vectors) -> Vectors:
+        return np.array([familiarity.measure(row) for row in vectors], np.float32)
+
+    rest = images.vectors[trained.rest]
+    labels, names = images.labels[trained.rest][valid], [str(n) for n in valid]
+    decision = fit_decision(
+        trained.probabilities[valid], labels, names, similar(rest[valid]), split="valid", tried=1
+    )
+    assert decision.similarity is not None
+    return Judge(trained.predict, similar, decision.similarity, rest[test])
+
+
+def _tell_apart(judge: Judge, other: Images) -> tuple[float, ...]:
+    """AUROC of similarity and of probability, the share of strangers rejected, the share of its own lost."""
+    is_own = np.r_[np.ones(len(judge.own)), np.zeros(len(other.vectors))]
+    own, odd = judge.similar(judge.own), judge.similar(other.vectors)
+    sure = [judge.predict(vectors).max(axis=1) for vectors in (judge.own, other.vectors)]
+    return (
+        float(roc_auc_score(is_own, np.r_[own, odd])),
+        float(roc_auc_score(is_own, np.concatenate(sure))),
+        float((odd < judge.least).mean()),
+        float((own < judge.least).mean()),
+    )
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtri
 
 from app.artifacts import Decision
 from app.evaluation.thresholds import CONFIDENCE_LEVEL, fit_thresholds
@@ -49,8 +50,12 @@ def fit_decision(
 
 
 def _least_similarity(similarities: NDArray[np.float32]) -> float:
-    """Halfway to the next lower one, so that rounding loses no image that is just as unlike as one kept."""
+    """Halfway to the next lower one, so that rounding loses no image that is just as unlike as one kept.
+
+    Of fewer images than one of which may be lost, the least says little: it is that of a normal distribution.
+    """
     ranked = np.sort(similarities.astype(np.float64))
     lost = int(LOST * len(ranked))
-    below = ranked[lost - 1] if lost else ranked[0] - (ranked[-1] - ranked[0]) / len(ranked)
-    return float((below + ranked[lost]) / 2)
+    if lost:
+        return float((ranked[lost - 1] + ranked[lost]) / 2)
+    return float(min(ranked[0], ranked.mean() + ndtri(LOST) * ranked.std(ddof=min(1, len(ranked) - 1))))

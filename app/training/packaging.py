@@ -35,7 +35,7 @@ from app.training.export import has_feature_maps, read_classifier, save_model, s
 from app.training.fit import read_values
 from app.training.logs import TEST_LOG
 from app.training.result import Best, TrainingResult
-from app.training.verify import compare_probabilities, replay_final_test
+from app.training.verify import compare_answers, replay_final_test
 from app.training.work import Work
 
 Array = np.ndarray[Any, Any]
@@ -124,7 +124,8 @@ def _verify(
     spec, folder = work.spec, work.folder / "verification"
     shutil.rmtree(folder, ignore_errors=True)
     replay = replay_final_test(aside, spec, folder, work.reporter, work.stop)
-    parity = compare_probabilities(replay, [item.id for item in work.tested_items], expected)
+    items = [item.id for item in work.tested_items]
+    parity = compare_answers(replay, items, work.manifest.classes, expected)
     shutil.copyfile(folder / TEST_LOG, spec.logs / TEST_LOG)
     measured = replace(
         described.with_parity(parity.model_dump()),

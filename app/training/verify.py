@@ -23,6 +23,7 @@ from app.training.result import Parity
 from app.training.spec import TrainingSpec
 
 Array = np.ndarray[Any, Any]
+_HINT = "The model was not saved. This is a fault of Loupe or of a library: please report it."
 
 
 @dataclass(frozen=True)
@@ -74,13 +75,17 @@ def replay_final_test(
     return Replay(folder, result.evaluation, items, np.load(folder / "probabilities.npy"))
 
 
-def compare_probabilities(replay: Replay, items: Sequence[str], expected: Array) -> Parity:
-    """How far the replay is from ``expected`` (n, classes), Keras's answers to ``items``.
+def compare_answers(replay: Replay, items: Sequence[str], labels: Sequence[str], expected: Array) -> Parity:
+    """How far the replay is from ``expected`` (n, classes), Keras's answers to ``items`` by these ``labels``.
 
     Raises ParityError.
     """
     if sorted(items) != sorted(replay.items):
-        raise ParityError("The packaged model was not asked about the images of the final test.")
+        raise ParityError("The packaged model was not asked about the images of the final test.", hint=_HINT)
+    served = replay.evaluation.confusion_matrix.labels[: len(labels)]
+    if served != tuple(labels):
+        other = next(pair for pair in zip(labels, served, strict=False) if pair[0] != pair[1])
+        raise ParityError(f"The packaged model says {other[1]!r} for {other[0]!r}.", hint=_HINT)
     row_of = {item: row for row, item in enumerate(items)}
     expected = expected[[row_of[item] for item in replay.items]]
     return measure_parity(
@@ -89,7 +94,7 @@ def compare_probabilities(replay: Replay, items: Sequence[str], expected: Array)
         replay.items,
         images="test images",
         model="the packaged model",
-        hint="The model was not saved. This is a fault of Loupe or of a library: please report it.",
+        hint=_HINT,
     )
 
 

@@ -20,7 +20,7 @@ from app.errors import DatasetError, InvalidRequestError, OutOfMemoryError, Pari
 from app.inference.predictor import Predictor
 from app.training.pipeline import naming_lack_of_memory, run_training
 from app.training.spec import parse_spec
-from app.training.verify import Replay, compare_probabilities, replay_final_test
+from app.training.verify import Replay, compare_answers, replay_final_test
 from tests.services import rows
 
 Spec = dict[str, Any]
@@ -259,6 +259,7 @@ def test_a_training_in_16_bits_ships_a_model_in_32(make_spec: Callable[..., Spec
     assert result["evaluation"]["metrics"]["accuracy"]["value"] > 0.5
 
 
+LABELS = rows.EVALUATION.confusion_matrix.labels
 EXPECTED = np.array([[0.7, 0.3], [0.50004, 0.49996], [0.1, 0.9]], np.float32)
 
 
@@ -269,7 +270,7 @@ def make_replay(probabilities: np.ndarray) -> Replay:
 def test_parity_compares_picture_by_picture_and_lets_ties_fall_either_way() -> None:
     served = EXPECTED.copy()
     served[1] = served[1, ::-1]
-    assert compare_probabilities(make_replay(served), ["a", "b", "c"], EXPECTED).model_dump() == {
+    assert compare_answers(make_replay(served), ["a", "b", "c"], LABELS, EXPECTED).model_dump() == {
         "items": 3,
         "labels_equal": 2,
         "max_probability_difference": pytest.approx(8e-5, rel=1e-2),
@@ -281,9 +282,9 @@ def test_another_answer_than_the_networks_is_an_error(change: float) -> None:
     served = EXPECTED.copy()
     served[0] += [-change, change]
     with pytest.raises(ParityError, match=r"1 of 3 test images .*, a first"):
-        compare_probabilities(make_replay(served), ["a", "b", "c"], EXPECTED)
+        compare_answers(make_replay(served), ["a", "b", "c"], LABELS, EXPECTED)
 
 
 def test_a_replay_of_other_pictures_is_an_error() -> None:
     with pytest.raises(ParityError):
-        compare_probabilities(make_replay(EXPECTED), ["a", "b", "d"], EXPECTED)
+        compare_answers(make_replay(EXPECTED), ["a", "b", "d"], LABELS, EXPECTED)
