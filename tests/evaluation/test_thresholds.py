@@ -54,7 +54,7 @@ def test_errors_of_low_confidence_are_left_out_and_not_more() -> None:
     strict = next(one for one in thresholds if one.max_error == 0.01)
     assert 0.49 < strict.probability < 0.81
     assert strict.coverage == pytest.approx(0.9, abs=0.01)
-    assert [one.max_error for one in thresholds] == [one for one in LADDER if one >= 0.005]
+    assert [one.max_error for one in thresholds] == [one for one in LADDER if one >= 0.0075]
 
 
 def test_few_images_promise_nothing() -> None:
