@@ -68,7 +68,10 @@ def test_from_a_folder_of_pictures_to_a_prediction(remote: Run, tmp_path: Path) 
     evaluated = remote("evaluate", job["id"])
     assert evaluated.status == 0, evaluated.err
     assert "Confusion matrix" in evaluated.out
-    assert evaluated.out == remote("evaluate", job["id"], "--stored").out
+    report = tmp_path / "report.html"
+    assert evaluated.out == remote("evaluate", job["id"], "--stored", "--report", report).out
+    assert report.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+    assert "is a folder" in remote("evaluate", job["id"], "--stored", "--report", tmp_path).err
 
     predicted = remote("predict", "whole-way", unseen, "--json")
     assert predicted.status == 1
