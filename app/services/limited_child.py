@@ -8,6 +8,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import resource
+import signal
 import subprocess
 import sys
 import threading
@@ -25,8 +27,10 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-SECONDS = 120.0
-"""Most time of one process; most take a few seconds."""
+CPU_SECONDS = 120
+"""Most processor time of one process; most take a few seconds."""
+SECONDS = 300.0
+"""A busy machine gives a process only a part of its time; past this it is ended too."""
 MEMORY_BYTES = 2 * 2**30
 """What a process may allocate beyond what its imports take."""
 MOST_WAITING = 8
@@ -89,6 +93,8 @@ def run_limited(context: AppContext, module: str, spec: Any, result_type: type[T
         try:
             with contextlib.suppress(OSError):
                 os.setpriority(os.PRIO_PROCESS, process.pid, _NICE)
+                if sys.platform == "linux":
+                    resource.prlimit(process.pid, resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS + 5))
             code = process.wait(SECONDS)
         except subprocess.TimeoutExpired:
             raise AnalysisError(f"It took more than {SECONDS:g} s.", hint=_HINT) from None
@@ -96,6 +102,8 @@ def run_limited(context: AppContext, module: str, spec: Any, result_type: type[T
             process.kill()
     if code == child.ExitCode.SUCCEEDED:
         return parse_message(result_type, (folder / child.RESULT).read_bytes(), child.RESULT)
+    if code == -signal.SIGXCPU:
+        raise AnalysisError(f"It took more than {CPU_SECONDS} s of processor time.", hint=_HINT)
     raise _explain(module, folder, code)
 
 

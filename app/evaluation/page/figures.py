@@ -55,7 +55,7 @@ def draw_roc(curves: Curves) -> Figure | None:
         x, y = curve.false_positive_rate, curve.true_positive_rate
         lines.append(Line(x, y, style))
         legend.append(Series(name, f"area {number(curve.area)}", style))
-        heights.append([height for _, height in sample(x, y, _AT)])
+        heights.append(sample(x, y, _AT))
     return Figure(
         name="roc",
         title="Found against falsely found (ROC)",
@@ -85,7 +85,7 @@ def draw_precision_recall(curves: Curves) -> Figure | None:
     for name, curve, style in series:
         lines.append(Line(curve.recall, curve.precision, style, is_stepped=True))
         legend.append(Series(name, f"average precision {number(curve.average_precision)}", style))
-        heights.append([height for _, height in sample(curve.recall, curve.precision, _AT)])
+        heights.append(sample(curve.recall, curve.precision, _AT, is_stepped=True))
     return Figure(
         name="precision-recall",
         title="Right among found, against found (precision and recall)",

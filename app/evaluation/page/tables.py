@@ -141,10 +141,13 @@ def list_risks(curve: RiskCoverage) -> list[tuple[str, str, str]]:
     return list(dict.fromkeys(rows))
 
 
-def sample(x: Sequence[float], y: Sequence[float], at: Sequence[float]) -> list[tuple[str, str]]:
+def sample(
+    x: Sequence[float], y: Sequence[float], at: Sequence[float], *, is_stepped: bool = False
+) -> list[str]:
     """Heights of a curve at some abscissas, for those who cannot see it."""
-    heights = np.interp(at, x, y)
-    return [(share(place), share(float(height))) for place, height in zip(at, heights, strict=True)]
+    reached = np.searchsorted(x, at).clip(max=len(x) - 1)
+    heights = np.array(y)[reached] if is_stepped else np.interp(at, x, y)
+    return [share(float(height)) for height in heights]
 
 
 def _class_row(scores: dict[str, Any], curve: OneClass | None, is_unknown: bool) -> ClassRow:

@@ -45,7 +45,7 @@ def test_areas_are_those_of_scikit_learn(drawn: Curves) -> None:
         assert each.precision_recall is not None
         assert each.roc.area == pytest.approx(metrics.roc_auc_score(is_class, scores), abs=1e-12)
         expected = metrics.average_precision_score(is_class, scores)
-        assert each.precision_recall.average_precision == expected
+        assert each.precision_recall.average_precision == pytest.approx(expected, abs=1e-12)
         assert (each.positives, each.negatives) == (is_class.sum(), (~is_class).sum())
     one_hot = np.eye(4, dtype=int)[labels]
     assert drawn.micro is not None
