@@ -13,7 +13,6 @@ from app.context import AppContext
 from app.errors import FieldError, InvalidRequestError, StorageDamagedError
 from app.evaluation.analysis.files import CURVES, FILES, open_answers, read_answers
 from app.evaluation.analysis.spec import AnalysisResult, AnalysisSpec, Curves
-from app.host.files import link_or_copy
 from app.models import Evaluation
 from app.schemas import evaluation as schemas
 from app.schemas.common import Page
@@ -121,7 +120,7 @@ def _make_analysis(context: AppContext, evaluation: Evaluation, target: Path) ->
             folder.mkdir()
         run_limited(context, "app.evaluation.analysis", spec, AnalysisResult, work)
         for name in FILES:
-            link_or_copy(work / name, made / name)
+            (work / name).rename(made / name)
         try:
             storage.publish(made, target)
         except OSError:

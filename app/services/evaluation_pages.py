@@ -19,7 +19,7 @@ from app.context import AppContext
 from app.datasets.manifest import DatasetManifest, Item
 from app.errors import ArtifactError, DatasetError, LoupeError
 from app.evaluation.analysis.files import open_answers, read_answers
-from app.evaluation.page.policy import STYLE
+from app.evaluation.page.policy import FORM
 from app.evaluation.page.spec import (
     PAGE,
     Epoch,
@@ -32,7 +32,7 @@ from app.evaluation.page.spec import (
     Training,
 )
 from app.evaluation.page.words import seconds, shown, size
-from app.host.files import link_or_copy, make_folder
+from app.host.files import make_folder, move
 from app.models import Dataset, Evaluation, Job, JobEpoch, TrainedModel
 from app.services import job_records
 from app.services.dataset_manifests import manifest_of
@@ -43,7 +43,7 @@ from app.services.examinations import require_report
 from app.services.limited_child import MEMORY_BYTES, run_limited, taking_turn
 
 FORMAT_VERSION = 1
-"""Of the template: a page of another version is made anew."""
+"""Of what is gathered for a page: one of another version is made anew."""
 MISTAKES, DOUBTFUL = 24, 12
 """Images in a page: with them it stays under 2 MB."""
 MOST_FINDINGS = 20
@@ -69,7 +69,7 @@ def get_page(context: AppContext, job_id: str, dataset_id: str | None = None) ->
 
 def _key(evaluation: Evaluation, dataset: Dataset) -> str:
     """Another one whenever the page would be another."""
-    made_by = [FORMAT_VERSION, __version__, STYLE, evaluation.id, dataset.examination]
+    made_by = [FORMAT_VERSION, __version__, FORM, evaluation.id, dataset.examination]
     return hashlib.sha256(json.dumps(made_by, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -81,9 +81,10 @@ def _make(context: AppContext, spec: PageSpec, target: Path) -> None:
     with storage.scratch_folder("page") as folder:
         run_limited(context, "app.evaluation.page", spec, PageResult, folder)
         make_folder(target.parent)
-        for old in target.parent.glob("report-*.html"):
+        move(folder / PAGE, target)
+    for old in target.parent.glob("report-*.html"):
+        if old != target:
             storage.remove(old)
-        link_or_copy(folder / PAGE, target)
 
 
 def _download(context: AppContext, dataset_id: str, item: Item) -> None:

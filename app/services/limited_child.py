@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 from app import child
 from app.context import AppContext
-from app.errors import AnalysisError, BusyError, StorageDamagedError
+from app.errors import AnalysisError, BusyError, LoupeError, StorageDamagedError, StorageFullError
 from app.schemas.message import parse_message
 
 logger = logging.getLogger(__name__)
@@ -65,8 +65,8 @@ def taking_turn() -> Iterator[None]:
 def run_limited(context: AppContext, module: str, spec: Any, result_type: type[T], folder: Path) -> T:
     """Runs ``python -m module`` on the spec in ``folder``, and returns what it answers.
 
-    To be called within ``taking_turn``. Raises StorageDamagedError for what the process says of its files,
-    AnalysisError when it fails, takes too long or too much memory.
+    To be called within ``taking_turn``. Raises StorageDamagedError and StorageFullError for what the process
+    says of its files, AnalysisError when it fails, takes too long or too much memory.
     """
     child.write_message(folder / child.SPEC, spec)
     fonts = context.storage.scratch / "matplotlib"
@@ -107,10 +107,11 @@ def run_limited(context: AppContext, module: str, spec: Any, result_type: type[T
     raise _explain(module, folder, code)
 
 
-def _explain(module: str, folder: Path, code: int) -> AnalysisError | StorageDamagedError:
+def _explain(module: str, folder: Path, code: int) -> LoupeError:
     error = child.read_error(folder)
-    if error is not None and error["code"] == StorageDamagedError.code:
-        return StorageDamagedError(error["detail"], hint=error["hint"])
+    for kind in (StorageDamagedError, StorageFullError):
+        if error is not None and error["code"] == kind.code:
+            return kind(error["detail"], hint=error["hint"])
     log = (folder / LOG).read_text(encoding="utf-8", errors="replace")[-4000:]
     logger.error("%s ended with the exit code %s: %s", module, code, log)
     if error is not None and "MemoryError" in error["detail"]:

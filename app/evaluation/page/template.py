@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from app.evaluation.page.policy import META_POLICY
+from app.evaluation.page.policy import META_POLICY, TEMPLATE
 from app.evaluation.page.words import interval, number, share, shown
 
 
@@ -17,7 +16,7 @@ def render(*, style: str, **values: Any) -> str:
     """The whole page. ``style``: the style sheet as it is."""
     # No template is compiled from anything but the file beside this one.
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=FileSystemLoader(TEMPLATE.parent),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -26,7 +25,7 @@ def render(*, style: str, **values: Any) -> str:
     )
     environment.filters |= {"share": share, "number": number, "interval": interval, "shown": shown}
     environment.filters |= {"drawing": Markup, "breakable": _breakable}
-    template = environment.get_template("report.html.j2")
+    template = environment.get_template(TEMPLATE.name)
     return template.render(style=Markup(style), policy=META_POLICY, **values)
 
 

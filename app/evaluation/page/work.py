@@ -74,7 +74,7 @@ def make_page(spec: PageSpec, folder: Path, _: Reporter, __: StopSignal) -> Page
         risks=tables.list_risks(curves.risk_coverage),
         training=figures.draw_training(spec.training),
     )
-    with write_aside(folder / PAGE, is_durable=False) as aside:
+    with write_aside(folder / PAGE) as aside:
         aside.write_text(text, encoding="utf-8", errors="backslashreplace")
     return PageResult(
         bytes=(folder / PAGE).stat().st_size,
