@@ -95,6 +95,8 @@ def run_limited(context: AppContext, module: str, spec: Any, result_type: type[T
                 os.setpriority(os.PRIO_PROCESS, process.pid, _NICE)
                 if sys.platform == "linux":
                     resource.prlimit(process.pid, resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS + 5))
+                    # Where memory runs out, the kernel ends this one, not the API.
+                    Path(f"/proc/{process.pid}/oom_score_adj").write_text("1000")
             code = process.wait(SECONDS)
         except subprocess.TimeoutExpired:
             raise AnalysisError(f"It took more than {SECONDS:g} s.", hint=_HINT) from None
@@ -102,6 +104,8 @@ def run_limited(context: AppContext, module: str, spec: Any, result_type: type[T
             process.kill()
     if code == child.ExitCode.SUCCEEDED:
         return parse_message(result_type, (folder / child.RESULT).read_bytes(), child.RESULT)
+    if code == -signal.SIGKILL:
+        raise AnalysisError("The process that makes it was killed, as for lack of memory.", hint=_HINT)
     if code == -signal.SIGXCPU:
         raise AnalysisError(f"It took more than {CPU_SECONDS} s of processor time.", hint=_HINT)
     raise _explain(module, folder, code)

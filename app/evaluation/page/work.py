@@ -67,6 +67,7 @@ def make_page(spec: PageSpec, folder: Path, _: Reporter, __: StopSignal) -> Page
         total_confusions=total_confusions,
         mistakes=mistakes,
         doubtful=doubtful,
+        drawn_classes=tables.DRAWN_CLASSES,
         roc=figures.draw_roc(curves),
         precision_recall=figures.draw_precision_recall(curves),
         reliability=figures.draw_reliability(curves),
