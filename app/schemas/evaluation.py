@@ -147,6 +147,9 @@ class EvaluationCurves(BaseModel):
     macro: MacroCurves | None = Field(description="Null where no class has curves.")
     risk_coverage: RiskCoverageCurve
     reliability: Reliability
+    reliability_before: Reliability | None = Field(
+        description="Before calibration; null for a model without."
+    )
 
 
 class EvaluationExample(BaseModel):

@@ -8,11 +8,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from pydantic import TypeAdapter
 
 from app.context import AppContext
 from app.errors import FieldError, InvalidRequestError, StorageDamagedError
 from app.evaluation.analysis.files import CURVES, FILES, open_answers, read_answers
 from app.evaluation.analysis.spec import AnalysisResult, AnalysisSpec, Curves
+from app.evaluation.figures import Calibration
 from app.models import Evaluation
 from app.schemas import evaluation as schemas
 from app.schemas.common import Page
@@ -113,7 +115,13 @@ def _make_analysis(context: AppContext, evaluation: Evaluation, target: Path) ->
             f"The files of evaluation {evaluation.id} are gone.",
             hint=f"Evaluate the model again: `loupe evaluate {evaluation.job_id}`.",
         )
-    spec = AnalysisSpec(evaluation=source, classes=tuple(classes_of(evaluation)), memory_bytes=MEMORY_BYTES)
+    before = evaluation.report.get("calibration_before")
+    spec = AnalysisSpec(
+        evaluation=source,
+        classes=tuple(classes_of(evaluation)),
+        calibration_before=None if before is None else TypeAdapter(Calibration).validate_python(before),
+        memory_bytes=MEMORY_BYTES,
+    )
     with storage.scratch_folder("analysis") as scratch:
         work, made = scratch / "work", scratch / "made"
         for folder in (work, made):

@@ -106,7 +106,14 @@ def test_curves_are_those_of_the_predictions(trained: Trained) -> None:
     wrong = [row["label"] != row["predicted"] for row in rows]
     assert curves["risk_coverage"]["risk"][-1] == pytest.approx(np.mean(wrong), abs=1e-6)
     evaluation = trained.client.get(f"/jobs/{trained.job}/evaluation").json()
-    assert curves["reliability"]["ece"] == pytest.approx(evaluation["calibration"]["ece"])
+    for name, calibration in (("reliability", "calibration"), ("reliability_before", "calibration_before")):
+        measured = evaluation[calibration]
+        assert (curves[name] is None) == (measured is None)
+        if measured is not None:
+            assert curves[name]["ece"] == pytest.approx(measured["ece"])
+            assert [each["items"] for each in curves[name]["bins"]] == [
+                one["items"] for one in measured["bins"]
+            ]
 
 
 @pytest.mark.parametrize("limit", [1, 4, 100])

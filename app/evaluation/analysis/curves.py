@@ -24,6 +24,7 @@ from app.evaluation.analysis.spec import (
     Roc,
 )
 from app.evaluation.analysis.thinning import thin_curve
+from app.evaluation.figures import Calibration
 from app.evaluation.metrics import decide, estimate_share, measure_calibration
 
 MAX_POINTS = 201
@@ -62,7 +63,7 @@ def draw_curves(labels: Labels, probabilities: NDArray[np.float32], classes: Seq
         micro=_micro(labels, probabilities),
         macro=_macro(described, grid, heights),
         risk_coverage=risk_coverage(is_right, confidence),
-        reliability=_reliability(is_right, confidence),
+        reliability=describe_reliability(measure_calibration(is_right, confidence)),
     )
 
 
@@ -86,6 +87,23 @@ def risk_coverage(is_right: NDArray[np.bool_], confidence: Floats) -> RiskCovera
         risk=_list(risk[kept]),
         confidence=_list(sorted_confidence[last_of_equals][kept]),
     )
+
+
+def describe_reliability(calibration: Calibration) -> Reliability:
+    """The bins with an interval of each one's accuracy."""
+    bins = []
+    for each in calibration.bins:
+        interval = None
+        if each.accuracy is not None:
+            interval = estimate_share(round(each.accuracy * each.items), each.items)
+        bins.append(
+            ReliabilityBin(
+                **vars(each),
+                accuracy_low=None if interval is None else interval.low,
+                accuracy_high=None if interval is None else interval.high,
+            )
+        )
+    return Reliability(ece=calibration.ece, bins=tuple(bins))
 
 
 def _columns(probabilities: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
@@ -160,23 +178,6 @@ def _macro(described: Sequence[OneClass], grid: Floats, heights: Sequence[Floats
         ),
         average_precision=float(np.mean([curve.average_precision for _, curve in present])),
     )
-
-
-def _reliability(is_right: NDArray[np.bool_], confidence: Floats) -> Reliability:
-    calibration = measure_calibration(is_right, confidence)
-    bins = []
-    for each in calibration.bins:
-        interval = None
-        if each.accuracy is not None:
-            interval = estimate_share(round(each.accuracy * each.items), each.items)
-        bins.append(
-            ReliabilityBin(
-                **vars(each),
-                accuracy_low=None if interval is None else interval.low,
-                accuracy_high=None if interval is None else interval.high,
-            )
-        )
-    return Reliability(ece=calibration.ece, bins=tuple(bins))
 
 
 def _list(values: Floats) -> tuple[float, ...]:

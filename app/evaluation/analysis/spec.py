@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from app.evaluation.figures import Calibration
 from app.schemas.message import Message
 
 
 class AnalysisSpec(Message):
     """``evaluation``: the folder of an evaluation's files. ``classes``: the model's in the order of its
-    outputs, then those that it does not know. ``memory_bytes``: what the process may allocate.
+    outputs, then those that it does not know. ``calibration_before``: what the evaluation says of the
+    probabilities before calibration. ``memory_bytes``: what the process may allocate.
     """
 
     evaluation: Path
     classes: tuple[str, ...]
+    calibration_before: Calibration | None = None
     memory_bytes: int
 
 
@@ -107,7 +110,8 @@ class Reliability(Message):
 
 class Curves(Message):
     """``max_points``: no curve has more. ``micro`` is None where it would take too much memory, see
-    ``MICRO_PAIRS``, and where no image is of a class that the model knows.
+    ``MICRO_PAIRS``, and where no image is of a class that the model knows. ``reliability_before``: before
+    calibration; None for a model without.
     """
 
     items: int
@@ -117,3 +121,4 @@ class Curves(Message):
     macro: MacroAverage | None
     risk_coverage: RiskCoverage
     reliability: Reliability
+    reliability_before: Reliability | None = None

@@ -9,7 +9,7 @@ from threadpoolctl import threadpool_limits
 
 from app.child import Reporter, StopSignal, write_message
 from app.errors import StorageDamagedError
-from app.evaluation.analysis.curves import draw_curves
+from app.evaluation.analysis.curves import describe_reliability, draw_curves
 from app.evaluation.analysis.files import CURVES, read_predictions, write_answers
 from app.evaluation.analysis.spec import AnalysisResult, AnalysisSpec
 from app.evaluation.files import PREDICTIONS, PROBABILITIES
@@ -38,6 +38,9 @@ def analyse(spec: AnalysisSpec, folder: Path, _: Reporter, __: StopSignal) -> An
         ) from error
     with threadpool_limits(1):
         curves = draw_curves(labels, probabilities, spec.classes)
+    if spec.calibration_before is not None:
+        before = describe_reliability(spec.calibration_before)
+        curves = curves.model_copy(update={"reliability_before": before})
     write_answers(folder, pictured, labels, decide(probabilities), probabilities)
     write_message(folder / CURVES, curves)
     return AnalysisResult(items=len(labels))

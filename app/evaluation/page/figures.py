@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from app.evaluation.analysis.spec import Curves
+from app.evaluation.analysis.spec import Curves, Reliability
 from app.evaluation.page.plots import DASH_ARRAYS, Bar, Line, draw_bars, draw_lines
 from app.evaluation.page.spec import Training
 from app.evaluation.page.tables import drawn_classes, sample
@@ -101,10 +101,19 @@ def draw_precision_recall(curves: Curves) -> Figure | None:
     )
 
 
-def draw_reliability(curves: Curves) -> Figure:
+def draw_reliability(curves: Curves) -> tuple[Figure, ...]:
+    """Of the served probabilities; of a calibrated model also of those before calibration."""
+    title = "How sure, and how often right (reliability)"
+    served = _draw_bins("reliability", title, curves.reliability)
+    if curves.reliability_before is None:
+        return (served,)
+    return served, _draw_bins("reliability-before", "The same before calibration", curves.reliability_before)
+
+
+def _draw_bins(name: str, title: str, reliability: Reliability) -> Figure:
     """Bins without images are left out."""
     bars, rows = [], []
-    for each in curves.reliability.bins:
+    for each in reliability.bins:
         if each.confidence is None or each.accuracy is None:
             continue
         low, high = each.accuracy_low or 0.0, each.accuracy_high or 0.0
@@ -119,12 +128,12 @@ def draw_reliability(curves: Curves) -> Figure:
             )
         )
     return Figure(
-        name="reliability",
-        title="How sure, and how often right (reliability)",
+        name=name,
+        title=title,
         text="Bars: share of right answers among the images whose probability lies in the bar's range. Dot "
         "and line: the mean probability, and the 95 % interval of the share. On the dotted line both are "
-        f"equal. Expected calibration error: {share(curves.reliability.ece)}.",
-        svg=draw_bars("reliability", bars, x_label="probability of the answer", y_label="right"),
+        f"equal. Expected calibration error: {share(reliability.ece)}.",
+        svg=draw_bars(name, bars, x_label="probability of the answer", y_label="right"),
         legend=(),
         columns=("probability", "images", "mean probability", "right", "95 % interval"),
         rows=tuple(rows),

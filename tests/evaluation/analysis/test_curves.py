@@ -80,6 +80,7 @@ def test_reliability_is_that_of_the_evaluation(drawn: Curves) -> None:
     assert drawn.reliability.ece == evaluation.calibration.ece
     for each, expected in zip(drawn.reliability.bins, evaluation.calibration.bins, strict=True):
         assert (each.items, each.accuracy) == (expected.items, expected.accuracy)
+        assert (each.accuracy is None) == (each.accuracy_low is None) == (each.accuracy_high is None)
         if each.accuracy is not None:
             assert each.accuracy_low is not None
             assert each.accuracy_high is not None

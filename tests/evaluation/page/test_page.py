@@ -12,9 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from app.child import write_message
+from app.evaluation.analysis.files import CURVES
+from app.evaluation.analysis.spec import Curves
 from app.evaluation.page import work
 from app.evaluation.page.policy import META_POLICY, POLICY, STYLE
 from app.evaluation.page.words import interval, share, shown
+from app.schemas.message import parse_message
 from tests.evaluation.page.pages import make, spec_of
 
 VOID = {"meta", "link", "img", "wbr", "br", "path", "use"}
@@ -216,6 +220,35 @@ def test_an_image_that_is_gone_is_said_to_be(tmp_path: Path) -> None:
     assert list(page.all("img")) == []
     assert "The file of this image is missing or damaged." in page.text
     assert "This image is not in the dataset any more." in page.text
+
+
+def test_a_calibrated_model_shows_what_that_gained_and_what_it_promises(tmp_path: Path) -> None:
+    spec = usual(tmp_path)
+    curves = parse_message(Curves, (tmp_path / CURVES).read_bytes(), CURVES)
+    before = curves.reliability.model_copy(update={"ece": 0.4321})
+    write_message(tmp_path / CURVES, curves.model_copy(update={"reliability_before": before}))
+    selection: dict[str, Any] = {
+        "max_error": 0.01,
+        "promised": None,
+        "accepted": 6,
+        "wrong": 1,
+        "coverage": {"value": 6 / 9, "low": 0.3, "high": 0.9},
+        "error": {"value": 1 / 6, "low": 0.01, "high": 0.6},
+        "rejected": {"low_confidence": 3, "ambiguous": 0},
+    }
+    for promised, words in (
+        (None, "The validation images are too few to promise anything."),
+        (0.05, "The validation images can promise 5.0 %, at 95 % confidence."),
+    ):
+        evaluation = spec.evaluation.model_copy(update={"selection": {**selection, "promised": promised}})
+        text = " ".join(
+            Page(make(tmp_path, spec.model_copy(update={"evaluation": evaluation}))[0]).text.split()
+        )
+        assert words in text
+        assert "43.2 % before calibration" in text
+        assert "The same before calibration" in text
+        assert "6 were accepted, 66.7 % (30.0 % to 90.0 %), and 1 of them were wrong" in text
+        assert "Rejected: low confidence 3." in text
 
 
 def test_images_that_take_too_long_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
