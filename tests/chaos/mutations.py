@@ -809,7 +809,7 @@ MUTATIONS = (
     _one(
         "a file that does not belong to a model is unpacked",
         "app/training/transfer/unpack.py",
-        "    if info.filename not in ARCHIVE_FILES:\n",
+        "    if info.filename not in _FILES:\n",
         "    if False:\n",
         "tests/training/test_unpack.py",
         "predictions over many images that go on one image too late",
