@@ -171,6 +171,10 @@ class StorageDamagedError(LoupeError):
     status, code, title = 500, "storage_damaged", "Stored files are damaged"
 
 
+class AnalysisError(LoupeError):
+    status, code, title = 500, "analysis_failed", "The evaluation could not be analysed"
+
+
 class StorageFullError(LoupeError):
     status, code, title, retryable = 507, "disk_full", "No space left on the device", True
 

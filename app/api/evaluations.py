@@ -8,15 +8,18 @@ from fastapi import APIRouter, Query, status
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from app.api.answers import accepted
-from app.api.dependencies import ContextDep, IdempotentDep
+from app.api.dependencies import After, ContextDep, IdempotentDep, Limit
 from app.api.file_answers import FileAnswer
 from app.api.routes import CheckedRoute
 from app.csv_cells import holds_formulas, safe_lines
-from app.schemas.evaluation import Evaluation, EvaluationCreate
+from app.evaluation.page.policy import POLICY
+from app.schemas.common import Page
+from app.schemas.evaluation import Evaluation, EvaluationCreate, EvaluationCurves, EvaluationExample
 from app.schemas.job import Job
-from app.services import evaluations
+from app.services import evaluation_analyses, evaluation_pages, evaluations
 
 CSV = "text/csv"
+HTML = "text/html; charset=utf-8"
 
 router = APIRouter(prefix="/jobs/{job}", tags=["evaluations"], route_class=CheckedRoute)
 
@@ -51,3 +54,50 @@ def get_predictions(job: str, context: ContextDep, dataset: DatasetQuery = None)
     if holds_formulas(path):
         return StreamingResponse(safe_lines(path), media_type=CSV)
     return FileAnswer(path, media_type=CSV)
+
+
+@router.get("/evaluation/curves")
+def get_curves(job: str, context: ContextDep, dataset: DatasetQuery = None) -> EvaluationCurves:
+    """ROC, precision against recall, risk against coverage, and reliability, with areas.
+
+    The first request of an evaluation takes seconds: the curves are made then, and kept.
+    """
+    return evaluation_analyses.get_curves(context, job, dataset)
+
+
+@router.get("/evaluation/examples")
+def list_examples(
+    job: str,
+    context: ContextDep,
+    dataset: DatasetQuery = None,
+    true: Annotated[str | None, Query(description="Only images of this class.")] = None,
+    predicted: Annotated[str | None, Query(description="Only images that were answered with it.")] = None,
+    right: Annotated[
+        bool | None, Query(description="Only images that were answered rightly; false: only mistakes.")
+    ] = None,
+    limit: Limit = 50,
+    after: After = None,
+) -> Page[EvaluationExample]:
+    """The images of one cell of the confusion matrix, or of a row or a column, the surest answer first."""
+    return evaluation_analyses.list_examples(
+        context, job, dataset, true=true, predicted=predicted, is_right=right, limit=limit, after=after
+    )
+
+
+@router.get(
+    "/evaluation/report",
+    response_class=FileAnswer,
+    responses={200: {"content": {"text/html": {"schema": {"type": "string"}}}}},
+)
+def get_page(job: str, context: ContextDep, dataset: DatasetQuery = None) -> Response:
+    """The evaluation as one HTML file that needs no network and no script: to read, to print, to pass on.
+
+    The first request of an evaluation takes seconds: the page is made then, and kept.
+    """
+    headers = {
+        "Content-Security-Policy": POLICY,
+        "Referrer-Policy": "no-referrer",
+        "Cache-Control": "private, no-cache",
+        "Content-Disposition": f'inline; filename="report-{job}.html"',
+    }
+    return FileAnswer(evaluation_pages.get_page(context, job, dataset), media_type=HTML, headers=headers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,9 +13,13 @@ from app.cli.follow import follow_job
 from app.cli.job_end import require_success
 from app.cli.options import DEFAULT_SERVER, AsJson, Server, examples
 from app.cli.reports import show_evaluation
+from app.cli.transfers import download, require_target
 
 evaluate_epilog = examples(
-    "loupe evaluate job_…", "loupe evaluate job_… --stored", "loupe evaluate job_… --dataset dst_…"
+    "loupe evaluate job_…",
+    "loupe evaluate job_… --report report.html",
+    "loupe evaluate job_… --stored --report report.html",
+    "loupe evaluate job_… --dataset dst_…",
 )
 
 
@@ -30,6 +35,14 @@ def evaluate(
     stored: Annotated[
         bool, typer.Option("--stored", help="Show the evaluation that is there, and measure nothing anew.")
     ] = False,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            "--report",
+            metavar="FILE",
+            help="Write the evaluation as one HTML file too, with curves and images; it needs no network.",
+        ),
+    ] = None,
     as_json: AsJson = False,
     server: Server = DEFAULT_SERVER,
 ) -> None:
@@ -37,15 +50,23 @@ def evaluate(
 
     Every image goes through the same code as a prediction, from its original file.
     """
+    if report is not None:
+        require_target(report, "Name a file: --report report.html")
     client = Client(server)
     path = f"/jobs/{quoted(job)}"
     if not stored:
         evaluation = client.post(f"{path}/evaluations", {} if dataset is None else {"dataset": dataset})
         require_success(follow_job(client, evaluation["id"], label="evaluating"))
     answer = client.get(f"{path}/evaluation", dataset=dataset)
+    if report is not None:
+        download(client, f"{path}/evaluation/report", report, dataset=dataset)
     if as_json:
         say_json(answer)
         return
     show_evaluation(answer)
     if answer["mistakes"]:
         note(f"{len(answer['mistakes']):,} wrong images: loupe job logs {job} test_result.log")
+    if report is None:
+        note(f"With curves and images, as a file: loupe evaluate {job} --stored --report report.html")
+    else:
+        note(f"The report: {report}")

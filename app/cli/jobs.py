@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from app.cli import job_history, job_verbs
+from app.cli import evaluation_examples, job_history, job_verbs
 from app.cli.client import Client, quoted
 from app.cli.console import (
     add_row,
@@ -104,6 +104,7 @@ app.command("delete")(job_verbs.delete_job)
 app.command("metrics", epilog=job_history.metrics_epilog)(job_history.show_metrics)
 app.command("logs", epilog=job_history.logs_epilog)(job_history.show_log)
 app.command("events")(job_history.show_events)
+app.command("examples", epilog=evaluation_examples.examples_epilog)(evaluation_examples.show_examples)
 
 
 def describe_device(job: dict[str, Any]) -> str:

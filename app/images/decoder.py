@@ -9,18 +9,17 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, BinaryIO
 
 from app.errors import ImageDecodeError
 from app.images.cost import estimate_bytes, estimate_opening_bytes
 from app.images.decode import DecodedImage, decode_opened
 from app.images.frames import LENGTHS, pack_head
+from app.images.memory_limit import limit_memory
 from app.images.opening import check_size, open_image
 from app.images.resize import Fit, get_rule
 
@@ -71,33 +70,19 @@ def _ask_for(cost: int, data: bytes) -> None:
     _write({"cost": cost}, b"")
     if _read(sys.stdin.buffer) is None:
         sys.exit()  # nobody waits any more
-    _limit_memory(cost + len(data) + _SPARE_BYTES)
+    limit_memory(cost + len(data) + _SPARE_BYTES)
 
 
 @contextmanager
 def _limits(seconds: float, data_bytes: int) -> Iterator[None]:
     # The timer counts the processor time of all threads; its signal is not handled, so that it ends us.
     signal.setitimer(signal.ITIMER_PROF, seconds)
-    _limit_memory(2 * data_bytes + _SPARE_BYTES)
+    limit_memory(2 * data_bytes + _SPARE_BYTES)
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
-        _limit_memory(None)
-
-
-def _limit_memory(more: int | None) -> None:
-    """Lets the process allocate this many bytes beyond what it has; None: any."""
-    statm = Path("/proc/self/statm")
-    if not statm.exists():
-        return
-    hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
-    soft = resource.RLIM_INFINITY
-    if more is not None:
-        soft = int(statm.read_bytes().split()[5]) * resource.getpagesize() + more
-    if hard != resource.RLIM_INFINITY:
-        soft = hard if soft == resource.RLIM_INFINITY else min(soft, hard)
-    resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+        limit_memory(None)
 
 
 def _read(stream: BinaryIO) -> tuple[dict[str, Any], bytes] | None:

@@ -21,6 +21,7 @@ from app.models.product import TOPIC
 from app.schemas.job_kinds import get_job_kind
 from app.services import api_keys, webhooks
 from app.services.dataset_states import datasets_read_by, no_dataset, require_dataset
+from app.services.evaluation_analyses import analysis_folder
 from app.services.job_lifecycle import delete_rows, discard_files
 from app.services.job_states import TERMINAL
 from app.services.products import lock_product, require_product
@@ -262,6 +263,7 @@ def _discard(context: AppContext, found: _Found) -> None:
         discard_files(context, job, models.get(job.id))
     for evaluation in found.evaluations:
         context.storage.discard(context.storage.absolute(evaluation.folder))
+        context.storage.remove(analysis_folder(context, evaluation))
     for dataset in found.datasets:
         context.storage.discard_dataset(dataset.id)
 

@@ -75,13 +75,13 @@ def create_evaluation(
 def get_evaluation(context: AppContext, job_id: str, dataset_id: str | None = None) -> schemas.Evaluation:
     """The newest evaluation of a job's model, that of its final test unless a dataset is named."""
     with context.db.read() as session:
-        return _to_schema(_require_evaluation(session, job_id, dataset_id))
+        return to_schema(require_evaluation(session, job_id, dataset_id))
 
 
 def get_predictions_file(context: AppContext, job_id: str, dataset_id: str | None = None) -> Path:
     """The CSV with one row per image: item, label, and the served probability of every class."""
     with context.db.read() as session:
-        evaluation = _require_evaluation(session, job_id, dataset_id)
+        evaluation = require_evaluation(session, job_id, dataset_id)
     return context.storage.remote.download(context.storage.absolute(evaluation.folder)) / PREDICTIONS
 
 
@@ -117,7 +117,11 @@ def _choose_subset(trained: Job, dataset_id: str) -> Literal["test", "all"]:
     return "test"
 
 
-def _require_evaluation(session: Session, job_id: str, dataset_id: str | None) -> Evaluation:
+def require_evaluation(session: Session, job_id: str, dataset_id: str | None) -> Evaluation:
+    """The newest evaluation of a job's model, that of its final test unless a dataset is named.
+
+    Raises NotFoundError, ConflictError.
+    """
     job = _require_job_with_model(session, job_id)
     found = session.scalar(
         select(Evaluation)
@@ -138,7 +142,7 @@ def _require_evaluation(session: Session, job_id: str, dataset_id: str | None) -
     )
 
 
-def _to_schema(evaluation: Evaluation) -> schemas.Evaluation:
+def to_schema(evaluation: Evaluation) -> schemas.Evaluation:
     report = evaluation.report
     return schemas.Evaluation(
         id=evaluation.id,

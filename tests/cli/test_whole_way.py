@@ -26,6 +26,9 @@ from tests.waiting import wait_for
 pytestmark = [pytest.mark.integration]
 SETTINGS = [argument for name, value in TINY.items() for argument in ("--set", f"{name}={value}")]
 
+ODD = ("--true", "red", "--predicted", "blue", "--right")
+"""What no image can be."""
+
 
 @pytest.fixture
 def remote(monkeypatch: pytest.MonkeyPatch, loupe: Run, service: Service) -> Run:
@@ -68,7 +71,14 @@ def test_from_a_folder_of_pictures_to_a_prediction(remote: Run, tmp_path: Path) 
     evaluated = remote("evaluate", job["id"])
     assert evaluated.status == 0, evaluated.err
     assert "Confusion matrix" in evaluated.out
-    assert evaluated.out == remote("evaluate", job["id"], "--stored").out
+    report = tmp_path / "report.html"
+    assert evaluated.out == remote("evaluate", job["id"], "--stored", "--report", report).out
+    assert report.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+    rows = remote("job", "examples", job["id"], "--true", "red", "--json").json["data"]
+    assert {row["true"] for row in rows} == {"red"}
+    assert rows[0]["name"] in remote("job", "examples", job["id"], "--true", "red", "--limit", 1).out
+    assert "No image was answered so." in remote("job", "examples", job["id"], *ODD).err
+    assert "is a folder" in remote("evaluate", job["id"], "--stored", "--report", tmp_path).err
 
     predicted = remote("predict", "whole-way", unseen, "--json")
     assert predicted.status == 1

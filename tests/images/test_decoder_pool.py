@@ -202,10 +202,10 @@ def test_an_idle_process_that_was_killed_is_no_fault_of_the_next_image() -> None
 
 def test_a_decoder_cannot_take_more_memory_than_it_was_given() -> None:
     script = (
-        "from app.images.decoder import _limit_memory\n"
-        "bytearray(1 << 26); _limit_memory(1 << 24); bytearray(1 << 22)\n"
+        "from app.images.memory_limit import limit_memory\n"
+        "bytearray(1 << 26); limit_memory(1 << 24); bytearray(1 << 22)\n"
         "try:\n    bytearray(1 << 26)\n"
-        "except MemoryError:\n    _limit_memory(None); bytearray(1 << 26); print('ok')"
+        "except MemoryError:\n    limit_memory(None); bytearray(1 << 26); print('ok')"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "ok\n"
