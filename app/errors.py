@@ -236,6 +236,10 @@ class LeakError(DatasetError):
 # --- Networks and training ------------------------------------------------------------------------------
 
 
+class BudgetReachedError(LoupeError):
+    status, code, title = 409, "budget_reached", "The time is over"
+
+
 class UnknownNetworkError(LoupeError):
     status, code, title = 422, "unknown_network", "Unknown network"
 

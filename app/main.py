@@ -29,6 +29,7 @@ from app.api import (
     products,
     session,
     similar_images,
+    sweeps,
     webhooks,
     workers,
 )
@@ -60,7 +61,7 @@ from app.services.products import read_ids
 
 RESOURCES = (
     *(health, products, datasets, dataset_items, dataset_versions, exports, similar_images),
-    *(jobs, job_records, evaluations, models, model_files, predict),
+    *(jobs, job_records, sweeps, evaluations, models, model_files, predict),
     *(inference_protocol, batch_predictions, workers, metrics, api_keys, session, webhooks, audit),
 )
 

@@ -46,11 +46,14 @@ def list_jobs(
     product: Annotated[str | None, Query(description="Only jobs of this product.")] = None,
     status: Annotated[JobStatus | None, Query(description="Only jobs in this state.")] = None,
     kind: Annotated[JobKind | None, Query(description="Only jobs of this kind.")] = None,
+    sweep: Annotated[str | None, Query(description="Only the candidates of this sweep.")] = None,
     limit: Limit = 50,
     after: After = None,
 ) -> Page[Job]:
     """Jobs of all kinds, newest first."""
-    return jobs.list_jobs(context, product=product, status=status, kind=kind, limit=limit, after=after)
+    return jobs.list_jobs(
+        context, product=product, status=status, kind=kind, sweep=sweep, limit=limit, after=after
+    )
 
 
 @router.get("/{job}")

@@ -21,6 +21,7 @@ PLURALS = {
     "networks": "network",
     "keys": "key",
     "webhooks": "webhook",
+    "sweeps": "sweep",
     "workers": "workers",
     "weights": "weights",
 }

@@ -23,6 +23,7 @@ from app.cli import (
     products,
     service,
     storage,
+    sweeps,
     train,
     watch,
     webhooks,
@@ -75,6 +76,7 @@ app.command("doctor", rich_help_panel=ON_THIS_MACHINE, epilog=doctor.doctor_epil
 app.add_typer(weights.app, name="weights", rich_help_panel=ON_THIS_MACHINE)
 app.add_typer(storage.app, name="storage", rich_help_panel=ON_THIS_MACHINE)
 app.command("train", rich_help_panel=WITH_A_SERVER, epilog=train.train_epilog)(train.train)
+app.add_typer(sweeps.app, name="sweep", rich_help_panel=WITH_A_SERVER)
 app.command("evaluate", rich_help_panel=WITH_A_SERVER, epilog=evaluations.evaluate_epilog)(
     evaluations.evaluate
 )

@@ -21,6 +21,7 @@ from app.schemas.progress_lines import (
     PlanLine,
     ProgressLine,
     ResumedLine,
+    RungLine,
     StageLine,
     StepLine,
     WarningLine,
@@ -69,6 +70,10 @@ def _apply(session: Session, job: Job, line: AnyLine) -> None:
             append_event(session, job, line.kind, **line.as_event())
         case DeviceLine():
             job.ran_on = {"device": line.device, "names": line.names}
+            append_event(session, job, line.kind, **line.as_event())
+        case RungLine():
+            job.pause_requested = True
+            job.stop_reason = line.stop_reason
             append_event(session, job, line.kind, **line.as_event())
         case ResumedLine() | WarningLine():
             append_event(session, job, line.kind, **line.as_event())

@@ -5,6 +5,7 @@ One process of many does it at a time, by a lease of its own. All ages are the d
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Callable
 
@@ -12,7 +13,7 @@ from sqlalchemy import or_, select, update
 
 from app.context import AppContext
 from app.db import upsert
-from app.errors import WorkerLostError
+from app.errors import LoupeError, WorkerLostError
 from app.job_queue import queue_for
 from app.jobs.claims import give_back_or_fail
 from app.models import Job, Lease
@@ -20,6 +21,9 @@ from app.models.base import db_now
 from app.schemas.job_kinds import JOB_KINDS
 from app.services.dataset_states import is_dataset_there
 from app.services.job_lifecycle import clean_up
+from app.services.sweep_progress import advance, list_running
+
+logger = logging.getLogger(__name__)
 
 REAPER = "reaper"
 LEASE_SECONDS = 15.0
@@ -80,6 +84,15 @@ def clean_up_ended_jobs(context: AppContext) -> None:
     for folder in context.storage.jobs.iterdir():
         if (folder / "checkpoints").exists() or any(folder.glob("attempt-*")):
             clean_up(context, folder.name)
+
+
+def move_sweeps_on(context: AppContext) -> None:
+    """Makes the moves of sweeps that a lost worker left unmade. One that cannot move holds up no other."""
+    for sweep_id in list_running(context):
+        try:
+            advance(context, sweep_id)
+        except LoupeError as error:
+            logger.warning("sweep %s: %s", sweep_id, error.detail)
 
 
 def announce_unclaimed_jobs(context: AppContext) -> int:

@@ -17,6 +17,7 @@ from app.models.lease import Lease
 from app.models.low_disk import LowDisk
 from app.models.product import Product
 from app.models.revision import Revision
+from app.models.sweep import Sweep
 from app.models.trained_model import TrainedModel
 from app.models.webhook import Webhook
 from app.models.webhook_delivery import WebhookDelivery
@@ -42,6 +43,7 @@ __all__ = [
     "LowDisk",
     "Product",
     "Revision",
+    "Sweep",
     "TrainedModel",
     "Webhook",
     "WebhookDelivery",

@@ -20,7 +20,10 @@ class Job(CreatedAt, Base):
     product_id: Mapped[str] = mapped_column(ForeignKey("products.id"))
     dataset_id: Mapped[str | None] = mapped_column(ForeignKey("datasets.id"))
     parent_id: Mapped[str | None] = mapped_column(ForeignKey("jobs.id"), index=True)
-    """The job that asked for this one, such as a sweep."""
+    """The job that asked for this one."""
+    # No foreign key: SQLite would have to rewrite the table for one. Sweeps are deleted with their jobs.
+    sweep_id: Mapped[str | None] = mapped_column(String(40), index=True)
+    """The sweep of which it is a candidate."""
     # No foreign key: the key may be deleted.
     key_id: Mapped[str | None] = mapped_column(String(40), index=True)
     """The key that queued it last, and whose limit it counts for."""

@@ -30,6 +30,7 @@ from app.models import (
     LowDisk,
     Product,
     Revision,
+    Sweep,
     TrainedModel,
     Webhook,
     WebhookDelivery,
@@ -39,7 +40,7 @@ from app.models import (
 
 BY_PRODUCT: dict[type[Base], InstrumentedAttribute[str]] = {
     Product: Product.id,
-    **{table: table.product_id for table in (Dataset, Job, TrainedModel, Alias, AliasMove)},
+    **{table: table.product_id for table in (Dataset, Job, Sweep, TrainedModel, Alias, AliasMove)},
 }
 BY_JOB: dict[type[Base], InstrumentedAttribute[str] | InstrumentedAttribute[str | None]] = {
     table: table.job_id for table in (Evaluation, JobEvent, JobStep, JobEpoch, GpuLease)

@@ -27,7 +27,9 @@ JobKind = Annotated[
     str, AfterValidator(_check_kind), WithJsonSchema({"type": "string", "enum": list(JOB_KINDS)})
 ]
 """A kind that this release knows; a job may be of a newer one."""
-StopReason = Literal["completed", "early_stopped", "stopped_by_user", "budget_reached"]
+EarlyEnd = Literal["budget_reached", "pruned"]
+"""Why a sweep ends a training early: its time is over, or others did better."""
+StopReason = Literal["completed", "early_stopped", "stopped_by_user", "budget_reached", "pruned"]
 
 
 class GateRules(Numbers):
@@ -45,18 +47,8 @@ class GateRules(Numbers):
     )
 
 
-class JobCreate(Request):
-    """A training to run. Everything but the product has a default."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {"product": "steel-strip", "network": "mobilenet_v2", "hyperparameters": {"epochs": 20}},
-                {"product": "steel-strip", "gate": {"min_accuracy": 0.95, "on_failure": "discard"}},
-                {"product": "steel-strip"},
-            ]
-        }
-    )
+class TrainingCreate(Request):
+    """What trainings to run have in common, whichever networks they train."""
 
     product: Slug
     dataset: str | None = Field(
@@ -69,11 +61,6 @@ class JobCreate(Request):
         description="Id of a dataset of the product that is ready: the final test is measured on all its "
         "images in place of the test split, whose share may then be 0. Refused if train or valid has one of "
         "its images.",
-    )
-    network: str | None = Field(
-        None,
-        description="Name of a network, see `GET /networks`; the product's default if not given, else "
-        "efficientnet_lite0 where its ImageNet weights are on the server, else mobilenet_v2.",
     )
     device: Device = Field(
         "auto",
@@ -127,6 +114,26 @@ class JobCreate(Request):
             )
         self.hyperparameters = self.hyperparameters.model_copy(update={"min_accuracy": asked})
         return self
+
+
+class JobCreate(TrainingCreate):
+    """A training to run. Everything but the product has a default."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"product": "steel-strip", "network": "mobilenet_v2", "hyperparameters": {"epochs": 20}},
+                {"product": "steel-strip", "gate": {"min_accuracy": 0.95, "on_failure": "discard"}},
+                {"product": "steel-strip"},
+            ]
+        }
+    )
+
+    network: str | None = Field(
+        None,
+        description="Name of a network, see `GET /networks`; the product's default if not given, else "
+        "efficientnet_lite0 where its ImageNet weights are on the server, else mobilenet_v2.",
+    )
 
 
 class JobRetry(Request):
@@ -204,6 +211,9 @@ class Job(BaseModel):
         "once it was deleted.",
     )
     network: str | None
+    sweep: str | None = Field(
+        None, description="The sweep of which it is a candidate, which decides how far it trains."
+    )
     hyperparameters: dict[str, Any] | None = Field(
         description="Every setting, resolved. Until its dataset is imported and the job started, those that "
         "depend on the number of images are null."

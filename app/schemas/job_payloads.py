@@ -7,6 +7,7 @@ from typing import Literal
 from app.schemas.class_map import ClassMap
 from app.schemas.hyperparameters import SplitSettings
 from app.schemas.import_choices import ImportChoices, NameEncoding
+from app.schemas.job import EarlyEnd
 from app.schemas.message import Message
 from app.schemas.model_formats import MadeFormat
 from app.schemas.product import MAX_ERROR
@@ -24,13 +25,16 @@ class Payload(Message):
 class TrainingPayload(Payload):
     """``class_map``: None where all classes are learnt. ``evaluation_dataset``: what the final test is
     measured on; None: the test split. ``resize_rule``: None where the first one resizes the images.
-    ``method``: None where all layers learn.
+    ``method``: None where all layers learn. ``until_epoch``, ``ends_as``: how far a sweep lets it train, see
+    ``TrainingSpec``. One that ends as pruned lost its sweep: it may not become champion.
     """
 
     class_map: ClassMap | None = None
     evaluation_dataset: str | None = None
     resize_rule: str | None = None
     method: Literal["linear"] | None = None
+    until_epoch: int | None = None
+    ends_as: EarlyEnd | None = None
 
 
 class UploadPayload(Payload):

@@ -118,6 +118,14 @@ class ResumedLine(Line):
     exact: bool
 
 
+class RungLine(Line):
+    """A training waits for others to decide whether it goes on. ``stop_reason``: why it has ended already."""
+
+    kind: Literal["rung"] = "rung"
+    epoch: int
+    stop_reason: str | None
+
+
 class WarningLine(Line):
     kind: Literal["warning"] = "warning"
     message: str
@@ -133,6 +141,7 @@ AnyLine = (
     | CheckpointLine
     | DeviceLine
     | ResumedLine
+    | RungLine
     | WarningLine
 )
 _ADAPTER: TypeAdapter[AnyLine] = TypeAdapter(Annotated[AnyLine, Field(discriminator="kind")])

@@ -1,8 +1,8 @@
 """Deleting a dataset or a product. What depends on it is named, and goes with it if the client forces that.
 
-Rows are locked in this order, which is that of every other verb: jobs, datasets, product, models, keys,
-webhooks. So what is accepted meanwhile either comes first and is seen here, or finds that its dataset or
-product is gone.
+Rows are locked in this order, which is that of every other verb: sweeps, jobs, datasets, product, models,
+keys, webhooks. So what is accepted meanwhile either comes first and is seen here, or finds that its dataset
+or product is gone.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from app.changes import note_change
 from app.context import AppContext
 from app.errors import ConflictError, FieldError
-from app.models import Alias, AliasMove, Dataset, Evaluation, Job, TrainedModel
+from app.models import Alias, AliasMove, Dataset, Evaluation, Job, Sweep, TrainedModel
 from app.models.product import TOPIC
 from app.schemas.job_kinds import get_job_kind
 from app.services import api_keys, webhooks
@@ -91,13 +91,17 @@ def delete_product(context: AppContext, product_id: str, *, force: bool = False)
     """
     with context.db.write() as session:
         require_product(session, product_id)
+        sweeps = session.scalars(
+            select(Sweep.id).where(Sweep.product_id == product_id).order_by(Sweep.id).with_for_update()
+        ).all()
         found = _gather(
             session, Job.product_id == product_id, Dataset.product_id == product_id, product=product_id
         )
-        _refuse(f"Product {product_id!r} cannot be deleted", _reasons_of_product(found), force=force)
+        _refuse(f"Product {product_id!r} cannot be deleted", _reasons_of_product(found, sweeps), force=force)
         for names in (Alias, AliasMove):
             session.execute(delete(names).where(names.product_id == product_id))
         _delete(session, found)
+        session.execute(delete(Sweep).where(Sweep.product_id == product_id))
         api_keys.unbind_product(session, product_id)
         webhooks.unbind_product(session, product_id)
         session.delete(require_product(session, product_id))
@@ -190,8 +194,15 @@ def _not_ended(jobs: Sequence[Job]) -> _Reason:
     return _Reason(
         count(len(jobs), "job has", "jobs have") + " not ended",
         [_name_job(job) for job in jobs],
-        "Cancel them first, or wait for their end: `POST /jobs/<id>/cancel`.",
+        f"Cancel them first, or wait for their end: {', '.join(_cancels(jobs))}.",
     )
+
+
+def _cancels(jobs: Sequence[Job]) -> list[str]:
+    """The requests that end these jobs; the candidates of a sweep end with it."""
+    sweeps = sorted({job.sweep_id for job in jobs if job.sweep_id is not None})
+    alone = ["`POST /jobs/<id>/cancel`"] if any(job.sweep_id is None for job in jobs) or not jobs else []
+    return alone + [f"`POST /sweeps/{sweep}/cancel`" for sweep in sweeps]
 
 
 def _other_jobs(found: _Found) -> list[Job]:
@@ -207,7 +218,7 @@ def _other_jobs(found: _Found) -> list[Job]:
     ]
 
 
-def _reasons_of_product(found: _Found) -> list[_Reason]:
+def _reasons_of_product(found: _Found, sweeps: Sequence[str]) -> list[_Reason]:
     """Worst first."""
     active = found.active
     ended = [job for job in found.jobs if job.status in TERMINAL]
@@ -227,6 +238,10 @@ def _reasons_of_product(found: _Found) -> list[_Reason]:
             [FieldError(f"/datasets/{dataset.id}", dataset.status) for dataset in found.datasets],
         ),
         _Reason(count(len(ended), "ended job", "ended jobs"), [_name_job(job) for job in ended]),
+        _Reason(
+            count(len(sweeps), "sweep", "sweeps"),
+            [FieldError(f"/sweeps/{sweep}", "a sweep") for sweep in sweeps],
+        ),
     ]
     return [reason for reason in reasons if reason.those]
 

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from app.changes import note_change
 from app.context import AppContext
 from app.errors import ChoiceNeededError, ConflictError, FieldError, InvalidRequestError, NotFoundError
-from app.models import Alias, Dataset, Evaluation, Job, JobEpoch, JobEvent, JobStep, TrainedModel
+from app.models import Alias, Dataset, Evaluation, Job, JobEpoch, JobEvent, JobStep, Sweep, TrainedModel
 from app.models.alias import TOPIC
 from app.models.base import db_now
 from app.schemas import job as schemas
@@ -51,6 +51,7 @@ def stop_job(context: AppContext, job_id: str) -> tuple[schemas.Job, bool]:
     """Ends a training early and keeps its best epoch. Returns the job, and whether that was asked before."""
     with context.db.write() as session:
         job = lock_job(session, job_id)
+        _require_own_way(job)
         if not (kind := get_job_kind(job.kind)).can_stop:
             raise ConflictError(
                 f"Job {job_id} is {kind.noun}; only {_those('can_stop')} can be stopped early.",
@@ -82,6 +83,7 @@ def pause_job(context: AppContext, job_id: str) -> tuple[schemas.Job, bool]:
     """Checkpoints a training and lets it rest. Returns the job, and whether that was asked before."""
     with context.db.write() as session:
         job = lock_job(session, job_id)
+        _require_own_way(job)
         if job.status == "paused" or job.pause_requested:
             return to_schema(session, job), True
         if not (kind := get_job_kind(job.kind)).can_pause:
@@ -101,6 +103,7 @@ def resume_job(context: AppContext, job_id: str) -> tuple[schemas.Job, bool]:
     """Queues a paused training again. Returns the job, and whether it was under way already."""
     with context.db.write() as session:
         job = lock_job(session, job_id)
+        _require_own_way(job)
         if job.status in ("queued", "running") and not job.pause_requested:
             return to_schema(session, job), True
         if job.status == "running":
@@ -127,6 +130,7 @@ def retry_job(context: AppContext, job_id: str, request: schemas.JobRetry) -> sc
     """Gives a failed job a new attempt, from its last checkpoint or from step 0."""
     with context.db.write() as session:
         job = lock_job(session, job_id)
+        _require_own_way(job)
         if job.status != "failed":
             raise ConflictError(f"Job {job_id} is {job.status}; only a failed job can be retried.")
         choices = ImportChoices.model_validate(request.model_dump()).model_dump(exclude_none=True)
@@ -164,6 +168,25 @@ def retry_job(context: AppContext, job_id: str, request: schemas.JobRetry) -> sc
         answer = to_schema(session, job)
     context.queue.enqueue(job_id, answer.kind, answer.device)
     return answer
+
+
+def _require_own_way(job: Job) -> None:
+    """Raises ConflictError for a candidate of a sweep: all of them train as far as the sweep says."""
+    if job.sweep_id is not None:
+        raise ConflictError(
+            f"Job {job.id} is a candidate of sweep {job.sweep_id}, which alone decides when it trains.",
+            hint=f"`POST /jobs/{job.id}/cancel` takes it out of the sweep, "
+            f"`POST /sweeps/{job.sweep_id}/cancel` ends them all; `POST /jobs` trains the network alone.",
+        )
+
+
+def _require_sweep_ended(session: Session, job: Job) -> None:
+    sweep = session.get(Sweep, job.sweep_id) if job.sweep_id is not None else None
+    if sweep is not None and sweep.finished_at is None:
+        raise ConflictError(
+            f"Job {job.id} is a candidate of sweep {sweep.id}, which has not ended.",
+            hint=f"Wait for its end, or cancel it: `POST /sweeps/{sweep.id}/cancel`.",
+        )
 
 
 def _hold_read_dataset(session: Session, dataset_id: str) -> None:
@@ -217,6 +240,7 @@ def delete_job(context: AppContext, job_id: str) -> None:
         job = lock_job(session, job_id)
         if job.status not in TERMINAL:
             raise ConflictError(f"Job {job_id} is {job.status}.", hint="Cancel it first.")
+        _require_sweep_ended(session, job)
         of_job = select(TrainedModel).where(TrainedModel.job_id == job_id)
         model = session.scalar(of_job.with_for_update())
         if model is not None:

@@ -82,8 +82,10 @@ class Plan:
     resize_rule: str | None = None
 
 
-def decide(request: JobCreate, inputs: PlanInputs) -> Plan:
+def decide(request: JobCreate, inputs: PlanInputs, splits: SplitMap | None = None) -> Plan:
     """The job with every setting resolved; raises the error of what cannot be.
+
+    ``splits``: as decided before for the same images and the same ``request.split``; None: to be decided.
 
     While the dataset is importing, what depends on its images stays open: the epochs, and for a fine-tuning
     how the backbone is treated; the counts of the split. The same request, decided again, settles it.
@@ -106,13 +108,14 @@ def decide(request: JobCreate, inputs: PlanInputs) -> Plan:
     manifest = _choose_classes(request, inputs.manifest)
     if manifest is None:
         settings = resolve_before_pictures(given, network, pretrained=start)
-        splits, counts = None, None
+        counts = None
     else:
         _check_class_weights(given, manifest)
-        splits = split_dataset(manifest, request.split, seed)
-        if tested is not None:
-            learned = apply_class_map(tested.manifest, request.class_map)
-            check_evaluation_dataset(tested.id, learned, manifest, splits)
+        if splits is None:
+            splits = split_dataset(manifest, request.split, seed)
+            if tested is not None:
+                learned = apply_class_map(tested.manifest, request.class_map)
+                check_evaluation_dataset(tested.id, learned, manifest, splits)
         counts = Counter(splits.values())
         model = inputs.initial_model
         settings = resolve_hyperparameters(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -11,7 +13,7 @@ from app.errors import ConflictError, FieldError, InvalidRequestError, WeightsEr
 from app.job_queue import QUEUES
 from app.models import Dataset, Product, TrainedModel
 from app.networks.pretrained.published import require_published
-from app.networks.registry import get_network
+from app.networks.registry import NetworkSpec, get_network
 from app.schemas.hyperparameters import Hyperparameters
 from app.schemas.job import JobCreate
 from app.services.dataset_manifests import manifest_of
@@ -31,8 +33,10 @@ from app.storage.weights import download_weights
 from app.training.defaults import default_start
 
 
-def gather(context: AppContext, request: JobCreate) -> PlanInputs:
-    """What ``job_plan.decide`` needs.
+def gather(
+    context: AppContext, request: JobCreate, networks: Sequence[NetworkSpec] | None = None
+) -> PlanInputs:
+    """What ``job_plan.decide`` needs, for the request's network or for each of ``networks`` in its place.
 
     Raises NotFoundError, InvalidRequestError, UnknownNetworkError; ConflictError when there is no dataset
     that is ready or importing, or the evaluation dataset is not ready.
@@ -51,7 +55,7 @@ def gather(context: AppContext, request: JobCreate) -> PlanInputs:
         min_accuracy=product.min_accuracy,
         dataset_digest=dataset.digest,
         manifest=_read_manifest(context.storage, dataset),
-        published=_look_for_weights(context.storage, request, product),
+        published=_look_for_weights(context.storage, request, product, networks),
         initial_model=initial_model,
         evaluation_dataset=None if tested is None else _read_evaluation_dataset(context.storage, tested),
         has_first_release_worker=has_first_release,
@@ -101,15 +105,17 @@ def _read_evaluation_dataset(storage: Storage, dataset: Dataset) -> EvaluationDa
     return EvaluationDataset(dataset.id, dataset.digest, manifest_of(storage, dataset))
 
 
-def _look_for_weights(storage: Storage, request: JobCreate, product: Product) -> dict[str, PublishedWeights]:
+def _look_for_weights(
+    storage: Storage, request: JobCreate, product: Product, networks: Sequence[NetworkSpec] | None
+) -> dict[str, PublishedWeights]:
     """The weights of each network that the request may mean, as far as it may start from them."""
     named = request.network or product.default_network
-    networks: tuple[str, ...] = ()
-    if named is None:
-        networks = (NETWORK, NETWORK_WITHOUT_WEIGHTS)
+    names: tuple[str, ...] = ()
+    if networks is None and named is None:
+        names = (NETWORK, NETWORK_WITHOUT_WEIGHTS)
     elif request.hyperparameters.pretrained in (None, "imagenet"):
-        networks = (get_network(named).name,)
-    return {name: _weights_of(storage, name, request.hyperparameters) for name in networks}
+        names = tuple(spec.name for spec in networks or [get_network(named or "")])
+    return {name: _weights_of(storage, name, request.hyperparameters) for name in names}
 
 
 def _weights_of(storage: Storage, network: str, given: Hyperparameters) -> PublishedWeights:

@@ -58,6 +58,14 @@ def queue_job(session: Session, job: Job) -> None:
     session.flush()
 
 
+def hold_job_back(session: Session, job: Job) -> None:
+    """Stores a new job that rests until its sweep queues it."""
+    job.status = "paused"
+    session.add(job)
+    append_event(session, job, "status", status="paused", reason="sweep")
+    session.flush()
+
+
 def append_event(session: Session, job: Job, event_type: str, **data: Any) -> None:
     """Adds the job's next event. The counter lives on the job's row, whose lock puts writers in a row."""
     session.flush()

@@ -20,7 +20,7 @@ from app.schemas.job_kinds import DEVICE_KINDS, MODEL_MAKERS
 from app.schemas.job_payloads import TrainingPayload
 from app.services.dataset_states import evaluation_dataset_of, hold_dataset, require_not_failed
 from app.services.idempotency import Answer, IdempotentRequest, recall, remember
-from app.services.job_plan import decide
+from app.services.job_plan import Plan, PlanInputs, decide
 from app.services.job_plan_inputs import gather
 from app.services.job_states import queue_job
 from app.services.pages import fetch_page
@@ -49,32 +49,8 @@ def create_job(
         with context.db.write() as session:
             if (before := recall(session, idempotent)) is not None:
                 return before
-            tested = inputs.evaluation_dataset
-            # In one order, which is that of a deletion: two requests cannot wait for each other.
-            ids = sorted({inputs.dataset, *([tested.id] if tested is not None else [])})
-            held = {name: hold_dataset(session, name) for name in ids}
-            dataset = require_not_failed(held[inputs.dataset])
-            if inputs.initial_model is not None:
-                hold_model(session, inputs.initial_model.id)
-            job = Job(
-                id=job_id,
-                kind="training",
-                product_id=plan.job.product,
-                dataset_id=dataset.id,
-                network=plan.job.network,
-                hyperparameters=plan.job.hyperparameters,
-                split=plan.job.split,
-                device=plan.job.device,
-                gpus=plan.job.gpus,
-                gate_rules=plan.job.gate_rules.model_dump(mode="json"),
-                payload=TrainingPayload(
-                    class_map=request.class_map,
-                    evaluation_dataset=request.evaluation_dataset,
-                    resize_rule=plan.resize_rule,
-                    method="linear" if request.hyperparameters.method == "linear" else None,
-                ).model_dump(mode="json", exclude_defaults=True),
-                annotations=request.metadata,
-            )
+            dataset = hold_inputs(session, inputs)
+            job = new_training(job_id, request, plan)
             queue_job(session, job)
             answer = Answer(to_schema(session, job).model_dump(mode="json"), f"/jobs/{job.id}")
             remember(session, idempotent, 201, answer)
@@ -84,6 +60,44 @@ def create_job(
     if can_start:
         context.queue.enqueue(job.id, job.kind, job.device)
     return answer
+
+
+def hold_inputs(session: Session, inputs: PlanInputs) -> Dataset:
+    """Keeps what a planned training reads until the transaction ends; returns its dataset.
+
+    Raises NotFoundError, ConflictError where something is gone or has failed meanwhile.
+    """
+    tested = inputs.evaluation_dataset
+    # In one order, which is that of a deletion: two requests cannot wait for each other.
+    ids = sorted({inputs.dataset, *([tested.id] if tested is not None else [])})
+    held = {name: hold_dataset(session, name) for name in ids}
+    dataset = require_not_failed(held[inputs.dataset])
+    if inputs.initial_model is not None:
+        hold_model(session, inputs.initial_model.id)
+    return dataset
+
+
+def new_training(job_id: str, request: schemas.JobCreate, plan: Plan) -> Job:
+    """The row of a planned training; it is not stored yet, and has no status."""
+    return Job(
+        id=job_id,
+        kind="training",
+        product_id=plan.job.product,
+        dataset_id=plan.job.dataset.id,
+        network=plan.job.network,
+        hyperparameters=plan.job.hyperparameters,
+        split=plan.job.split,
+        device=plan.job.device,
+        gpus=plan.job.gpus,
+        gate_rules=plan.job.gate_rules.model_dump(mode="json"),
+        payload=TrainingPayload(
+            class_map=request.class_map,
+            evaluation_dataset=request.evaluation_dataset,
+            resize_rule=plan.resize_rule,
+            method="linear" if request.hyperparameters.method == "linear" else None,
+        ).model_dump(mode="json", exclude_defaults=True),
+        annotations=request.metadata,
+    )
 
 
 def hold_model(session: Session, model_id: str) -> None:
@@ -118,11 +132,17 @@ def list_jobs(
     product: str | None,
     status: str | None,
     kind: str | None,
+    sweep: str | None = None,
     limit: int,
     after: str | None,
 ) -> Page[schemas.Job]:
     query = select(Job)
-    for column, value in ((Job.product_id, product), (Job.status, status), (Job.kind, kind)):
+    for column, value in (
+        (Job.product_id, product),
+        (Job.status, status),
+        (Job.kind, kind),
+        (Job.sweep_id, sweep),
+    ):
         if value is not None:
             query = query.where(column == value)
     with context.db.read() as session:
@@ -160,6 +180,7 @@ def to_schema(session: Session, job: Job) -> schemas.Job:
         dataset=schemas.JobDataset(id=dataset.id, digest=dataset.digest) if dataset else None,
         evaluation_dataset=_evaluation_dataset_of(session, job),
         network=job.network,
+        sweep=job.sweep_id,
         hyperparameters=job.hyperparameters,
         split=job.split,
         class_map=TrainingPayload.model_validate(job.payload).class_map,

@@ -15,12 +15,14 @@ from sqlalchemy.orm import Session
 from app.models import Alias, Evaluation, Job, TrainedModel
 from app.models.alias import CHAMPION
 from app.schemas.job import GateResult, GateRules
+from app.schemas.job_payloads import TrainingPayload
 from app.services import webhook_events
 from app.services.aliases import move_alias
 from app.services.dataset_states import tested_dataset
 from app.services.products import lock_product
 
 STAYS = "the model is saved but does not become champion."
+LOST = "It lost its sweep by validation: only the winner of a sweep may become champion."
 SHOWN_CLASSES = 10
 
 
@@ -76,7 +78,10 @@ def judge(session: Session, job: Job, evaluation: dict[str, Any], *, has_artifac
     if not has_artifact:
         rules = rules.model_copy(update={"on_failure": "discard"})
     figures = _figures(tested_dataset(job), evaluation)
-    return decide(rules, figures, _find_champion(session, job.product_id))
+    decision = decide(rules, figures, _find_champion(session, job.product_id))
+    if decision.passed and TrainingPayload.model_validate(job.payload).ends_as == "pruned":
+        return Decision(passed=True, becomes_champion=False, keep=decision.keep, reasons=(LOST,))
+    return decision
 
 
 def rules_of(job: Job) -> GateRules:

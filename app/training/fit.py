@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import keras
 import numpy as np
@@ -15,6 +15,7 @@ from app.child import Released, Reporter, StopSignal
 from app.errors import NotFiniteError
 from app.host import failpoints
 from app.schemas.hyperparameters import ResolvedHyperparameters
+from app.schemas.job import StopReason
 from app.schemas.progress_lines import CheckpointLine, EpochLine, StepLine
 from app.training.checkpoints import Checkpoint, CheckpointStore
 from app.training.data_order import count_steps
@@ -27,7 +28,6 @@ from app.training.subsets import Subset, TrainingSubset
 from app.training.trainee import Trainee
 
 Array = np.ndarray[Any, Any]
-StopReason = Literal["completed", "early_stopped", "stopped_by_user"]
 
 
 @dataclass
@@ -57,7 +57,7 @@ class Fit:
 
     With several ``replicas`` the model must have been made in their scope.
     ``best_weights`` are the values of ``model.weights`` at the best epoch. ``base_state`` is written into
-    each checkpoint beside the loop's own state.
+    each checkpoint beside the loop's own state. ``until_epoch``: see ``TrainingSpec``.
     """
 
     def __init__(
@@ -74,11 +74,13 @@ class Fit:
         reporter: Reporter,
         stop: StopSignal,
         replicas: Replicas = ONE,
+        until_epoch: int | None = None,
     ) -> None:
         self.model, self.settings = model, settings
         self._train, self._valid, self._class_weights = train, valid, class_weights
         self._store, self._checkpoint_seconds, self._base_state = store, checkpoint_seconds, base_state
         self._reporter, self._stop = reporter, stop
+        self._until_epoch = until_epoch
         self.steps_per_epoch = count_steps(len(train), settings.batch_size)
         self.rate_at = LearningRateSchedule(
             kind=settings.learning_rate_schedule,
@@ -169,9 +171,11 @@ class Fit:
     # --- The loop ----------------------------------------------------------------------------------------
 
     def run(self, logs: TrainingLogs) -> None:
-        """Trains until a reason to stop. Raises Released after a checkpoint, NotFiniteError."""
+        """Trains until a reason to stop, or to ``until_epoch``. Raises Released after a checkpoint,
+        NotFiniteError.
+        """
         self._clock = self._checkpointed = time.monotonic()
-        while self.position.stop_reason is None:
+        while self.position.stop_reason is None and not self._is_far_enough:
             self._run_steps(logs)
             is_whole = self.position.step_in_epoch == self.steps_per_epoch
             if is_whole or self.best.epoch is None:
@@ -179,6 +183,10 @@ class Fit:
             else:
                 self.position.stop_reason = "stopped_by_user"
             self._checkpoint()
+
+    @property
+    def _is_far_enough(self) -> bool:
+        return self._until_epoch is not None and len(self.position.epochs) >= self._until_epoch
 
     def _run_steps(self, logs: TrainingLogs) -> None:
         """The steps that the epoch still lacks, or fewer when asked to finish."""
@@ -221,7 +229,7 @@ class Fit:
     def _close_epoch(self, logs: TrainingLogs) -> None:
         at, settings = self.position, self.settings
         is_last = at.epoch == settings.epochs or self._stop.finish
-        is_due = is_last or at.epoch % settings.validation_freq == 0
+        is_due = is_last or at.epoch == self._until_epoch or at.epoch % settings.validation_freq == 0
         valid = self._validate() if is_due else None
         is_best = valid is not None and self.best.offer(at.epoch, **valid)
         if is_best:

@@ -12,12 +12,12 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from app.child import Reporter, StopSignal
+from app.child import Released, Reporter, StopSignal
 from app.datasets.wholes import find_wholes
 from app.errors import TrainingError
 from app.features.probe import Probe, fit_probe
 from app.networks.pretrained.transplant import HEAD
-from app.schemas.progress_lines import EpochLine, PlanLine, Scores
+from app.schemas.progress_lines import EpochLine, PlanLine, RungLine, Scores
 from app.training.evidence import Evidence, choose_judged, choose_references, label_wholes
 from app.training.export import create_inference_model
 from app.training.frozen_features import open_features
@@ -49,6 +49,10 @@ def run_linear(spec: TrainingSpec, folder: Path, reporter: Reporter, stop: StopS
         work.initial_weights.load_into(model)
         features = open_features(work, model)
         trained, probe, seen = _train(work, features)
+        if spec.until_epoch is not None and spec.ends_as is None:
+            # Others decide whether it goes on; then it is fitted again, to the same classifier.
+            reporter.emit(RungLine(epoch=1, stop_reason="completed"))
+            raise Released
         _set_classifier(model, probe)
         reporter.stage("evaluating")
         expected = probe.predict(features(work.tested_items, is_exact=True))

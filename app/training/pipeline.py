@@ -13,13 +13,13 @@ import numpy as np
 import tensorflow as tf
 
 from app.artifacts import Output
-from app.child import Reporter, StopSignal
+from app.child import Released, Reporter, StopSignal
 from app.datasets.manifest import DatasetManifest
 from app.datasets.tfrecord import RecordReader, ensure_records
 from app.errors import OutOfMemoryError
 from app.host import failpoints
 from app.networks.create import create_network
-from app.schemas.progress_lines import PlanLine, ProgressLine
+from app.schemas.progress_lines import PlanLine, ProgressLine, RungLine
 from app.training.checkpoints import CheckpointStore
 from app.training.evidence import Evidence, choose_judged, choose_references, embed_subset, label_wholes
 from app.training.export import build_inference_model, predict_subsets
@@ -57,6 +57,7 @@ def run_training(spec: TrainingSpec, folder: Path, reporter: Reporter, stop: Sto
         run = _prepare(open_work(spec, folder, reporter, stop))
         fit = _train(run)
         run.work.leave_if_asked()
+        _leave_or_end_early(run, fit)
         model, expected, evidence = _evaluate(run, fit)
         run.work.leave_if_asked()
         return package(run.work, _describe(fit), model, expected, evidence)
@@ -117,6 +118,7 @@ def _train(run: Run) -> Fit:
         reporter=reporter,
         stop=work.stop,
         replicas=replicas,
+        until_epoch=spec.until_epoch,
     )
     resume(fit, spec, work.identity, work.device, reporter)
     failpoints.pass_by("resume.restored")
@@ -142,6 +144,17 @@ def _train(run: Run) -> Fit:
     finally:
         logs.close()
     return fit
+
+
+def _leave_or_end_early(run: Run, fit: Fit) -> None:
+    """Raises Released where others decide whether the training goes on: nothing is tested before."""
+    spec = run.work.spec
+    if spec.until_epoch is None:
+        return
+    if spec.ends_as is None:
+        run.work.reporter.emit(RungLine(epoch=len(fit.position.epochs), stop_reason=fit.position.stop_reason))
+        raise Released
+    fit.position.stop_reason = fit.position.stop_reason or spec.ends_as
 
 
 def _evaluate(run: Run, fit: Fit) -> tuple[keras.Model, Array, Evidence]:

@@ -18,6 +18,7 @@ from app.images.resize import FIRST_RULE, ResizeRule, get_rule
 from app.networks import get_network
 from app.schemas.class_map import ClassMap
 from app.schemas.hyperparameters import ResolvedHyperparameters
+from app.schemas.job import EarlyEnd
 from app.schemas.message import explain_invalid
 from app.schemas.product import MAX_ERROR
 
@@ -52,6 +53,8 @@ class TrainingSpec:
     None: one GPU if there is one. ``logs``, ``out``: where the log files and the artifact go. ``resize``: the
     name of the resize rule; None: the first one, which trainings had that name none. ``extractor``: the
     folder of what gives feature vectors, if there is one. ``max_error``: what the product promises.
+    ``until_epoch``: the epoch after whose validation the run leaves, to be continued or not; if ``ends_as`` is
+    given it ends there, for that reason, with the best epoch so far.
     """
 
     job_id: str
@@ -77,6 +80,8 @@ class TrainingSpec:
     resize: str | None = None
     extractor: Path | None = None
     max_error: float = MAX_ERROR
+    until_epoch: int | None = None
+    ends_as: EarlyEnd | None = None
 
     @property
     def resize_rule(self) -> ResizeRule:

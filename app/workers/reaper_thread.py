@@ -60,6 +60,7 @@ class ReaperThread(threading.Thread):
         )
         if reclaimed:
             logger.warning("reaper: given back after their worker was lost: %s", ", ".join(reclaimed))
+        reaper.move_sweeps_on(self._context)
         announced = reaper.announce_unclaimed_jobs(self._context)
         if announced:
             logger.info("reaper: announced %d waiting jobs again", announced)

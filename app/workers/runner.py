@@ -8,12 +8,13 @@ import threading
 from collections.abc import Iterator
 
 from app.context import AppContext
-from app.errors import UnavailableError
+from app.errors import LoupeError, UnavailableError
 from app.host import failpoints
 from app.host.processes import process_owner
 from app.jobs import claims
 from app.jobs.gpu_leases import CPU_ONLY, NoFreeGpuError, Offer
 from app.logs import log_context
+from app.services.sweep_progress import advance_with
 from app.workers.metrics import WorkerMetrics
 from app.workers.supervisor import Supervisor
 
@@ -92,6 +93,13 @@ class JobRunner:
         self.metrics.claimed(claim.kind)
         with self._slots_of_more_gpus(len(claim.gpus) - 1):
             Supervisor(self.context, claim, self.shutdown, self.metrics).run()
+        self._move_its_sweep_on(job_id)
+
+    def _move_its_sweep_on(self, job_id: str) -> None:
+        try:
+            advance_with(self.context, job_id)
+        except LoupeError as error:
+            logger.warning("job %s: its sweep waits for the reaper: %s", job_id, error.detail)
 
     @contextlib.contextmanager
     def _slots_of_more_gpus(self, gpus: int) -> Iterator[None]:

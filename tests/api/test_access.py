@@ -36,6 +36,7 @@ THEIRS = {
     "other": "dst_theirs",
     "job": "job_theirs",
     "model": "mdl_theirs",
+    "sweep": "swp_theirs",
     "name": "champion",
     "item": "x",
     "version": "1",

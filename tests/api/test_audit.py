@@ -80,6 +80,7 @@ def test_each_route_that_changes_something_leaves_exactly_one_record(
         "dataset": "dst_theirs",
         "job": "job_theirs",
         "model": "mdl_theirs",
+        "sweep": "swp_theirs",
         "name": "champion",
         "key": "x",
         "webhook": "whk_x",

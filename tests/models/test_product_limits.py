@@ -25,16 +25,24 @@ from app.models import (
     JobEvent,
     JobStep,
     Product,
+    Sweep,
     TrainedModel,
 )
 from app.models.base import new_id
 from app.models.product_limits import BY_JOB, BY_PRODUCT, FREE
 from app.schemas.caller import Caller
+from app.schemas.job import GateRules
+from app.schemas.sweep_state import SweepPlan
 from docs.generate import ROOT
 from tests.services.rows import dump
 
 TABLES = [mapper.class_ for mapper in Base.registry.mappers]
 LIMITED = [*BY_PRODUCT, *BY_JOB]
+SWEEP_PLAN = SweepPlan(
+    keep="winner", monitor="valid_accuracy", cuts=0, split={}, dataset_digest=None, evaluation_dataset=None,
+    class_map=None, gate_rules=GateRules(min_accuracy=None), device="auto", gpus=1, budget_seconds=None,
+    estimated_seconds=None, skipped=(), metadata={},
+)  # fmt: skip
 every_limited = pytest.mark.parametrize("table", LIMITED, ids=lambda table: table.__name__)
 
 
@@ -68,6 +76,10 @@ def add_one_of_each(session: Session, product: str) -> None:
             JobStep(job_id=job.id, step=1, epoch=1, loss=0.0, accuracy=0.0, learning_rate=0.0),
             JobEpoch(job_id=job.id, epoch=1, step=1, seconds=1.0, is_best=True, **scores),
             GpuLease(gpu=product, job_id=job.id, fence=1),
+            Sweep(
+                id=f"swp_{product}", product_id=product, dataset_id=dataset.id, status="running",
+                plan=SWEEP_PLAN.model_dump(mode="json"), candidates=[], events=[],
+            ),
         ]
     )  # fmt: skip
 

@@ -88,6 +88,8 @@ class Training(Kind[TrainingSpec, TrainingResult]):
                 weights_root=storage.weights,
                 extractor=storage.extractor,
                 max_error=promised_error(session.get_one(Product, job.product_id)),
+                until_epoch=payload.until_epoch,
+                ends_as=payload.ends_as,
                 initial_model=storage.absolute(model.folder) if model else None,
                 initial_model_digest=model.digest if model else None,
                 # Since the last epoch that is stored, not the last step: a worker may be lost between a
@@ -147,7 +149,10 @@ def _register_training(
         if job is None:
             return False
         kept = {"weights_sha256", "epochs_run", "is_exact", "parity"}
-        job.stop_reason = result.stop_reason
+        ends_as = TrainingPayload.model_validate(job.payload).ends_as
+        # Only its sweep stops a candidate.
+        is_stopped = result.stop_reason == "stopped_by_user"
+        job.stop_reason = ends_as if is_stopped and ends_as else result.stop_reason
         job.best = result.best.model_dump()
         job.result = result.model_dump(mode="json", include=kept)
         report = result.evaluation.model_dump(mode="json")
