@@ -44,16 +44,16 @@ def show_sweep(sweep: Mapping[str, Any]) -> None:
 
 def show_candidates(sweep: Mapping[str, Any]) -> None:
     """The table; on 80 columns it fits."""
-    table = make_table("network", ">valid", ">95 %", ">ms", ">MB", ">time", ">epochs", "!result", "!front")
+    table = make_table("network", ">valid", ">95 %", ">ms", ">MB", ">time", ">epoch", "!result", "!front")
     for one in sweep["candidates"]:
         accuracy = one["accuracy"]
         is_winner = one["job"] == sweep["winner"]
         cells = (
             name_candidate(one),
-            f"{accuracy['value']:.4f}" if accuracy else None,
+            f"{accuracy['value']:.3f}" if accuracy else None,
             f"{accuracy['low']:.2f}-{accuracy['high']:.2f}" if accuracy else None,
-            f"{one['milliseconds']:.1f}" if one["milliseconds"] is not None else None,
-            f"{one['bytes'] / 1e6:.1f}",
+            None if (speed := one["milliseconds"]) is None else _three_digits(speed),
+            _three_digits(one["bytes"] / 1e6),
             _clock(one["seconds"]) if one["seconds"] else None,
             f"{one['epoch']}/{one['epochs']}",
             one["standing"],
@@ -102,6 +102,11 @@ def describe_changes(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -
         if event["type"] not in ("accepted", "candidate_won", "ended"):
             detail = f": {printable(event['detail'])}" if event["detail"] else ""
             yield Text(f"{event['type'].replace('_', ' ')}{detail}", style="cyan")
+
+
+def _three_digits(value: float) -> str:
+    """``1.23``, ``12.3``, ``123``: short enough for a column."""
+    return f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f}"
 
 
 def _clock(seconds: float) -> str:

@@ -137,6 +137,11 @@ def start_sweep(
     """
     if networks is not None and try_all:
         raise CommandError("--networks and --all contradict each other.", hint="Give one of them.")
+    if networks is None and not try_all and budget is None and max_ms is None and max_bytes is None:
+        raise CommandError(
+            "Which networks?",
+            hint="Give --networks A,B,C, --all, --budget 2h, --max-ms 10 or --max-bytes 10MB.",
+        )
     hyperparameters, split = parse_assignments(settings or [])
     flags = {
         "epochs": epochs,

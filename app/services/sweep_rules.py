@@ -93,7 +93,8 @@ def decide(view: View) -> Moves:
         return _end(view, "cancelled", None)
     if view.is_failing:
         return _end(view, "failed", None)
-    if not view.has_dataset:
+    won = next((one for one in view.candidates if one.standing == "won"), None)
+    if won is None and not view.has_dataset:
         return _end(view, "failed", ConflictError("The dataset was deleted.", hint="Import it again."))
     moves = Moves()
     for one in view.racing:
@@ -102,7 +103,6 @@ def decide(view: View) -> Moves:
         return moves  # The rest is decided with these known.
     racing = view.racing
     winner = next((one for one in racing if one.job == view.winner), None)
-    won = next((one for one in view.candidates if one.standing == "won"), None)
     if won is not None:
         _finish(view, moves)
     elif winner is not None:

@@ -13,7 +13,7 @@ from tests.cli.conftest import Answer, Received, as_json, as_problem
 NAME = "Schräg · 日本 …"
 TIME = "2026-01-02T03:04:05.678Z"
 _ESTIMATE = {"value": 0.5, "low": 0.4, "high": 0.6}
-_UNTYPED = {
+UNTYPED = {
     "metrics": {
         **dict.fromkeys(("accuracy", "balanced_accuracy", "macro_f1"), _ESTIMATE),
         "top_k": {"k": 5, "value": 0.9},
@@ -51,8 +51,8 @@ def _fill(schema: dict[str, Any], name: str = "") -> Any:
             return _fill(schema[several][0], name)
     if name in ("has_more", "next_cursor", "error"):
         return {"has_more": False}.get(name)
-    if name in _UNTYPED and "properties" not in schema:
-        return _UNTYPED[name]
+    if name in UNTYPED and "properties" not in schema:
+        return UNTYPED[name]
     if "const" in schema or "enum" in schema:
         values = schema.get("enum") or [schema["const"]]
         return "succeeded" if "succeeded" in values else values[0]

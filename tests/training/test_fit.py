@@ -30,7 +30,13 @@ class Attempt:
     """A Fit with its reporter, logs and checkpoints in a folder; ``signals``: step → stop signal after it."""
 
     def __init__(
-        self, pictures: Any, folder: Path, *, checkpoint_seconds: float = 60, **settings: Any
+        self,
+        pictures: Any,
+        folder: Path,
+        *,
+        checkpoint_seconds: float = 60,
+        until_epoch: int | None = None,
+        **settings: Any,
     ) -> None:
         folder.mkdir(parents=True)
         self.folder = folder
@@ -59,6 +65,7 @@ class Attempt:
             base_state={},
             reporter=self.reporter,
             stop=self.stop,
+            until_epoch=until_epoch,
         )
 
     def run(self) -> None:
@@ -268,3 +275,29 @@ def test_a_checkpoint_of_another_network_changes_nothing(make_attempt: Callable[
         second.fit.restore(first.newest())
     assert equal_bits(read_values(second.fit.model.variables), before)
     assert second.fit.position.step == 0
+
+
+def test_a_training_that_rested_for_a_comparison_ends_with_the_same_weights(
+    make_attempt: Callable[..., Attempt],
+) -> None:
+    undisturbed, rested, further, last = (
+        make_attempt("undisturbed", validation_freq=3),
+        make_attempt("rested", validation_freq=3, until_epoch=1),
+        make_attempt("further", validation_freq=3, until_epoch=2),
+        make_attempt("last", validation_freq=3),
+    )
+    undisturbed.run()
+    rested.run()
+    (epoch,) = rested.lines("epoch")
+    assert epoch["valid"] is not None, "what is compared is validated, whatever validation_freq says"
+    assert rested.fit.position.stop_reason is None
+    for before, attempt in ((rested, further), (further, last)):
+        attempt.fit.restore(before.newest())
+        attempt.run()
+    assert last.fit.position.stop_reason == "completed"
+    pairs = zip(undisturbed.fit.model.variables, last.fit.model.variables, strict=True)
+    assert all(np.array_equal(one.numpy(), other.numpy()) for one, other in pairs)
+    again = make_attempt("again", validation_freq=3, until_epoch=2)
+    again.fit.restore(further.newest())
+    again.run()
+    assert again.lines("step") == [], "it had come so far before"
