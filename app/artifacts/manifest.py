@@ -30,12 +30,14 @@ class Serving:
     """What answers predictions: the runtime, its number format, the model's size in bytes.
 
     ``parity`` says how far its answers are from the trained network's, or is None until it was measured.
+    ``milliseconds``: for one image on one thread, on the machine that trained it; None where not measured.
     """
 
     runtime: Literal["litert"]
     precision: str
     bytes: int
     parity: Mapping[str, Any] | None = None
+    milliseconds: float | None = None
 
 
 @dataclass(frozen=True)

@@ -74,7 +74,9 @@ def say_failure(job: dict[str, Any]) -> None:
     error = job["error"]
     if error:
         say_problem(error)
-    if status == "paused":
+    if job.get("sweep"):
+        note(f"It is a candidate: loupe sweep show {job['sweep']}")
+    elif status == "paused":
         note(f"Go on with it: loupe job resume {identifier}")
     elif status == "failed" and error and error["code"] == "choice_needed":
         note(f"JOB is {identifier}.")

@@ -52,8 +52,8 @@ def show_candidates(sweep: Mapping[str, Any]) -> None:
             name_candidate(one),
             f"{accuracy['value']:.3f}" if accuracy else None,
             f"{accuracy['low']:.2f}-{accuracy['high']:.2f}" if accuracy else None,
-            None if (speed := one["milliseconds"]) is None else _three_digits(speed),
-            _three_digits(one["bytes"] / 1e6),
+            None if one["milliseconds"] is None else _figure(one["milliseconds"], one["is_timed"]),
+            _figure(one["bytes"] / 1e6, one["model"] is not None),
             _clock(one["seconds"]) if one["seconds"] else None,
             f"{one['epoch']}/{one['epochs']}",
             one["standing"],
@@ -69,7 +69,7 @@ def show_candidates(sweep: Mapping[str, Any]) -> None:
         note(f"Not tried: {len(sweep['skipped']):,} networks; --json says why.")
     note(
         "valid: accuracy of the best epoch on the validation images, with its 95 % interval. ms a prediction "
-        "and MB: of `loupe networks`, but MB of a model is its own. front ✓: no other is as good and as fast."
+        "and MB: of the model, or with ~ those of `loupe networks`. front ✓: no other is as good and as fast."
     )
 
 
@@ -104,9 +104,9 @@ def describe_changes(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -
             yield Text(f"{event['type'].replace('_', ' ')}{detail}", style="cyan")
 
 
-def _three_digits(value: float) -> str:
-    """``1.23``, ``12.3``, ``123``: short enough for a column."""
-    return f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f}"
+def _figure(value: float, is_measured: bool) -> str:
+    """``0.12``, ``1.2``, ``12``; with a tilde if it is the registry's."""
+    return f"{'' if is_measured else '~'}{value:.{2 if value < 1 else 1 if value < 10 else 0}f}"
 
 
 def _clock(seconds: float) -> str:

@@ -125,12 +125,15 @@ class SweepCandidate(BaseModel):
     epochs: int = Field(description="Epochs of the whole training.")
     rungs: list[int] = Field(description="Epochs at which it is compared with the others.")
     milliseconds: float | None = Field(
-        description="For one prediction, on one thread: the registry's figure for the network."
+        description="For one prediction, on one thread: of its model, or the registry's for the network."
     )
-    bytes: int = Field(description="Of the served file, or the registry's figure for the weights.")
-    is_measured: bool = Field(description="Whether `bytes` is of a model; else it is the registry's figure.")
+    is_timed: bool = Field(description="Whether `milliseconds` were measured of its model.")
+    bytes: int = Field(
+        description="Of its model's served file; where `model` is null, the registry's for the weights."
+    )
     on_front: bool = Field(
-        description="Whether no other is at least as accurate and as fast, and better in one of the two."
+        description="Whether no other is at least as accurate and as fast, and better in one of the two; by "
+        "the registry's milliseconds, which are of one machine."
     )
     seconds: float = Field(description="Time that workers have spent on it.")
     model: str | None

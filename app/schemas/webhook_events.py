@@ -7,6 +7,7 @@ from typing import Literal, get_args
 
 EventType = Literal[
     "job.ended",
+    "sweep.ended",
     "dataset.ready",
     "dataset.failed",
     "champion.moved",
@@ -30,6 +31,7 @@ class EventKind:
 
 EVENT_KINDS: dict[EventType, EventKind] = {
     "job.ended": EventKind("A job of any kind succeeded, failed or was cancelled."),
+    "sweep.ended": EventKind("A sweep succeeded, failed or was cancelled."),
     "dataset.ready": EventKind("An import succeeded: its dataset can be trained on."),
     "dataset.failed": EventKind("An import failed or was cancelled."),
     "champion.moved": EventKind("Another model of a product answers its predictions now."),

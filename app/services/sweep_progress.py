@@ -20,6 +20,7 @@ from app.models import Dataset, Job, JobEpoch, JobEvent, Sweep, Worker
 from app.models.base import db_now, utc_now
 from app.schemas.job_payloads import TrainingPayload
 from app.schemas.sweep_state import Candidate, Score, SweepPlan
+from app.services import webhook_events
 from app.services.job_lifecycle import clean_up, mark_cancelled
 from app.services.job_states import append_event, move_job
 from app.services.key_quotas import default_limits, limits_of_job
@@ -232,6 +233,7 @@ def _make(session: Session, sweep: Sweep, jobs: dict[str, Job], moves: Moves, af
     if moves.status is not None:
         sweep.status, sweep.finished_at = moves.status, utc_now()
         add_event(sweep, "ended", moves.status)
+        webhook_events.sweep_ended(session, sweep)
 
 
 def add_event(sweep: Sweep, event_type: str, detail: str) -> None:

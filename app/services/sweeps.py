@@ -235,6 +235,7 @@ def _show_candidates(
     shown = []
     for place, one in enumerate(ranked, start=1):
         model = models.get(one.job)
+        speed = None if model is None else model.serving.get("milliseconds")
         shown.append(
             schemas.SweepCandidate(
                 network=one.network,
@@ -250,9 +251,9 @@ def _show_candidates(
                 epoch=one.reached,
                 epochs=one.epochs,
                 rungs=list(one.rungs),
-                milliseconds=one.milliseconds,
+                milliseconds=one.milliseconds if speed is None else speed,
+                is_timed=speed is not None,
                 bytes=one.bytes if model is None else int(model.serving["bytes"]),
-                is_measured=model is not None,
                 on_front=one.number in front,
                 seconds=one.seconds,
                 model=None if model is None else model.id,

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.models import Dataset, Job, TrainedModel, Webhook, WebhookDelivery, WebhookEvent
+from app.models import Dataset, Job, Sweep, TrainedModel, Webhook, WebhookDelivery, WebhookEvent
 from app.models.base import db_now, new_id, utc_now
 from app.schemas.webhook_events import EVENT_KINDS, EventType
 
@@ -34,6 +34,19 @@ def job_ended(session: Session, job: Job, *, model: str | None) -> None:
         },
         links={"job": f"/jobs/{job.id}"},
     )
+
+
+def sweep_ended(session: Session, sweep: Sweep) -> None:
+    """The sweep has just moved to the status in which it ends."""
+    data = {
+        "sweep": sweep.id,
+        "product": sweep.product_id,
+        "status": sweep.status,
+        "dataset": sweep.dataset_id,
+        "winner": sweep.winner,
+        "error": _shorten(sweep.error),
+    }
+    _record(session, "sweep.ended", sweep.product_id, data, links={"sweep": f"/sweeps/{sweep.id}"})
 
 
 def dataset_ready(session: Session, dataset: Dataset, job: Job) -> None:

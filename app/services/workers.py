@@ -150,7 +150,9 @@ def has_first_release_worker(session: Session, queues: Collection[str]) -> bool:
 
 
 def waits_for(session: Session, job: Job) -> str | None:
-    """What a queued job lacks: its dataset, or GPUs. None where it is only a matter of its turn."""
+    """What a job lacks: its dataset, GPUs, or its sweep's word. None where only its turn has to come."""
+    if job.status == "paused" and job.sweep_id is not None:
+        return f"Sweep {job.sweep_id} decides when it goes on."
     if job.status != "queued" or job.kind not in DEVICE_KINDS:
         return None
     dataset = session.get(Dataset, job.dataset_id)

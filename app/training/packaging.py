@@ -132,6 +132,7 @@ def _verify(
         metrics=asdict(replay.evaluation.metrics),
         evaluation_dataset_digest=replay.evaluation.dataset_digest if spec.evaluation_dataset else None,
     )
+    measured = replace(measured, serving=replace(measured.serving, milliseconds=replay.milliseconds))
     # The manifest changes, and with it the digest; the files that were replayed stay as they are.
     artifact = write_artifact(aside, measured, [aside / name for name in described.files])
     return TrainingResult(

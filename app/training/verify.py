@@ -34,6 +34,7 @@ class Replay:
     evaluation: EvaluationContent
     items: tuple[str, ...]
     probabilities: Array
+    milliseconds: float | None = None
 
 
 def replay_final_test(
@@ -72,7 +73,8 @@ def replay_final_test(
     result = parse_message(EvaluationResult, (folder / RESULT).read_bytes(), RESULT)
     with (folder / "predictions.csv").open(newline="", encoding="utf-8") as file:
         items = tuple(row["item"] for row in csv.DictReader(file))
-    return Replay(folder, result.evaluation, items, np.load(folder / "probabilities.npy"))
+    probabilities = np.load(folder / "probabilities.npy")
+    return Replay(folder, result.evaluation, items, probabilities, result.milliseconds)
 
 
 def compare_answers(replay: Replay, items: Sequence[str], labels: Sequence[str], expected: Array) -> Parity:

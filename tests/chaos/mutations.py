@@ -916,6 +916,34 @@ MUTATIONS = (
         "    worth = number\n",
         "tests/datasets/examination/test_checks.py",
     ),
+    _one(
+        "a sweep is left to the worker that was lost",
+        "app/workers/reaper_thread.py",
+        "        reaper.move_sweeps_on(self._context)\n",
+        "",
+        REAPER_THREAD,
+    ),
+    _one(
+        "a sweep goes on with the worse half",
+        "app/services/successive_halving.py",
+        "    figures = (-score.accuracy, score.loss)\n",
+        "    figures = (score.accuracy, -score.loss)\n",
+        "tests/services/test_sweep_rules.py",
+    ),
+    _one(
+        "a loser of a sweep becomes champion by its test",
+        "app/services/promotion.py",
+        '.ends_as == "pruned":\n',
+        '.ends_as == "":\n',
+        "tests/api/test_sweeps.py",
+    ),
+    _one(
+        "the candidates of a sweep are tested before one is chosen",
+        "app/training/pipeline.py",
+        "        _leave_or_end_early(run, fit)\n",
+        "",
+        "tests/workers/test_sweeps.py",
+    ),
 )
 
 

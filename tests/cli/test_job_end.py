@@ -40,7 +40,9 @@ def _end_as(server: Server, kind: str, status: str, error: Any) -> None:
         content = json.loads(made[2])
         if "gate_rules" in content or (request.path.startswith("/jobs") and request.method == "POST"):
             made_by = {"id": "job_9", "kind": kind, "status": status, "error": error, "model": None}
-            return as_json({**json.loads(answer_everything(_GET)[2]), **made_by, "stop_reason": None})
+            return as_json(
+                {**json.loads(answer_everything(_GET)[2]), **made_by, "stop_reason": None, "sweep": None}
+            )
         if "source" in content:
             content["job"] = "job_9"
         if request.path.startswith("/predictions"):
@@ -104,3 +106,19 @@ def test_with_json_the_status_says_it_and_the_document_is_whole(
     ended = loupe("job", "follow", "job_9", "--json", "--server", server.url)
 
     assert (ended.status, ended.json["error"]["detail"]) == (1, ERROR["detail"])
+
+
+def test_a_candidate_that_rests_is_left_to_its_sweep(loupe: Run, server: Server) -> None:
+    _end_as(server, "training", "paused", None)
+    answer = server.answer
+
+    def of_sweep(request: Received) -> Answer:
+        content = json.loads(answer(request)[2])
+        return as_json({**content, "sweep": "swp_1"} if "gate_rules" in content else content)
+
+    server.answer = of_sweep
+
+    ended = loupe("job", "follow", "job_9", "--server", server.url)
+
+    assert "loupe sweep show swp_1" in ended.err
+    assert "resume" not in ended.err

@@ -14,13 +14,13 @@ CANDIDATE: dict[str, Any] = {
     "network": "mobilenet_v3_small", "settings": {}, "job": "job_1", "job_status": "succeeded",
     "standing": "won", "reason": None, "place": 1, "accuracy": {"value": 0.9833, "low": 0.91, "high": 0.997},
     "loss": 0.1, "best_epoch": 18, "epoch": 20, "epochs": 20, "rungs": [5, 10, 20], "milliseconds": 1.23,
-    "bytes": 6_100_000, "is_measured": True, "on_front": True, "seconds": 200.0, "model": "mdl_1",
+    "bytes": 6_100_000, "is_timed": True, "on_front": True, "seconds": 200.0, "model": "mdl_1",
     "test_accuracy": 0.97,
 }  # fmt: skip
 FAILED: dict[str, Any] = {
     **CANDIDATE, "network": "inception_resnet_v2", "job": "job_2", "job_status": "failed",
     "standing": "failed", "reason": "Out of memory.", "accuracy": None, "epoch": 0, "milliseconds": 192.23,
-    "bytes": 224_000_000, "on_front": False, "seconds": 3700.0, "model": None,
+    "bytes": 224_000_000, "on_front": False, "is_timed": False, "seconds": 3700.0, "model": None,
 }  # fmt: skip
 SWEEP: dict[str, Any] = {
     "id": "swp_1", "status": "running", "product": "screws", "dataset": {"id": "dst_1", "digest": "d"},
@@ -74,9 +74,9 @@ def test_a_sweep_is_followed_to_its_table_and_to_the_test_of_its_winner(loupe: R
         line for line in ended.out.splitlines() if line.startswith(("mobilenet_v3_small   ", "inception"))
     ]
     assert rows[0].split() == [
-        "mobilenet_v3_small", "0.983", "0.91-1.00", "1.23", "6.10", "3:20", "20/20", "won", "✓",
+        "mobilenet_v3_small", "0.983", "0.91-1.00", "1.2", "6.1", "3:20", "20/20", "won", "✓",
     ]  # fmt: skip
-    assert rows[1].split() == ["inception_resnet_v2", "192", "224", "1:01:40", "0/20", "failed"]
+    assert rows[1].split() == ["inception_resnet_v2", "~192", "~224", "1:01:40", "0/20", "failed"]
     assert max(map(len, ended.out.splitlines()[2:5])) <= 80
     assert "inception_resnet_v2 failed: Out of memory." in ended.out
     assert "test accuracy" in ended.out

@@ -12,11 +12,25 @@ from app.context import AppContext
 from app.jobs import claims, progress
 from app.jobs.claims import Claim
 from app.jobs.kinds.training import Training
-from app.models import Job, JobEpoch, TrainedModel
+from app.models import Job, JobEpoch, Sweep, TrainedModel
+from app.models.base import new_id
 from app.schemas.job_payloads import TrainingPayload
 from app.schemas.progress_lines import EpochLine, RungLine, Scores
 from app.services.sweep_progress import advance_with
-from tests.services.rows import leave_result, read_job
+from tests.models.test_product_limits import SWEEP_PLAN
+from tests.services.rows import add_product, leave_result, read_job
+
+
+def add_sweep(context: AppContext) -> str:
+    """A sweep that has no candidates left, and has not ended yet; returns its id."""
+    product, dataset = add_product(context)
+    with context.db.write() as session:
+        sweep = Sweep(
+            id=new_id("swp"), product_id=product, dataset_id=dataset, status="running",
+            plan=SWEEP_PLAN.model_dump(mode="json"), candidates=[],
+        )  # fmt: skip
+        session.add(sweep)
+        return sweep.id
 
 
 def queued(context: AppContext) -> list[str]:

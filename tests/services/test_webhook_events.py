@@ -16,8 +16,10 @@ from app.models import Job, WebhookEvent
 from app.schemas.model import AliasMoveCreate
 from app.schemas.webhook_events import EVENT_KINDS
 from app.services import aliases, job_lifecycle, webhook_events
+from app.services.sweep_progress import advance
 from tests.running import import_pictures
 from tests.services.rows import add_job, leave_result, read_job, train
+from tests.services.sweep_runs import add_sweep
 from tests.services.webhook_rows import add_webhook, deliveries, happen, payloads
 
 GATED: dict[str, Any] = {"gate_rules": {"min_accuracy": 0.9}}
@@ -40,6 +42,7 @@ def fail_an_import(context: AppContext, _folder: Path) -> None:
 
 WAYS: dict[str, Any] = {
     "job.ended": end_a_training,
+    "sweep.ended": lambda context, _: advance(context, add_sweep(context)),
     "champion.moved": end_a_training,
     "model.failed_gate": end_a_training_below_its_gate,
     "dataset.failed": fail_an_import,

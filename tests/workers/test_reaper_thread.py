@@ -12,9 +12,11 @@ from app.context import AppContext
 from app.errors import UnavailableError
 from app.host.processes import process_owner
 from app.jobs import claims, garbage, reaper
+from app.models import Sweep
 from app.workers import reaper_thread
 from app.workers.reaper_thread import ReaperThread
 from tests.services.rows import add_job, expire, read_job
+from tests.services.sweep_runs import add_sweep
 
 
 @pytest.fixture
@@ -79,3 +81,10 @@ def test_a_round_removes_what_a_killed_api_left_in_scratch(context: AppContext, 
     thread._removal.join()
     assert not cut_off.exists()
     assert read_job(context, expired).status == "running"
+
+
+def test_a_round_ends_a_sweep_that_nobody_else_would(context: AppContext) -> None:
+    sweep = add_sweep(context)
+    seen_well(context, 0)._round()
+    with context.db.read() as session:
+        assert session.get_one(Sweep, sweep).status == "failed"
