@@ -183,7 +183,7 @@ def _to_schema(session: Session, sweep: Sweep) -> schemas.Sweep:
         gpus=plan.gpus,
         keep=plan.keep,
         monitor=plan.monitor,
-        cut=sweep.rung,
+        cut=sweep.rung if sweep.winner is None else plan.cuts,
         cuts=plan.cuts,
         budget_seconds=plan.budget_seconds,
         estimated_seconds=plan.estimated_seconds,
