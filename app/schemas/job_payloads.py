@@ -26,7 +26,8 @@ class TrainingPayload(Payload):
     """``class_map``: None where all classes are learnt. ``evaluation_dataset``: what the final test is
     measured on; None: the test split. ``resize_rule``: None where the first one resizes the images.
     ``method``: None where all layers learn. ``until_epoch``, ``ends_as``: how far a sweep lets it train, see
-    ``TrainingSpec``. One that ends as pruned lost its sweep: it may not become champion.
+    ``TrainingSpec``, as is ``tried_elsewhere``. One that ends as pruned lost its sweep: it may not become
+    champion.
     """
 
     class_map: ClassMap | None = None
@@ -35,6 +36,7 @@ class TrainingPayload(Payload):
     method: Literal["linear"] | None = None
     until_epoch: int | None = None
     ends_as: EarlyEnd | None = None
+    tried_elsewhere: int = 0
 
 
 class UploadPayload(Payload):

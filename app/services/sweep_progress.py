@@ -204,14 +204,15 @@ def _room(context: AppContext, session: Session, sweep: Sweep, jobs: Sequence[Jo
 
 
 def _make(session: Session, sweep: Sweep, jobs: dict[str, Job], moves: Moves, after: _After) -> None:
+    candidates = read_candidates(session, sweep)
     for job_id, target in moves.targets.items():
-        _set_target(jobs[job_id], target)
+        _set_target(jobs[job_id], target, candidates)
     for job_id in moves.queue:
         _queue(session, jobs[job_id], after)
     for job_id in moves.rest:
         _pause(session, jobs[job_id])
     for job_id in moves.stop:
-        _set_target(jobs[job_id], Target(None, "budget_reached"))
+        _set_target(jobs[job_id], Target(None, "budget_reached"), candidates)
         jobs[job_id].stop_requested = True
         append_event(session, jobs[job_id], "stop_requested", reason="budget_reached")
     for job_id in moves.cancel:
@@ -220,7 +221,7 @@ def _make(session: Session, sweep: Sweep, jobs: dict[str, Job], moves: Moves, af
         one
         if one.job not in moves.standings
         else one.model_copy(update=dict(zip(("standing", "reason"), moves.standings[one.job], strict=True)))
-        for one in read_candidates(session, sweep)
+        for one in candidates
     ]
     sweep.candidates = [one.model_dump(mode="json") for one in candidates]
     for event in moves.events:
@@ -242,8 +243,11 @@ def add_event(sweep: Sweep, event_type: str, detail: str) -> None:
     sweep.events = [*(sweep.events or []), event]
 
 
-def _set_target(job: Job, target: Target) -> None:
-    named = {"until_epoch": target.until_epoch, "ends_as": target.ends_as}
+def _set_target(job: Job, target: Target, candidates: Sequence[Candidate]) -> None:
+    named: dict[str, Any] = {"until_epoch": target.until_epoch, "ends_as": target.ends_as}
+    if target.until_epoch is None or target.ends_as is not None:
+        # It becomes a model: what is promised of it must know how many the validation images chose from.
+        named["tried_elsewhere"] = sum(one.reached for one in candidates if one.job != job.id)
     payload = {name: value for name, value in job.payload.items() if name not in named}
     job.payload = payload | {name: value for name, value in named.items() if value is not None}
 

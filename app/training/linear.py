@@ -70,7 +70,13 @@ def _gather_evidence(work: Work, probe: Probe, seen: dict[str, Features]) -> Evi
     positions = choose_judged(work)
     judged, references = rows("valid", positions), rows("train", choose_references(work))
     labels, wholes = label_wholes(work, positions)
-    return Evidence(labels, wholes, probe.predict(judged), lambda *_: (judged, references), tried=1)
+    return Evidence(
+        labels,
+        wholes,
+        probe.predict(judged),
+        lambda *_: (judged, references),
+        tried=1 + work.spec.tried_elsewhere,
+    )
 
 
 def _train(work: Work, features: Callable[..., Features]) -> tuple[Trained, Probe, dict[str, Features]]:

@@ -175,7 +175,8 @@ def _evaluate(run: Run, fit: Fit) -> tuple[keras.Model, Array, Evidence]:
         found = [embed_subset(subset, litert, outputs, alive) for subset in (judged, references)]
         return found[0], found[1]
 
-    return model, answered[0], Evidence(labels, wholes, answered[1], embed, tried=len(fit.position.epochs))
+    tried = len(fit.position.epochs) + work.spec.tried_elsewhere
+    return model, answered[0], Evidence(labels, wholes, answered[1], embed, tried=tried)
 
 
 def _describe(fit: Fit) -> Trained:

@@ -53,8 +53,9 @@ class TrainingSpec:
     None: one GPU if there is one. ``logs``, ``out``: where the log files and the artifact go. ``resize``: the
     name of the resize rule; None: the first one, which trainings had that name none. ``extractor``: the
     folder of what gives feature vectors, if there is one. ``max_error``: what the product promises.
-    ``until_epoch``: the epoch after whose validation the run leaves, to be continued or not; if ``ends_as`` is
-    given it ends there, for that reason, with the best epoch so far.
+    ``until_epoch``: the epoch after whose validation the run leaves, to be continued or not; with ``ends_as``
+    it ends there, for that reason, with the best epoch so far. ``tried_elsewhere``: how many networks of
+    other trainings the validation images have chosen from too.
     """
 
     job_id: str
@@ -82,6 +83,7 @@ class TrainingSpec:
     max_error: float = MAX_ERROR
     until_epoch: int | None = None
     ends_as: EarlyEnd | None = None
+    tried_elsewhere: int = 0
 
     @property
     def resize_rule(self) -> ResizeRule:

@@ -112,6 +112,8 @@ def test_the_better_half_goes_on_until_one_is_left_and_becomes_the_only_model(
         "accepted", "cut", "winner", "candidate_won", "ended",
     ]  # fmt: skip
     assert read_job(context, tiny).stop_reason == "pruned"
+    # So many epochs of the others were compared on the same images, which the promise of the model must know.
+    assert read_job(context, squeeze).payload["tried_elsewhere"] == 8
     alias = client.get("/products/p/aliases").json()[0]
     assert alias["model"] == ended["model"] == won["model"]
     listed = client.get(f"/jobs?sweep={sweep['id']}").json()["data"]

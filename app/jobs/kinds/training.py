@@ -90,6 +90,7 @@ class Training(Kind[TrainingSpec, TrainingResult]):
                 max_error=promised_error(session.get_one(Product, job.product_id)),
                 until_epoch=payload.until_epoch,
                 ends_as=payload.ends_as,
+                tried_elsewhere=payload.tried_elsewhere,
                 initial_model=storage.absolute(model.folder) if model else None,
                 initial_model_digest=model.digest if model else None,
                 # Since the last epoch that is stored, not the last step: a worker may be lost between a

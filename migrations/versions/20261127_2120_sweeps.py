@@ -8,7 +8,7 @@ from alembic import op
 from app.models.base import Json, UtcDateTime
 
 revision = "c2b75e0d9a41"
-down_revision = "a7c41e9b5d38"
+down_revision = "c92e6b1f4a07"
 branch_labels = None
 depends_on = None
 
