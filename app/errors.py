@@ -86,6 +86,10 @@ class ConflictError(LoupeError):
     status, code, title = 409, "conflict", "Conflict with the current state"
 
 
+class PreconditionFailedError(LoupeError):
+    status, code, title = 412, "precondition_failed", "Changed in the meantime"
+
+
 class TooLargeError(LoupeError):
     status, code, title = 413, "too_large", "Too large"
 

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Response, status
+from fastapi import APIRouter, Header, Path, Response, status
 from fastapi.responses import JSONResponse
 
 from app.api.answers import created
 from app.api.dependencies import After, ContextDep, Force, IdempotentDep, Limit, ModelRouterDep
 from app.api.routes import CheckedRoute
 from app.schemas.common import Page, Slug
-from app.schemas.model import Alias, AliasMove, AliasMoveCreate
+from app.schemas.model import Alias, AliasMove, AliasMoveCreate, RollbackCreate
 from app.schemas.product import Product, ProductCreate, ProductUpdate
-from app.services import aliases, deletions, products
+from app.services import aliases, deletions, products, rollbacks
 
 router = APIRouter(prefix="/products", tags=["products"], route_class=CheckedRoute)
 
+ETAG = {"ETag": {"description": "The model's id in quotes, for If-Match.", "schema": {"type": "string"}}}
+IfMatch = Annotated[
+    str | None,
+    Header(
+        description="The ETag of the alias: it is moved only if it still points at that model.",
+        max_length=200,
+    ),
+]
 AliasName = Annotated[Slug, Path(description="Name of the alias; `champion` answers predictions.")]
 
 
@@ -60,24 +68,54 @@ def list_aliases(product: str, context: ContextDep) -> list[Alias]:
     return aliases.list_aliases(context, product)
 
 
-@router.put("/{product}/aliases/{name}")
+@router.get("/{product}/aliases/{name}", responses={200: {"headers": ETAG}})
+def get_alias(product: str, name: str, context: ContextDep, response: Response) -> Alias:
+    """Which model an alias points at."""
+    return _tagged(aliases.get_alias(context, product, name), response)
+
+
+@router.put("/{product}/aliases/{name}", responses={200: {"headers": ETAG}})
 def put_alias(
-    product: str, name: AliasName, request: AliasMoveCreate, context: ContextDep, router: ModelRouterDep
+    product: str,
+    name: AliasName,
+    request: AliasMoveCreate,
+    context: ContextDep,
+    router: ModelRouterDep,
+    response: Response,
+    if_match: IfMatch = None,
 ) -> Alias:
     """Point an alias at a model, by hand. A model that failed its gate is refused without `override`.
 
     The old model answers until the new one is loaded; once this is answered, the new one does here, unless it
     cannot be loaded. Other processes follow within two seconds.
     """
-    alias = aliases.put_alias(context, product, name, request)
+    alias = aliases.put_alias(context, product, name, request, _model_in(if_match))
     router.settle()
-    return alias
+    return _tagged(alias, response)
+
+
+@router.post("/{product}/rollback", responses={200: {"headers": ETAG}})
+def roll_back(
+    product: str,
+    request: RollbackCreate,
+    context: ContextDep,
+    router: ModelRouterDep,
+    response: Response,
+    if_match: IfMatch = None,
+) -> Alias:
+    """Point an alias again at the model before, one step for each call; `champion` unless another is named.
+
+    A model that was deleted is passed over. The history records it as a rollback.
+    """
+    alias = rollbacks.roll_back(context, product, request, _model_in(if_match))
+    router.settle()
+    return _tagged(alias, response)
 
 
 @router.delete("/{product}/aliases/{name}", status_code=status.HTTP_204_NO_CONTENT)
-def delete_alias(product: str, name: str, context: ContextDep) -> Response:
+def delete_alias(product: str, name: str, context: ContextDep, if_match: IfMatch = None) -> Response:
     """Remove an alias other than `champion`. Its model and its history stay."""
-    aliases.delete_alias(context, product, name)
+    aliases.delete_alias(context, product, name, _model_in(if_match))
     return Response(status_code=status.HTTP_204_NO_CONTENT)
 
 
@@ -87,3 +125,13 @@ def list_alias_moves(
 ) -> Page[AliasMove]:
     """The moves of an alias, newest first: from which model to which, when, by what and why."""
     return aliases.list_moves(context, product, name, limit=limit, after=after)
+
+
+def _tagged(alias: Alias, response: Response) -> Alias:
+    response.headers["ETag"] = f'"{alias.model}"'
+    return alias
+
+
+def _model_in(if_match: str | None) -> str | None:
+    """The model of an ETag; None for any."""
+    return None if if_match is None or if_match.strip() == "*" else if_match.strip().strip('"')

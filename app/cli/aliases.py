@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -47,6 +47,31 @@ def promote(
     note(f"What it was before: loupe alias history {product} {alias}")
 
 
+rollback_epilog = examples(
+    "loupe rollback screws --reason 'too many rejects on line 2'", "loupe rollback screws --alias canary"
+)
+
+
+def roll_back(
+    product: ProductId,
+    alias: Annotated[str, typer.Option("--alias", help="The alias that goes back.")] = "champion",
+    reason: Annotated[str | None, typer.Option("--reason", help="Why, for the history.")] = None,
+    as_json: AsJson = False,
+    server: Server = DEFAULT_SERVER,
+) -> None:
+    """Point a product's champion, or another alias, again at the model before.
+
+    Each call goes one step back. The model that is left stays; promote it again at any time.
+    """
+    body = {"alias": alias, "reason": reason}
+    answer = Client(server).post(f"/products/{quoted(product)}/rollback", body)
+    if as_json:
+        say_json(answer)
+        return
+    say(f"{answer['product']}@{answer['name']} is {answer['model']} again.")
+    note(f"What it was before: loupe alias history {product} {alias}")
+
+
 @app.command("list")
 def list_aliases(
     product: Annotated[
@@ -87,14 +112,13 @@ def show_history(
         return
     table = make_table("!moved", "from", "to", "by", "reason")
     for move in page["data"]:
-        reason = move["reason"] or ""
         add_row(
             table,
             format_time(move["moved_at"]),
             move["from_model"] or "-",
             move["to_model"] or "removed",
             move["moved_by"] or "a client",
-            f"(override) {reason}".rstrip() if move["is_override"] else reason,
+            _why(move),
         )
     show(table)
     if page["has_more"]:
@@ -106,3 +130,8 @@ def remove_alias(product: ProductId, alias: AliasName, server: Server = DEFAULT_
     """Remove an alias other than champion; its model stays."""
     Client(server).delete(f"/products/{quoted(product)}/aliases/{quoted(alias)}")
     say(f"{product}@{alias} is removed.")
+
+
+def _why(move: dict[str, Any]) -> str:
+    marks = [name for name in ("override", "rollback") if move.get(f"is_{name}")]
+    return " ".join([*(f"({mark})" for mark in marks), move["reason"] or ""]).rstrip()

@@ -83,6 +83,7 @@ app.command("evaluate", rich_help_panel=WITH_A_SERVER, epilog=evaluations.evalua
 app.command("predict", rich_help_panel=WITH_A_SERVER, epilog=predict.predict_epilog)(predict.predict)
 app.command("watch", rich_help_panel=WITH_A_SERVER, epilog=watch.watch_epilog)(watch.watch)
 app.command("promote", rich_help_panel=WITH_A_SERVER, epilog=aliases.promote_epilog)(aliases.promote)
+app.command("rollback", rich_help_panel=WITH_A_SERVER, epilog=aliases.rollback_epilog)(aliases.roll_back)
 app.add_typer(products.app, name="product", rich_help_panel=WITH_A_SERVER)
 app.add_typer(datasets.app, name="dataset", rich_help_panel=WITH_A_SERVER)
 app.add_typer(jobs.app, name="job", rich_help_panel=WITH_A_SERVER)

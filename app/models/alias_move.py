@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Boolean, ForeignKey, Index, String
+from sqlalchemy import Boolean, ForeignKey, Index, String, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.models.base import Base, UtcDateTime, utc_now
@@ -25,4 +25,6 @@ class AliasMove(Base):
     reason: Mapped[str | None] = mapped_column(String(2000))
     is_override: Mapped[bool] = mapped_column(Boolean, default=False)
     """Whether the model was promoted although its gate had not let it pass."""
+    is_rollback: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())
+    """Whether it went back to the model before."""
     moved_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)

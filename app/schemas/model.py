@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.schemas.common import Request, Timestamp
+from app.schemas.common import Request, Slug, Timestamp
 from app.schemas.model_formats import MadeFormat
 
 
@@ -161,6 +161,15 @@ class AliasMoveCreate(Request):
     )
 
 
+class RollbackCreate(Request):
+    """Which alias goes back to the model that it pointed at before."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "Too many rejects on line 2."}, {}]})
+
+    alias: Slug = Field("champion", description="Name of the alias.")
+    reason: str | None = Field(None, max_length=2000, description="Why, for the history.")
+
+
 class AliasMove(BaseModel):
     """One move of an alias."""
 
@@ -170,6 +179,7 @@ class AliasMove(BaseModel):
     moved_by: str | None = Field(description="The job whose end moved it; null where a client asked for it.")
     reason: str | None
     is_override: bool = Field(description="Whether the model was taken although it failed its gate.")
+    is_rollback: bool = Field(description="Whether it went back to the model before.")
     moved_at: Timestamp
 
 

@@ -7,7 +7,14 @@ from sqlalchemy.orm import Session
 
 from app.changes import note_change
 from app.context import AppContext
-from app.errors import ConflictError, FieldError, GateFailedError, InvalidRequestError, NotFoundError
+from app.errors import (
+    ConflictError,
+    FieldError,
+    GateFailedError,
+    InvalidRequestError,
+    NotFoundError,
+    PreconditionFailedError,
+)
 from app.models import Alias, AliasMove, Job, TrainedModel
 from app.models.alias import CHAMPION, TOPIC
 from app.models.base import new_id, utc_now
@@ -25,13 +32,45 @@ def list_aliases(context: AppContext, product_id: str) -> list[schemas.Alias]:
     with context.db.read() as session:
         require_product(session, product_id)
         rows = session.scalars(select(Alias).where(Alias.product_id == product_id).order_by(Alias.name))
-        return [_to_schema(row) for row in rows]
+        return [to_schema(row) for row in rows]
+
+
+def get_alias(context: AppContext, product_id: str, name: str) -> schemas.Alias:
+    with context.db.read() as session:
+        require_product(session, product_id)
+        return to_schema(require_alias(session, product_id, name))
+
+
+def require_alias(session: Session, product_id: str, name: str) -> Alias:
+    """The alias, held until the end of the transaction; raises NotFoundError."""
+    alias = session.get(Alias, (product_id, name), with_for_update=True)
+    if alias is None:
+        raise _no_alias(product_id, name)
+    return alias
+
+
+def require_match(alias: Alias | None, expected: str | None) -> None:
+    """Raises PreconditionFailedError unless the alias points at ``expected``, or anything does for None."""
+    if expected is None or (alias is not None and expected == alias.model_id):
+        return
+    now = "there is no such alias" if alias is None else f"it points at {alias.model_id}"
+    raise PreconditionFailedError(
+        f"The alias does not point at {expected!r}, as If-Match asks: {now}.",
+        hint="Somebody else has moved it. Read it again, and decide anew.",
+    )
 
 
 def put_alias(
-    context: AppContext, product_id: str, name: str, request: schemas.AliasMoveCreate
+    context: AppContext,
+    product_id: str,
+    name: str,
+    request: schemas.AliasMoveCreate,
+    expected: str | None = None,
 ) -> schemas.Alias:
-    """Points an alias at a model by hand. Raises GateFailedError unless the model passed or ``override``."""
+    """Points an alias at a model by hand. Raises GateFailedError unless the model passed or ``override``.
+
+    ``expected``: the model that it must point at now, or PreconditionFailedError is raised.
+    """
     if name.isdecimal():
         raise InvalidRequestError(
             f"{name} cannot be an alias: {product_id}@{name} is the model of version {name}.",
@@ -39,6 +78,7 @@ def put_alias(
         )
     with context.db.write() as session:
         lock_product(session, product_id)
+        require_match(session.get(Alias, (product_id, name), with_for_update=True), expected)
         # Held: it is not deleted before the alias points at it.
         model = session.get(TrainedModel, request.model, with_for_update={"read": True})
         if model is None:
@@ -62,18 +102,17 @@ def put_alias(
             reason=request.reason,
             is_override=failed and request.override,
         )
-        answer = _to_schema(alias)
+        answer = to_schema(alias)
     context.changes.look_after_a_change()
     return answer
 
 
-def delete_alias(context: AppContext, product_id: str, name: str) -> None:
+def delete_alias(context: AppContext, product_id: str, name: str, expected: str | None = None) -> None:
     """Removes an alias; its history stays. The champion can only be moved."""
     with context.db.write() as session:
         lock_product(session, product_id)
-        alias = session.get(Alias, (product_id, name), with_for_update=True)
-        if alias is None:
-            raise _no_alias(product_id, name)
+        alias = require_alias(session, product_id, name)
+        require_match(alias, expected)
         if name == CHAMPION:
             raise ConflictError(
                 f"The {CHAMPION} of product {product_id!r} answers its predictions and cannot be removed.",
@@ -105,6 +144,7 @@ def move_alias(
     moved_by: str | None,
     reason: str | None,
     is_override: bool = False,
+    is_rollback: bool = False,
 ) -> Alias:
     """Points the alias ``name`` of the model's product at ``model``. The caller holds the product's row.
 
@@ -127,6 +167,7 @@ def move_alias(
         moved_by=moved_by,
         reason=reason,
         is_override=is_override,
+        is_rollback=is_rollback,
     )
     session.flush()
     if name == CHAMPION:
@@ -157,6 +198,7 @@ def _record(
     moved_by: str | None = None,
     reason: str | None = None,
     is_override: bool = False,
+    is_rollback: bool = False,
 ) -> None:
     note_change(session, TOPIC)
     session.add(
@@ -170,6 +212,7 @@ def _record(
             # Class names come from folders: a reason that names some may be longer than the column.
             reason=None if reason is None else reason[:MAX_REASON],
             is_override=is_override,
+            is_rollback=is_rollback,
         )
     )
 
@@ -190,7 +233,7 @@ def _no_alias(product_id: str, name: str) -> NotFoundError:
     )
 
 
-def _to_schema(alias: Alias) -> schemas.Alias:
+def to_schema(alias: Alias) -> schemas.Alias:
     return schemas.Alias(
         name=alias.name, product=alias.product_id, model=alias.model_id, moved_at=alias.moved_at
     )
@@ -204,5 +247,6 @@ def _move_to_schema(move: AliasMove) -> schemas.AliasMove:
         moved_by=move.moved_by,
         reason=move.reason,
         is_override=move.is_override,
+        is_rollback=move.is_rollback,
         moved_at=move.moved_at,
     )

@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import delete
 
 from app.context import AppContext
-from app.models import AliasMove, Dataset, TrainedModel
+from app.models import AliasMove, Dataset, Evaluation, TrainedModel
 from tests.conftest import Trained
 from tests.pictures import make_picture
 from tests.services.rows import add_product, train
@@ -179,3 +179,62 @@ def test_a_version_is_an_address(trained: Trained) -> None:
         assert missing.status_code == 404, version
         assert "squares" in missing.json()["hint"]
     assert "Its aliases: champion" in ask("squares@canary").json()["hint"]
+
+
+def roll_back(aliases: Aliases, **body: Any) -> Any:
+    return aliases.client.post(f"/products/{aliases.product}/rollback", json=body)
+
+
+def test_each_rollback_goes_one_step_back_and_is_in_the_history(aliases: Aliases) -> None:
+    first = aliases.champion
+    second, third = aliases.model(), aliases.model()
+    assert aliases.now["champion"] == third
+    back = roll_back(aliases, reason="rejects on line 2")
+    assert (back.status_code, back.json()["model"]) == (200, second)
+    assert roll_back(aliases).json()["model"] == first
+    assert roll_back(aliases).status_code == 409
+    newest, before, *_ = aliases.history("champion")["data"]
+    assert (newest["is_rollback"], before["is_rollback"], before["reason"]) == (
+        True,
+        True,
+        "rejects on line 2",
+    )
+    assert not aliases.history("champion")["data"][-1]["is_rollback"]
+    # What is promoted after that goes back to what was there then.
+    aliases.put("champion", third)
+    assert roll_back(aliases).json()["model"] == first
+
+
+def test_a_rollback_passes_over_a_model_that_is_gone(aliases: Aliases) -> None:
+    second, third = aliases.model(), aliases.model()
+    with aliases.context.db.write() as session:
+        session.execute(delete(Evaluation).where(Evaluation.model_id == second))
+        session.execute(delete(TrainedModel).where(TrainedModel.id == second))
+    assert aliases.now["champion"] == third
+    assert roll_back(aliases).json()["model"] == aliases.champion
+
+
+def test_there_is_nothing_to_go_back_to_before_the_second_model(aliases: Aliases) -> None:
+    refused = roll_back(aliases)
+    assert refused.status_code == 409
+    assert "PUT /products/" in refused.json()["hint"]
+    assert roll_back(aliases, alias="canary").status_code == 404
+
+
+def test_of_two_who_move_an_alias_at_once_the_second_is_told(aliases: Aliases) -> None:
+    path = f"/products/{aliases.product}/aliases/champion"
+    read = aliases.client.get(path)
+    assert read.headers["etag"] == f'"{aliases.champion}"'
+    second = aliases.model()
+    stale = {"if-match": read.headers["etag"]}
+    for late in (
+        aliases.client.put(path, json={"model": aliases.champion}, headers=stale),
+        aliases.client.post(f"/products/{aliases.product}/rollback", json={}, headers=stale),
+        aliases.client.put(path.replace("champion", "new"), json={"model": second}, headers=stale),
+    ):
+        assert (late.status_code, late.json()["code"]) == (412, "precondition_failed")
+    assert aliases.now == {"champion": second}
+    fresh = {"if-match": aliases.client.get(path).headers["etag"]}
+    moved = aliases.client.put(path, json={"model": aliases.champion}, headers=fresh)
+    assert (moved.status_code, moved.headers["etag"]) == (200, f'"{aliases.champion}"')
+    assert aliases.client.put(path, json={"model": second}, headers={"if-match": "*"}).status_code == 200

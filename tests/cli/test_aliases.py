@@ -52,6 +52,17 @@ def test_promote_says_why_a_model_is_refused(loupe: Run, server: Server) -> None
     assert "failed its gate" in ended.err
 
 
+def test_rollback_goes_one_step_back_and_the_history_marks_it(loupe: Run, server: Server) -> None:
+    server.answer = lambda _: as_json({**ALIAS, "model": "mdl_1"})
+    ended = loupe("rollback", "screws", "--reason", "rejects", "--server", server.url)
+    assert "screws@champion is mdl_1 again." in ended.out
+    [asked] = server.requests
+    assert (asked.method, asked.path) == ("POST", "/products/screws/rollback")
+    assert json.loads(asked.body) == {"alias": "champion", "reason": "rejects"}
+    server.answer = lambda _: _page({**MOVE, "is_rollback": True, "reason": "rejects"})
+    assert "(rollback) rejects" in loupe("alias", "history", "screws", "--server", server.url).out
+
+
 @pytest.mark.parametrize("words", [("alias", "list"), ("aliases",), ("aliases", "list")])
 def test_aliases_of_one_product_are_listed(loupe: Run, server: Server, words: tuple[str, ...]) -> None:
     server.answer = lambda _: as_json([ALIAS])

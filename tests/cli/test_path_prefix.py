@@ -42,6 +42,7 @@ VERBS = (
     "alias history screws champion",
     "alias remove screws champion",
     "promote screws mdl_1",
+    "rollback screws",
     "network list",
     "workers list",
     "train screws",
