@@ -113,4 +113,4 @@ def _by_points(sketches: Sketches, first: int, second: int, flip: int) -> Pair |
     if placed is None:
         return None
     score = placed.share * min(1.0, placed.points / _SURE_POINTS)
-    return Pair(first, second, "points", score, placed.points, placed.flip)
+    return Pair(first, second, "points", score, placed.points, placed.flip, placed.cover)

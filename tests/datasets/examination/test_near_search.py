@@ -12,10 +12,11 @@ import pytest
 from PIL import Image
 
 from app.datasets.examination.examiner import Examiner
-from app.datasets.examination.near_search import divide_groups
+from app.datasets.examination.near_search import divide_groups, leave_out_stamps
 from app.datasets.examination.report import read_examination
 from app.datasets.importer import import_dataset
 from app.datasets.manifest import DatasetManifest, load_manifest
+from app.datasets.near_duplicates.groups import Pair
 from app.datasets.near_groups import load_dataset, with_near_groups, write_near_groups
 from app.datasets.sources import Limits
 from app.datasets.spec import ExaminationTools
@@ -163,6 +164,18 @@ def test_images_with_no_more_than_a_background_in_common_are_no_group(labels: st
     others = ["a", "b"] * 40
     kept, backgrounds = divide_groups([group], [*labels, *others])
     assert (kept, backgrounds) == (([group], []) if is_kept else ([], [group]))
+
+
+def test_different_labels_need_more_than_a_stamp_in_common() -> None:
+    def pair(first: int, second: int, cover: float) -> Pair:
+        return Pair(first, second, "points", 0.9, 40, 0, cover)
+
+    stamped, copied, shots = pair(0, 3, 0.2), pair(1, 4, 0.8), pair(0, 1, 0.3)
+
+    groups, pairs = leave_out_stamps([stamped, copied, shots], "aaabbb")
+
+    assert pairs == [copied, shots]
+    assert groups == ((0, 1, 4),)
 
 
 def test_shots_of_one_part_in_a_fixture_are_kept_together_and_other_parts_are_not(
