@@ -23,8 +23,8 @@ from rich.console import Console
 from rich.table import Table
 from sklearn.datasets import load_sample_images
 
-from app.datasets.near_duplicates.search import NearDuplicates, find_near_duplicates, search_sketches
-from app.datasets.near_duplicates.sketches import Sketch, sketch
+from app.datasets.near_duplicates.search import NearDuplicates, search_sketches
+from app.datasets.near_duplicates.sketches import Sketch, sketch, sketch_images
 from app.features.extractor import Extractor
 from app.features.making import require_extractor
 from benchmarks.altered_copies import ALTERATIONS, shoot_burst
@@ -84,9 +84,8 @@ class _Bench:
             features = np.array([each.features for each in known], np.float16)
         greys = [lambda grey=each.grey: grey for each in known]
         began = time.process_time()
-        found = find_near_duplicates(
-            greys, features, lambda *_: None, partial=self._partial, digest=str(len(known))
-        )
+        sketches = sketch_images(greys, self._partial, str(len(known)), lambda _: None)
+        found = search_sketches(sketches, features, lambda *_: None)
         self.core_seconds = time.process_time() - began
         return found
 

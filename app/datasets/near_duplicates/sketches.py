@@ -64,8 +64,8 @@ def sketch_images(
 ) -> Sketches:
     """A Sketch of each image, in the file ``path``: mapped, so that memory which is short is given back.
 
-    What the file holds of an earlier attempt with the same ``digest`` is not made again. ``progress`` is
-    called with the number of images done, and may raise to leave.
+    What the file holds of an earlier attempt with the same ``digest``, which names images and their order, is
+    not made again. ``progress`` is called with the number of images done, and may raise to leave.
     """
     head = hashlib.sha256(f"{_FORMAT} {Sketch} {digest}".encode()).digest()
     done = _count_made(path, head)

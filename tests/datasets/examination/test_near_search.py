@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -22,8 +23,10 @@ from app.datasets.sources import Limits
 from app.datasets.spec import ExaminationTools
 from app.datasets.split import split_dataset
 from app.datasets.wholes import find_wholes
+from app.features.files import EXAMINATION, VECTORS
 from app.schemas.hyperparameters import SplitSettings
 from tests.datasets.near_duplicates.textures import make_texture
+from tests.extractors import make_extractor
 
 Write = Callable[[dict[str, bytes]], Path]
 
@@ -121,6 +124,29 @@ def test_a_split_keeps_near_duplicates_on_one_side(dataset: DatasetManifest, see
         split_dataset(joined, SplitSettings(ignore_groups=True), each) for each in range(seed, seed + 5)
     ]
     assert any(len({split[each] for each in group}) > 1 for group in near for split in divided)
+
+
+def test_without_an_extractor_the_vectors_that_are_there_stay_in_use(
+    dataset: DatasetManifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(make_extractor(), tmp_path / "extractor")
+    before = tmp_path / "dataset"
+    first = make_examiner(tmp_path).examine(dataset, before)
+    assert first.examination.network == "efficientnet_lite0"
+    shutil.rmtree(tmp_path / "extractor")
+    monkeypatch.setattr("app.features.making.get_published", lambda _: None)
+    for name in ("again", "anew", "lost"):
+        (tmp_path / name).mkdir()
+    examiner = replace(make_examiner(tmp_path), before=before)
+    again = examiner.examine(dataset, tmp_path / "again")
+    assert (again.examination, again.missing) == (first.examination, None)
+    (before / EXAMINATION).unlink()  # all is judged anew, by the old vectors
+    anew = examiner.examine(dataset, tmp_path / "anew")
+    assert (anew.examination, anew.missing) == (first.examination, None)
+    (before / VECTORS).write_bytes(b"damaged")
+    lost = examiner.examine(dataset, tmp_path / "lost")
+    assert lost.examination.network is None
+    assert "loupe weights" in (lost.missing or "")
 
 
 def test_groups_of_another_dataset_or_of_a_damaged_file_are_not_used(
