@@ -140,8 +140,8 @@ def _describe_clean(name: str, clean: NearDuplicates, images: Sequence[tuple[str
     lines = [
         f"{name}: {clean.images:,} images without copies have {len(clean.pairs):,} pairs in "
         f"{len(clean.groups)} groups, {len(clean.doubtful)} doubtful; {clean.verified:,} verified, "
-        f"{clean.with_few_points:,} compared pixel by pixel; mirrored are "
-        f"{sum(pair.flip in (1, 2) for pair in clean.pairs)}, of wrong pairs it would be half",
+        f"{clean.with_few_points:,} compared pixel by pixel; mirrored or turned are "
+        f"{sum(pair.flip != 0 for pair in clean.pairs)}, of wrong pairs it would be seven in eight",
     ]
     lines += [
         f"  {pair.score:.2f} {pair.reason} {pair.evidence:.4g} "

@@ -107,7 +107,11 @@ def _open_vectors(context: AppContext, dataset_id: str) -> tuple[DatasetManifest
     manifest = read_manifest(context, dataset_id)
     download_examination(context.storage, dataset_id)
     folder = context.storage.dataset(dataset_id)
-    _verify(folder, _stamp(folder / VECTORS, folder / HEADER))
+    try:
+        _verify(folder, _stamp(folder / VECTORS, folder / HEADER))
+    except FeaturesUnavailableError as error:
+        hint = f"Have them computed: `loupe dataset examine {dataset_id}`."
+        raise FeaturesUnavailableError(error.detail, hint=hint) from error
     return manifest, map_vectors(folder)
 
 

@@ -87,7 +87,7 @@ class Examiner:
         write_near_groups(out, manifest, near.groups)
         joined = with_near_groups(manifest, near.groups)
         report = self._judge(joined, vectors, near).model_copy(update={"missing": missing})
-        write_examination(out, report)
+        write_examination(out, manifest, report)
         self._tell(manifest, 1.0)
         return Examined(joined, _summarise(report, joined, header), missing)
 
@@ -120,7 +120,7 @@ class Examiner:
         """What an earlier examination found that knew all that this one knows."""
         if self.before is None or (groups := read_near_groups(self.before, manifest)) is None:
             return None
-        report = read_examination(self.before)
+        report = read_examination(self.before, manifest)
         if report is None or (report.missing is not None and vectors is not None):
             return None
         return report, with_near_groups(manifest, groups)

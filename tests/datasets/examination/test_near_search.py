@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,7 +15,12 @@ from PIL import Image
 
 from app.datasets.examination.examiner import Examiner
 from app.datasets.examination.near_search import divide_groups, leave_out_stamps
-from app.datasets.examination.report import read_examination
+from app.datasets.examination.report import (
+    ExaminationReport,
+    SuspectLabel,
+    read_examination,
+    write_examination,
+)
 from app.datasets.importer import import_dataset
 from app.datasets.manifest import DatasetManifest, load_manifest
 from app.datasets.near_duplicates.groups import Pair
@@ -79,7 +85,7 @@ def test_without_an_extractor_near_duplicates_are_found_and_it_says_what_is_miss
         ["fine/03.png", "fine/saved-again-2.jpg", "fine/saved-again.jpg"],
         ["fine/05.png", "scratched/cropped.png"],
     ]
-    report = read_examination(tmp_path / "dataset")
+    report = read_examination(tmp_path / "dataset", load_manifest(tmp_path / "dataset"))
     assert report is not None
     assert [pair.reason for pair in report.near_duplicates.pairs] == ["points", "points"]
     assert {names[pair.first] for pair in report.near_duplicates.pairs} == {"fine/03.png", "fine/05.png"}
@@ -158,8 +164,35 @@ def test_groups_of_another_dataset_or_of_a_damaged_file_are_not_used(
     write_near_groups(folder, dataset, [ids[:2]])
     assert [item.near_group for item in load_dataset(folder).items][:3] == [ids[0], ids[0], None]
     path = folder / "near_groups.json"
-    path.write_bytes(path.read_bytes()[:-9])
-    assert load_dataset(folder) == dataset
+    whole = path.read_bytes()
+    damaged = [b"", b"[]", b"{}", whole[:-9], whole.replace(ids[1].encode(), ids[2].encode())]
+    for content in damaged:
+        path.write_bytes(content)
+        assert load_dataset(folder) == dataset, content
+
+
+def test_an_examination_of_another_dataset_or_of_a_damaged_file_is_not_believed(
+    dataset: DatasetManifest, tmp_path: Path
+) -> None:
+    suspect = SuspectLabel(
+        item=dataset.items[0].id, label="a", label_probability=0.1, suggested="b", suggested_probability=0.9
+    )
+    folder, report = tmp_path / "dataset", ExaminationReport(suspects=(suspect,))
+    write_examination(folder, replace(dataset, digest="another"), report)
+    assert read_examination(folder, dataset) is None
+    write_examination(folder, dataset, report)
+    found = read_examination(folder, dataset)
+    assert found is not None
+    assert found.suspects == report.suspects
+    path = folder / EXAMINATION
+    whole = path.read_bytes()
+    for content in (b"", b"[]", whole[:-9], whole.replace(suspect.item.encode(), b"img_gone")):
+        path.write_bytes(content)
+        assert read_examination(folder, dataset) is None, content
+    values = json.loads(whole)
+    del values["sha256"], values["digest"]  # as earlier versions wrote it
+    path.write_text(json.dumps(values))
+    assert read_examination(folder, dataset) is not None
 
 
 def test_groups_copies_and_near_duplicates_join_through_one_another(dataset: DatasetManifest) -> None:
@@ -231,7 +264,7 @@ def test_shots_of_one_part_in_a_fixture_are_kept_together_and_other_parts_are_no
         parts.setdefault(item.near_group, set()).add(item.name.split("/")[1][0])
     assert None not in parts
     assert sorted(map(sorted, parts.values())) == [[str(part)] for part in range(10)]
-    report = read_examination(tmp_path / "dataset")
+    report = read_examination(tmp_path / "dataset", load_manifest(tmp_path / "dataset"))
     assert report is not None
     assert [len(group) for group in report.near_duplicates.same_background] == [30]
     assert [each.code for each in report.diagnoses if each.level == "error"] == []
