@@ -130,6 +130,14 @@ def summarise_import(dataset: Mapping[str, Any], report: Mapping[str, Any]) -> N
         note(f"All of it: loupe dataset report {dataset['id']}")
 
 
+def note_next(dataset: Mapping[str, Any], report: Mapping[str, Any], train: str) -> None:
+    """What to do after an import: ``train``, unless that would be refused."""
+    if report["training_refused"]:
+        note(f"Next, mend the images: loupe dataset edit {dataset['id']} --help; or import them otherwise")
+    else:
+        note(f"Next, a training: {train}")
+
+
 def _show_left_out(what: str, entries: Sequence[Mapping[str, str]], total: int) -> None:
     if not total:
         return
