@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.table import Table
 from sklearn.datasets import load_sample_images
 
+from app.datasets.near_duplicates.flips import FLIPS
 from app.datasets.near_duplicates.search import NearDuplicates, search_sketches
 from app.datasets.near_duplicates.sketches import Sketch, sketch, sketch_images
 from app.features.extractor import Extractor
@@ -33,6 +34,8 @@ GREY_SIDE = 256
 BURST = "burst"
 _EXTENSIONS = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
 _WINDOW = 160
+_MIRRORED = frozenset(flip for flip, turns in enumerate(FLIPS) if sum(turns) % 2)
+"""The other flips turn an image by a half or a quarter."""
 
 
 @dataclass(frozen=True)
@@ -140,8 +143,9 @@ def _describe_clean(name: str, clean: NearDuplicates, images: Sequence[tuple[str
     lines = [
         f"{name}: {clean.images:,} images without copies have {len(clean.pairs):,} pairs in "
         f"{len(clean.groups)} groups, {len(clean.doubtful)} doubtful; {clean.verified:,} verified, "
-        f"{clean.with_few_points:,} compared pixel by pixel; mirrored or turned are "
-        f"{sum(pair.flip != 0 for pair in clean.pairs)}, of wrong pairs it would be seven in eight",
+        f"{clean.with_few_points:,} compared pixel by pixel; mirrored are "
+        f"{sum(pair.flip in _MIRRORED for pair in clean.pairs)}, of wrong pairs it would be half; turned are "
+        f"{sum(pair.flip != 0 and pair.flip not in _MIRRORED for pair in clean.pairs)}",
     ]
     lines += [
         f"  {pair.score:.2f} {pair.reason} {pair.evidence:.4g} "

@@ -19,6 +19,7 @@ from app.cli.console import (
     show,
     show_fields,
 )
+from app.words import count
 
 WIDEST_MATRIX = 25
 WIDEST_NAMES = 60
@@ -117,7 +118,8 @@ def show_advice(advice: Sequence[str]) -> None:
 
 def summarise_import(dataset: Mapping[str, Any], report: Mapping[str, Any]) -> None:
     """The few lines after an import."""
-    left_out = f", {dataset['skipped']:,} files left out" if dataset["skipped"] else ""
+    skipped = dataset["skipped"]
+    left_out = f", {count(skipped, 'file', 'files')} left out" if skipped else ""
     say(
         f"{dataset['id']}: {dataset['items']:,} images in {len(dataset['classes'])} classes{left_out}",
         style="bold",
@@ -160,8 +162,8 @@ def _show_top_confusions(labels: Sequence[str], counts: Sequence[Sequence[int]])
     table = make_table(
         "true", "predicted", ">images", title=f"Most frequent confusions ({len(largest)} of {len(wrong)})"
     )
-    for count, true, predicted in largest:
-        add_row(table, true, predicted, count)
+    for images, true, predicted in largest:
+        add_row(table, true, predicted, images)
     show(table)
 
 
