@@ -147,6 +147,23 @@ def test_a_class_that_is_told_by_what_has_nothing_to_do_with_it_is_found(what: s
     assert f"by the {what} of the images alone" in found.finding
 
 
+def test_a_thin_frame_around_images_of_all_kinds_of_light_is_found() -> None:
+    items = [*TWO, *make_items("bolts")]
+    evidence = make_evidence(items)
+    own = np.array([item.label == "nuts" for item in evidence.manifest.items])
+    rng = np.random.default_rng(1)
+    levels = rng.integers(0, 200, (len(items), 1, 1))
+    thumbnails = (levels + rng.integers(0, 56, (len(items), 32, 32))).astype(np.uint8)
+    for side in (np.s_[:, 0], np.s_[:, -1], np.s_[:, :, 0], np.s_[:, :, -1]):
+        framed = thumbnails[own]
+        framed[side] = 29  # blue
+        thumbnails[own] = framed
+    colours = np.repeat(levels.reshape(-1, 1), 3, axis=1).astype(np.uint8)
+    looks = look_at(evidence.manifest.items, colours, thumbnails)
+    found = find(replace(evidence, looks=looks), "shortcut")
+    assert (found.classes, "border" in found.finding) == (("nuts",), True)
+
+
 def test_a_class_that_is_nearly_all_of_the_dataset_is_not_told_by_its_looks() -> None:
     codes = [
         each.code for each in diagnose(make_evidence([*make_items("nuts", 400), *make_items("screws", 20)]))
