@@ -137,7 +137,10 @@ def _limit(session: Session, products: frozenset[str] | None) -> None:
         for row in session.new:
             product = product_of(row)
             if product is not None and product not in products:
-                raise NotFoundError(f"There is no product {product!r}.")
+                raise NotFoundError(
+                    f"There is no product {product!r}.",
+                    hint="`loupe product list` shows those that there are.",
+                )
 
     event.listen(session, "do_orm_execute", limit)
     event.listen(session, "before_flush", check)

@@ -52,6 +52,23 @@ def turn(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     return image.rotate(angle, Image.Resampling.BICUBIC).crop(tuple(round(side) for side in box))
 
 
+def turn_by_quarter(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """To one side or the other, as cameras and augmentations do."""
+    left = rng.random() < 0.5
+    return image.transpose(Image.Transpose.ROTATE_90 if left else Image.Transpose.ROTATE_270)
+
+
+def letterbox(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """Bars of 10 to 30 % of the longer side, above and below or at both sides, black, grey or white."""
+    width, height = image.size
+    bars = round(max(width, height) * rng.uniform(0.1, 0.3))
+    size = (width + bars, height) if rng.random() < 0.5 else (width, height + bars)
+    level = int(rng.choice((0, 114, 255)))
+    framed = Image.new("RGB", size, (level, level, level))
+    framed.paste(image, ((size[0] - width) // 2, (size[1] - height) // 2))
+    return framed
+
+
 def combine(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     """All five at once."""
     for alteration in (crop, flip, resize, brighten, save_as_jpeg):
@@ -67,6 +84,8 @@ ALTERATIONS: dict[str, Alteration] = {
     "flip": flip,
     "all five": combine,
     "turn": turn,
+    "quarter turn": turn_by_quarter,
+    "bars": letterbox,
 }
 
 

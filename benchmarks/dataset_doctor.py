@@ -105,7 +105,7 @@ def _examine(shots: Sequence[Shot], home: Path, root: Path, known: Path | None =
         lambda *_: None,
         examine=examiner.examine,
     )
-    report = read_examination(home / "dataset")
+    report = read_examination(home / "dataset", load_manifest(home / "dataset"))
     assert report is not None
     return report
 

@@ -23,8 +23,9 @@ from rich.console import Console
 from rich.table import Table
 from sklearn.datasets import load_sample_images
 
-from app.datasets.near_duplicates.search import NearDuplicates, find_near_duplicates, search_sketches
-from app.datasets.near_duplicates.sketches import Sketch, sketch
+from app.datasets.near_duplicates.flips import FLIPS
+from app.datasets.near_duplicates.search import NearDuplicates, search_sketches
+from app.datasets.near_duplicates.sketches import Sketch, sketch, sketch_images
 from app.features.extractor import Extractor
 from app.features.making import require_extractor
 from benchmarks.altered_copies import ALTERATIONS, shoot_burst
@@ -33,6 +34,8 @@ GREY_SIDE = 256
 BURST = "burst"
 _EXTENSIONS = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
 _WINDOW = 160
+_MIRRORED = frozenset(flip for flip, turns in enumerate(FLIPS) if sum(turns) % 2)
+"""The other flips turn an image by a half or a quarter."""
 
 
 @dataclass(frozen=True)
@@ -84,9 +87,8 @@ class _Bench:
             features = np.array([each.features for each in known], np.float16)
         greys = [lambda grey=each.grey: grey for each in known]
         began = time.process_time()
-        found = find_near_duplicates(
-            greys, features, lambda *_: None, partial=self._partial, digest=str(len(known))
-        )
+        sketches = sketch_images(greys, self._partial, str(len(known)), lambda _: None)
+        found = search_sketches(sketches, features, lambda *_: None)
         self.core_seconds = time.process_time() - began
         return found
 
@@ -142,7 +144,8 @@ def _describe_clean(name: str, clean: NearDuplicates, images: Sequence[tuple[str
         f"{name}: {clean.images:,} images without copies have {len(clean.pairs):,} pairs in "
         f"{len(clean.groups)} groups, {len(clean.doubtful)} doubtful; {clean.verified:,} verified, "
         f"{clean.with_few_points:,} compared pixel by pixel; mirrored are "
-        f"{sum(pair.flip in (1, 2) for pair in clean.pairs)}, of wrong pairs it would be half",
+        f"{sum(pair.flip in _MIRRORED for pair in clean.pairs)}, of wrong pairs it would be half; turned are "
+        f"{sum(pair.flip != 0 and pair.flip not in _MIRRORED for pair in clean.pairs)}",
     ]
     lines += [
         f"  {pair.score:.2f} {pair.reason} {pair.evidence:.4g} "

@@ -180,7 +180,7 @@ def read_asset(name: str) -> bytes:
     if name in OWN:
         return OWN[name]
     if name not in FROM_PACKAGE:
-        raise NotFoundError(f"There is no asset {name!r}.")
+        raise NotFoundError(f"There is no asset {name!r}.", hint="`GET /docs` loads all that it needs.")
     return (_folder() / name).read_bytes().replace(REDOC_LOGO, b"data:,")
 
 

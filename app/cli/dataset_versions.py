@@ -14,7 +14,7 @@ from app.cli.console import add_row, make_table, note, say, say_json, show
 from app.cli.dataset_examination import warn_of_findings
 from app.cli.dataset_uploads import finish_import, send_dataset
 from app.cli.options import DEFAULT_SERVER, AsJson, DatasetId, Limit, Server, examples
-from app.cli.reports import summarise_import
+from app.cli.reports import note_next, summarise_import
 from app.words import count
 
 edit_epilog = examples(
@@ -84,7 +84,7 @@ def edit_dataset(
     summarise_import(made, report)
     warn_of_findings(client, made)
     note(f"Compared with {dataset}: {_describe(report['changes'])}.")
-    note(f"Next, a training: loupe train {product} --dataset {made['id']} --follow")
+    note_next(made, report, f"loupe train {product} --dataset {made['id']} --follow")
 
 
 diff_epilog = examples("loupe dataset diff dst_… dst_…", "loupe dataset diff dst_… dst_… --json")

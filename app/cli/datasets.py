@@ -43,7 +43,7 @@ from app.cli.options import (
     examples,
     given_choices,
 )
-from app.cli.reports import show_import_report, summarise_import
+from app.cli.reports import note_next, show_import_report, summarise_import
 from app.cli.transfers import download, require_target
 from app.images.formats import READABLE
 from app.schemas.archive_kinds import READABLE_ARCHIVES
@@ -128,9 +128,10 @@ def import_dataset(
         say(dataset["id"])
         note(f"The import goes on: loupe job follow {dataset['job']}")
     else:
-        summarise_import(dataset, client.get(f"/datasets/{dataset['id']}/report"))
+        report = client.get(f"/datasets/{dataset['id']}/report")
+        summarise_import(dataset, report)
         dataset_examination.warn_of_findings(client, dataset)
-        note(f"Next, a training: loupe train {product} --follow")
+        note_next(dataset, report, f"loupe train {product} --follow")
 
 
 @app.command("list")
@@ -197,7 +198,11 @@ def show_dataset(dataset: DatasetId, as_json: AsJson = False, server: Server = D
 
 @app.command("report")
 def show_report(dataset: DatasetId, as_json: AsJson = False, server: Server = DEFAULT_SERVER) -> None:
-    """Show what the import saw: counts, sizes, files left out, duplicates, and advice."""
+    """Show what the import saw: counts, sizes, files left out, duplicates, and advice.
+
+    Then what the examination of the images found: those that show the same thing, labels that look wrong, and
+    images unlike all others of their class.
+    """
     client = Client(server)
     answer = client.get(f"/datasets/{quoted(dataset)}/report")
     if as_json:

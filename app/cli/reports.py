@@ -19,6 +19,7 @@ from app.cli.console import (
     show,
     show_fields,
 )
+from app.words import count
 
 WIDEST_MATRIX = 25
 WIDEST_NAMES = 60
@@ -117,7 +118,8 @@ def show_advice(advice: Sequence[str]) -> None:
 
 def summarise_import(dataset: Mapping[str, Any], report: Mapping[str, Any]) -> None:
     """The few lines after an import."""
-    left_out = f", {dataset['skipped']:,} files left out" if dataset["skipped"] else ""
+    skipped = dataset["skipped"]
+    left_out = f", {count(skipped, 'file', 'files')} left out" if skipped else ""
     say(
         f"{dataset['id']}: {dataset['items']:,} images in {len(dataset['classes'])} classes{left_out}",
         style="bold",
@@ -128,6 +130,14 @@ def summarise_import(dataset: Mapping[str, Any], report: Mapping[str, Any]) -> N
     show_advice(report["advice"])
     if report["advice"]:
         note(f"All of it: loupe dataset report {dataset['id']}")
+
+
+def note_next(dataset: Mapping[str, Any], report: Mapping[str, Any], train: str) -> None:
+    """What to do after an import: ``train``, unless that would be refused."""
+    if report["training_refused"]:
+        note(f"Next, mend the images: loupe dataset edit {dataset['id']} --help; or import them otherwise")
+    else:
+        note(f"Next, a training: {train}")
 
 
 def _show_left_out(what: str, entries: Sequence[Mapping[str, str]], total: int) -> None:
@@ -152,8 +162,8 @@ def _show_top_confusions(labels: Sequence[str], counts: Sequence[Sequence[int]])
     table = make_table(
         "true", "predicted", ">images", title=f"Most frequent confusions ({len(largest)} of {len(wrong)})"
     )
-    for count, true, predicted in largest:
-        add_row(table, true, predicted, count)
+    for images, true, predicted in largest:
+        add_row(table, true, predicted, images)
     show(table)
 
 

@@ -17,7 +17,7 @@ from app.datasets.depth import Depth, read_depth
 from app.datasets.folders import FolderSource
 from app.datasets.groups import find_groups
 from app.datasets.labels import MOST_TABLE_BYTES, READ_TABLES, read_table
-from app.datasets.layout import UNLABELLED, read_layout
+from app.datasets.layout import UNLABELLED, Layout, read_layout
 from app.datasets.manifest import (
     Item,
     create_manifest,
@@ -29,7 +29,13 @@ from app.datasets.publishing import Examine, publish_dataset, summarise
 from app.datasets.report import Findings, create_report
 from app.datasets.sources import HIDDEN, DamagedEntryError, LeftOut, Limits, Source
 from app.datasets.spec import ImportResult
-from app.datasets.table_layout import Files, TableLayout, read_table_layout
+from app.datasets.table_layout import (
+    Disagreement,
+    Files,
+    TableLayout,
+    find_disagreements,
+    read_table_layout,
+)
 from app.datasets.tables import choose_tables, find_tables, mention_tables
 from app.errors import (
     ChoiceNeededError,
@@ -49,6 +55,10 @@ _Content = tuple[str, str, Path, bytes | DamagedEntryError]
 """Of a file: its name, its name as it came, where to keep it, what it holds."""
 _THREADS = 2
 _ADVICE_IN_RESULT = 20
+_TAKE_FOLDERS = (
+    "If the folders are the classes: `loupe dataset import PRODUCT PATH --labels folders`, or the field "
+    "`labels` with the value `folders`."
+)
 
 
 @dataclass(frozen=True)
@@ -277,6 +287,7 @@ def _to_findings(
         tables=find_tables([file.name for file in others]),
         similar_classes=layout.similar_classes,
         labels_from=told.tables,
+        disagreements=told.disagreements,
         name_encoding=source.name_encoding,
         encoding_reason=source.encoding_reason,
     )
@@ -301,14 +312,16 @@ def _read_layout(
         if staged and choices.labels is None:
             return _read_tables(pictures, rejected, staged, choices)
         raise DatasetError(error.detail + mention_tables(tables), hint=error.hint) from error
-    if len({place.label for place in layout.places.values()}) > 1 or not staged or choices.labels is not None:
+    if not staged or choices.labels is not None:
         return TableLayout(layout)
+    if len({place.label for place in layout.places.values()}) > 1:
+        return TableLayout(layout, disagreements=_compare_tables(pictures, rejected, staged, layout))
     try:
         return _read_tables(pictures, rejected, staged, choices)
     except ChoiceNeededError:
         raise
     except DatasetError as error:
-        instead = " To take the folders as they are: labels folders." if layout.places else ""
+        instead = f" {_TAKE_FOLDERS}" if layout.places else ""
         raise DatasetError(error.detail, hint=f"{error.hint}{instead}", errors=error.errors) from error
 
 
@@ -319,12 +332,29 @@ def _read_tables(
     choices: ImportChoices,
 ) -> TableLayout:
     chosen = choose_tables(staged, choices.labels)
-    files = Files(
+    tables = [read_table(name, staged[name].read_bytes()) for name in chosen]
+    return read_table_layout(_name_files(pictures, rejected), tables)
+
+
+def _compare_tables(
+    pictures: list[_Picture], rejected: list[_Rejected], staged: Mapping[str, Path], layout: Layout
+) -> tuple[Disagreement, ...]:
+    """What tables beside class folders say otherwise. A file that is no such table says nothing."""
+    tables = []
+    for name, path in staged.items():
+        try:
+            tables.append(read_table(name, path.read_bytes()))
+        except DatasetError:
+            continue
+    return find_disagreements(_name_files(pictures, rejected), tables, layout)
+
+
+def _name_files(pictures: list[_Picture], rejected: list[_Rejected]) -> Files:
+    return Files(
         images={picture.name: picture.sha256 for picture in pictures},
         others={file.name for file in rejected},
         raw={picture.raw: picture.name for picture in pictures},
     )
-    return read_table_layout(files, [read_table(name, staged[name].read_bytes()) for name in chosen])
 
 
 def _check_usable(findings: Findings, tables: tuple[str, ...], choices: ImportChoices) -> None:
@@ -339,7 +369,7 @@ def _check_usable(findings: Findings, tables: tuple[str, ...], choices: ImportCh
     if len(manifest.classes) < 2 and tables and not findings.labels_from and choices.labels is None:
         raise DatasetError(
             f"there is one class only, '{manifest.classes[0]}'{mention_tables(tables)}",
-            hint="Arrange them as CLASS/image.jpg. If the folder is the class: labels folders.",
+            hint=f"Arrange them as CLASS/image.jpg. {_TAKE_FOLDERS}",
         )
 
 

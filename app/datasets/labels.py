@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator, Mapping
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +24,10 @@ _LABELS = ("label", "class", "class_name", "category", "target", "labels", "clas
 _SPLITS = ("split", "set", "subset", "partition")
 _GROUPS = ("group", "group_id")
 _DELIMITERS = ",;\t"
+_DECLARED = re.compile(r"sep=([,;\t])\r?")
+"""Excel's first line."""
+_JOINTS = "|;"
+_ALONE = -1
 _HOT = {"0": False, "1": True, "0.0": False, "1.0": True, "": False, "false": False, "true": True}
 
 
@@ -47,9 +53,15 @@ class LabelTable:
 def read_table(name: str, content: bytes) -> LabelTable:
     """Raises DatasetError that names the table, and the row where one is wrong."""
     text = _decode(name, content)
-    if name.casefold().endswith(_JSON_LINES):
-        return LabelTable(name, tuple(_read_json_lines(name, text)))
-    return LabelTable(name, tuple(_read_csv(name, text)))
+    is_json = name.casefold().endswith(_JSON_LINES)
+    rows = tuple(_read_json_lines(name, text) if is_json else _read_csv(name, text))
+    if not rows:
+        raise DatasetError(
+            f"the table {show(name)} has no row that names an image",
+            hint="Write a row for each image, with its path and its class.",
+        )
+    _refuse_several(name, rows)
+    return LabelTable(name, rows)
 
 
 def _decode(name: str, content: bytes) -> str:
@@ -68,8 +80,10 @@ def _decode(name: str, content: bytes) -> str:
 
 
 def _read_csv(name: str, text: str) -> Iterator[Row]:
-    first = text.split("\n", 1)[0]
-    delimiter = max(_DELIMITERS, key=first.count)
+    first, _, rest = text.partition("\n")
+    delimiter, before = max(_DELIMITERS, key=first.count), 0
+    if declared := _DECLARED.fullmatch(first):
+        delimiter, text, before = declared[1], rest, 1
     csv.field_size_limit(_MOST_CELL_CHARACTERS)
     lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
@@ -79,28 +93,28 @@ def _read_csv(name: str, text: str) -> Iterator[Row]:
         if path is None or (label is None and len(header) < 3):
             raise _no_columns(name, header)
         split, group = _find(column, _SPLITS), _find(column, _GROUPS)
+        ended = lines.line_num
         for cells in lines:
+            line, ended = before + ended + 1, lines.line_num  # where the row begins: a cell may have lines
             if not any(cell.strip() for cell in cells):
                 continue
             if len(cells) != len(header):
-                raise _wrong(
-                    name, lines.line_num, f"has {len(cells)} cells where the header has {len(header)}"
-                )
+                raise _wrong(name, line, f"has {len(cells)} cells where the header has {len(header)}")
             place = cells[path].strip()
             if label is None:
-                hot = _read_one_hot(name, lines.line_num, header, cells, {path, split, group})
+                hot = _read_one_hot(name, line, header, cells, {path, split, group})
                 found = hot
             else:
                 found = cells[label].strip() or None
             yield Row(
-                lines.line_num,
+                line,
                 place,
                 found,
                 None if split is None else cells[split].strip() or None,
                 None if group is None else cells[group].strip() or None,
             )
     except csv.Error as error:
-        raise _wrong(name, lines.line_num, f"is no CSV: {error}") from None
+        raise _wrong(name, before + lines.line_num, f"is no CSV: {error}") from None
 
 
 def _read_one_hot(
@@ -119,6 +133,31 @@ def _read_one_hot(
     if len(chosen) > 1:
         raise _several(name, line, chosen)
     return chosen[0] if chosen else None
+
+
+def _refuse_several(name: str, rows: Sequence[Row]) -> None:
+    """Raises DatasetError for a label that joins several classes.
+
+    A comma may be part of a name. It joins classes if these also stand alone, or in another order.
+    """
+    places: dict[str, set[int]] = defaultdict(set)
+    for row in rows:
+        parts = _divide(row.label or "", ",")
+        for place, part in enumerate(parts):
+            places[part].add(place if len(parts) > 1 else _ALONE)
+    for row in rows:
+        label = row.label or ""
+        for joint in _JOINTS:
+            if len(parts := _divide(label, joint)) > 1:
+                raise _several(name, row.line, parts)
+        parts = _divide(label, ",")
+        are_classes = all(_ALONE in places[part] for part in parts)
+        if len(parts) > 1 and (are_classes or any(len(places[part] - {_ALONE}) > 1 for part in parts)):
+            raise _several(name, row.line, parts)
+
+
+def _divide(label: str, joint: str) -> list[str]:
+    return [part for each in label.split(joint) if (part := each.strip())]
 
 
 def _read_json_lines(name: str, text: str) -> Iterator[Row]:

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Literal
 
 from app.datasets.manifest import DatasetManifest, load_manifest
-from app.errors import InvalidRequestError
+from app.datasets.seals import read_sealed, write_sealed
 from app.features.files import NEAR_GROUPS
-from app.host.files import write_json
-from app.schemas.message import Message, parse_message
+from app.schemas.message import Message
 
 Groups = tuple[tuple[str, ...], ...]
 
@@ -27,7 +26,7 @@ class NearGroups(Message):
 def write_near_groups(folder: Path, manifest: DatasetManifest, groups: Iterable[Sequence[str]]) -> None:
     """Leaves them in the folder of a dataset."""
     content = NearGroups(digest=manifest.digest, groups=tuple(map(tuple, groups)))
-    write_json(folder / NEAR_GROUPS, content.model_dump(mode="json"))
+    write_sealed(folder / NEAR_GROUPS, content)
 
 
 def load_dataset(folder: Path) -> DatasetManifest:
@@ -41,12 +40,9 @@ def load_dataset(folder: Path) -> DatasetManifest:
 
 
 def read_near_groups(folder: Path, manifest: DatasetManifest) -> Groups | None:
-    """The ids of the items of each group; None if nothing looked yet, or at another dataset."""
-    try:
-        found = parse_message(NearGroups, (folder / NEAR_GROUPS).read_bytes(), NEAR_GROUPS)
-    except (FileNotFoundError, InvalidRequestError):
-        return None
-    return found.groups if found.digest == manifest.digest else None
+    """The ids of the items of each group; None if nothing looked yet, or what is there is not sound."""
+    found = read_sealed(NearGroups, folder / NEAR_GROUPS)
+    return found.groups if found is not None and found.digest == manifest.digest else None
 
 
 def with_near_groups(manifest: DatasetManifest, groups: Iterable[Sequence[str]]) -> DatasetManifest:

@@ -15,6 +15,7 @@ from app.datasets.manifest import SPLITS, DatasetManifest, Item
 from app.datasets.names import OddName, show
 from app.datasets.sources import LeftOut
 from app.datasets.split import split_dataset
+from app.datasets.table_layout import Disagreement
 from app.datasets.tables import mention_tables
 from app.errors import SplitError
 from app.images.formats import format_of_name
@@ -43,6 +44,7 @@ class Findings:
     similar_classes: tuple[tuple[str, ...], ...] = ()
     tables: tuple[str, ...] = ()
     labels_from: tuple[str, ...] = ()
+    disagreements: tuple[Disagreement, ...] = ()
     name_encoding: str | None = None
     encoding_reason: str | None = None
 
@@ -76,6 +78,7 @@ def create_report(findings: Findings) -> dict[str, Any]:
         "across_splits": _cut([[item.name for item in group] for group in leaks]),
         "wrong_extensions": _cut(wrong),
         "labels_from": list(findings.labels_from),
+        "labels_disagree": [asdict(each) for each in findings.disagreements],
         "groups": describe_groups(manifest.items),
         "deep_grey": findings.depth.describe(),
         "name_encoding": findings.name_encoding,
@@ -200,6 +203,13 @@ def _advise(report: dict[str, Any]) -> list[str]:
         advice.append(
             f"{count(conflicts, 'image lies', 'images lie')} in more than one class: "
             "decide on one label each (conflicting_labels)."
+        )
+    for table in report["labels_disagree"]:
+        advice.append(
+            f"The table {show(table['table'])} gives {count(table['rows'], 'image', 'images')} of "
+            f"{table['of']:,} another class than the folder, such as {show(table['image'])}, which is "
+            f"{show(table['label'])} in line {table['line']:,}. The folders were taken; to take the table, "
+            f"import again with --labels {table['table']} (labels_disagree)."
         )
     if leaks := totals["across_splits"]:
         advice.append(

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from posixpath import normpath
 
 from app.datasets.labels import LabelTable, Row
 from app.datasets.layout import Layout, Place, similar_names, split_of
 from app.datasets.manifest import Split
 from app.datasets.names import class_name_problem, name_key, show, unused_name
 from app.errors import DatasetError, FieldError
+from app.words import count
 
 UNNAMED = "no row of the table names it"
 WITHOUT_CLASS = "the table gives it no class"
@@ -19,12 +23,32 @@ _ABSOLUTE = re.compile(r"^(/|[A-Za-z]:|~)")
 
 
 @dataclass(frozen=True)
+class Disagreement:
+    """A table that gives ``rows`` of ``of`` images another class than their folders do.
+
+    ``line``, ``image``, ``label``, ``folder``: the first of them, its class by the table and by the folder.
+    """
+
+    table: str
+    rows: int
+    of: int
+    line: int
+    image: str
+    label: str
+    folder: str
+
+
+@dataclass(frozen=True)
 class TableLayout:
-    """``groups``: the keys that ``tables`` give, by the images' full names; none where folders say it all."""
+    """``groups``: the keys that ``tables`` give, by the images' full names; none where folders say it all.
+
+    ``disagreements``: of tables beside class folders, which were not read for that.
+    """
 
     layout: Layout
     groups: dict[str, str] = field(default_factory=dict)
     tables: tuple[str, ...] = ()
+    disagreements: tuple[Disagreement, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -39,10 +63,33 @@ class Files:
     raw: Mapping[str, str]
 
     def find(self, name: str) -> str | None:
-        """The full name of the file that is, or came, under this name."""
+        """The full name of the file that is, or came, under this name; else of the one image but for case."""
         if name in self.images or name in self.others:
             return name
-        return self.raw.get(name)
+        return self.raw.get(name) or self._by_folded.get(name.casefold())
+
+    def find_elsewhere(self, parts: Sequence[str]) -> tuple[str, str] | None:
+        """An image whose path ends like this one's, and what of the path is then too much."""
+        for start in range(1, len(parts)):
+            if (found := self.find("/".join(parts[start:]))) is not None:
+                return found, "/".join(parts[:start]) + "/"
+        return (found, "") if (found := self._by_last.get(parts[-1])) is not None else None
+
+    @cached_property
+    def _by_folded(self) -> dict[str, str]:
+        return _only_ones((name.casefold(), name) for name in self.images)
+
+    @cached_property
+    def _by_last(self) -> dict[str, str]:
+        return _only_ones((name.rpartition("/")[2], name) for name in self.images)
+
+
+def _only_ones(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Of keys that several names have, none."""
+    found: dict[str, str | None] = {}
+    for key, name in pairs:
+        found[key] = None if key in found else name
+    return {key: name for key, name in found.items() if name is not None}
 
 
 def read_table_layout(files: Files, tables: Iterable[LabelTable]) -> TableLayout:
@@ -52,22 +99,17 @@ def read_table_layout(files: Files, tables: Iterable[LabelTable]) -> TableLayout
     rows that name no image of the upload, or one image twice, with different classes.
     """
     said: dict[str, tuple[Row, LabelTable]] = {}
-    missing: list[FieldError] = []
+    missing: list[_Missing] = []
     for table in tables:
-        folder = table.name.rpartition("/")[0]
         for row in table.rows:
-            name = _find(row, table, folder, files)
+            paths = _paths(row, table)
+            name = next((found for path in paths if (found := files.find(path))), None)
             if name is None:
-                missing.append(FieldError(f"{table.name}:{row.line}", f"there is no file {show(row.path)}"))
+                missing.append(_Missing(row, table, is_outside=not paths))
             elif name in files.images:
                 _say(said, name, row, table)
     if missing:
-        shown = ", ".join(error.message.removeprefix("there is no file ") for error in missing[:3])
-        raise DatasetError(
-            f"{len(missing):,} rows of the table name files that are not in the upload: {shown}",
-            hint="Pack the images with the table, and give their paths from the table's folder.",
-            errors=tuple(missing[:_LISTED]),
-        )
+        raise _describe_missing(missing, files)
     return _place(files.images, said, tuple(sorted({table.name for _, table in said.values()})))
 
 
@@ -84,17 +126,85 @@ def _say(said: dict[str, tuple[Row, LabelTable]], name: str, row: Row, table: La
         )
 
 
-def _find(row: Row, table: LabelTable, folder: str, files: Files) -> str | None:
-    """The full name of the file that a row means; None if it is not there. Raises DatasetError."""
+@dataclass(frozen=True)
+class _Missing:
+    """A row whose file is not there. ``is_outside``: its path could be none of the upload."""
+
+    row: Row
+    table: LabelTable
+    is_outside: bool
+
+    def to_error(self) -> FieldError:
+        what = "is no path in the upload" if self.is_outside else "is not there"
+        return FieldError(f"{self.table.name}:{self.row.line}", f"{show(self.row.path)} {what}")
+
+
+def _paths(row: Row, table: LabelTable) -> list[str]:
+    """What the row's path may mean: from the table's folder, from the outermost; none if it leads out."""
     path = row.path.replace("\\", "/")
-    parts = [part for part in path.split("/") if part not in ("", ".")]
-    if _ABSOLUTE.match(path) or ".." in parts or not parts:
-        raise DatasetError(
-            f"line {row.line:,} of {show(table.name)} names {show(row.path)}, which is no path in the upload",
-            hint="Give paths from the table's folder, such as images/1.jpg.",
+    if _ABSOLUTE.match(path) or not path.strip("./"):
+        return []
+    folder = table.name.rpartition("/")[0]
+    joined = [normpath(f"{folder}/{path}"), normpath(path)] if folder else [normpath(path)]
+    return [each for each in joined if each != ".." and not each.startswith("../")]
+
+
+def _describe_missing(missing: Sequence[_Missing], files: Files) -> DatasetError:
+    first = next((each for each in missing if each.is_outside), missing[0])
+    if first.is_outside:
+        outside = sum(each.is_outside for each in missing) - 1
+        more = f" ({count(outside, 'other row', 'other rows')} too)" if outside else ""
+        detail = (
+            f"line {first.row.line:,} of {show(first.table.name)} names {show(first.row.path)}, which is no "
+            f"path in the upload{more}"
         )
-    path = "/".join(parts)
-    return (files.find(f"{folder}/{path}") if folder else None) or files.find(path)
+    else:
+        shown = ", ".join(show(each.row.path) for each in missing[:3])
+        one, several = "row of the table names a file that is", "rows of the table name files that are"
+        detail = f"{count(len(missing), one, several)} not in the upload: {shown}"
+    parts = [part for part in first.row.path.replace("\\", "/").split("/") if part not in ("", ".", "..")]
+    hint = (
+        "Pack the images with the table, and give their paths from the table's folder, such as images/1.jpg."
+    )
+    if parts and (elsewhere := files.find_elsewhere(parts)) is not None:
+        name, prefix = elsewhere
+        hint = f"The upload has {show(name)}: " + (
+            f"take {show(first.row.path.replace(chr(92), '/').partition(prefix)[0] + prefix)} off the paths."
+            if prefix
+            else "give the paths so."
+        )
+    return DatasetError(detail, hint=hint, errors=tuple(each.to_error() for each in missing[:_LISTED]))
+
+
+def find_disagreements(
+    files: Files, tables: Iterable[LabelTable], layout: Layout
+) -> tuple[Disagreement, ...]:
+    """Which tables give images of class folders other classes.
+
+    A table may call all classes otherwise, such as by numbers: then each is the folder that most of its
+    images lie in.
+    """
+    found = []
+    for table in tables:
+        placed = [
+            (row, name, row.label, layout.places[name].label)
+            for row in table.rows
+            if row.label is not None
+            and (name := next((each for path in _paths(row, table) if (each := files.find(path))), None))
+            and name in layout.places
+        ]
+        homes: dict[str, Counter[str]] = defaultdict(Counter)
+        for _, _, label, folder in placed:
+            homes[label][folder] += 1
+        if not {label for _, _, label, _ in placed}.isdisjoint(folder for *_, folder in placed):
+            meant = {label: label for label in homes}
+        else:
+            meant = {label: counts.most_common(1)[0][0] for label, counts in homes.items()}
+        others = [each for each in placed if meant[each[2]] != each[3]]
+        if others:
+            row, name, label, folder = others[0]
+            found.append(Disagreement(table.name, len(others), len(placed), row.line, name, label, folder))
+    return tuple(found)
 
 
 def _place(

@@ -46,10 +46,13 @@ class Suspect:
 
 @dataclass(frozen=True)
 class LabelAudit:
-    """Worst first. ``judged``: how many images a suspect label could be told of."""
+    """``suspects``: worst first. ``judged``: int (rows,), the images that a suspect label could be told of;
+    ``answers``: int (rows,), the class that the linear classifier says of each, from all labels as they are.
+    """
 
     suspects: tuple[Suspect, ...]
-    judged: int
+    judged: _Labels
+    answers: _Labels
 
 
 def audit_labels(
@@ -68,18 +71,21 @@ def audit_labels(
     names = np.unique(labels)
     known = [label for label in names if len(np.unique(keys[labels == label])) >= LEAST]
     if len(known) < 2:
-        return LabelAudit((), 0)
+        return LabelAudit((), np.zeros(0, np.int64), np.zeros(0, np.int64))
     rows = np.flatnonzero(np.isin(labels, known))
     classes, own = np.unique(labels[rows], return_inverse=True)
     pixels = thumbnails[rows].reshape(len(rows), -1).astype(np.float32)
     pixels -= pixels.mean(axis=1, keepdims=True)
     views = [NeighbourJudge(each, own, keys[rows]) for each in (vectors[rows], pixels)]
-    found = _find_suspects(np.asarray(vectors[rows], np.float32), own, keys[rows], views, len(classes), alive)
+    found, answers = _find_suspects(
+        np.asarray(vectors[rows], np.float32), own, keys[rows], views, len(classes), alive
+    )
     suspects = [
         Suspect(int(rows[suspect.index]), int(classes[suspect.meant]), suspect.probability, suspect.own)
         for suspect in found
     ]
-    return LabelAudit(tuple(sorted(suspects, key=lambda each: each.own - each.probability)), len(rows))
+    worst_first = tuple(sorted(suspects, key=lambda each: each.own - each.probability))
+    return LabelAudit(worst_first, rows, classes[answers])
 
 
 def _find_suspects(
@@ -89,17 +95,19 @@ def _find_suspects(
     views: Sequence[NeighbourJudge],
     classes: int,
     alive: Callable[[], None],
-) -> list[Suspect]:
+) -> tuple[list[Suspect], _Labels]:
+    """The suspects, and what the first pass answers, int (n,)."""
     scaled, _, _ = scale_features(features)
     linear, neighbours = LinearJudge(scaled, own, keys, classes), _choose(views, own, alive)
     trusted, wrong = np.ones(len(own), bool), np.zeros(0, np.int64)
-    thresholds, most, found = None, 1.0, list[Suspect]()
+    thresholds, most, found, answers = None, 1.0, list[Suspect](), own
     for _ in range(PASSES):
         probabilities = linear.judge(trusted, alive)
         if thresholds is None:  # Those of the second pass would be those of cleaner labels, and too high.
             means = [probabilities[own == label, label].mean() for label in range(classes)]
             thresholds = np.minimum(means, _ALWAYS_CONFIDENT)
-            errors = float((probabilities.argmax(axis=1) != own).mean())
+            answers = probabilities.argmax(axis=1)
+            errors = float((answers != own).mean())
             most = _CERTAIN / max(errors**2, _CERTAIN)
         confident = np.where(probabilities >= thresholds, probabilities, -1.0)
         meant = confident.argmax(axis=1)
@@ -114,7 +122,7 @@ def _find_suspects(
         trusted[wrong] = False
         if min(np.bincount(own[trusted], minlength=classes)) < LEAST:
             break
-    return found
+    return found, answers
 
 
 def _choose(views: Sequence[NeighbourJudge], own: _Labels, alive: Callable[[], None]) -> NeighbourJudge:

@@ -20,19 +20,20 @@ class PartialVectors:
     def __init__(self, path: Path, digest: str, dimensions: int) -> None:
         self._path, self._waiting = path, list[NDArray[np.float16]]()
         row_bytes = dimensions * np.dtype(np.float16).itemsize
-        content = path.read_bytes() if path.is_file() else b""
-        whole = (len(content) - _DIGEST_BYTES) // row_bytes if content.startswith(digest.encode()) else 0
-        size = whole * dimensions
-        self.rows: NDArray[np.float16] = np.frombuffer(
-            content, np.float16, max(0, size), _DIGEST_BYTES if size > 0 else 0
-        ).reshape(-1, dimensions)
-        """Those that are there, float16 (rows, dimensions)."""
-        self._file = path.open("r+b" if content else "wb")
-        if size > 0:
+        whole = _count_rows(path, digest, row_bytes)
+        self._file = path.open("r+b" if whole else "wb")
+        if whole:
             self._file.seek(_DIGEST_BYTES + whole * row_bytes)
         else:
             self._file.write(digest.encode())
         self._file.truncate()
+        self._file.flush()
+        self.rows: NDArray[np.float16] = (
+            np.memmap(path, np.float16, mode="r", offset=_DIGEST_BYTES, shape=(whole, dimensions))
+            if whole
+            else np.empty((0, dimensions), np.float16)
+        )
+        """Those that are there, float16 (rows, dimensions), mapped into memory."""
 
     def append(self, vector: NDArray[np.float16]) -> None:
         """Keeps the next row; a few of the last may be lost by a kill."""
@@ -55,3 +56,13 @@ class PartialVectors:
         self._file.writelines(vector.tobytes() for vector in self._waiting)
         self._file.flush()
         self._waiting.clear()
+
+
+def _count_rows(path: Path, digest: str, row_bytes: int) -> int:
+    """The whole rows of a file that is of these vectors; else 0."""
+    if not path.is_file():
+        return 0
+    with path.open("rb") as file:
+        if file.read(_DIGEST_BYTES) != digest.encode():
+            return 0
+    return (path.stat().st_size - _DIGEST_BYTES) // row_bytes

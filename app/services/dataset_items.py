@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import dropwhile, islice
+from functools import cached_property
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -55,10 +56,16 @@ class Ranking:
     similarities: NDArray[np.float32]
     without: int | None = None
 
-    def positions(self) -> list[int]:
-        """Of the images in the manifest, the most alike first."""
-        order = np.argsort(-self.similarities, kind="stable")
-        return [int(position) for position in order if position != self.without]
+    def positions(self, after: int | None = None) -> Iterator[int]:
+        """Of the images in the manifest, the most alike first; ``after``: those that come after this one."""
+        start = 0 if after is None else int(np.flatnonzero(self._order == after)[0]) + 1
+        for place in range(start, len(self._order)):
+            if (position := int(self._order[place])) != self.without:
+                yield position
+
+    @cached_property
+    def _order(self) -> NDArray[np.int32]:
+        return np.argsort(-self.similarities, kind="stable").astype(np.int32)
 
     def similarity_of(self, position: int) -> float:
         return float(self.similarities[position])
@@ -90,12 +97,12 @@ def list_items(
     manifest = read_manifest(context, dataset_id)
     splits = _splits_of_job(context, dataset_id, job_id) if job_id else None
     conditions = _conditions(manifest, wanted, splits) + _findings(context, dataset_id, wanted)
-    positions: Iterable[int] = range(len(manifest.items)) if ranking is None else ranking.positions()
-    if after is not None:
-        cursor = read_positions(context, dataset_id).get(decode_cursor(after))
-        if cursor is None:
-            raise not_a_cursor()
-        positions = islice(dropwhile(lambda position: position != cursor, positions), 1, None)
+    cursor = None if after is None else read_positions(context, dataset_id).get(decode_cursor(after))
+    if after is not None and cursor is None:
+        raise not_a_cursor()
+    positions: Iterable[int] = range(0 if cursor is None else cursor + 1, len(manifest.items))
+    if ranking is not None:
+        positions = ranking.positions(cursor)
     found = (
         position for position in positions if all(holds(manifest.items[position]) for holds in conditions)
     )
@@ -203,7 +210,10 @@ def _splits_of_job(context: AppContext, dataset_id: str, job_id: str) -> Splits:
     with context.db.read() as session:
         job = session.get(Job, job_id)
     if job is None or job.dataset_id != dataset_id or job.kind != "training":
-        raise NotFoundError(f"There is no training {job_id!r} on dataset {dataset_id}.")
+        raise NotFoundError(
+            f"There is no training {job_id!r} on dataset {dataset_id}.",
+            hint="`GET /jobs?kind=training` lists all trainings, each with its dataset.",
+        )
     if not job.is_planned:
         raise ConflictError(f"Training {job_id} has no split yet.", hint="It gets one when it starts.")
     path = context.storage.remote.download(context.storage.job_split(job_id))

@@ -11,7 +11,7 @@ from app.models import Job
 from app.models.base import new_id
 from app.schemas import examination as schemas
 from app.schemas import job_kinds
-from app.services.dataset_manifests import manifest_of
+from app.services.dataset_manifests import manifest_of, read_manifest
 from app.services.dataset_states import hold_dataset, require_dataset, require_ready
 from app.services.examination_reports import describe_examination
 from app.services.idempotency import Answer, IdempotentRequest, recall, remember
@@ -33,7 +33,7 @@ def require_report(context: AppContext, dataset_id: str) -> ExaminationReport:
     """What was found, of a dataset that is ready. Raises ConflictError while nothing has looked."""
     folder = context.storage.dataset(dataset_id)
     context.storage.remote.download(folder / EXAMINATION)
-    report = read_examination(folder)
+    report = read_examination(folder, read_manifest(context, dataset_id))
     if report is None:
         raise ConflictError(
             f"The images of dataset {dataset_id} are not examined yet.",

@@ -66,7 +66,10 @@ def get_export_file(context: AppContext, dataset_id: str, job_id: str) -> Path:
         require_dataset(session, dataset_id)
         job = require_job(session, job_id)
         if job.kind != "export" or job.dataset_id != dataset_id:
-            raise NotFoundError(f"Job {job_id} is no export of dataset {dataset_id}.")
+            raise NotFoundError(
+                f"Job {job_id} is no export of dataset {dataset_id}.",
+                hint=f"Make one: `loupe dataset export {dataset_id} --to FILE`.",
+            )
         if job.status != "succeeded":
             raise ConflictError(
                 f"The export is {job.status}.",

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,12 @@ from app.storage.extractor import download_examination
 _ROWS_IN_A_TURN = 16_384
 """30 milliseconds: predictions have their turns in between."""
 
+_KEPT = 4
+"""Rankings, for the next pages of who asked for them: 8 MB of a million images."""
+
 Stamp = tuple[tuple[int, int, int], ...]
+_RANKINGS: dict[tuple[Path, Stamp, int], Ranking] = {}
+"""Only one thread, that of the event loop, changes them."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +53,19 @@ async def rank_by_item(context: AppContext, turns: Turns, dataset_id: str, item_
 
     Raises NotFoundError, and FeaturesUnavailableError for a dataset that is not examined.
     """
+    folder = context.storage.dataset(dataset_id)
     async with turns.lane():
         position = await asyncio.to_thread(position_of, context, dataset_id, item_id)
         _, vectors = await asyncio.to_thread(_open_vectors, context, dataset_id)
-        found = await _compare(turns, vectors, vectors[position].astype(np.float32))
-    return Ranking(found, without=position)
+        key = (folder, _stamp(folder / VECTORS, folder / HEADER), position)
+        ranking = _RANKINGS.pop(key, None)
+        if ranking is None:
+            found = await _compare(turns, vectors, vectors[position].astype(np.float32))
+            ranking = Ranking(found, without=position)
+        _RANKINGS[key] = ranking  # the newest is the last
+        while len(_RANKINGS) > _KEPT:
+            _RANKINGS.pop(next(iter(_RANKINGS)), None)
+    return ranking
 
 
 async def find_similar(
@@ -76,7 +90,7 @@ async def find_similar(
         warnings=list(image.notes),
         data=[
             to_schema(manifest.items[position], None, ranking.similarity_of(position))
-            for position in ranking.positions()[:limit]
+            for position in islice(ranking.positions(), limit)
         ],
     )
 
@@ -93,7 +107,11 @@ def _open_vectors(context: AppContext, dataset_id: str) -> tuple[DatasetManifest
     manifest = read_manifest(context, dataset_id)
     download_examination(context.storage, dataset_id)
     folder = context.storage.dataset(dataset_id)
-    _verify(folder, _stamp(folder / VECTORS, folder / HEADER))
+    try:
+        _verify(folder, _stamp(folder / VECTORS, folder / HEADER))
+    except FeaturesUnavailableError as error:
+        hint = f"Have them computed: `loupe dataset examine {dataset_id}`."
+        raise FeaturesUnavailableError(error.detail, hint=hint) from error
     return manifest, map_vectors(folder)
 
 

@@ -85,6 +85,11 @@ def examined(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Examined]:
     context.close()
 
 
+@pytest.fixture(autouse=True)
+def forget_rankings() -> None:
+    similar_images._RANKINGS.clear()
+
+
 def test_the_others_come_by_the_cosine_of_their_vectors(examined: Examined) -> None:
     folder = examined.context.storage.dataset(examined.dataset)
     manifest = load_manifest(folder)
@@ -102,6 +107,30 @@ def test_the_others_come_by_the_cosine_of_their_vectors(examined: Examined) -> N
         assert [row["similarity"] for row in rows] == pytest.approx(
             sorted(wanted.values(), reverse=True), abs=1e-6
         )
+
+
+def test_the_next_pages_are_not_ranked_anew_and_those_of_other_vectors_are(
+    examined: Examined, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared: list[int] = []
+    compare = similar_images._compare
+
+    async def count(*given: Any) -> Any:
+        compared.append(len(given[1]))
+        return await compare(*given)
+
+    monkeypatch.setattr(similar_images, "_compare", count)
+    first, *others = examined.ids().values()
+    rows = examined.list_like(first, limit=3)
+    assert len(rows) == len(others)
+    assert compared == [len(rows) + 1]
+    header = examined.context.storage.dataset(examined.dataset) / HEADER
+    header.write_bytes(header.read_bytes() + b"\n")
+    assert examined.list_like(first) == rows
+    assert len(compared) == 2
+    for other in others:
+        examined.list_like(other)
+    assert len(similar_images._RANKINGS) == similar_images._KEPT
 
 
 def test_an_altered_copy_is_the_nearest(examined: Examined) -> None:
@@ -253,6 +282,7 @@ def test_a_search_goes_in_pieces_with_turns_of_others_between(
         return begin(self, work)
 
     monkeypatch.setattr(TurnThreads, "begin", begin_seen)
+    similar_images._RANKINGS.clear()
     assert [answer.json()["data"] for answer in both(examined)] == whole
     assert len(taken) == 4 + 1 + 4
 

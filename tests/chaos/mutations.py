@@ -361,8 +361,8 @@ MUTATIONS = (
     _one(
         "a table that leads out of the upload is followed",
         "app/datasets/table_layout.py",
-        '    if _ABSOLUTE.match(path) or ".." in parts or not parts:\n',
-        "    if not parts:\n",
+        '    return [each for each in joined if each != ".." and not each.startswith("../")]\n',
+        "    return joined\n",
         "tests/datasets/test_labels.py",
     ),
     _one(
@@ -884,8 +884,22 @@ MUTATIONS = (
     _one(
         "near-duplicate groups of another dataset are used",
         "app/datasets/near_groups.py",
-        "    return found.groups if found.digest == manifest.digest else None\n",
-        "    return found.groups\n",
+        "    return found.groups if found is not None and found.digest == manifest.digest else None\n",
+        "    return None if found is None else found.groups\n",
+        "tests/datasets/examination/test_near_search.py",
+    ),
+    _one(
+        "an examination that was altered is believed",
+        "app/datasets/seals.py",
+        "    return content if seal in (None, _digest(values)) else None\n",
+        "    return content\n",
+        "tests/datasets/examination/test_near_search.py",
+    ),
+    _one(
+        "a stamp is taken for a contradiction",
+        "app/datasets/examination/near_search.py",
+        "labels[pair.first] == labels[pair.second] or pair.cover >= _COVER_OF_OTHERS",
+        "pair is not None",
         "tests/datasets/examination/test_near_search.py",
     ),
     _one(
@@ -905,8 +919,8 @@ MUTATIONS = (
     _one(
         "the honesty figure is judged by random folds alone",
         "app/datasets/examination/honesty.py",
-        "    honest = answer(keys[rows])\n",
-        "    honest = answer(np.arange(len(rows)))\n",
+        "                true=estimate(audit.answers == labels, keys),\n",
+        "                true=estimate(_answer(vectors[rows], labels, copies, alive) == labels, keys),\n",
         "tests/datasets/examination/test_checks.py",
     ),
     _one(

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 from app.cli.follow import describe_epoch
-from app.cli.reports import WIDEST_MATRIX, show_evaluation, show_import_report, summarise_import
+from app.cli.reports import (
+    WIDEST_MATRIX,
+    note_next,
+    show_evaluation,
+    show_import_report,
+    summarise_import,
+)
 from app.evaluation.metrics import evaluate_predictions
 
 
@@ -96,3 +102,13 @@ def test_an_epoch_without_validation_has_no_validation_scores() -> None:
     assert describe_epoch({**epoch, "valid": scores, "best": True}, None).plain.endswith(
         "valid loss 0.5000 accuracy 0.7500  1 min 1 s  best"
     )
+
+
+@pytest.mark.parametrize("refused", [None, "too few in dog"])
+def test_a_training_that_would_be_refused_is_not_what_comes_next(
+    capsys: pytest.CaptureFixture[str], refused: str | None
+) -> None:
+    note_next({"id": "dst_1"}, {"training_refused": refused}, "loupe train p --follow")
+    said = capsys.readouterr()
+    assert ("loupe train p" in said.out + said.err) == (refused is None)
+    assert ("loupe dataset edit dst_1" in said.out + said.err) == (refused is not None)

@@ -137,9 +137,79 @@ def test_a_folder_of_one_class_beside_a_table_of_other_things_says_how_to_take_i
     )
     with pytest.raises(DatasetError) as caught:
         importer(files)
-    assert "labels folders" in (caught.value.hint or "")
+    assert "loupe dataset import PRODUCT PATH --labels folders" in (caught.value.hint or "")
     importer(files, choices=ImportChoices(labels="folders"))
     assert {label for label, _, _ in described(importer).values()} == {"good"}
+
+
+def test_a_name_may_hold_a_comma(importer: Any, write_zip: Any, images: dict[str, bytes]) -> None:
+    table = 'file_name,label\n0.png,"screw, M3"\n1.png,"screw, M4"\n2.png,screw\n'
+    importer(write_zip({**images, "labels.csv": table.encode()}))
+    assert {label for label, _, _ in described(importer).values()} == {"screw, M3", "screw, M4", "screw"}
+
+
+@pytest.mark.parametrize(
+    ("table", "content"),
+    [
+        ("labels.csv", "sep=;\r\n" + PLAIN.replace(",", ";").replace("\n", "\r\n")),
+        ("labels.csv", PLAIN.replace(".png", ".PNG")),
+        ("labels.csv", PLAIN.replace("\n", "\n.\\")[:-2]),
+        ("tables/labels.csv", PLAIN.replace("\n", "\n../")[:-3]),
+    ],
+    ids=["Excel's first line", "upper case", "Windows' folders", "a folder above the table's"],
+)
+def test_paths_are_read_as_other_tools_write_them(
+    importer: Any, write_zip: Any, images: dict[str, bytes], table: str, content: str
+) -> None:
+    importer(write_zip({**images, table: content.encode()}))
+    assert [label for label, _, _ in described(importer).values()].count("cat") == 3
+    assert len(described(importer)) == len(NAMES)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "folder", "hint"),
+    [
+        (
+            "/home/anna/data/",
+            "images/",
+            "The upload has 'images/0.png': take '/home/anna/data/' off the paths.",
+        ),
+        ("C:\\data\\", "images/", "The upload has 'images/0.png': take 'C:/data/' off the paths."),
+        ("data/", "images/", "The upload has 'images/0.png': take 'data/' off the paths."),
+        ("", "", "The upload has 'images/0.png': give the paths so."),
+        ("", "nowhere/", "Pack the images with the table"),
+    ],
+)
+def test_paths_from_elsewhere_are_listed_and_the_hint_says_what_is_too_much(
+    importer: Any, write_zip: Any, images: dict[str, bytes], prefix: str, folder: str, hint: str
+) -> None:
+    placed = {f"images/{name}": image for name, image in images.items()}
+    names = [name if folder != "nowhere/" else f"away-{name}" for name in NAMES]
+    table = "file_name,label\n" + "".join(f"{prefix}{folder}{name},cat\n" for name in names)
+    with pytest.raises(DatasetError) as caught:
+        importer(write_zip({**placed, "labels.csv": table.encode()}))
+    assert (caught.value.hint or "").startswith(hint)
+    assert [error.pointer for error in caught.value.errors] == [f"labels.csv:{line}" for line in range(2, 8)]
+
+
+@pytest.mark.parametrize(("cat", "dog"), [("cat", "dog"), ("0", "1")])
+def test_a_table_beside_class_folders_that_says_otherwise_is_an_advice(
+    importer: Any, write_zip: Any, two_classes: dict[str, bytes], cat: str, dog: str
+) -> None:
+    labels = [cat if name.startswith("cat") else dog for name in two_classes]
+    rows = [f"{name},{label}\n" for name, label in zip(two_classes, labels, strict=True)]
+    importer(write_zip({**two_classes, "labels.csv": ("file_name,label\n" + "".join(rows)).encode()}))
+    assert json.loads((importer.root / "dataset/report.json").read_text())["labels_disagree"] == []
+
+    first, *_ = two_classes
+    rows[0] = f"{first},{dog if labels[0] == cat else cat}\n"
+    importer(
+        write_zip({**two_classes, "labels.csv": ("file_name,label\n" + "".join(rows)).encode()}), "dataset/2"
+    )
+    report = json.loads((importer.root / "dataset/2/report.json").read_text())
+    (found,) = report["labels_disagree"]
+    assert (found["rows"], found["of"], found["line"], found["image"]) == (1, len(two_classes), 2, first)
+    assert any(f"such as '{first}'" in each and "--labels labels.csv" in each for each in report["advice"])
 
 
 def test_a_table_may_say_one_class(importer: Any, write_zip: Any, images: dict[str, bytes]) -> None:
@@ -181,7 +251,11 @@ def test_two_tables_of_one_folder_are_a_question_and_folders_an_answer(
             PLAIN + "9.png,cat\n8.png,dog\n",
             "2 rows of the table name files that are not in the upload",
         ),
+        (PLAIN + "9.png,cat\n", "1 row of the table names a file that is not in the upload: '9.png'"),
         (PLAIN + "../0.png,cat\n", "line 8 of 'labels.csv' names '../0.png'"),
+        (PLAIN + "/a/0.png,cat\n~/1.png,cat\n8.png,cat\n", "no path in the upload (1 other row too)"),
+        ('a,label,file_name\n"two\nlines",cat,0.png\n"two\nlines",cat,9.png,\n', "line 4 of 'labels.csv'"),
+        ("file_name,label\n", "has no row that names an image"),
         (PLAIN + "/etc/0.png,cat\n", "line 8"),
         (PLAIN + "C:\\0.png,cat\n", "line 8"),
         (PLAIN + "~root/0.png,cat\n", "line 8"),
@@ -201,6 +275,19 @@ def test_two_tables_of_one_folder_are_a_question_and_folders_an_answer(
         ("file_name,label,split\n0.png,cat,holiday\n", "line 2 of 'labels.csv' has the split 'holiday'"),
         ("file_name,label,split\n0.png,cat,test\n1.png,dog,\n", "gives some images a split and others none"),
         ("", "its columns are none"),
+        (
+            "file_name,label\n0.png,cat\n1.png,dog\n2.png,cat;dog\n",
+            "line 4 of 'labels.csv' gives an image several",
+        ),
+        ("file_name,label\n0.png,cat|dog\n", "several classes: 'cat', 'dog'"),
+        (
+            'file_name,label\n0.png,cat\n1.png,dog\n2.png,"cat, dog"\n',
+            "line 4 of 'labels.csv' gives an image several",
+        ),
+        (
+            'file_name,label\n0.png,"cat,dog"\n1.png,"dog,bird"\n',
+            "line 2 of 'labels.csv' gives an image several",
+        ),
         ("\0\0\0\0,label\n", "is no text"),
     ],
 )
@@ -236,7 +323,7 @@ def test_labels_of_json_may_be_numbers_or_lists_of_one() -> None:
     assert table.rows == (Row(1, "a", "3"), Row(3, "b", "x"))
 
 
-CHARACTERS = st.characters(exclude_categories=("Cs", "Cc"), exclude_characters="\u2028\u2029")
+CHARACTERS = st.characters(exclude_categories=("Cs", "Cc"), exclude_characters="\u2028\u2029|;,")
 CELLS = st.text(CHARACTERS, min_size=1, max_size=20).map(str.strip).filter(bool)
 
 

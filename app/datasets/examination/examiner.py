@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,14 +20,14 @@ from app.datasets.examination.looks import look_at
 from app.datasets.examination.near_search import NearSearch, search_dataset
 from app.datasets.examination.report import ExaminationReport, read_examination, write_examination
 from app.datasets.examination.split_difference import measure_difference
-from app.datasets.examination.vectors import compute_vectors, images_of
+from app.datasets.examination.vectors import compute_vectors, images_of, load_features
 from app.datasets.manifest import DatasetManifest
 from app.datasets.near_groups import read_near_groups, with_near_groups, write_near_groups
 from app.datasets.spec import Examination, ExaminationTools
 from app.errors import FeaturesUnavailableError
-from app.features.extractor import Extractor, ExtractorNote
+from app.features.extractor import Extractor
 from app.features.making import require_extractor
-from app.features.vectors import digest_images
+from app.features.vectors import FeatureHeader, digest_images, read_header
 
 logger = logging.getLogger(__name__)
 
@@ -64,15 +65,16 @@ class Examiner:
 
     def examine(self, manifest: DatasetManifest, out: Path) -> Examined:
         """Examines a dataset into the folder ``out``. Raises DatasetError."""
-        vectors, note, missing = None, None, None
+        vectors, missing = None, None
         try:
-            vectors, note = self._compute_vectors(manifest, out)
+            vectors = self._find_vectors(manifest, out)
         except FeaturesUnavailableError as error:
             missing = " ".join(filter(None, (error.detail, error.hint)))
             logger.warning("no feature vectors: %s", error.detail)
+        header = None if vectors is None else read_header(out) or self._read_header_before()
         if (earlier := self._find_earlier(manifest, vectors)) is not None:
             report, joined = earlier
-            return Examined(joined, _summarise(report, joined, note), missing)
+            return Examined(joined, _summarise(report, joined, header), missing)
         began = 0.0 if vectors is None else _OF_VECTORS
         near = search_dataset(
             manifest,
@@ -85,9 +87,9 @@ class Examiner:
         write_near_groups(out, manifest, near.groups)
         joined = with_near_groups(manifest, near.groups)
         report = self._judge(joined, vectors, near).model_copy(update={"missing": missing})
-        write_examination(out, report)
+        write_examination(out, manifest, report)
         self._tell(manifest, 1.0)
-        return Examined(joined, _summarise(report, joined, note), missing)
+        return Examined(joined, _summarise(report, joined, header), missing)
 
     def _judge(
         self, manifest: DatasetManifest, vectors: Vectors | None, near: NearSearch
@@ -97,10 +99,17 @@ class Examiner:
         if vectors is not None:
             known = index_dataset(manifest)
             labels = audit_dataset(manifest, known, vectors, near.thumbnails, self.alive)
-            judged = judge_honestly(manifest, known, vectors, self.alive)
+            judged = judge_honestly(manifest, known, vectors, labels.audit, self.alive)
             difference = measure_difference(manifest, known, vectors, self.alive)
             honesty = None if judged is None else judged.honesty
-            report = report.model_copy(update={**vars(labels), "honesty": honesty})
+            report = report.model_copy(
+                update={
+                    "judged": labels.judged,
+                    "suspects": labels.suspects,
+                    "outliers": labels.outliers,
+                    "honesty": honesty,
+                }
+            )
         looks = look_at(manifest.items, near.colours, near.thumbnails)
         diagnoses = diagnose(Evidence(manifest, report, looks, judged, difference))
         return report.model_copy(update={"diagnoses": diagnoses})
@@ -111,15 +120,29 @@ class Examiner:
         """What an earlier examination found that knew all that this one knows."""
         if self.before is None or (groups := read_near_groups(self.before, manifest)) is None:
             return None
-        report = read_examination(self.before)
+        report = read_examination(self.before, manifest)
         if report is None or (report.missing is not None and vectors is not None):
             return None
         return report, with_near_groups(manifest, groups)
 
-    def _compute_vectors(self, manifest: DatasetManifest, out: Path) -> tuple[Vectors, ExtractorNote]:
+    def _find_vectors(self, manifest: DatasetManifest, out: Path) -> Vectors:
+        """Those that are computed into ``out``; without an extractor, those that the dataset has already."""
+        try:
+            return self._compute_vectors(manifest, out)
+        except FeaturesUnavailableError:
+            if self.before is None:
+                raise
+            with suppress(FeaturesUnavailableError):
+                return load_features(self.before, manifest)
+            raise
+
+    def _read_header_before(self) -> FeatureHeader | None:
+        return None if self.before is None else read_header(self.before)
+
+    def _compute_vectors(self, manifest: DatasetManifest, out: Path) -> Vectors:
         tools = self.tools
         extractor = require_extractor(tools.extractor, tools.weights_root, self.scratch, self.alive)
-        vectors = compute_vectors(
+        return compute_vectors(
             manifest,
             self.image_root,
             out,
@@ -128,7 +151,6 @@ class Examiner:
             partial=tools.partial,
             known=self.known(extractor),
         )
-        return vectors, extractor.note
 
     def _tell(self, manifest: DatasetManifest, fraction: float) -> None:
         number = len(manifest.items)
@@ -136,13 +158,13 @@ class Examiner:
 
 
 def _summarise(
-    report: ExaminationReport, manifest: DatasetManifest, note: ExtractorNote | None
+    report: ExaminationReport, manifest: DatasetManifest, header: FeatureHeader | None
 ) -> Examination:
     near = [item.near_group for item in manifest.items if item.near_group is not None]
     return Examination(
-        network=None if note is None else note.network,
-        extractor=None if note is None else note.sha256,
-        dimensions=None if note is None else note.dimensions,
+        network=None if header is None else header.network,
+        extractor=None if header is None else header.extractor,
+        dimensions=None if header is None else header.dimensions,
         near_groups=len(set(near)),
         near_images=len(near),
         judged=report.judged,

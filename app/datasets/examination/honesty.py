@@ -19,7 +19,8 @@ from app.datasets.manifest import DatasetManifest
 from app.datasets.split import split_dataset
 from app.datasets.wholes import find_wholes
 from app.errors import SplitError
-from app.features.judges import FOLDS, LinearJudge
+from app.features.judges import LinearJudge
+from app.features.label_audit import LabelAudit
 from app.features.probe import scale_features
 from app.schemas.hyperparameters import SplitSettings
 
@@ -37,39 +38,46 @@ class Judged:
 
 
 def judge_honestly(
-    manifest: DatasetManifest, known: Indexed, vectors: NDArray[np.float16], alive: Callable[[], None]
+    manifest: DatasetManifest,
+    known: Indexed,
+    vectors: NDArray[np.float16],
+    audit: LabelAudit,
+    alive: Callable[[], None],
 ) -> Judged | None:
-    """``vectors``: float16 (items, dimensions). None where too few classes have enough different images.
+    """``vectors``: float16 (items, dimensions). ``audit``: of these; what its classifier gets right is true.
 
-    Classes with fewer of them than there are folds are left out.
+    None where too few classes have enough different images. Other classes that have too few are left out.
     """
-    labels, keys = known.labels, known.keys
-    enough = [each for each in np.unique(labels) if len(np.unique(keys[labels == each])) >= FOLDS]
-    if len(enough) < 2:
+    rows = audit.judged
+    if not len(rows):
         return None
-    rows = np.flatnonzero(np.isin(labels, enough))
-    features = scale_features(np.asarray(vectors[rows], np.float32))[0]
-    names, own = np.unique(labels[rows], return_inverse=True)
-    everything = np.ones(len(rows), bool)
-
-    def answer(together: NDArray[np.int64]) -> NDArray[np.int64]:
-        judge = LinearJudge(features, own, together, len(names))
-        answers: NDArray[np.int64] = judge.judge(everything, alive).argmax(axis=1)
-        return answers
-
-    honest = answer(keys[rows])
+    labels, keys = known.labels[rows], known.keys[rows]
     honesty = None
-    if len(np.unique(keys[rows])) < len(np.unique([manifest.items[row].sha256 for row in rows])):
-        copies = np.unique([manifest.items[row].sha256 for row in rows], return_inverse=True)[1]
+    copies = np.unique([manifest.items[row].sha256 for row in rows], return_inverse=True)[1]
+    if len(np.unique(keys)) < copies.max() + 1:
         images, shared = count_shared(manifest)
         if images:
             honesty = Honesty(
                 test_images=images,
                 shared_images=shared,
-                claimed=estimate(answer(copies) == own, copies),
-                true=estimate(honest == own, keys[rows]),
+                claimed=estimate(_answer(vectors[rows], labels, copies, alive) == labels, copies),
+                true=estimate(audit.answers == labels, keys),
             )
-    return Judged(rows, names[honest], honesty)
+    return Judged(rows, audit.answers, honesty)
+
+
+def _answer(
+    vectors: NDArray[np.float16],
+    labels: NDArray[np.int64],
+    together: NDArray[np.int64],
+    alive: Callable[[], None],
+) -> NDArray[np.int64]:
+    """The class that others say of each image, int (n,). ``together``: int (n,), held out together."""
+    features = scale_features(np.asarray(vectors, np.float32))[0]
+    names, own = np.unique(labels, return_inverse=True)
+    judge = LinearJudge(features, own, together, len(names))
+    answers: NDArray[np.int64] = names[judge.judge(np.ones(len(own), bool), alive).argmax(axis=1)]
+    return answers
 
 
 def count_shared(manifest: DatasetManifest) -> tuple[int, int]:

@@ -11,12 +11,15 @@ from numpy.typing import NDArray
 from app.datasets.examination.indexed import Indexed
 from app.datasets.examination.report import OutlierImage, SuspectLabel
 from app.datasets.manifest import DatasetManifest
-from app.features.label_audit import audit_labels
+from app.features.label_audit import LabelAudit, audit_labels
 from app.features.outliers import find_outliers
 
 
 @dataclass(frozen=True)
 class LabelFindings:
+    """``audit``: what these are told of, in rows."""
+
+    audit: LabelAudit
     judged: int
     suspects: tuple[SuspectLabel, ...]
     outliers: tuple[OutlierImage, ...]
@@ -35,7 +38,8 @@ def audit_dataset(
     """
     audit = audit_labels(vectors, known.labels, known.keys, thumbnails, alive=alive)
     return LabelFindings(
-        judged=audit.judged,
+        audit=audit,
+        judged=len(audit.judged),
         suspects=tuple(
             SuspectLabel(
                 item=(item := manifest.items[suspect.index]).id,

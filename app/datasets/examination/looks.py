@@ -21,7 +21,8 @@ _BLANK = 1.5
 class Looks:
     """Of each image, rows of float32: ``size`` as logarithms of width and height in pixels, ``form`` a column
     a file format, ``colour`` the mean red, green and blue and how they relate, ``border`` means of the four
-    sides and how much they vary. ``is_blank``: bool (images,).
+    sides and how much they vary, and the same of the outermost pixels all around, which a frame makes one.
+    ``is_blank``: bool (images,).
     """
 
     size: Floats
@@ -37,7 +38,9 @@ def look_at(items: Sequence[Item], colours: NDArray[np.uint8], thumbnails: NDArr
     grey = thumbnails.astype(np.float32)
     sides = [grey[:, :_BORDER], grey[:, -_BORDER:], grey[:, :, :_BORDER], grey[:, :, -_BORDER:]]
     flat = [side.reshape(len(items), -1) for side in sides]
-    border = [*(side.mean(axis=1) for side in flat), *(side.std(axis=1) for side in flat)]
+    ring = np.concatenate([grey[:, 0], grey[:, -1], grey[:, 1:-1, 0], grey[:, 1:-1, -1]], axis=1)
+    seen = [*flat, ring]
+    border = [*(part.mean(axis=1) for part in seen), *(part.std(axis=1) for part in seen)]
     colour = colours.astype(np.float32)
     return Looks(
         size=np.log([(item.width, item.height) for item in items]).astype(np.float32),

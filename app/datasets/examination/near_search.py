@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from app.datasets.examination.report import NearDuplicates, NearPair
 from app.datasets.manifest import DatasetManifest, Item
 from app.datasets.near_duplicates.backgrounds import take_off_background
-from app.datasets.near_duplicates.groups import Pair
+from app.datasets.near_duplicates.groups import Pair, group_pairs
 from app.datasets.near_duplicates.search import search_sketches
 from app.datasets.near_duplicates.sketches import Sketches, SmallImage, sketch_images
 from app.datasets.pictures import decode_item
@@ -26,6 +26,8 @@ _FEW = 8
 """Images: of fewer, nothing can be said about how their labels agree."""
 _CLEARLY = 0.25
 """Of the way from chance to full agreement."""
+_COVER_OF_OTHERS = 0.5
+"""Of two images with different labels: what they agree on in less is mostly a stamp or a logo."""
 _SHARES = {"sketches": (0.0, 0.5), "words": (0.5, 0.2), "hashes": (0.7, 0.02), "features": (0.72, 0.08)}
 _VERIFYING = (0.8, 0.2)
 """Of the whole search: where a stage begins, and how long it takes."""
@@ -86,12 +88,13 @@ def search_dataset(
             tuple(each for image in group for each in copies[items[image].sha256]) for group in groups
         )
 
-    groups, backgrounds = divide_groups(found.groups, [item.label for item in items])
+    labels = [item.label for item in items]
+    groups, backgrounds = divide_groups(found.groups, labels)
     kept = {image for group in groups for image in group}
     pairs = [pair for pair in found.pairs if pair.first in kept]
     for background in backgrounds:
-        more, why = _search_in_front(sketches, np.array(background), tell)
-        groups, pairs = groups + more, pairs + why
+        pairs += _search_in_front(sketches, np.array(background), tell)
+    whole, pairs = leave_out_stamps(pairs, labels)
     report = NearDuplicates(
         pairs=_name_pairs(pairs, items),
         doubtful=_name_pairs(found.doubtful, items),
@@ -100,20 +103,30 @@ def search_dataset(
     )
     del sketches
     partial.unlink(missing_ok=True)
-    return NearSearch(name(groups), report, thumbnails, colours)
+    return NearSearch(name(whole), report, thumbnails, colours)
 
 
 def _search_in_front(
     sketches: Sketches, images: NDArray[np.intp], tell: Callable[[str, int, int], None]
-) -> tuple[list[Sequence[int]], list[Pair]]:
-    """Groups and pairs among ``images``, which have one background, by what is in front of it."""
+) -> list[Pair]:
+    """Pairs among ``images``, which have one background, by what is in front of it."""
     rest, enough = take_off_background(sketches, images, lambda done: tell("words", done, len(images)))
     found = search_sketches(rest, None, tell)
     numbers = enough.tolist()
-    return (
-        [tuple(numbers[each] for each in group) for group in found.groups],
-        [replace(pair, first=numbers[pair.first], second=numbers[pair.second]) for pair in found.pairs],
-    )
+    return [replace(pair, first=numbers[pair.first], second=numbers[pair.second]) for pair in found.pairs]
+
+
+def leave_out_stamps(
+    pairs: Sequence[Pair], labels: Sequence[str]
+) -> tuple[tuple[tuple[int, ...], ...], list[Pair]]:
+    """The groups of these pairs, and the pairs, but for those with different labels that agree on little.
+
+    They are left out as late as this: all labels of a group tell whether it has only a background in common.
+    """
+    trusted = [
+        pair for pair in pairs if labels[pair.first] == labels[pair.second] or pair.cover >= _COVER_OF_OTHERS
+    ]
+    return group_pairs(trusted).groups, trusted
 
 
 def divide_groups(

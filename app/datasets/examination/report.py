@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from app.errors import InvalidRequestError
+from app.datasets.manifest import DatasetManifest
+from app.datasets.seals import read_sealed, write_sealed
 from app.features.files import EXAMINATION
-from app.host.files import write_json
-from app.schemas.message import Message, parse_message
+from app.schemas.message import Message
 
 
 class NearPair(Message):
@@ -92,10 +92,11 @@ class ExaminationReport(Message):
 
     ``judged``: images whose class is known well enough to suspect a label. ``missing``: why there are no
     feature vectors, and so neither suspects nor outliers. ``honesty``: None without them, and where nothing
-    holds images together.
+    holds images together. ``digest``: the dataset's; None in files of earlier versions.
     """
 
     format_version: Literal[1] = 1
+    digest: str | None = None
     diagnoses: tuple[Diagnosis, ...] = ()
     honesty: Honesty | None = None
     near_duplicates: NearDuplicates = NearDuplicates()
@@ -105,14 +106,12 @@ class ExaminationReport(Message):
     missing: str | None = None
 
 
-def write_examination(folder: Path, report: ExaminationReport) -> None:
+def write_examination(folder: Path, manifest: DatasetManifest, report: ExaminationReport) -> None:
     """Leaves it in the folder of a dataset."""
-    write_json(folder / EXAMINATION, report.model_dump(mode="json"))
+    write_sealed(folder / EXAMINATION, report.model_copy(update={"digest": manifest.digest}))
 
 
-def read_examination(folder: Path) -> ExaminationReport | None:
-    """What was found in the dataset of ``folder``; None if nothing looked yet."""
-    try:
-        return parse_message(ExaminationReport, (folder / EXAMINATION).read_bytes(), EXAMINATION)
-    except (FileNotFoundError, InvalidRequestError):
-        return None
+def read_examination(folder: Path, manifest: DatasetManifest) -> ExaminationReport | None:
+    """What was found in a dataset; None if nothing looked yet, or at another dataset, or it was altered."""
+    found = read_sealed(ExaminationReport, folder / EXAMINATION)
+    return found if found is not None and found.digest in (None, manifest.digest) else None

@@ -31,17 +31,21 @@ _VIEWS = {
     "colour": "brightness or mean colour",
     "border": "border",
 }
+_MAY_BE_MEANT = ("colour", "border")
+"""Things of two classes may differ in these; files that were stored alike do not differ in the others."""
 
 
 @dataclass(frozen=True)
 class Shortcut:
     """``what``: of the images, in words. ``classes``: which are recognised by it, each in at least this share
-    of its images (``recall``), while hardly any other image is taken for it.
+    of its images (``recall``), while hardly any other image is taken for it. ``may_be_meant``: whether it may
+    be the things of the class that look so.
     """
 
     what: str
     classes: tuple[int, ...]
     recall: float
+    may_be_meant: bool
 
 
 def find_shortcuts(looks: Looks, labels: NDArray[np.int64]) -> list[Shortcut]:
@@ -62,7 +66,7 @@ def find_shortcuts(looks: Looks, labels: NDArray[np.int64]) -> list[Shortcut]:
             if (recall := _recall_if_sure(answers, labels[rows], int(label))) is not None
         }
         if recalls:
-            found.append(Shortcut(what, tuple(recalls), min(recalls.values())))
+            found.append(Shortcut(what, tuple(recalls), min(recalls.values()), view in _MAY_BE_MEANT))
     return found
 
 

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.datasets.near_duplicates.features import Vectors, nearest_by_features
-from app.datasets.near_duplicates.hashes import BITS, flips_of_hashes, unpack_hashes
+from app.datasets.near_duplicates.flips import BACK
+from app.datasets.near_duplicates.hashes import BITS, flips_of_hashes, order_of_hashes, unpack_hashes
 from app.datasets.near_duplicates.neighbours import UNKNOWN, Neighbours, best_of_flips, nearest_of_rows
 from app.datasets.near_duplicates.sketches import Sketches, have_few_points
 from app.datasets.near_duplicates.words import nearest_by_words
@@ -61,15 +62,19 @@ def nearest_by_hash(
 ) -> Neighbours:
     """Of the images ``asked``: at most 80 of 256 bits apart, and clearly closer than tenth neighbours are."""
     signs = unpack_hashes(np.ascontiguousarray(hashes)).astype(np.float32)
-    flips = flips_of_hashes()
+    flips, orders = np.split(flips_of_hashes(), 2)[0], np.split(order_of_hashes(), 2)
     # Bits that every flip turns alike are compared once: four products of 64 bits instead of four of 256.
     parts = [np.flatnonzero((flips == column[:, None]).all(0)) for column in np.unique(flips, axis=1).T]
     turned = np.array([flips[:, part[0]] for part in parts], np.float32)
     split = [np.ascontiguousarray(signs[:, part]) for part in parts]
 
     def compare(rows: NDArray[np.intp]) -> tuple[NDArray[np.float32], NDArray[np.int8]]:
-        products = np.stack([part[rows] @ part.T for part in split])
-        return best_of_flips(np.tensordot(turned.T, products, 1))
+        by_flip: list[NDArray[np.float32]] = []
+        for order, *_ in orders:  # as they are, and transposed
+            asked = signs[rows][:, order]
+            products = np.stack([asked[:, at] @ part.T for at, part in zip(parts, split, strict=True)])
+            by_flip.extend(np.tensordot(turned.T, products, 1))
+        return best_of_flips(by_flip)
 
     most_apart = float(_MOST_BITS_APART)
     if len(signs) > _USUAL_NEIGHBOUR and len(asked):
@@ -91,7 +96,9 @@ def merge(found: Neighbours) -> Candidates:
     """Each pair once, by its best rank; a flip that is known goes before one that is not."""
     low, high = np.minimum(found.first, found.second), np.maximum(found.first, found.second)
     order = np.lexsort((found.rank, found.flip == UNKNOWN, high, low))
-    pairs, flips = np.stack([low, high], 1)[order], found.flip[order]
+    is_back = (found.first == low) & (found.flip != UNKNOWN)
+    of_high = np.where(is_back, BACK[found.flip], found.flip)
+    pairs, flips = np.stack([low, high], 1)[order], of_high[order]
     is_new = np.ones(len(pairs), bool)
     is_new[1:] = (pairs[1:] != pairs[:-1]).any(1)
     ranks = np.minimum.reduceat(found.rank[order], np.flatnonzero(is_new)) if len(pairs) else found.rank

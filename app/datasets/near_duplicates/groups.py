@@ -20,6 +20,7 @@ class Pair:
 
     ``reason``: points that lie alike, or pixels that are alike. ``score``: 0 to 1, how sure. ``evidence``:
     the number of points that agree, or the correlation. ``flip``: how the second is mirrored, as in FLIPS.
+    ``cover``: on what share of both images they agree.
     """
 
     first: int
@@ -28,6 +29,7 @@ class Pair:
     score: float
     evidence: float
     flip: int
+    cover: float = 1.0
 
 
 @dataclass(frozen=True)

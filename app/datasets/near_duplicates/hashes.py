@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.fft import dct
 
-from app.datasets.near_duplicates.flips import flip_signs
+from app.datasets.near_duplicates.flips import FLIPS, flip_order, flip_signs
 
 BITS = 256
 _SIDE = 64
@@ -34,5 +34,13 @@ def unpack_hashes(packed: NDArray[np.uint8]) -> NDArray[np.int8]:
 
 
 def flips_of_hashes() -> NDArray[np.int8]:
-    """int8 (4, 256): what a row is multiplied by when the image is mirrored, for each of FLIPS."""
-    return flip_signs(_WAVES + 1, _WAVES + 1)[:, 1:, 1:].reshape(4, BITS)
+    """int8 (8, 256): what a row is multiplied by when the image is mirrored, for each of FLIPS.
+
+    Where a flip transposes, the row is first put into the order ``order_of_hashes``.
+    """
+    return flip_signs(_WAVES + 1, _WAVES + 1)[:, 1:, 1:].reshape(len(FLIPS), BITS)
+
+
+def order_of_hashes() -> NDArray[np.intp]:
+    """int (8, 256): from which bit each bit of the mirrored image's hash comes."""
+    return flip_order(_WAVES).reshape(len(FLIPS), BITS)

@@ -3,7 +3,7 @@
 Multi-scale patches after Brown, Szeliski and Winder, "Multi-Image Matching using Multi-Scale Oriented
 Patches" (2005), https://doi.org/10.1109/CVPR.2005.235. What differs: the points are extremes of a difference
 of Gaussians; patches are not turned upright, since copies seldom are turned; and a patch is kept as the low
-frequencies of its cosine transform, so that those of the mirrored image follow from it.
+frequencies of its cosine transform, so that those of the mirrored or quarter-turned image follow from it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from PIL import Image
 from scipy.fft import dct
 
 from app.datasets.near_duplicates.filters import AROUND, blur, highest_around
-from app.datasets.near_duplicates.flips import flip_signs
+from app.datasets.near_duplicates.flips import FLIPS, flip_order, flip_signs
 
 SIDE = 160
 """Pixels of a side of the image that points are searched in."""
@@ -62,13 +62,24 @@ def flip_keypoints(points: Keypoints, flip: int) -> Keypoints:
     if flip == 0:
         return points
     flipped = points.copy()
-    flipped["x"] *= -1 if flip & 1 else 1
-    flipped["y"] *= -1 if flip & 2 else 1
-    flipped["waves"] *= FLIPS_OF_WAVES[flip]
+    x, y = ("y", "x") if flip & 4 else ("x", "y")
+    flipped["x"] = -points[x] if flip & 1 else points[x]
+    flipped["y"] = -points[y] if flip & 2 else points[y]
+    flipped["waves"] = flip_waves(points["waves"], flip)
     return flipped
 
 
-FLIPS_OF_WAVES = flip_signs(_WAVES, _WAVES).reshape(4, -1)[:, 1:]
+def flip_waves(waves: NDArray[Any], flip: int | NDArray[np.intp]) -> NDArray[Any]:
+    """What is around points of the mirrored image, (n, DIMENSIONS); ``flip``: one for all, or int (n,)."""
+    if isinstance(flip, int):
+        flipped: NDArray[Any] = waves[:, _ORDER[flip]] * _SIGNS[flip]
+    else:
+        flipped = np.take_along_axis(waves, _ORDER[flip], axis=1) * _SIGNS[flip]
+    return flipped
+
+
+_SIGNS = flip_signs(_WAVES, _WAVES).reshape(len(FLIPS), -1)[:, 1:]
+_ORDER = flip_order(_WAVES).reshape(len(FLIPS), -1)[:, 1:] - 1
 
 
 def _find_on_level(values: NDArray[np.float32], most: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:

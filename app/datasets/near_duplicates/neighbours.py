@@ -17,7 +17,7 @@ UNKNOWN = -1
 
 @dataclass(frozen=True)
 class Neighbours:
-    """``second`` is the neighbour number ``rank`` of ``first``, which is mirrored by ``flip`` beside it."""
+    """``second`` is the neighbour number ``rank`` of ``first`` mirrored by ``flip``."""
 
     first: NDArray[np.int32]
     second: NDArray[np.int32]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from app.datasets.near_duplicates.flips import FLIPS
+from app.datasets.near_duplicates.flips import BACK, FLIPS
 from app.datasets.near_duplicates.hashes import unpack_hashes
 from app.datasets.near_duplicates.neighbours import UNKNOWN
 from app.datasets.near_duplicates.sketches import THUMBNAIL, Sketches
@@ -68,8 +68,8 @@ def compare_pixels(first: Places, second: Places, flip: int = UNKNOWN) -> Likene
     """How alike the first image and the second, mirrored by ``flip`` or in any way, are at best."""
     best = Likeness(0.0, max(flip, 0))
     for each in range(len(FLIPS)) if flip == UNKNOWN else (flip,):
-        # To mirror the one is to mirror the other, so windows stay as they are.
-        correlation = max(_correlate(first, second, each), _correlate(second, first, each))
+        # To mirror the one is to mirror the other back, so windows stay as they are.
+        correlation = max(_correlate(first, second, each), _correlate(second, first, int(BACK[each])))
         if correlation > best.correlation:
             best = Likeness(correlation, each)
     return best
@@ -97,9 +97,10 @@ def least_correlation(sketches: Sketches, compared: NDArray[np.intp]) -> float:
 def _correlate(whole: Places, part: Places, flip: int) -> float:
     """The highest correlation of ``part``, made smaller or not and mirrored, with any place in ``whole``."""
     step_y, step_x = -1 if flip & 2 else 1, -1 if flip & 1 else 1
+    parts = [small.T if flip & 4 else small for small in part.parts]
     return max(
         float((windows @ small[::step_y, ::step_x].ravel() / lengths).max())
-        for windows, lengths, small in zip(whole.windows, whole.lengths, part.parts, strict=True)
+        for windows, lengths, small in zip(whole.windows, whole.lengths, parts, strict=True)
     )
 
 

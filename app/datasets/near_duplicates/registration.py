@@ -36,14 +36,23 @@ _FEWEST = LEAST_POINTS // 2
 """Matches that agree before the map is refined: strangers seldom have so many."""
 
 
+_CELLS = 6
+"""Along a side, when it is asked how much of the images agrees."""
+
+
 @dataclass(frozen=True)
 class Registration:
-    """``points``: that agree. ``share``: of the matches that could. ``scale``: of the first in the second."""
+    """``points``: that agree. ``share``: of the matches that could. ``scale``: of the first in the second.
+
+    ``cover``: where both images have points, the share of the area in which some agree. Two images of
+    different things with one stamp agree where that is, and nowhere else.
+    """
 
     points: int
     share: float
     scale: float
     flip: int
+    cover: float
 
 
 def register(first: Keypoints, second: Keypoints, flip: int = UNKNOWN) -> Registration | None:
@@ -84,7 +93,12 @@ def _register(
     share = min(1.0, points / could)
     if points < LEAST_POINTS or share < _LEAST_SHARE or points * share < _LEAST_BOTH:
         return None
-    return Registration(points, share, float(abs(np.linalg.det(matrix)) ** 0.5), flip)
+    back = np.linalg.inv(matrix)
+    cover = min(
+        _cover(_places(first), matrix, shift, source[agree]),
+        _cover(_places(second), back, -shift @ back, target[agree]),
+    )
+    return Registration(points, share, float(abs(np.linalg.det(matrix)) ** 0.5), flip, cover)
 
 
 def _match(first: Keypoints, second: Keypoints) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -113,6 +127,18 @@ def _vote(source: Floats, target: Floats, scales: Floats) -> NDArray[np.bool_]:
     agree = np.maximum(*missed) < allowed
     most: NDArray[np.bool_] = agree[agree.sum(1).argmax()]
     return most
+
+
+def _cover(places: Floats, matrix: Floats, shift: Floats, agree: Floats) -> float:
+    """Of the cells with points that lie on the other image, those in which some agree."""
+    lies_on_other = (np.abs(places @ matrix + shift) < 0.5).all(1)
+    return len(_cells(agree)) / max(1, len(_cells(np.concatenate([places[lies_on_other], agree]))))
+
+
+def _cells(places: Floats) -> NDArray[np.int64]:
+    """The numbers of the cells that hold one of the places."""
+    column, row = np.clip((places + 0.5) * _CELLS, 0, _CELLS - 1).astype(np.int64).T
+    return np.unique(row * _CELLS + column)
 
 
 def _fit(source: Floats, target: Floats) -> tuple[Floats, Floats]:

@@ -1,11 +1,10 @@
-"""Finds near-duplicates: sketches of all images, candidates among them, a closer look at each, groups."""
+"""Finds near-duplicates among sketches: candidates, a closer look at each, groups."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -15,7 +14,7 @@ from app.datasets.near_duplicates.features import Vectors
 from app.datasets.near_duplicates.groups import Pair, group_pairs
 from app.datasets.near_duplicates.pixels import Places, compare_pixels, find_places, least_correlation
 from app.datasets.near_duplicates.registration import register
-from app.datasets.near_duplicates.sketches import Sketches, SmallImage, have_few_points, sketch_images
+from app.datasets.near_duplicates.sketches import Sketches, have_few_points
 
 _AT_ONCE = 1000
 _SURE_POINTS = 40
@@ -43,27 +42,12 @@ class NearDuplicates:
     used_features: bool
 
 
-def find_near_duplicates(
-    images: Sequence[SmallImage],
-    features: Vectors | None,
-    progress: Progress,
-    *,
-    partial: Path,
-    digest: str,
-) -> NearDuplicates:
+def search_sketches(sketches: Sketches, features: Vectors | None, progress: Progress) -> NearDuplicates:
     """``features``: a row for each image, or None; then copies are found by points and hash alone.
 
-    ``partial``: a file for our own use, about 9 kB an image; what it holds of an earlier attempt with the
-    same ``digest``, which names the images and their order, is not made again. Delete it afterwards.
-    ``progress`` is called with the stage, what is done of it and its whole, and may raise to leave.
+    ``progress`` is called with the stage, what is done of it and its whole, and may raise to leave. Raises
+    ValueError for feature vectors of other images.
     """
-    number = len(images)
-    sketches = sketch_images(images, partial, digest, lambda done: progress("sketches", done, number))
-    return search_sketches(sketches, features, progress)
-
-
-def search_sketches(sketches: Sketches, features: Vectors | None, progress: Progress) -> NearDuplicates:
-    """The same for images that were sketched before."""
     number = len(sketches)
     if features is not None and len(features) != number:
         raise ValueError(f"{len(features)} feature vectors for {number} images")
@@ -113,4 +97,4 @@ def _by_points(sketches: Sketches, first: int, second: int, flip: int) -> Pair |
     if placed is None:
         return None
     score = placed.share * min(1.0, placed.points / _SURE_POINTS)
-    return Pair(first, second, "points", score, placed.points, placed.flip)
+    return Pair(first, second, "points", score, placed.points, placed.flip, placed.cover)

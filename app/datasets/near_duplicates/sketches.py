@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from app.datasets.concurrency import ordered_map
+from app.datasets.near_duplicates.borders import cut_bars
 from app.datasets.near_duplicates.hashes import BITS, hash_image
 from app.datasets.near_duplicates.keypoints import POINTS, Keypoint, find_keypoints
 from app.host.machine import count_cores
@@ -33,7 +34,7 @@ Sketch = np.dtype(
     ]
 )
 Sketches = NDArray[np.void]
-_FORMAT = "near-duplicates 1"
+_FORMAT = "near-duplicates 2"
 
 
 def sketch(image: NDArray[np.uint8]) -> Sketches:
@@ -41,11 +42,12 @@ def sketch(image: NDArray[np.uint8]) -> Sketches:
     made = np.zeros(1, Sketch)
     made["colour"] = image.reshape(-1, 3 if image.ndim == 3 else 1).mean(axis=0)
     grey = image if image.ndim == 2 else np.asarray(Image.fromarray(image).convert("L"))
-    made["hash"] = hash_image(grey)
+    inside = cut_bars(grey)
+    made["hash"] = hash_image(inside)
     small = Image.fromarray(grey).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
     made["thumbnail"] = np.asarray(small)
     if min(grey.shape) >= LEAST_SIDE:
-        points = find_keypoints(grey)
+        points = find_keypoints(inside)
         made["number"] = len(points)
         made["points"][0, : len(points)] = points
     return made
@@ -62,8 +64,8 @@ def sketch_images(
 ) -> Sketches:
     """A Sketch of each image, in the file ``path``: mapped, so that memory which is short is given back.
 
-    What the file holds of an earlier attempt with the same ``digest`` is not made again. ``progress`` is
-    called with the number of images done, and may raise to leave.
+    What the file holds of an earlier attempt with the same ``digest``, which names images and their order, is
+    not made again. ``progress`` is called with the number of images done, and may raise to leave.
     """
     head = hashlib.sha256(f"{_FORMAT} {Sketch} {digest}".encode()).digest()
     done = _count_made(path, head)

@@ -17,13 +17,13 @@ from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
 from app.datasets.concurrency import ordered_map
-from app.datasets.near_duplicates.flips import FLIPS
-from app.datasets.near_duplicates.keypoints import FLIPS_OF_WAVES
+from app.datasets.near_duplicates.flips import BACK, FLIPS, IN_TURN
+from app.datasets.near_duplicates.keypoints import DIMENSIONS, flip_waves
 from app.datasets.near_duplicates.neighbours import Neighbours, nearest_of_sparse_rows
 from app.datasets.near_duplicates.sketches import Sketches
 from app.host.machine import count_cores
 
-_PATCHES = 512
+_PATCHES = 256
 _BITS = 7
 _RARE = 30
 """Images that have a word, or fewer: it takes little time."""
@@ -37,7 +37,7 @@ _BLOCK = 64
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """``patches``: float32 (4 n, d), those of each flip after each other.
+    """``patches``: float32 (8 n, d), those of each flip after each other.
 
     ``bits``: each patch is divided into 2 ** bits words.
     """
@@ -86,8 +86,8 @@ def make_vocabulary(sketches: Sketches) -> Vocabulary:
     patches = [
         sketches[image]["points"]["waves"][chance.integers(sketches[image]["number"])] for image in drawn
     ]
-    flat = np.array(patches, np.float32).reshape(-1, FLIPS_OF_WAVES.shape[1])
-    return Vocabulary(np.concatenate([flat * signs for signs in FLIPS_OF_WAVES]), _BITS)
+    flat = np.array(patches, np.float32).reshape(-1, DIMENSIONS)
+    return Vocabulary(np.concatenate([flip_waves(flat, flip) for flip in range(len(FLIPS))]), _BITS)
 
 
 def find_words(vocabulary: Vocabulary, waves: NDArray[np.int8]) -> NDArray[np.intp]:
@@ -99,7 +99,7 @@ def find_words(vocabulary: Vocabulary, waves: NDArray[np.int8]) -> NDArray[np.in
     flips, patches = np.divmod(
         (values @ vocabulary.patches.T).argmax(1), len(vocabulary.patches) // len(FLIPS)
     )
-    rest = values * FLIPS_OF_WAVES[flips] - vocabulary.patches[patches]
+    rest = flip_waves(values, BACK[flips].astype(np.intp)) - vocabulary.patches[patches]
     finer = ((rest[:, : vocabulary.bits] > 0) << np.arange(vocabulary.bits)).sum(1)
     found: NDArray[np.intp] = (patches << vocabulary.bits) + finer + flips * vocabulary.size
     return found
@@ -115,7 +115,8 @@ def _words_of(sketch: np.void, vocabulary: Vocabulary) -> NDArray[np.int32]:
 def _mirror(weights: csr_matrix, flip: int, size: int) -> csr_matrix:
     """The words that the images have when they are mirrored by ``flip``; ``size``: the words of one flip."""
     flips, words = np.divmod(weights.indices, size)
-    return csr_matrix((weights.data, words + size * (flips ^ flip), weights.indptr), weights.shape)
+    mirrored = words + size * IN_TURN[flips, flip].astype(np.int32)
+    return csr_matrix((weights.data, mirrored, weights.indptr), weights.shape)
 
 
 def _weigh(words: Sequence[NDArray[np.int32]], size: int) -> csr_matrix:

@@ -19,6 +19,7 @@ from app.datasets.examination.split_difference import measure_difference
 from app.datasets.examination.twins import find_twins
 from app.datasets.manifest import DatasetManifest, Item, Split, create_manifest, item_id
 from app.datasets.near_groups import with_near_groups
+from app.features.label_audit import audit_labels
 
 SIZE = 50
 
@@ -114,8 +115,16 @@ def test_a_class_without_test_images_is_found() -> None:
     assert find(make_evidence(items), "missing_class").classes == ("screws",)
 
 
-@pytest.mark.parametrize("what", ["size", "file format", "brightness or mean colour", "border"])
-def test_a_class_that_is_told_by_what_has_nothing_to_do_with_it_is_found(what: str) -> None:
+@pytest.mark.parametrize(
+    ("what", "level"),
+    [
+        ("size", "error"),
+        ("file format", "error"),
+        ("brightness or mean colour", "warning"),
+        ("border", "warning"),
+    ],
+)
+def test_a_class_that_is_told_by_what_has_nothing_to_do_with_it_is_found(what: str, level: str) -> None:
     items = [*TWO, *make_items("bolts")]
     evidence = make_evidence(items)
     own = np.array([item.label == "nuts" for item in evidence.manifest.items])
@@ -133,8 +142,26 @@ def test_a_class_that_is_told_by_what_has_nothing_to_do_with_it_is_found(what: s
         colours[own] = colours[own] // 4
     looks = look_at(changed, colours, thumbnails)
     found = find(replace(evidence, looks=looks), "shortcut")
-    assert (found.level, found.classes) == ("error", ("nuts",))
+    assert (found.level, found.classes) == (level, ("nuts",))
+    assert ("nothing is wrong" in found.advice) == (level == "warning")
     assert f"by the {what} of the images alone" in found.finding
+
+
+def test_a_thin_frame_around_images_of_all_kinds_of_light_is_found() -> None:
+    items = [*TWO, *make_items("bolts")]
+    evidence = make_evidence(items)
+    own = np.array([item.label == "nuts" for item in evidence.manifest.items])
+    rng = np.random.default_rng(1)
+    levels = rng.integers(0, 200, (len(items), 1, 1))
+    thumbnails = (levels + rng.integers(0, 56, (len(items), 32, 32))).astype(np.uint8)
+    for side in (np.s_[:, 0], np.s_[:, -1], np.s_[:, :, 0], np.s_[:, :, -1]):
+        framed = thumbnails[own]
+        framed[side] = 29  # blue
+        thumbnails[own] = framed
+    colours = np.repeat(levels.reshape(-1, 1), 3, axis=1).astype(np.uint8)
+    looks = look_at(evidence.manifest.items, colours, thumbnails)
+    found = find(replace(evidence, looks=looks), "shortcut")
+    assert (found.classes, "border" in found.finding) == (("nuts",), True)
 
 
 def test_a_class_that_is_nearly_all_of_the_dataset_is_not_told_by_its_looks() -> None:
@@ -265,6 +292,13 @@ def test_how_much_test_images_differ_is_measured_within_classes() -> None:
     assert measure_difference(whole, index_dataset(whole), make_vectors(whole), lambda: None) is None
 
 
+def judge(manifest: DatasetManifest, vectors: np.ndarray) -> Judged | None:
+    half, known = vectors.astype(np.float16), index_dataset(manifest)
+    thumbnails = np.random.default_rng(1).integers(0, 256, (len(half), 32, 32), np.uint8)
+    audit = audit_labels(half, known.labels, known.keys, thumbnails)
+    return judge_honestly(manifest, known, half, audit, lambda: None)
+
+
 def test_the_honesty_figure_says_what_a_random_split_claims_and_what_is_true() -> None:
     """Images come in shots of three; the classifier knows a shot again, and nothing else."""
     manifest = create_manifest(TWO)
@@ -276,7 +310,7 @@ def test_the_honesty_figure_says_what_a_random_split_claims_and_what_is_true() -
     vectors = rng.normal(size=(len(order), 256))
     for start in (*range(0, 48, 3), *range(50, 98, 3)):
         vectors[start : start + 3] = vectors[start] + 0.05 * rng.normal(size=(3, 256))
-    judged = judge_honestly(joined, index_dataset(joined), vectors.astype(np.float16), lambda: None)
+    judged = judge(joined, vectors)
     assert judged is not None
     assert judged.honesty is not None
     claimed, true = judged.honesty.claimed, judged.honesty.true
@@ -286,7 +320,7 @@ def test_the_honesty_figure_says_what_a_random_split_claims_and_what_is_true() -
     tested, shared = count_shared(joined)
     assert (judged.honesty.test_images, judged.honesty.shared_images) == (tested, shared)
     assert 0.5 * tested < shared <= tested
-    alone = judge_honestly(manifest, index_dataset(manifest), vectors.astype(np.float16), lambda: None)
+    alone = judge(manifest, vectors)
     assert alone is not None
     assert alone.honesty is None
     assert count_shared(manifest)[1] == 0

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,17 +14,25 @@ import pytest
 from PIL import Image
 
 from app.datasets.examination.examiner import Examiner
-from app.datasets.examination.near_search import divide_groups
-from app.datasets.examination.report import read_examination
+from app.datasets.examination.near_search import divide_groups, leave_out_stamps
+from app.datasets.examination.report import (
+    ExaminationReport,
+    SuspectLabel,
+    read_examination,
+    write_examination,
+)
 from app.datasets.importer import import_dataset
 from app.datasets.manifest import DatasetManifest, load_manifest
+from app.datasets.near_duplicates.groups import Pair
 from app.datasets.near_groups import load_dataset, with_near_groups, write_near_groups
 from app.datasets.sources import Limits
 from app.datasets.spec import ExaminationTools
 from app.datasets.split import split_dataset
 from app.datasets.wholes import find_wholes
+from app.features.files import EXAMINATION, VECTORS
 from app.schemas.hyperparameters import SplitSettings
 from tests.datasets.near_duplicates.textures import make_texture
+from tests.extractors import make_extractor
 
 Write = Callable[[dict[str, bytes]], Path]
 
@@ -75,7 +85,7 @@ def test_without_an_extractor_near_duplicates_are_found_and_it_says_what_is_miss
         ["fine/03.png", "fine/saved-again-2.jpg", "fine/saved-again.jpg"],
         ["fine/05.png", "scratched/cropped.png"],
     ]
-    report = read_examination(tmp_path / "dataset")
+    report = read_examination(tmp_path / "dataset", load_manifest(tmp_path / "dataset"))
     assert report is not None
     assert [pair.reason for pair in report.near_duplicates.pairs] == ["points", "points"]
     assert {names[pair.first] for pair in report.near_duplicates.pairs} == {"fine/03.png", "fine/05.png"}
@@ -122,6 +132,29 @@ def test_a_split_keeps_near_duplicates_on_one_side(dataset: DatasetManifest, see
     assert any(len({split[each] for each in group}) > 1 for group in near for split in divided)
 
 
+def test_without_an_extractor_the_vectors_that_are_there_stay_in_use(
+    dataset: DatasetManifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(make_extractor(), tmp_path / "extractor")
+    before = tmp_path / "dataset"
+    first = make_examiner(tmp_path).examine(dataset, before)
+    assert first.examination.network == "efficientnet_lite0"
+    shutil.rmtree(tmp_path / "extractor")
+    monkeypatch.setattr("app.features.making.get_published", lambda _: None)
+    for name in ("again", "anew", "lost"):
+        (tmp_path / name).mkdir()
+    examiner = replace(make_examiner(tmp_path), before=before)
+    again = examiner.examine(dataset, tmp_path / "again")
+    assert (again.examination, again.missing) == (first.examination, None)
+    (before / EXAMINATION).unlink()  # all is judged anew, by the old vectors
+    anew = examiner.examine(dataset, tmp_path / "anew")
+    assert (anew.examination, anew.missing) == (first.examination, None)
+    (before / VECTORS).write_bytes(b"damaged")
+    lost = examiner.examine(dataset, tmp_path / "lost")
+    assert lost.examination.network is None
+    assert "loupe weights" in (lost.missing or "")
+
+
 def test_groups_of_another_dataset_or_of_a_damaged_file_are_not_used(
     dataset: DatasetManifest, tmp_path: Path
 ) -> None:
@@ -131,8 +164,35 @@ def test_groups_of_another_dataset_or_of_a_damaged_file_are_not_used(
     write_near_groups(folder, dataset, [ids[:2]])
     assert [item.near_group for item in load_dataset(folder).items][:3] == [ids[0], ids[0], None]
     path = folder / "near_groups.json"
-    path.write_bytes(path.read_bytes()[:-9])
-    assert load_dataset(folder) == dataset
+    whole = path.read_bytes()
+    damaged = [b"", b"[]", b"{}", whole[:-9], whole.replace(ids[1].encode(), ids[2].encode())]
+    for content in damaged:
+        path.write_bytes(content)
+        assert load_dataset(folder) == dataset, content
+
+
+def test_an_examination_of_another_dataset_or_of_a_damaged_file_is_not_believed(
+    dataset: DatasetManifest, tmp_path: Path
+) -> None:
+    suspect = SuspectLabel(
+        item=dataset.items[0].id, label="a", label_probability=0.1, suggested="b", suggested_probability=0.9
+    )
+    folder, report = tmp_path / "dataset", ExaminationReport(suspects=(suspect,))
+    write_examination(folder, replace(dataset, digest="another"), report)
+    assert read_examination(folder, dataset) is None
+    write_examination(folder, dataset, report)
+    found = read_examination(folder, dataset)
+    assert found is not None
+    assert found.suspects == report.suspects
+    path = folder / EXAMINATION
+    whole = path.read_bytes()
+    for content in (b"", b"[]", whole[:-9], whole.replace(suspect.item.encode(), b"img_gone")):
+        path.write_bytes(content)
+        assert read_examination(folder, dataset) is None, content
+    values = json.loads(whole)
+    del values["sha256"], values["digest"]  # as earlier versions wrote it
+    path.write_text(json.dumps(values))
+    assert read_examination(folder, dataset) is not None
 
 
 def test_groups_copies_and_near_duplicates_join_through_one_another(dataset: DatasetManifest) -> None:
@@ -165,6 +225,18 @@ def test_images_with_no_more_than_a_background_in_common_are_no_group(labels: st
     assert (kept, backgrounds) == (([group], []) if is_kept else ([], [group]))
 
 
+def test_different_labels_need_more_than_a_stamp_in_common() -> None:
+    def pair(first: int, second: int, cover: float) -> Pair:
+        return Pair(first, second, "points", 0.9, 40, 0, cover)
+
+    stamped, copied, shots = pair(0, 3, 0.2), pair(1, 4, 0.8), pair(0, 1, 0.3)
+
+    groups, pairs = leave_out_stamps([stamped, copied, shots], "aaabbb")
+
+    assert pairs == [copied, shots]
+    assert groups == ((0, 1, 4),)
+
+
 def test_shots_of_one_part_in_a_fixture_are_kept_together_and_other_parts_are_not(
     write_folder: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -192,7 +264,7 @@ def test_shots_of_one_part_in_a_fixture_are_kept_together_and_other_parts_are_no
         parts.setdefault(item.near_group, set()).add(item.name.split("/")[1][0])
     assert None not in parts
     assert sorted(map(sorted, parts.values())) == [[str(part)] for part in range(10)]
-    report = read_examination(tmp_path / "dataset")
+    report = read_examination(tmp_path / "dataset", load_manifest(tmp_path / "dataset"))
     assert report is not None
     assert [len(group) for group in report.near_duplicates.same_background] == [30]
     assert [each.code for each in report.diagnoses if each.level == "error"] == []

@@ -7,8 +7,9 @@ from app.datasets.near_duplicates.candidates import (
     merge,
     nearest_by_hash,
 )
-from app.datasets.near_duplicates.hashes import flips_of_hashes, unpack_hashes
-from app.datasets.near_duplicates.neighbours import Neighbours
+from app.datasets.near_duplicates.flips import BACK, IN_TURN
+from app.datasets.near_duplicates.hashes import flips_of_hashes, order_of_hashes, unpack_hashes
+from app.datasets.near_duplicates.neighbours import UNKNOWN, Neighbours
 from app.datasets.near_duplicates.sketches import Sketches, sketch
 from tests.datasets.near_duplicates.textures import make_texture
 
@@ -25,7 +26,8 @@ def test_neighbours_by_hash_are_the_nearest_of_all_images_and_all_flips(
     monkeypatch.setattr(candidates, "_SHARE_OF_USUAL", 100)
     hashes = np.random.default_rng(0).integers(0, 256, (30, 32), np.uint8)
     signs = unpack_hashes(hashes).astype(int)
-    alike = np.stack([signs @ (signs * flip).T for flip in flips_of_hashes()])
+    flips = zip(order_of_hashes(), flips_of_hashes(), strict=True)
+    alike = np.stack([(signs[:, order] * flip) @ signs.T for order, flip in flips])
     alike[:, np.arange(30), np.arange(30)] = -1000
     done: list[int] = []
 
@@ -74,6 +76,20 @@ def test_in_a_large_dataset_first_neighbours_go_before_others(monkeypatch: pytes
 
     assert found.pairs.tolist() == [[0, 2], [0, 6], [1, 3]]
     assert found.left_out == 2
+
+
+def test_the_flip_of_a_pair_is_that_of_its_later_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(candidates, "MOST_PAIRS", 4)
+    turned = IN_TURN[4, 1]  # by a quarter; back is a quarter the other way
+    first, second = np.array([0, 5, 3], np.int32), np.array([4, 1, 2], np.int32)
+
+    found = merge(
+        Neighbours(first, second, np.array([turned, turned, UNKNOWN], np.int8), np.zeros(3, np.int8))
+    )
+
+    assert found.pairs.tolist() == [[0, 4], [1, 5], [2, 3]]
+    assert found.flips.tolist() == [BACK[turned], turned, UNKNOWN]
+    assert BACK[turned] != turned
 
 
 def test_a_dataset_of_no_or_one_image_has_no_candidates() -> None:

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from app.datasets.near_duplicates.flips import BACK, FLIPS
 from app.datasets.near_duplicates.keypoints import POINTS, find_keypoints, flip_keypoints
 from app.datasets.near_duplicates.registration import register
-from tests.datasets.near_duplicates.textures import Grey, cut_photos, make_texture, stretch
+from tests.datasets.near_duplicates.textures import Grey, cut_photos, flip_image, make_texture, stretch
 
 
 def save(grey: Grey, quality: int) -> Grey:
@@ -29,6 +30,7 @@ CHANGES: dict[str, Callable[[Grey], Grey]] = {
     "darker": lambda grey: (grey * 0.8).astype(np.uint8),
     "saved with quality 40": lambda grey: save(grey, 40),
     "upside down": lambda grey: grey[::-1],
+    "on its side": lambda grey: np.rot90(grey),
     "mirrored": lambda grey: grey[:, ::-1],
     "turned by three degrees": lambda grey: turn(grey, 3),
     "all at once": lambda grey: save(
@@ -46,7 +48,7 @@ def test_an_altered_copy_lies_on_its_image(grey: Grey, change: str) -> None:
 
     assert placed is not None
     assert placed.share > 0.5
-    assert placed.flip == {"upside down": 2, "mirrored": 1, "all at once": 1}.get(change, 0)
+    assert placed.flip == {"upside down": 2, "on its side": 5, "mirrored": 1, "all at once": 1}.get(change, 0)
 
 
 def test_a_window_that_moved_by_half_its_width_lies_on_the_other() -> None:
@@ -56,6 +58,29 @@ def test_a_window_that_moved_by_half_its_width_lies_on_the_other() -> None:
 
     assert placed is not None
     assert placed.scale == pytest.approx(1, abs=0.03)
+
+
+@pytest.mark.parametrize("flip", range(len(FLIPS)))
+def test_an_image_that_was_flipped_in_any_way_lies_on_its_image_by_that_flip_alone(flip: int) -> None:
+    grey = make_texture(5)
+    points, flipped = find_keypoints(grey), find_keypoints(flip_image(grey, flip))
+
+    placed = [register(points, flipped, each) for each in range(len(FLIPS))]
+
+    assert [each for each, one in enumerate(placed) if one is not None] == [BACK[flip]]
+
+
+def test_two_images_with_one_stamp_agree_on_little_of_them_and_a_copy_on_much() -> None:
+    stamp = cut_photos(60, 100)[3]
+    one, other = (make_texture(seed).copy() for seed in (5, 9))
+    one[100:160, 20:80] = other[100:160, 20:80] = stamp
+
+    strangers = register(find_keypoints(one), find_keypoints(other))
+    copies = register(find_keypoints(one), find_keypoints(np.ascontiguousarray(one[8:, 5:])))
+
+    assert copies is not None
+    assert copies.cover > 0.8
+    assert strangers is None or strangers.cover < 0.3
 
 
 def test_no_two_textures_of_one_material_lie_on_each_other() -> None:

@@ -7,13 +7,21 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from app.datasets.near_duplicates.features import Vectors
-from app.datasets.near_duplicates.search import NearDuplicates, find_near_duplicates
-from app.datasets.near_duplicates.sketches import SmallImage
+from app.datasets.near_duplicates.search import NearDuplicates, Progress, search_sketches
+from app.datasets.near_duplicates.sketches import SmallImage, sketch_images
 from tests.datasets.near_duplicates.textures import Grey, cut_photos, make_texture, stretch
 
 
 def give(grey: Grey) -> SmallImage:
     return lambda: grey
+
+
+def find_near_duplicates(
+    images: Sequence[SmallImage], features: Vectors | None, progress: Progress, *, partial: Path, digest: str
+) -> NearDuplicates:
+    number = len(images)
+    sketches = sketch_images(images, partial, digest, lambda done: progress("sketches", done, number))
+    return search_sketches(sketches, features, progress)
 
 
 def search(greys: Sequence[Grey], folder: Path, features: Vectors | None = None) -> NearDuplicates:

@@ -4,32 +4,37 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.datasets.near_duplicates import words
-from app.datasets.near_duplicates.keypoints import DIMENSIONS, FLIPS_OF_WAVES
+from app.datasets.near_duplicates.flips import BACK, FLIPS, IN_TURN
+from app.datasets.near_duplicates.keypoints import DIMENSIONS, flip_waves
 from app.datasets.near_duplicates.sketches import sketch
 from app.datasets.near_duplicates.words import Vocabulary, find_words, nearest_by_words
-from tests.datasets.near_duplicates.textures import make_texture
+from tests.datasets.near_duplicates.textures import flip_image, make_texture
 
 
 @pytest.mark.parametrize("bits", [0, 3])
-@pytest.mark.parametrize("flip", range(4))
+@pytest.mark.parametrize("flip", range(len(FLIPS)))
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 10_000))
 def test_a_mirrored_patch_has_the_same_word_with_another_flip(seed: int, flip: int, bits: int) -> None:
     chance = np.random.default_rng(seed)
     patches = chance.normal(0, 30, (30, DIMENSIONS)).astype(np.float32)
-    vocabulary = Vocabulary(np.concatenate([patches * signs for signs in FLIPS_OF_WAVES]), bits)
+    vocabulary = Vocabulary(np.concatenate([flip_waves(patches, each) for each in range(len(FLIPS))]), bits)
     waves = chance.integers(-50, 50, (40, DIMENSIONS)).astype(np.int8)
 
     flips, found = np.divmod(find_words(vocabulary, waves), vocabulary.size)
-    flips_then, found_then = np.divmod(find_words(vocabulary, waves * FLIPS_OF_WAVES[flip]), vocabulary.size)
+    turned = find_words(vocabulary, flip_waves(waves, flip))
+    flips_then, found_then = np.divmod(turned, vocabulary.size)
 
     assert (found == found_then).all()
-    assert (flips ^ flip == flips_then).all()
+    assert (IN_TURN[flips, flip] == flips_then).all()
 
 
-def test_a_mirrored_window_is_the_first_neighbour_of_its_texture_and_its_flip_is_known() -> None:
+@pytest.mark.parametrize("flip", [1, 5])
+def test_a_mirrored_or_turned_window_is_the_first_neighbour_of_its_texture_and_its_flip_is_known(
+    flip: int,
+) -> None:
     textures = [make_texture(seed) for seed in range(12)]
-    moved = textures[3][20:, 20:][:, ::-1]
+    moved = flip_image(textures[3][20:, 20:], flip)
     sketches = np.concatenate([sketch(np.ascontiguousarray(grey)) for grey in [*textures, moved]])
     done: list[int] = []
 
@@ -37,7 +42,7 @@ def test_a_mirrored_window_is_the_first_neighbour_of_its_texture_and_its_flip_is
 
     is_wanted = (found.first == 12) & (found.rank == 0)
     assert found.second[is_wanted].tolist() == [3]
-    assert found.flip[is_wanted].tolist() == [1]
+    assert found.flip[is_wanted].tolist() == [BACK[flip]]
     assert done == [13]
 
 

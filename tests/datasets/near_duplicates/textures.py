@@ -10,6 +10,8 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 from sklearn.datasets import load_sample_image
 
+from app.datasets.near_duplicates.flips import FLIPS
+
 Grey = NDArray[np.uint8]
 
 
@@ -34,6 +36,13 @@ def cut_photos(side: int = 200, step: int = 200) -> list[Grey]:
         for y in range(0, photo.shape[0] - side + 1, step)
         for x in range(0, photo.shape[1] - side + 1, step)
     ]
+
+
+def flip_image(grey: Grey, flip: int) -> Grey:
+    """``flip``: a place of FLIPS."""
+    is_transposed, along_x, along_y = FLIPS[flip]
+    turned = grey.T if is_transposed else grey
+    return np.ascontiguousarray(turned[:: -1 if along_y else 1, :: -1 if along_x else 1])
 
 
 def stretch(grey: Grey, width: int, height: int) -> Grey:

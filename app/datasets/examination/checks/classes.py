@@ -31,13 +31,20 @@ def shortcuts(evidence: Evidence) -> Iterator[Diagnosis]:
 def _describe_shortcut(shortcut: Shortcut, names: Sequence[str]) -> Diagnosis:
     classes = [names[each] for each in shortcut.classes]
     verb = "is" if len(classes) == 1 else "are"
+    advice = (
+        "A network learns that in place of what the images show, and fails where it differs. Take or store "
+        "the images of all classes alike."
+    )
+    if shortcut.may_be_meant:
+        advice = (
+            f"If the things themselves differ so, as brass and steel do, nothing is wrong. Else: {advice}"
+        )
     return diagnosis(
         "shortcut",
-        "error",
+        "warning" if shortcut.may_be_meant else "error",
         f"{name_classes(classes)} {verb} recognised by the {shortcut.what} of the images alone "
         f"({shortcut.recall:.0%})",
-        "A network learns that in place of what the images show, and fails where it differs. Take or store "
-        "the images of all classes alike.",
+        advice,
         classes=classes,
     )
 
