@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Path, Response, status
+from fastapi import APIRouter, Header, Path, Query, Response, status
 from fastapi.responses import JSONResponse
 
 from app.api.answers import created
 from app.api.dependencies import After, ContextDep, Force, IdempotentDep, Limit, ModelRouterDep
 from app.api.routes import CheckedRoute
 from app.schemas.common import Page, Slug
+from app.schemas.leaderboard import Leaderboard
 from app.schemas.model import Alias, AliasMove, AliasMoveCreate, RollbackCreate
 from app.schemas.product import Product, ProductCreate, ProductUpdate
-from app.services import aliases, deletions, products, rollbacks
+from app.services import aliases, deletions, leaderboards, products, rollbacks
 
 router = APIRouter(prefix="/products", tags=["products"], route_class=CheckedRoute)
 
@@ -60,6 +61,16 @@ def delete_product(product: str, context: ContextDep, force: Force = False) -> R
     """
     deletions.delete_product(context, product, force=force)
     return Response(status_code=status.HTTP_204_NO_CONTENT)
+
+
+@router.get("/{product}/leaderboard")
+def get_leaderboard(
+    product: str,
+    context: ContextDep,
+    limit: Annotated[int, Query(ge=1, le=50, description="The newest so many models.")] = 20,
+) -> Leaderboard:
+    """The models of a product, compared on the test images that they share, with significance."""
+    return leaderboards.get_leaderboard(context, product, limit=limit)
 
 
 @router.get("/{product}/aliases")

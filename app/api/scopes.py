@@ -61,6 +61,7 @@ NEEDS: dict[tuple[str, str], Need | None] = {
     ("GET", "/products/{product}"): READ,
     ("PATCH", "/products/{product}"): WRITE,
     ("DELETE", "/products/{product}"): WRITE,
+    ("GET", "/products/{product}/leaderboard"): READ,
     ("GET", "/products/{product}/aliases"): READ,
     ("GET", "/products/{product}/aliases/{name}"): READ,
     ("PUT", "/products/{product}/aliases/{name}"): PROMOTE,

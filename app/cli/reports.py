@@ -134,7 +134,7 @@ def summarise_import(dataset: Mapping[str, Any], report: Mapping[str, Any]) -> N
 
 def note_next(dataset: Mapping[str, Any], report: Mapping[str, Any], train: str) -> None:
     """What to do after an import: ``train``, unless that would be refused."""
-    if report["training_refused"]:
+    if report.get("training_refused"):
         note(f"Next, mend the images: loupe dataset edit {dataset['id']} --help; or import them otherwise")
     else:
         note(f"Next, a training: {train}")

@@ -17,6 +17,7 @@ from app.cli import (
     evaluations,
     jobs,
     keys,
+    leaderboard,
     models,
     networks,
     predict,
@@ -83,6 +84,9 @@ app.command("evaluate", rich_help_panel=WITH_A_SERVER, epilog=evaluations.evalua
 app.command("predict", rich_help_panel=WITH_A_SERVER, epilog=predict.predict_epilog)(predict.predict)
 app.command("watch", rich_help_panel=WITH_A_SERVER, epilog=watch.watch_epilog)(watch.watch)
 app.command("promote", rich_help_panel=WITH_A_SERVER, epilog=aliases.promote_epilog)(aliases.promote)
+app.command("leaderboard", rich_help_panel=WITH_A_SERVER, epilog=leaderboard.epilog)(
+    leaderboard.show_leaderboard
+)
 app.command("rollback", rich_help_panel=WITH_A_SERVER, epilog=aliases.rollback_epilog)(aliases.roll_back)
 app.add_typer(products.app, name="product", rich_help_panel=WITH_A_SERVER)
 app.add_typer(datasets.app, name="dataset", rich_help_panel=WITH_A_SERVER)

@@ -78,3 +78,11 @@ def problem_from_error(error: dict[str, Any], instance: str | None = None) -> Pr
         if isinstance(text, str) and len(text) > MOST_TEXT:
             error = {**error, name: f"{text[:MOST_TEXT]}…"}
     return Problem(type=f"/problems/{error['code']}", instance=instance, **error)
+
+
+class Estimate(BaseModel):
+    """A value with its 95 % confidence interval."""
+
+    value: float
+    low: float
+    high: float

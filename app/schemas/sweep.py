@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from app.schemas.class_map import ClassMap
-from app.schemas.common import Problem, Timestamp
+from app.schemas.common import Estimate, Problem, Timestamp
 from app.schemas.hyperparameters import Hyperparameters
 from app.schemas.job import Device, GateRules, JobDataset, JobStatus, TrainingCreate
 from app.schemas.numbers import MOST, refuse_truth_value
@@ -97,12 +97,6 @@ class SweepCreate(TrainingCreate):
         """The limits that are given."""
         names = ("budget_seconds", "max_milliseconds", "max_bytes")
         return [name for name in names if getattr(self, name) is not None]
-
-
-class Estimate(BaseModel):
-    value: float
-    low: float
-    high: float
 
 
 class SweepCandidate(BaseModel):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from contextlib import ExitStack
 from datetime import datetime
 from typing import Any
@@ -24,12 +23,10 @@ from app.services.job_plan_inputs import gather
 from app.services.job_states import hold_job_back, queue_job
 from app.services.jobs import hold_inputs, new_training, store_split
 from app.services.pages import fetch_page
+from app.services.proportions import wilson
 from app.services.successive_halving import rank
 from app.services.sweep_plan import PlannedSweep, as_job, choose_networks, decide_sweep
 from app.services.sweep_progress import RUNNING, add_event, advance, read_candidates
-
-_Z = 1.959963984540054
-"""Of the normal distribution, for 95 %."""
 
 
 def create_sweep(
@@ -277,17 +274,3 @@ def find_front(candidates: list[Candidate]) -> set[int]:
             other != point and other[0] >= point[0] and other[1] >= point[1] for other in points.values()
         )
     }
-
-
-def wilson(share: float, trials: int) -> schemas.Estimate:
-    """Wilson's 95 % score interval: Probable inference, the law of succession, JASA 22 (1927)."""
-    if trials == 0:
-        return schemas.Estimate(value=share, low=0.0, high=1.0)
-    middle = share + _Z**2 / (2 * trials)
-    spread = _Z * math.sqrt(share * (1 - share) / trials + _Z**2 / (4 * trials**2))
-    scale = 1 + _Z**2 / trials
-    return schemas.Estimate(
-        value=share,
-        low=max(0.0, (middle - spread) / scale),
-        high=min(1.0, (middle + spread) / scale),
-    )

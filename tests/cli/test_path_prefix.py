@@ -43,6 +43,7 @@ VERBS = (
     "alias remove screws champion",
     "promote screws mdl_1",
     "rollback screws",
+    "leaderboard screws",
     "network list",
     "workers list",
     "train screws",
