@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 
 from prometheus_client import (
     CollectorRegistry,
@@ -66,6 +66,12 @@ class Measurements:
         self._load, self._queue, self._decode, self._inference = map(
             stages.labels, ("load", "queue", "decode", "inference")
         )
+        self._decisions = Counter(
+            "loupe_decisions",
+            "Answers by product and `accept` or why they were rejected; of models with thresholds.",
+            ("product", "decision"),
+            registry=self.registry,
+        )
         self._pictures = Counter(
             "loupe_predicted_pictures",
             "Images asked about, by product and `answered` or the error's code.",
@@ -73,12 +79,16 @@ class Measurements:
             registry=self.registry,
         )
 
-    def predicted(self, product: str, seconds: float, outcomes: list[str]) -> None:
-        """A request that was answered, with the outcome of each of its images."""
+    def predicted(
+        self, product: str, seconds: float, outcomes: Sequence[str], decisions: Sequence[str]
+    ) -> None:
+        """A request that was answered, with the outcome of each of its images, and what was decided."""
         self._products.add(product)
         self._predictions.labels(product, ANSWERED).observe(seconds)
         for outcome in outcomes:
             self._pictures.labels(product, outcome).inc()
+        for decision in decisions:
+            self._decisions.labels(product, decision).inc()
 
     def loaded(self, seconds: float) -> None:
         """How long a request waited for its model."""
@@ -104,6 +114,7 @@ class Measurements:
         for product in gone:
             self._predictions.remove_by_labels({"product": product})
             self._pictures.remove_by_labels({"product": product})
+            self._decisions.remove_by_labels({"product": product})
 
     def collect(self) -> Iterator[Metric]:
         yield from self.registry.collect()

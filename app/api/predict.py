@@ -122,6 +122,7 @@ async def predict(request: Request) -> Response:
             Response(found.model_dump_json(), media_type=JSON),
             outcomes=[item.error.code if item.error else ANSWERED for item in found.results],
             timings=[item.timing for item in found.results if item.timing is not None],
+            decisions=[item.reject_reason or item.decision for item in found.results if item.decision],
         )
 
     return await answer_in_bounds(

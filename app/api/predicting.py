@@ -31,11 +31,15 @@ SERVER_TIMING = {
 
 @dataclass(frozen=True)
 class Answered:
-    """``outcomes``: of each image, answered or the code of its error. ``timings``: of those that have one."""
+    """``outcomes``: of each image, answered or the code of its error. ``timings``: of those that have one.
+
+    ``decisions``: accept, or why an answer was rejected; of those that were judged.
+    """
 
     response: Response
     outcomes: list[str]
     timings: Sequence[PredictionTiming]
+    decisions: Sequence[str] = ()
 
 
 async def answer_in_bounds(
@@ -76,7 +80,7 @@ async def answer_in_bounds(
     elapsed = time.perf_counter() - began
     if asked.load_seconds:
         measurements.loaded(asked.load_seconds)
-    measurements.predicted(asked.choice.product, elapsed, answered.outcomes)
+    measurements.predicted(asked.choice.product, elapsed, answered.outcomes, answered.decisions)
     for timing in answered.timings:
         measurements.staged(timing)
     answered.response.headers["Server-Timing"] = _server_timing(asked.load_seconds, answered.timings, elapsed)

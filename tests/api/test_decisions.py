@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
+from prometheus_client.parser import text_string_to_metric_families
 
 from app.services.model_router import ModelRouter, Question
 from tests.conftest import Trained
@@ -96,3 +97,19 @@ def test_a_promise_that_is_none_is_refused(trained: Trained, max_error: object) 
     refused = trained.client.patch("/products/squares", json={"promise": {"max_error": max_error}})
     assert refused.status_code == 422
     assert refused.json()["errors"][0]["pointer"] == "/promise/max_error"
+
+
+def test_metrics_count_what_was_decided(trained: Trained) -> None:
+    def counted() -> dict[str, float]:
+        families = text_string_to_metric_families(trained.client.get("/metrics").text)
+        samples = [
+            one for family in families for one in family.samples if one.name == "loupe_decisions_total"
+        ]
+        return {one.labels["decision"]: one.value for one in samples if one.labels["product"] == "squares"}
+
+    before = counted()
+    for image in (RED, make_noise(), make_noise()):
+        ask(trained.client, image)
+    after = counted()
+    assert after["accept"] - before.get("accept", 0) == 1
+    assert after["out_of_distribution"] - before.get("out_of_distribution", 0) == 2

@@ -112,7 +112,7 @@ def test_the_series_of_a_product_end_with_it(context: AppContext) -> None:
     with local_client(context.settings) as client:
         for name in ("gone", "stays"):
             client.post("/products", json={"id": name})
-            client.app.state.measurements.predicted(name, 0.1, ["answered"])  # type: ignore[attr-defined]
+            client.app.state.measurements.predicted(name, 0.1, ["answered"], ["accept"])  # type: ignore[attr-defined]
             client.app.state.measurements.prediction_failed(name, 0.1, "busy", 2)  # type: ignore[attr-defined]
         assert {name for name in ("gone", "stays") if name in client.get("/metrics").text} == {
             "gone",
