@@ -15,10 +15,13 @@ from pathlib import Path
 import httpx2 as httpx
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy import select
 
 from app import migrations
+from app.artifacts import Artifact, open_artifact
 from app.config import Settings
 from app.context import AppContext
+from app.models import TrainedModel
 from tests import postgres_server, s3_server
 from tests.clients import local_client
 from tests.ports import free_port
@@ -241,3 +244,11 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trained]:
             job = client.post("/jobs", json=body).raise_for_status().json()["id"]
             run_queued(context)
             yield Trained(client, context, "squares", dataset, job)
+
+
+@pytest.fixture(scope="session")
+def packaged(trained: Trained) -> Artifact:
+    """What the training left, to be read."""
+    with trained.context.db.read() as session:
+        model = session.scalars(select(TrainedModel).where(TrainedModel.job_id == trained.job)).one()
+        return open_artifact(trained.context.storage.absolute(model.folder), digest=model.digest)

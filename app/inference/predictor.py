@@ -82,6 +82,15 @@ class Predictor:
         probabilities, features = self._run(pixels, 2)
         return Outcome(probabilities, self._familiarity.measure(features))
 
+    def map_features(self, pixels: NDArray[np.uint8] | NDArray[np.float32]) -> NDArray[np.float32]:
+        """The maps of an image fitted as for ``answer``, whose means the classifier sees.
+
+        float32 (rows, columns, channels). Raises ValueError for a model without, see ``maps_of``.
+        """
+        maps_of(self.artifact)
+        kinds = [output.kind for output in outputs_of(self.artifact)]
+        return self._run(pixels, len(kinds))[kinds.index("feature_maps")]
+
     def judge(self, outcome: Outcome, max_error: float) -> Verdict | None:
         """Whether an answer is accepted where at most ``max_error`` of the accepted ones may be wrong.
 
@@ -117,6 +126,14 @@ def outputs_of(artifact: Artifact) -> tuple[Output, ...]:
     """The outputs of its model; the first release's manifests do not name them."""
     manifest = artifact.manifest
     return manifest.outputs or (Output("probabilities", len(manifest.labels)),)
+
+
+def maps_of(artifact: Artifact) -> tuple[int, int, int]:
+    """The (rows, columns, channels) of its feature maps. Raises ValueError for a model without."""
+    for output in outputs_of(artifact):
+        if output.kind == "feature_maps" and output.shape is not None:
+            return output.shape
+    raise ValueError("The model has no feature maps.")
 
 
 def estimate_bytes(artifact: Artifact, interpreters: int | None) -> int:

@@ -42,10 +42,10 @@ from app.services.evaluations import require_evaluation, to_schema
 from app.services.examinations import require_report
 from app.services.limited_child import MEMORY_BYTES, run_limited, taking_turn
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Of what is gathered for a page: one of another version is made anew."""
 MISTAKES, DOUBTFUL = 24, 12
-"""Images in a page: with them it stays under 2 MB."""
+"""Images in a page: with them, and the maps of the mistakes, it stays under 2 MB."""
 MOST_FINDINGS = 20
 LEVELS = ("error", "warning", "note")
 LONGEST_TEXT = 500
@@ -127,6 +127,7 @@ def _gather(context: AppContext, evaluation: Evaluation, dataset: Dataset, analy
         )
 
     findings, is_examined = _findings(context, dataset)
+    artifact = _download_artifact(context, model)
     return PageSpec(
         product=job.product_id,
         model=f"model {model.version}" if model is not None else f"job {job.id}",
@@ -138,6 +139,8 @@ def _gather(context: AppContext, evaluation: Evaluation, dataset: Dataset, analy
         mistakes=examples(mistakes[:MISTAKES]),
         total_mistakes=len(mistakes),
         doubtful=examples(doubtful[:DOUBTFUL]),
+        artifact=artifact,
+        artifact_digest=model.digest if model is not None else None,
         training=_training(context, job.id, epochs),
         is_examined=is_examined,
         findings=findings,
@@ -145,7 +148,7 @@ def _gather(context: AppContext, evaluation: Evaluation, dataset: Dataset, analy
             _about_data(dataset, trained_on, job, evaluation),
             _about_model(job, model),
             _settings(job),
-            _versions(context, model),
+            _versions(artifact),
             _cost(job, model, epochs),
         ),
     )
@@ -249,14 +252,21 @@ def _settings(job: Job) -> Facts:
     return _facts("Settings of the training", {name: _plain(value) for name, value in settings.items()})
 
 
-def _versions(context: AppContext, model: TrainedModel | None) -> Facts:
-    """Of the libraries that trained the model, as its artifact says; without it nobody knows."""
+def _download_artifact(context: AppContext, model: TrainedModel | None) -> Path | None:
+    """The model's folder, unless it is gone."""
     if model is None:
-        return _facts("Versions", {"Loupe, now": __version__})
+        return None
     folder = context.storage.absolute(model.folder)
     context.storage.remote.download(folder)
+    return folder if (folder / MANIFEST).exists() else None
+
+
+def _versions(artifact: Path | None) -> Facts:
+    """Of the libraries that trained the model, as its artifact says; without it nobody knows."""
+    if artifact is None:
+        return _facts("Versions", {"Loupe, now": __version__, "versions": "the artifact is gone"})
     try:
-        versions = Manifest.from_json((folder / MANIFEST).read_bytes()).versions
+        versions = Manifest.from_json((artifact / MANIFEST).read_bytes()).versions
     except (OSError, ArtifactError):
         versions = {}
     return _facts("Versions that trained it", dict(versions) or {"versions": "the artifact is gone"})

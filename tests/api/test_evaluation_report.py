@@ -86,7 +86,9 @@ def test_the_report_is_made_once_and_shown_under_a_strict_policy(
     assert f"of {evaluation['items']} images were answered rightly" in text
     for fact in ("squares", "tiny_cnn", "tensorflow", "learning_rate", trained.dataset, "images in train"):
         assert fact in text
-    assert first.text.count("data:image/jpeg;base64,") == evaluation["items"]
+    maps = first.text.count("as the network saw it")
+    assert maps == min(evaluation_pages.MISTAKES, len(evaluation["mistakes"]))
+    assert first.text.count("data:image/jpeg;base64,") == evaluation["items"] + maps
     with no_process(monkeypatch):
         assert trained.client.get(path).content == first.content
         assert trained.client.head(path).headers["content-length"] == str(len(first.content))

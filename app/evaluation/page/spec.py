@@ -69,7 +69,8 @@ class PageSpec(Message):
     """``images``: the root of the originals; ``pixel_range``: how the dataset reads 16-bit greyscale.
 
     ``analysis``: the folder of ``app.evaluation.analysis``. ``mistakes`` and ``doubtful`` are the examples to
-    show, of ``total_mistakes`` and of all right answers. ``is_examined``: whether ``findings`` are also those
+    show, of ``total_mistakes`` and of all right answers. ``artifact``: the model's folder, with the digest
+    that it must have; None where it is gone. ``is_examined``: whether ``findings`` are also those
     of an examination. ``training`` is None for a model that was trained elsewhere.
     """
 
@@ -83,6 +84,8 @@ class PageSpec(Message):
     mistakes: tuple[Example, ...]
     total_mistakes: int
     doubtful: tuple[Example, ...]
+    artifact: Path | None = None
+    artifact_digest: str | None = None
     training: Training | None
     is_examined: bool
     findings: tuple[Finding, ...]

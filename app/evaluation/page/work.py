@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from base64 import b64encode
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from app import __version__
@@ -15,6 +14,7 @@ from app.errors import DatasetError
 from app.evaluation.analysis.files import CURVES
 from app.evaluation.analysis.spec import Curves
 from app.evaluation.page import figures, tables
+from app.evaluation.page.maps import Map, draw_maps
 from app.evaluation.page.policy import STYLE
 from app.evaluation.page.spec import PAGE, Example, PageResult, PageSpec
 from app.evaluation.page.template import render
@@ -31,7 +31,10 @@ _IMAGE_SECONDS = 20.0
 
 @dataclass(frozen=True)
 class Card:
-    """An example as it is shown. ``source``: the thumbnail as a data URL; else ``missing`` says why not."""
+    """An example as it is shown. ``source``: the thumbnail as a data URL; else ``missing`` says why not.
+
+    ``map``: what the network looked at, where that is known.
+    """
 
     name: str
     true: str
@@ -42,6 +45,7 @@ class Card:
     missing: str | None
     width: int
     height: int
+    map: Map | None
 
 
 def make_page(spec: PageSpec, folder: Path, _: Reporter, __: StopSignal) -> PageResult:
@@ -49,8 +53,10 @@ def make_page(spec: PageSpec, folder: Path, _: Reporter, __: StopSignal) -> Page
     limit_memory(spec.memory_bytes)
     curves = parse_message(Curves, (spec.analysis / CURVES).read_bytes(), CURVES)
     deadline = time.monotonic() + _IMAGE_SECONDS
-    mistakes = _make_cards(spec, spec.mistakes, deadline)
-    doubtful = _make_cards(spec, spec.doubtful, deadline)
+    mistakes = [_make_card(spec, example, deadline) for example in spec.mistakes]
+    doubtful = [_make_card(spec, example, deadline) for example in spec.doubtful]
+    maps = draw_maps(spec, spec.mistakes)
+    mistakes = [replace(card, map=drawn) for card, drawn in zip(mistakes, maps.drawn, strict=True)]
     classes, classes_left_out = tables.list_classes(spec.evaluation, curves)
     confusions, total_confusions = tables.list_confusions(spec.evaluation)
     text = render(
@@ -66,6 +72,7 @@ def make_page(spec: PageSpec, folder: Path, _: Reporter, __: StopSignal) -> Page
         confusions=confusions,
         total_confusions=total_confusions,
         mistakes=mistakes,
+        maps=maps,
         doubtful=doubtful,
         drawn_classes=tables.DRAWN_CLASSES,
         roc=figures.draw_roc(curves),
@@ -81,10 +88,6 @@ def make_page(spec: PageSpec, folder: Path, _: Reporter, __: StopSignal) -> Page
         bytes=(folder / PAGE).stat().st_size,
         images_missing=sum(card.source is None for card in (*mistakes, *doubtful)),
     )
-
-
-def _make_cards(spec: PageSpec, examples: Sequence[Example], deadline: float) -> list[Card]:
-    return [_make_card(spec, example, deadline) for example in examples]
 
 
 def _make_card(spec: PageSpec, example: Example, deadline: float) -> Card:
@@ -114,6 +117,7 @@ def _make_card(spec: PageSpec, example: Example, deadline: float) -> Card:
         missing=missing,
         width=size[1],
         height=size[0],
+        map=None,
     )
 
 
