@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 
@@ -31,7 +31,7 @@ def explain_promise(model: dict[str, Any]) -> Iterator[str]:
         yield f"It promises, at 95 % confidence: {promise_text(promise['max_error'])}. {accepted}."
 
 
-def decision_text(answer: dict[str, Any]) -> str:
+def decision_text(answer: Mapping[str, Any]) -> str:
     """`accept`, or why not; nothing for a model without thresholds."""
     reason = answer.get("reject_reason")
     return f"rejected, {reason.replace('_', ' ')}" if reason else ""

@@ -59,7 +59,8 @@ def watch(
         typer.Option(
             "--move-to",
             metavar="FOLDER",
-            help="Move each image into the folder of its label in this one. What has an error stays.",
+            help="Move each image into the folder of its label in this one, rejected ones into _rejected. "
+            "What has an error stays.",
         ),
     ] = None,
     top_k: Annotated[

@@ -23,12 +23,14 @@ from app.csv_cells import is_formula, safe_row
 from app.host import failpoints
 from app.host.files import sync
 
+REJECTED = "_rejected"
+"""The destination of images whose answer was rejected, whatever their label."""
 OWN_COLUMNS = ("predicted_at", "modified_at", "bytes", "key")
 _BLOCK_BYTES = 2**20
 
 
 class Form(Protocol):
-    """How a row is written, and what is read of it: its image's key, and its label unless it has an error."""
+    """How a row is written, and what is read of it: its image's key and destination, None for an error."""
 
     head: bytes
 
@@ -52,8 +54,7 @@ class JsonLines:
 
     def read(self, line: bytes) -> tuple[str, str | None]:
         row = json.loads(line)
-        predictions = row["predictions"]
-        return str(row["key"]), str(predictions[0]["label"]) if predictions else None
+        return str(row["key"]), _destination(row)
 
 
 class Csv:
@@ -81,6 +82,8 @@ class Csv:
         label = row["label"]
         if label.startswith("'") and is_formula(label[1:]):
             label = label[1:]
+        if row.get("decision") == "reject":
+            label = REJECTED
         return row["key"], None if row["error"] else label
 
 
@@ -93,13 +96,13 @@ FORMS: dict[str, Callable[[int], Form]] = {
 
 @dataclass(frozen=True)
 class _Known:
-    labels: dict[str, str | None]
+    destinations: dict[str, str | None]
     end: int
     """Where the last whole line ends."""
 
 
 class Results:
-    """``labels``: of each image that has a row its label, None for one with an error.
+    """``destinations``: of each image that has a row its label, or ``REJECTED``; None for one with an error.
 
     Raises CommandError for a file that is none of ours or is being written by another process, OSError.
     """
@@ -111,7 +114,7 @@ class Results:
         try:
             self._lock()
             known = self._read()
-            self.labels = known.labels
+            self.destinations = known.destinations
             size = os.fstat(self._descriptor).st_size
             self.is_repaired = known.end < size
             if self.is_repaired:
@@ -139,8 +142,7 @@ class Results:
                 hint="Make room there, then start the same command again: it goes on after the last row.",
             ) from error
         for row in rows:
-            predictions = row["predictions"]
-            self.labels[row["key"]] = predictions[0]["label"] if predictions else None
+            self.destinations[row["key"]] = _destination(row)
 
     def close(self) -> None:
         os.close(self._descriptor)
@@ -157,7 +159,7 @@ class Results:
                 ) from error
 
     def _read(self) -> _Known:
-        labels, end, number = dict[str, str | None](), 0, 0
+        destinations, end, number = dict[str, str | None](), 0, 0
         with os.fdopen(os.dup(self._descriptor), "rb", buffering=_BLOCK_BYTES) as file:
             file.seek(0)
             for line in file:
@@ -168,14 +170,14 @@ class Results:
                     self._require_head(line)
                     continue
                 try:
-                    key, label = self._form.read(line)
+                    key, destination = self._form.read(line)
                 except (ValueError, KeyError, TypeError, IndexError, csv.Error) as error:
                     raise CommandError(
                         f"Line {number:,} of {self.path} is no row of `loupe watch`.",
                         hint="Mend or remove the line, or name another file with --out.",
                     ) from error
-                labels[key] = label
-        return _Known(labels, end)
+                destinations[key] = destination
+        return _Known(destinations, end)
 
     def _require_head(self, line: bytes) -> None:
         if not self._form.adopt(line.rstrip(b"\r\n") + b"\n"):
@@ -213,6 +215,13 @@ def require_form(path: Path) -> str:
             f"{path.name!r} does not say which form the results have.", hint="End --out in .csv or .jsonl."
         )
     return ending
+
+
+def _destination(row: Mapping[str, Any]) -> str | None:
+    if not row["predictions"]:
+        return None
+    # Rows of an older Loupe have no decision.
+    return REJECTED if row.get("decision") == "reject" else str(row["predictions"][0]["label"])
 
 
 def _csv_line(cells: Sequence[Any]) -> bytes:

@@ -19,6 +19,7 @@ from app.cli.label_folders import LabelFolders
 from app.cli.packing import describe_left_out, display_name
 from app.cli.patience import Patience
 from app.cli.predict import BATCH_FILES, ask, make_batches
+from app.cli.promises import decision_text
 from app.cli.stop_signals import StopSignals
 from app.cli.watch_results import Results
 from app.cli.watched_folder import ChangedError, Look, Version, WatchedFolder
@@ -84,12 +85,12 @@ class Watcher:
         now, there = time.monotonic(), {version.key for version in versions}
         self._not_before = {key: when for key, when in self._not_before.items() if key in there}
         due = [version for version in versions if self._not_before.get(version.key, 0.0) <= now]
-        labels = self._results.labels
+        known = self._results.destinations
         for version in due:
-            if version.key in labels:
+            if version.key in known:
                 with self._stop.held():
-                    self._move(version, labels[version.key], is_resumed=True)
-        fresh = {version.path: version for version in due if version.key not in labels}
+                    self._move(version, known[version.key], is_resumed=True)
+        fresh = {version.path: version for version in due if version.key not in known}
         for paths in make_batches(fresh):
             self._predict([fresh[path] for path in paths])
 
@@ -124,7 +125,7 @@ class Watcher:
             self.counts.rows += 1
             self.counts.errors += row["error"] is not None
             say(_line(row))
-            self._move(version, row["label"], is_resumed=False)
+            self._move(version, self._results.destinations[version.key], is_resumed=False)
         out.file.flush()
 
     def _ask(self, images: Sequence[tuple[str, bytes]]) -> list[Mapping[str, Any]]:
@@ -165,11 +166,11 @@ class Watcher:
                 time.sleep(PAUSE_OF_FAILING_SECONDS)
         return [answer for image in images for answer in self._ask_at_once([image])]
 
-    def _move(self, version: Version, label: str | None, *, is_resumed: bool) -> None:
-        if self._labels is None or label is None:
+    def _move(self, version: Version, destination: str | None, *, is_resumed: bool) -> None:
+        if self._labels is None or destination is None:
             return
         try:
-            self._labels.move(version, label, is_resumed=is_resumed)
+            self._labels.move(version, destination, is_resumed=is_resumed)
         except ChangedError:
             return
         except OSError as error:
@@ -202,6 +203,7 @@ def _make_row(version: Version, content: bytes | None, answer: Mapping[str, Any]
         "warnings": answer.get("warnings") or [],
         "error": answer.get("error"),
         "model": answer["model"]["id"] if "model" in answer else None,
+        **{name: answer.get(name) for name in ("decision", "reject_reason", "scores")},
         "predicted_at": _timestamp(time.time()),
         "modified_at": _timestamp(version.modified_ns / 1e9),
         "bytes": version.size,
@@ -212,7 +214,10 @@ def _make_row(version: Version, content: bytes | None, answer: Mapping[str, Any]
 def _line(row: Mapping[str, Any]) -> Text:
     name = printable(row["name"])
     if row["error"] is None:
-        return Text(f"{name}  {printable(row['label'])}  {row['probability']:.4f}")
+        line = Text(f"{name}  {printable(row['label'])}  {row['probability']:.4f}")
+        if reason := decision_text(row):
+            line.append(f"  {reason}", style="yellow")
+        return line
     line = Text(f"{name}  ")
     line.append(f"error: {printable(row['error']['detail'])}", style="red")
     return line

@@ -579,3 +579,37 @@ def test_answers_of_the_server_are_rows_in_full(once: Once, server: Server, fold
     assert lines[0]["error"] == error
     assert lines[1] == {**lines[1], "label": "=1+1\n", "bytes": 1, "modified_at": "1970-01-01T00:00:01.000Z"}
     assert json.dumps(lines[0]["image"]) == "null"
+
+
+OLDER = b"name,sha256,label,probability,error,model,predicted_at,modified_at,bytes,key\n"
+"""The columns before answers were accepted or rejected."""
+
+
+@pytest.mark.usefixtures("labeller")
+@pytest.mark.parametrize("ending", ["csv", "jsonl"])
+def test_images_whose_answer_was_rejected_go_into_a_folder_of_their_own(
+    once: Once, folder: Path, ending: str
+) -> None:
+    out, sorted_ = folder.parent / f"rows.{ending}", folder.parent / "sorted"
+    (folder / "sure.png").write_bytes(b"cat")
+    (folder / "unsure.png").write_bytes(b"doubtful")
+    once("--out", out)
+    assert {row["name"]: row["decision"] for row in read_rows(out)} == {
+        "sure.png": "accept",
+        "unsure.png": "reject",
+    }
+    # Without being asked again: the rows say it.
+    once("--out", out, "--move-to", sorted_)
+    assert list(files_below(sorted_)) == ["_rejected/unsure.png", "cat/sure.png"]
+
+
+@pytest.mark.usefixtures("labeller")
+def test_a_table_that_an_older_loupe_began_keeps_its_columns(once: Once, folder: Path) -> None:
+    out, sorted_ = folder.parent / "rows.csv", folder.parent / "sorted"
+    out.write_bytes(OLDER)
+    (folder / "a.png").write_bytes(b"cat")
+    (folder / "b.png").write_bytes(b"doubtful")
+    once("--out", out, "--move-to", sorted_)
+    assert out.read_bytes().startswith(OLDER)
+    assert [row["label"] for row in read_rows(out)] == ["cat", "doubtful"]
+    assert list(files_below(sorted_)) == ["_rejected/b.png", "cat/a.png"]

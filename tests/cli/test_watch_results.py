@@ -41,7 +41,7 @@ def test_what_was_written_is_known_to_the_next(tmp_path: Path, ending: str) -> N
     labels = ["cat", None, "=1+1", "'quoted", "with, comma", "line\nbreak", "日本"]
     path = _written(tmp_path / f"a.{ending}", *(_row(str(n), label) for n, label in enumerate(labels)))
 
-    known = list(Results(path, 1).labels.values())
+    known = list(Results(path, 1).destinations.values())
 
     assert known == [label.replace("\n", "\\n") if label and ending == "csv" else label for label in labels]
 
@@ -54,7 +54,9 @@ def test_a_file_cut_off_anywhere_loses_its_last_row_alone(tmp_path: Path, ending
         cut = tmp_path / f"cut.{ending}"
         cut.write_bytes(whole[:end])
         results = Results(cut, 1)
-        missing = [row for row in (_row("a", "first\nlabel"), _row("b")) if row["key"] not in results.labels]
+        missing = [
+            row for row in (_row("a", "first\nlabel"), _row("b")) if row["key"] not in results.destinations
+        ]
         assert len(missing) == sum(end < len(b"".join(lines[: n + 1])) for n in range(len(lines))[-2:])
         results.append(missing)
         results.close()
@@ -96,7 +98,7 @@ def test_a_full_disk_leaves_no_half_row(tmp_path: Path, monkeypatch: pytest.Monk
         results.append([_row("b")])
 
     assert path.read_bytes() == before
-    assert "b" not in results.labels
+    assert "b" not in results.destinations
 
 
 def test_rows_are_not_written_into_a_file_that_was_moved_away(tmp_path: Path) -> None:

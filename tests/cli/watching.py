@@ -19,7 +19,10 @@ MODEL = {"id": "mdl_1", "product": "screws", "version": 3, "alias": "champion", 
 
 
 class Labeller:
-    """Answers each image with its content as the label, `bad` in it with an error; counts what it answers."""
+    """Answers each image with its content as the label, `bad` in it with an error; counts what it answers.
+
+    An answer to `doubtful` content is rejected.
+    """
 
     def __init__(self) -> None:
         self.answered: Counter[str] = Counter()
@@ -46,7 +49,10 @@ def _answer(content: str) -> dict[str, Any]:
         {"label": "other, one", "index": 1, "probability": 0.25},
     ]
     image = {"width": 1, "height": 1, "format": "png", "sha256": "not that of the bytes"}
-    return {"predictions": predictions, "image": image, "warnings": []}
+    judged: dict[str, Any] = {"decision": "accept", "reject_reason": None}
+    if "doubtful" in content:
+        judged = {"decision": "reject", "reject_reason": "ambiguous"}
+    return {"predictions": predictions, "image": image, "warnings": [], **judged}
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
