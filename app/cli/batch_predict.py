@@ -128,6 +128,7 @@ def _as_answer(
         "predictions": line["predictions"],
         "top": line["predictions"][0] if line["predictions"] else None,
         "warnings": line["warnings"],
+        **{name: line.get(name) for name in ("decision", "reject_reason", "scores")},
         "error": {**error, "instance": shown} if error else None,
         "model": dict(model),
     }

@@ -15,7 +15,7 @@ from app.schemas.numbers import MOST, refuse_truth_value
 SweepStatus = Literal["running", "succeeded", "failed", "cancelled"]
 MOST_CANDIDATES = 100
 
-Limit = Annotated[float, BeforeValidator(refuse_truth_value)]
+Limit = Annotated[float, Field(gt=0, le=MOST), BeforeValidator(refuse_truth_value)]
 
 
 class SweepCreate(TrainingCreate):
@@ -52,19 +52,18 @@ class SweepCreate(TrainingCreate):
     )
     budget_seconds: Limit | None = Field(
         None,
-        gt=0,
-        le=MOST,
         description="Time for the whole sweep from the start of its first training. Only as many networks "
         "are tried as it is enough for by their measured costs; when it runs out, the best so far wins.",
     )
     max_milliseconds: Limit | None = Field(
         None,
-        gt=0,
-        le=MOST,
         description="Only networks that answer in so many milliseconds an image, see `GET /networks`.",
     )
     max_bytes: int | None = Field(
-        None, gt=0, description="Only networks whose weights take so many bytes, see `GET /networks`."
+        None,
+        gt=0,
+        le=2**53,
+        description="Only networks whose weights take so many bytes, see `GET /networks`.",
     )
     keep: Literal["winner", "all"] = Field(
         "winner",

@@ -45,7 +45,7 @@ def test_from_a_folder_of_pictures_to_a_prediction(remote: Run, tmp_path: Path) 
     assert remote("product", "create", "whole-way", "--network", "tiny_cnn").status == 0
     imported = remote("dataset", "import", "whole-way", folder)
     assert imported.status == 0, imported.err
-    assert "36 images in 3 classes, 1 files left out" in imported.out
+    assert "36 images in 3 classes, 1 file left out" in imported.out
     assert "advice: " in imported.out
     (dataset,) = remote("dataset", "list", "whole-way", "--json").json["data"]
     assert dataset["source"] == "pictures.tar"

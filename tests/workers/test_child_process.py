@@ -213,7 +213,8 @@ def test_asked_to_finish_before_it_listens_it_lives_and_is_asked_later(
 
 
 def test_its_environment_is_ours_and_more(child: ChildProcess, tmp_path: Path) -> None:
-    pid = start(child, tmp_path, "hang", LOUPE_LOG_LEVEL="DEBUG")
+    pid = start(child, tmp_path, "say hello", "hang", LOUPE_LOG_LEVEL="DEBUG")
+    wait_for(lambda: said(tmp_path), 20, "the child, which has our own environment until its program runs")
     environment = psutil.Process(pid).environ()
     assert environment["LOUPE_LOG_LEVEL"] == "DEBUG"
     assert environment["PATH"] == os.environ["PATH"]
