@@ -849,7 +849,7 @@ MUTATIONS = (
     _one(
         "a watched image that has a row is asked again",
         "app/cli/watcher.py",
-        " for version in due if version.key not in labels}",
+        " for version in due if version.key not in known}",
         " for version in due}",
         "tests/cli/test_watch.py",
     ),
