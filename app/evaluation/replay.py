@@ -72,6 +72,8 @@ def evaluate_artifact(
     answers = np.stack([outcome.probabilities for outcome in outcomes])
     probabilities = answers[: len(items)]
 
+    is_right = labels == decide(probabilities)
+
     subset = spec.subset or "all"
     evaluation = evaluate_predictions(labels, probabilities, classes, unknown)
     shared_groups = None
@@ -89,8 +91,8 @@ def evaluate_artifact(
         dataset_digest=whole.digest,
         subset=subset,
         **vars(evaluation),
-        calibration_before=_calibration_before(artifact.manifest, labels, probabilities),
-        selection=_measure_selection(predictor, labels, outcomes[: len(items)], spec.max_error),
+        calibration_before=_calibration_before(artifact.manifest, is_right, probabilities),
+        selection=_measure_selection(predictor, is_right, outcomes[: len(items)], spec.max_error),
         shared_groups=shared_groups,
         mistakes=tuple(mistakes[:MISTAKES_KEPT]),
         warnings=(*_warn_of_shared(shared_groups), *_warn(predictor, dataset, items, clipped)),
@@ -104,22 +106,21 @@ def evaluate_artifact(
 
 
 def _calibration_before(
-    manifest: Manifest, labels: NDArray[np.int64], probabilities: NDArray[np.float32]
+    manifest: Manifest, is_right: NDArray[np.bool_], probabilities: NDArray[np.float32]
 ) -> Calibration | None:
     if manifest.calibration is None:
         return None
     raw = remove_temperature(probabilities, manifest.calibration.temperature)
-    return measure_calibration(labels == decide(probabilities), raw.max(axis=1))
+    return measure_calibration(is_right, raw.max(axis=1))
 
 
 def _measure_selection(
-    predictor: Predictor, labels: NDArray[np.int64], outcomes: Sequence[Outcome], max_error: float
+    predictor: Predictor, is_right: NDArray[np.bool_], outcomes: Sequence[Outcome], max_error: float
 ) -> Selection | None:
     decision = predictor.artifact.manifest.decision
     if decision is None:
         return None
     verdicts = [predictor.judge(outcome, max_error) for outcome in outcomes]
-    is_right = labels == decide(np.stack([outcome.probabilities for outcome in outcomes]))
     return measure_selection([one for one in verdicts if one is not None], is_right, decision, max_error)
 
 

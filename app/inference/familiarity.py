@@ -7,6 +7,7 @@ Out-of-Distribution Detection with Deep Nearest Neighbors, ICML 2022, https://ar
 from __future__ import annotations
 
 import io
+import math
 from typing import Any
 
 import numpy as np
@@ -34,21 +35,28 @@ class Familiarity:
         self._lengths = _lengths(self._references)
         self._centred_lengths = _lengths(self._references - self._mean)
         self._towards_mean = self._references @ self._mean
+        self._squared_mean = float(self._mean @ self._mean)
 
     @property
     def nbytes(self) -> int:
         return self._references.nbytes
 
     def measure(self, features: NDArray[np.float32]) -> float:
-        """How similar an image of these ``features``, (dimensions,), is to the nearest reference: -1 to 1."""
+        """How similar an image of these ``features``, (dimensions,), is to the nearest reference: -1 to 1.
+
+        Raises ArtifactError for features that are not finite: they compare with nothing.
+        """
         # No BLAS: its threads would wait for the cores that answer other requests.
         products = np.einsum("ij,j->i", self._references, features)
         mean = self._mean
         # (reference - mean) · (features - mean), without a second pass over the references.
-        centred = products - self._towards_mean - float(mean @ features) + float(mean @ mean)
+        centred = products - self._towards_mean - float(mean @ features) + self._squared_mean
         plain = products / (self._lengths * _lengths(features))
         from_mean = centred / (self._centred_lengths * _lengths(features - mean))
-        return float(plain.max() + from_mean.max()) / 2
+        similarity = float(plain.max() + from_mean.max()) / 2
+        if not math.isfinite(similarity):
+            raise ArtifactError("The model's features are not finite.", hint=_HINT)
+        return similarity
 
 
 def _lengths(vectors: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -68,7 +68,7 @@ class Predictor:
         return estimate_bytes(self.artifact, self._interpreters.capacity)
 
     def predict(self, pixels: NDArray[np.uint8] | NDArray[np.float32]) -> NDArray[np.float32]:
-        """The probabilities of ``answer`` alone, for half a millisecond less."""
+        """The probabilities of ``answer`` alone, without comparing the image with training images."""
         return self._run(pixels, 1)[0]
 
     def answer(self, pixels: NDArray[np.uint8] | NDArray[np.float32]) -> Outcome:

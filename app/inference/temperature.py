@@ -13,10 +13,12 @@ Floats = NDArray[np.floating[Any]]
 def apply_temperature(probabilities: Floats, temperature: float) -> NDArray[np.float64]:
     """softmax(logits / temperature) from softmax(logits), float64 (…, classes): no logits are needed.
 
-    The most probable class stays the same. Guo, Pleiss, Sun, Weinberger: On Calibration of Modern Neural
-    Networks, ICML 2017, https://arxiv.org/abs/1706.04599
+    The most probable class stays the same, and 1 changes no bit. Guo, Pleiss, Sun, Weinberger: On Calibration
+    of Modern Neural Networks, ICML 2017, https://arxiv.org/abs/1706.04599
     """
     exact = np.asarray(probabilities, np.float64)
+    if temperature == 1:
+        return exact
     # Relative to the largest, so that a high power of small probabilities is not 0 / 0.
     powers = (exact / exact.max(axis=-1, keepdims=True)) ** (1 / temperature)
     shares: NDArray[np.float64] = powers / powers.sum(axis=-1, keepdims=True)

@@ -93,9 +93,9 @@ def update_product(context: AppContext, product_id: str, request: schemas.Produc
     return changed
 
 
-def promised_error(product: Product) -> float:
-    """The share of accepted answers that may be wrong."""
-    return MAX_ERROR if product.max_error is None else product.max_error
+def promised_error(max_error: float | None) -> float:
+    """The share of accepted answers that may be wrong, from the column of a product."""
+    return MAX_ERROR if max_error is None else max_error
 
 
 def require_product(session: Session, product_id: str) -> Product:
@@ -141,7 +141,7 @@ def to_schema(session: Session, product: Product) -> schemas.Product:
         name=product.name,
         default_network=product.default_network,
         gate=schemas.ProductGate(min_accuracy=product.min_accuracy),
-        promise=schemas.Promise(max_error=promised_error(product)),
+        promise=schemas.Promise(max_error=promised_error(product.max_error)),
         champion=alias.model_id if alias else None,
         created_at=product.created_at,
     )

@@ -18,7 +18,6 @@ from app.models.alias import CHAMPION
 from app.schemas import model as schemas
 from app.schemas.common import Page
 from app.schemas.job_payloads import Payload
-from app.schemas.product import MAX_ERROR
 from app.services.job_states import TERMINAL
 from app.services.jobs import require_job
 from app.services.pages import fetch_page
@@ -28,6 +27,7 @@ VERSION = re.compile(r"[1-9][0-9]*")
 MAX_VERSION = 2**31 - 1
 """The most that the column holds."""
 MAX_VERSION_DIGITS = 10
+_DECISION = TypeAdapter(Decision)
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class ModelChoice:
     digest: str
     folder: str
     alias: str | None
-    max_error: float = MAX_ERROR
+    max_error: float
 
     @classmethod
     def of(cls, model: TrainedModel, alias: str | None, max_error: float) -> ModelChoice:
@@ -108,7 +108,7 @@ def choose_model(
                 f"Model {row.id} is of product {row.product_id!r} and job {row.job_id}, not as asked.",
                 hint="Give only one of `product`, `job` and `model`.",
             )
-        return ModelChoice.of(row, alias, promised_error(session.get_one(Product, row.product_id)))
+        return ModelChoice.of(row, alias, promised_error(session.get_one(Product, row.product_id).max_error))
 
 
 def require_model(session: Session, model_id: str) -> TrainedModel:
@@ -189,7 +189,7 @@ def _to_schema(session: Session, model: TrainedModel) -> schemas.Model:
         metrics=model.metrics,
         serving=model.serving,
         calibration=model.calibration and schemas.Calibration(**model.calibration),
-        promise=_promise(model, promised_error(session.get_one(Product, model.product_id))),
+        promise=_promise(model, promised_error(session.get_one(Product, model.product_id).max_error)),
         exports=[
             schemas.ModelExport(**{name: stored[name] for name in schemas.ModelExport.model_fields})
             for stored in (model.exports or {}).values()
@@ -202,7 +202,7 @@ def _to_schema(session: Session, model: TrainedModel) -> schemas.Model:
 def _promise(model: TrainedModel, max_error: float) -> schemas.ModelPromise | None:
     if model.decision is None:
         return None
-    decision = TypeAdapter(Decision).validate_python(model.decision)
+    decision = _DECISION.validate_python(model.decision)
     threshold = choose_threshold(decision, max_error)
     is_kept = threshold is not None and threshold.max_error <= max_error
     return schemas.ModelPromise(

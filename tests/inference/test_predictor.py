@@ -19,6 +19,7 @@ from app.artifacts import Artifact, Decision, Input, Threshold
 from app.errors import ArtifactError, ImageDecodeError
 from app.images.decode import decode_image
 from app.images.resize import FIRST_RULE, Fit
+from app.inference.familiarity import Familiarity
 from app.inference.predictor import Predictor
 
 MakeArtifact = Callable[..., Artifact]
@@ -244,3 +245,10 @@ def test_reference_features_that_measure_nothing_are_refused(
     artifact = make_artifact(tmp_path / "artifact", "with_features", references=references)
     with pytest.raises(ArtifactError, match="instead of finite float16"):
         Predictor(artifact)
+
+
+def test_features_that_are_not_finite_compare_with_nothing() -> None:
+    familiarity = Familiarity(np.eye(3, dtype=np.float32))
+    for bad in (np.nan, np.inf):
+        with pytest.raises(ArtifactError, match="not finite"), np.errstate(invalid="ignore"):
+            familiarity.measure(np.array([bad, 0, 1], np.float32))

@@ -24,6 +24,7 @@ def test_it_can_be_taken_off_again() -> None:
     raw = softmax(LOGITS, axis=1).astype(np.float32)
     again = remove_temperature(apply_temperature(raw, 0.5), 0.5)
     np.testing.assert_allclose(again, raw, atol=1e-6)
+    assert apply_temperature(raw, 1.0).astype(np.float32).tobytes() == raw.tobytes()
 
 
 def test_certainty_stays_certainty() -> None:

@@ -120,4 +120,4 @@ def _read_model(context: AppContext, job: Job) -> TrainedModel:
 
 def _promised_error(context: AppContext, job: Job) -> float:
     with context.db.read() as session:
-        return promised_error(session.get_one(Product, job.product_id))
+        return promised_error(session.get_one(Product, job.product_id).max_error)

@@ -87,7 +87,7 @@ class Training(Kind[TrainingSpec, TrainingResult]):
                 ),
                 weights_root=storage.weights,
                 extractor=storage.extractor,
-                max_error=promised_error(session.get_one(Product, job.product_id)),
+                max_error=promised_error(session.get_one(Product, job.product_id).max_error),
                 until_epoch=payload.until_epoch,
                 ends_as=payload.ends_as,
                 tried_elsewhere=payload.tried_elsewhere,
