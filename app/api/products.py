@@ -100,7 +100,7 @@ def put_alias(
     The old model answers until the new one is loaded; once this is answered, the new one does here, unless it
     cannot be loaded. Other processes follow within two seconds.
     """
-    alias = aliases.put_alias(context, product, name, request, _model_in(if_match))
+    alias = aliases.put_alias(context, product, name, request, _models_in(if_match))
     router.settle()
     return _tagged(alias, response)
 
@@ -118,7 +118,7 @@ def roll_back(
 
     A model that was deleted is passed over. The history records it as a rollback.
     """
-    alias = rollbacks.roll_back(context, product, request, _model_in(if_match))
+    alias = rollbacks.roll_back(context, product, request, _models_in(if_match))
     router.settle()
     return _tagged(alias, response)
 
@@ -126,7 +126,7 @@ def roll_back(
 @router.delete("/{product}/aliases/{name}", status_code=status.HTTP_204_NO_CONTENT)
 def delete_alias(product: str, name: str, context: ContextDep, if_match: IfMatch = None) -> Response:
     """Remove an alias other than `champion`. Its model and its history stay."""
-    aliases.delete_alias(context, product, name, _model_in(if_match))
+    aliases.delete_alias(context, product, name, _models_in(if_match))
     return Response(status_code=status.HTTP_204_NO_CONTENT)
 
 
@@ -143,6 +143,9 @@ def _tagged(alias: Alias, response: Response) -> Alias:
     return alias
 
 
-def _model_in(if_match: str | None) -> str | None:
-    """The model of an ETag; None for any."""
-    return None if if_match is None or if_match.strip() == "*" else if_match.strip().strip('"')
+def _models_in(if_match: str | None) -> frozenset[str] | None:
+    """The models of a header of one or several ETags; None for any. A weak one matches nothing (RFC 9110)."""
+    if if_match is None or if_match.strip() == "*":
+        return None
+    tags = (tag.strip() for tag in if_match.split(","))
+    return frozenset(tag.strip('"') for tag in tags if not tag.startswith("W/"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -24,6 +26,8 @@ from app.services import webhook_events
 from app.services.pages import fetch_page
 from app.services.products import lock_product, require_product
 
+Expected = Collection[str] | None
+"""The models that an alias may point at before it is moved; None: any."""
 RECENT_MOVES = 10
 MAX_REASON = 2000
 
@@ -49,13 +53,13 @@ def require_alias(session: Session, product_id: str, name: str) -> Alias:
     return alias
 
 
-def require_match(alias: Alias | None, expected: str | None) -> None:
-    """Raises PreconditionFailedError unless the alias points at ``expected``, or anything does for None."""
-    if expected is None or (alias is not None and expected == alias.model_id):
+def require_match(alias: Alias | None, expected: Expected) -> None:
+    """Raises PreconditionFailedError unless the alias points at one of ``expected``; None: at whatever."""
+    if expected is None or (alias is not None and alias.model_id in expected):
         return
     now = "there is no such alias" if alias is None else f"it points at {alias.model_id}"
     raise PreconditionFailedError(
-        f"The alias does not point at {expected!r}, as If-Match asks: {now}.",
+        f"The alias does not point at the model that If-Match names: {now}.",
         hint="Somebody else has moved it. Read it again, and decide anew.",
     )
 
@@ -65,11 +69,11 @@ def put_alias(
     product_id: str,
     name: str,
     request: schemas.AliasMoveCreate,
-    expected: str | None = None,
+    expected: Expected = None,
 ) -> schemas.Alias:
     """Points an alias at a model by hand. Raises GateFailedError unless the model passed or ``override``.
 
-    ``expected``: the model that it must point at now, or PreconditionFailedError is raised.
+    ``expected``: the models that it may point at now, or PreconditionFailedError is raised.
     """
     if name.isdecimal():
         raise InvalidRequestError(
@@ -107,7 +111,7 @@ def put_alias(
     return answer
 
 
-def delete_alias(context: AppContext, product_id: str, name: str, expected: str | None = None) -> None:
+def delete_alias(context: AppContext, product_id: str, name: str, expected: Expected = None) -> None:
     """Removes an alias; its history stays. The champion can only be moved."""
     with context.db.write() as session:
         lock_product(session, product_id)

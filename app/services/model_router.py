@@ -151,13 +151,14 @@ class ModelRouter:
             }
             before = {choice.id for choice in known.values()}
             wanted = sorted(before.union(one for one in ids.values() if one is not None))
-            promises = dict(session.execute(select(Product.id, Product.max_error)).tuples())
+            promised = session.execute(select(Product.id, Product.max_error))
+            promises = {row.id: row.max_error for row in promised}
             models: dict[str | None, ModelChoice] = {}
             for start in range(0, len(wanted), ROWS_AT_ONCE):
                 part = TrainedModel.id.in_(wanted[start : start + ROWS_AT_ONCE])
                 columns = load_only(*(getattr(TrainedModel, name) for name in CHOICE_COLUMNS))
                 for row in session.scalars(select(TrainedModel).where(part).options(columns)):
-                    models[row.id] = ModelChoice.of(row, None, promised_error(promises[row.product_id]))
+                    models[row.id] = ModelChoice.of(row, None, promised_error(promises.get(row.product_id)))
         found = {
             question: replace(models[model], alias=known[question].alias) if model in models else None
             for question, model in ids.items()

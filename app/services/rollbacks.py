@@ -9,14 +9,14 @@ from app.context import AppContext
 from app.errors import ConflictError
 from app.models import AliasMove, TrainedModel
 from app.schemas import model as schemas
-from app.services.aliases import move_alias, require_alias, require_match, to_schema
+from app.services.aliases import Expected, move_alias, require_alias, require_match, to_schema
 from app.services.products import lock_product
 
 
 def roll_back(
-    context: AppContext, product_id: str, request: schemas.RollbackCreate, expected: str | None
+    context: AppContext, product_id: str, request: schemas.RollbackCreate, expected: Expected
 ) -> schemas.Alias:
-    """One step back for each call. ``expected``: the model that the alias must point at now.
+    """One step back for each call. ``expected``: the models that the alias may point at now.
 
     Raises ConflictError when there is no earlier model, PreconditionFailedError.
     """

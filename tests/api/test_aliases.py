@@ -238,3 +238,14 @@ def test_of_two_who_move_an_alias_at_once_the_second_is_told(aliases: Aliases) -
     moved = aliases.client.put(path, json={"model": aliases.champion}, headers=fresh)
     assert (moved.status_code, moved.headers["etag"]) == (200, f'"{aliases.champion}"')
     assert aliases.client.put(path, json={"model": second}, headers={"if-match": "*"}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("header", "status"),
+    [('"mdl_1", "{now}"', 200), ("{now}", 200), ('W/"{now}"', 412), ('""', 412), ("{now}x" * 100, 422)],
+)
+def test_if_match_is_read_as_http_has_it(aliases: Aliases, header: str, status: int) -> None:
+    path = f"/products/{aliases.product}/aliases/champion"
+    given = {"if-match": header.replace("{now}", aliases.champion)}
+    moved = aliases.client.put(path, json={"model": aliases.champion}, headers=given)
+    assert moved.status_code == status, moved.text
