@@ -6,17 +6,19 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := $(shell command -v uv 2>/dev/null || echo $(VENV)-uv/bin/uv)
 STAMP := $(VENV)/.locked
+UI := app/ui/index.html
+UI_SOURCES := $(shell find ui -path ui/node_modules -prune -o -type f ! -name schema.d.ts -print)
 TOOLS := .venv-tools
 PEERS := .venv-peers
 # Where a container sets it, each process would compile TensorFlow's sources anew: most of a training's start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo up test test-all test-fast check chaos attack soak check-postgres format lock docs mutations bench bench-networks bench-serving bench-features bench-labels bench-duplicates bench-doctor bench-truth tools audit sbom clean
+.PHONY: help setup ui test-browser demo up test test-all test-fast check chaos attack soak check-postgres format lock docs mutations bench bench-networks bench-serving bench-features bench-labels bench-duplicates bench-doctor bench-truth tools audit sbom clean
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
-setup: $(STAMP) ## Make .venv with everything that is locked.
+setup: $(STAMP) $(UI) ## Make .venv with everything that is locked, and the pages.
 
 # uv is fetched into a folder of its own where it is missing.
 $(VENV)-uv/bin/uv:
@@ -31,6 +33,13 @@ $(STAMP): requirements/dev.txt pyproject.toml $(if $(findstring $(VENV)-uv,$(UV)
 	$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements/dev.txt
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@touch $(STAMP)
+
+# Without them all but the pages works, so a machine that reaches no npm registry can still be set up.
+$(UI): $(UI_SOURCES) | $(STAMP)
+	@$(BIN)/python ui/build.py || echo "The pages at /ui are not made: see above. \`make ui\` tries again." >&2
+
+ui: $(STAMP) ## Make the pages at /ui from ui/. ARGS=--check looks at types and style as well.
+	$(BIN)/python ui/build.py $(ARGS)
 
 demo: setup ## Start Loupe, train on real images, show the metrics, predict. ARGS=--exit ends it afterwards.
 	$(BIN)/loupe demo $(ARGS)
@@ -52,11 +61,12 @@ test-all: setup ## Run all tests; half an hour and more.
 test-fast: setup ## Run the tests that take seconds.
 	$(PYTEST) -m "not slow and not integration and not postgres and not chaos" $(ARGS)
 
-check: setup ## Lint, types, layers.
+check: setup ## Lint, types, layers, pages.
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python ui/build.py --check
 
 chaos: setup ## Kill, freeze and flush a whole Loupe N times a fault, and print what was seen. N=50: an hour and more.
 	$(BIN)/python -m tests.chaos --n $(or $(N),5) $(ARGS)
@@ -72,6 +82,9 @@ mutations: setup ## Break each promise on purpose: the tests must notice. Half a
 
 check-postgres: setup ## Run the database tests on PostgreSQL (Debian: apt-get install postgresql).
 	$(BIN)/python -m pytest -m postgres --require-postgres $(ARGS)
+
+test-browser: setup ## Walk through the pages in a real Chromium, and keep what they look like in SHOTS=dist/pages.
+	$(BIN)/python -m pytest tests/browser --require-browser --shots=$(or $(SHOTS),dist/pages) $(ARGS)
 
 format: setup ## Format the code.
 	$(BIN)/ruff format .
@@ -148,8 +161,9 @@ lock: ## Resolve the dependencies anew, newest versions.
 	$(LOCK) --upgrade --extra train --extra pretrained-default -o requirements/train.txt
 	$(LOCK) --upgrade --extra gpu --extra pretrained-default -o requirements/gpu.txt
 	$(LOCK) --upgrade --extra train --extra pretrained --group dev -o requirements/dev.txt
+	$(UV) pip compile $(LOCK_OPTIONS) --upgrade --group pyproject.toml:ui -o requirements/ui.txt
 	$(UV) pip compile $(LOCK_OPTIONS) --upgrade --group pyproject.toml:tools -o requirements/tools.txt
 	$(UV) pip compile $(LOCK_OPTIONS) --upgrade --group pyproject.toml:peers -o requirements/peers.txt
 
 clean: ## Remove the virtual environment and caches.
-	rm -rf $(VENV) $(VENV)-uv $(TOOLS) $(PEERS) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) $(VENV)-uv $(TOOLS) $(PEERS) app/ui ui/node_modules .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -30,6 +30,7 @@ from app.api import (
     session,
     similar_images,
     sweeps,
+    ui,
     webhooks,
     workers,
 )
@@ -136,5 +137,5 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(PathMiddleware)
     app.add_middleware(ProxyMiddleware, settings=settings)
     # Not by include_router, which matches each path anew at every level: a quarter of a prediction's time.
-    app.router.routes += [route for resource in (*RESOURCES, pages) for route in resource.router.routes]
+    app.router.routes += [route for resource in (*RESOURCES, ui, pages) for route in resource.router.routes]
     return app

@@ -46,6 +46,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--require-postgres", action="store_true", help="Fail instead of skip where PostgreSQL is missing."
     )
     parser.addoption(
+        "--require-browser", action="store_true", help="Fail instead of skip where Chromium is missing."
+    )
+    parser.addoption(
+        "--shots", type=Path, help="A folder for pictures of the pages that the browser's tests open."
+    )
+    parser.addoption(
         "--logits-of-this-commit",
         action="store_true",
         help="Do not call slow the twentieth of the slow logits tests whose turn it is at this commit.",

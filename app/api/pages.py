@@ -143,7 +143,7 @@ REDOC_LOGO = b"https://cdn.redoc.ly/redoc/logo-mini.svg"
 @router.get("/")
 def get_start() -> RedirectResponse:
     """Where somebody begins who knows only the address."""
-    return RedirectResponse("/docs")
+    return RedirectResponse("/ui")
 
 
 @router.get("/docs")

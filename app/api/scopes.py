@@ -53,6 +53,7 @@ NEEDS: dict[tuple[str, str], Need | None] = {
     ("GET", "/readyz"): OPEN,
     ("GET", "/v2/health/live"): OPEN,
     ("GET", "/v2/health/ready"): OPEN,
+    ("GET", "/session"): Need(None),
     ("POST", "/session"): OPEN,
     ("DELETE", "/session"): OPEN,
     ("GET", "/version"): LOCAL,

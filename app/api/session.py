@@ -11,6 +11,7 @@ from app.api.limits import admit
 from app.api.routes import CheckedRoute
 from app.errors import ConflictError, UnauthorizedError
 from app.schemas.api_key import Session, SessionCreate
+from app.schemas.caller import Caller
 from app.services import browser_sessions
 from app.services.browser_sessions import SESSION_SECONDS
 
@@ -39,6 +40,15 @@ async def open_session(
     response.headers["Cache-Control"] = "no-store"
     _set_cookie(request, response, opened.token, SESSION_SECONDS)
     return opened.session
+
+
+@router.get("")
+def get_session(request: Request, response: Response, context: OpenContextDep) -> Session:
+    """Who asks: the name of their key, what it may do, and when a browser's session ends."""
+    caller: Caller = request.state.caller
+    is_browser = "authorization" not in request.headers and not request.app.state.key_ring.is_open
+    response.headers["Cache-Control"] = "no-store"
+    return browser_sessions.get_session(context, caller, request.cookies.get(COOKIE) if is_browser else None)
 
 
 @router.delete("", status_code=status.HTTP_204_NO_CONTENT)

@@ -97,9 +97,11 @@ class SessionCreate(Request):
 
 
 class Session(BaseModel):
-    """Who a browser is signed in as. The cookie itself is in `Set-Cookie` alone."""
+    """Who a browser, or whoever asks, is signed in as. The cookie itself is in `Set-Cookie` alone."""
 
     name: str = Field(description="Name of the key.")
     scopes: list[Scope] = Field(description="What it may do, with all that is implied.")
     products: list[str] | None
-    expires_at: Timestamp
+    expires_at: Timestamp | None = Field(
+        description="Null without a session: who asks shows a key, or the server asks for none."
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
@@ -14,6 +14,7 @@ from app.context import AppContext
 from app.models import ApiKey, BrowserSession
 from app.models.base import utc_now
 from app.schemas import api_key as schemas
+from app.schemas.caller import Caller
 from app.schemas.scopes import SCOPES
 from app.services.key_ring import TOPIC, KeyRing, hash_token, prove, unauthorized
 
@@ -54,12 +55,23 @@ def open_session(context: AppContext, ring: KeyRing, key: str) -> OpenedSession:
     context.changes.look_after_a_change()
     return OpenedSession(
         token,
-        schemas.Session(
-            name=caller.name,
-            scopes=[scope for scope in SCOPES if scope in caller.scopes],
-            products=None if caller.products is None else sorted(caller.products),
-            expires_at=row.expires_at,
-        ),
+        _describe(caller, row.expires_at),
+    )
+
+
+def get_session(context: AppContext, caller: Caller, token: str | None) -> schemas.Session:
+    """Who ``caller`` is; ``token``: that of the cookie by which they were found, None if by none."""
+    with context.db.read() as session:
+        row = None if token is None else session.get(BrowserSession, hash_token(token))
+    return _describe(caller, None if row is None else row.expires_at)
+
+
+def _describe(caller: Caller, expires_at: datetime | None) -> schemas.Session:
+    return schemas.Session(
+        name=caller.name,
+        scopes=[scope for scope in SCOPES if scope in caller.scopes],
+        products=None if caller.products is None else sorted(caller.products),
+        expires_at=expires_at,
     )
 
 

@@ -93,4 +93,4 @@ def test_who_knows_only_the_address_is_led_to_the_page(client: TestClient) -> No
     prefix = client.get("/openapi.json").json().get("servers", [{"url": ""}])[0]["url"]
     answer = client.get(f"{prefix}/", follow_redirects=False)
     assert answer.status_code == 307
-    assert answer.headers["location"] == f"{prefix}/docs"
+    assert answer.headers["location"] == f"{prefix}/ui"

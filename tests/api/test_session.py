@@ -249,3 +249,23 @@ def test_the_cookie_is_never_sent_to_pages_of_other_origins(guarded: Settings) -
             if operation.method == "GET":
                 answer = client.get(operation.url, headers={"origin": "https://line.example"})
                 assert "access-control-allow-credentials" not in answer.headers
+
+
+def test_who_asks_can_be_asked(client: TestClient) -> None:
+    assert_problem(client.get("/session"), 401)
+    sign_in(client)
+    by_cookie = client.get("/session")
+    assert by_cookie.headers["cache-control"] == "no-store"
+    assert by_cookie.json()["expires_at"] is not None
+    by_key = client.get("/session", headers={"authorization": "Bearer s3cret"}).json()
+    assert by_key == {**by_cookie.json(), "expires_at": None}
+    assert client.delete("/session", headers=OWN).status_code == 204
+    assert_problem(client.get("/session"), 401)
+
+
+def test_where_no_key_is_asked_for_anybody_asks(settings: Settings) -> None:
+    with opened(settings) as client:
+        answer = client.get("/session").json()
+    assert answer["name"] == "anybody"
+    assert answer["expires_at"] is None
+    assert "admin" in answer["scopes"]
