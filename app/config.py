@@ -402,3 +402,26 @@ class Settings(BaseSettings):
     def redis_client_url(self) -> str:
         """The Redis server as redis-py names it."""
         return self.redis_url or f"unix://{quote(str(self.redis_socket))}"
+
+
+SEPARATORS = {
+    "dataset_roots": os.pathsep,
+    **dict.fromkeys(("allowed_hosts", "webhook_hosts", "cors_origins", "pinned"), ","),
+}
+
+
+def environment_of(settings: Settings) -> dict[str, str]:
+    """The settings as the children read them, whichever way they came to this process."""
+    values = settings.model_dump(mode="python")
+    environment = {}
+    for name, value in values.items():
+        if value is None:
+            continue
+        if isinstance(value, tuple):
+            text = SEPARATORS[name].join(map(str, value))
+        elif isinstance(value, SecretStr):
+            text = value.get_secret_value()
+        else:
+            text = str(value)
+        environment[f"LOUPE_{name.upper()}"] = text
+    return environment

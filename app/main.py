@@ -19,6 +19,7 @@ from app.api import (
     exports,
     health,
     inference_protocol,
+    installation,
     job_records,
     jobs,
     metrics,
@@ -63,7 +64,17 @@ from app.services.products import read_ids
 RESOURCES = (
     *(health, products, datasets, dataset_items, dataset_versions, exports, similar_images),
     *(jobs, job_records, sweeps, evaluations, models, model_files, predict),
-    *(inference_protocol, batch_predictions, workers, metrics, api_keys, session, webhooks, audit),
+    *(
+        inference_protocol,
+        batch_predictions,
+        workers,
+        installation,
+        metrics,
+        api_keys,
+        session,
+        webhooks,
+        audit,
+    ),
 )
 
 DESCRIPTION = """Train, prove and serve image classifiers, one per product.

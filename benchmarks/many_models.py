@@ -27,10 +27,9 @@ from rich.console import Console
 from rich.table import Table
 
 from app.artifacts import open_artifact
-from app.config import Settings
+from app.config import Settings, environment_of
 from app.context import AppContext
 from app.inference.predictor import estimate_bytes
-from app.launch.up import environment_of
 from app.migrations import upgrade
 from benchmarks.serving import package_network
 from benchmarks.serving_http.images import KINDS, make_images

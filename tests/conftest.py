@@ -191,7 +191,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 def start_service(home: Path, **environment: str) -> Service:
     """Starts ``loupe up`` in ``home`` and waits until it is ready."""
-    port = free_port()
+    port = int(environment.get("LOUPE_PORT") or free_port())
     log = (home.parent / f"{home.name}-up.log").open("ab")
     process = subprocess.Popen(
         [sys.executable, "-m", "app.cli", "up", "--home", str(home), "--port", str(port)],

@@ -127,6 +127,7 @@ NEEDS: dict[tuple[str, str], Need | None] = {
     ("GET", "/predictions/{job}/results"): PREDICT,
     ("GET", "/predictions/{job}/skipped"): PREDICT,
     ("GET", "/workers"): READ,
+    ("GET", "/doctor"): Need("admin", is_unbound=True),
     ("GET", "/metrics"): Need("read", is_unbound=True, is_local=True),
     ("GET", "/audit"): ADMIN,
     ("POST", "/api-keys"): ADMIN,

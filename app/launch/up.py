@@ -17,9 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx2 as httpx
-from pydantic import SecretStr
 
-from app.config import Settings
+from app.config import Settings, environment_of
 from app.db import Database
 from app.errors import LoupeError
 from app.host.gpus import find_gpus
@@ -49,12 +48,6 @@ REMAINS_SECONDS = 40.0
 
 class UpError(LoupeError):
     status, code, title = 500, "up_failed", "Loupe could not start"
-
-
-SEPARATORS = {
-    "dataset_roots": os.pathsep,
-    **dict.fromkeys(("allowed_hosts", "webhook_hosts", "cors_origins", "pinned"), ","),
-}
 
 
 @dataclass
@@ -116,23 +109,6 @@ def _parts(settings: Settings) -> list[Part]:
         parts.append(Part(f"worker-{queue}", command, environment=own))
     parts.append(Part("api", [python, "-m", "app.launch.api"], environment=environment))
     return parts
-
-
-def environment_of(settings: Settings) -> dict[str, str]:
-    """The settings as the children read them, whichever way they came to this process."""
-    values = settings.model_dump(mode="python")
-    environment = {}
-    for name, value in values.items():
-        if value is None:
-            continue
-        if isinstance(value, tuple):
-            text = SEPARATORS[name].join(map(str, value))
-        elif isinstance(value, SecretStr):
-            text = value.get_secret_value()
-        else:
-            text = str(value)
-        environment[f"LOUPE_{name.upper()}"] = text
-    return environment
 
 
 def _start(part: Part, home: Path) -> None:

@@ -13,10 +13,9 @@ from pydantic import SecretStr
 
 from app import migrations
 from app.artifacts import open_artifact
-from app.config import Settings
+from app.config import Settings, environment_of
 from app.context import AppContext
 from app.launch.redis_server import redis_command
-from app.launch.up import environment_of
 from app.models import Alias, Dataset, Job, Product, TrainedModel
 from app.models.alias import CHAMPION
 from app.models.base import new_id

@@ -28,6 +28,9 @@ WIDE, MIDDLE, NARROW = (
 
 Open = Callable[..., Page]
 
+# A page waits for a server that shares its processor with trainings.
+expect.set_options(timeout=30_000)
+
 
 @pytest.fixture(scope="session")
 def browser(request: pytest.FixtureRequest) -> Iterator[Browser]:
@@ -94,26 +97,35 @@ def axe() -> str:
 
 
 @pytest.fixture
-def look(request: pytest.FixtureRequest, axe: str) -> Callable[[Page, str], None]:
-    """``look(page, name)``: axe-core finds nothing, nothing is wider than the window; a picture."""
+def show(request: pytest.FixtureRequest) -> Callable[[Page, str], None]:
+    """``show(page, name)``: nothing is wider than the window, and a picture is kept if wanted."""
     folder: Path | None = request.config.getoption("--shots")
 
-    def look(page: Page, name: str) -> None:
+    def show(page: Page, name: str) -> None:
         expect(page.locator(".skeleton")).to_have_count(0)
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
             page.screenshot(path=folder / f"{name}.png", full_page=True)
+        width, shown = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+        assert width <= shown, f"{name}: {width} pixels wide in a window of {shown}"
+
+    return show
+
+
+@pytest.fixture
+def examine(axe: str) -> Callable[[Page], None]:
+    """``examine(page)``: axe-core finds nothing."""
+
+    def examine(page: Page) -> None:
         page.evaluate(axe)
         result = page.evaluate("axe.run({runOnly: ['wcag2a', 'wcag2aa', 'wcag21aa', 'best-practice']})")
         violations = [
             f"{one['id']}: {one['help']}: {[node['html'][:200] for node in one['nodes']][:3]}"
             for one in result["violations"]
         ]
-        assert violations == [], f"{name}: {violations}"
-        width, shown = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
-        assert width <= shown, f"{name}: {width} pixels wide in a window of {shown}"
+        assert violations == []
 
-    return look
+    return examine
 
 
 @pytest.fixture(scope="session")
@@ -129,3 +141,17 @@ def squares(service: Service) -> str:
         ended = client.get(f"/jobs/{job}?wait=60").json()
         assert ended["status"] == "succeeded", ended["error"]
     return job
+
+
+@pytest.fixture(scope="session")
+def sweep(service: Service, squares: str) -> str:
+    """A sweep of ``squares`` that was cancelled before it took time."""
+    with service.client() as client:
+        product = client.get(f"/jobs/{squares}").json()["product"]
+        body = {"product": product, "networks": ["tiny_cnn"], "hyperparameters": TINY}
+        found: str = client.post("/sweeps", json=body).raise_for_status().json()["id"]
+        client.post(f"/sweeps/{found}/cancel").raise_for_status()
+        wait_for(
+            lambda: client.get(f"/sweeps/{found}").json()["status"] == "cancelled", 60, "the sweep's end"
+        )
+    return found

@@ -8,34 +8,41 @@ import pytest
 from playwright.sync_api import FilePayload, Page, expect
 
 from docs.generate import ROOT
-from tests.browser.conftest import MIDDLE, NARROW, WIDE, Open
+from tests.browser.conftest import MIDDLE, NARROW, Open
 from tests.pictures import make_picture
+
+Look = Callable[[Page, str], None]
 
 pytestmark = pytest.mark.integration
 
 PAGES = {
     "products": "/ui",
     "product": "/ui/products/squares",
+    "train": "/ui/products/squares/train",
+    "models": "/ui/products/squares/models",
+    "job": "/ui/jobs/{job}",
+    "compare": "/ui/compare?product=squares&jobs={job}",
+    "sweep": "/ui/sweeps/{sweep}",
+    "service": "/ui/service",
     "missing": "/ui/made/up",
 }
-"""By the name of its picture; ``{job}`` is the training's id."""
+"""By the name of its picture; ``{job}`` and ``{sweep}`` are ids."""
 
 
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_is_for_everybody(
-    open_page: Open, look: Callable[[Page, str], None], squares: str, name: str
+    open_page: Open, show: Look, examine: Callable[[Page], None], squares: str, sweep: str, name: str
 ) -> None:
-    path = PAGES[name].format(job=squares)
-    page = open_page(path)
+    page = open_page(PAGES[name].format(job=squares, sweep=sweep))
     expect(page.locator("h1")).to_be_visible()
-    look(page, f"{name}-1280")
-    page.set_viewport_size(MIDDLE)
-    look(page, f"{name}-820")
-    page.set_viewport_size(NARROW)
-    look(page, f"{name}-400")
+    show(page, f"{name}-1280")
+    examine(page)
     page.emulate_media(color_scheme="dark")
-    page.set_viewport_size(WIDE)
-    look(page, f"{name}-dark")
+    show(page, f"{name}-dark")
+    examine(page)
+    for width in (MIDDLE, NARROW):
+        page.set_viewport_size(width)
+        show(page, f"{name}-{width['width']}")
 
 
 def test_every_page_is_in_the_list() -> None:

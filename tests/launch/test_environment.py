@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from app.config import Settings
-from app.launch.up import SEPARATORS, environment_of
+from app.config import SEPARATORS, Settings, environment_of
 
 GIVEN = {
     "dataset_roots": "/data/a:/data/b",

@@ -16,6 +16,12 @@ function load(script: () => Promise<{ default: () => JSX.Element | null }>) {
 // Each is a script of its own, which is loaded when its address is opened.
 const Products = load(() => import("./pages/products"));
 const Product = load(() => import("./pages/product"));
+const Train = load(() => import("./pages/train"));
+const Models = load(() => import("./pages/models"));
+const Job = load(() => import("./pages/job"));
+const Compare = load(() => import("./pages/compare"));
+const Sweep = load(() => import("./pages/sweep"));
+const Service = load(() => import("./pages/service"));
 const Missing = load(() => import("./pages/missing"));
 
 export function App() {
@@ -38,6 +44,12 @@ export function App() {
           <Router>
             <Route path={page("")} component={Products} />
             <Route path={page("/products/:product")} component={Product} />
+            <Route path={page("/products/:product/train")} component={Train} />
+            <Route path={page("/products/:product/models")} component={Models} />
+            <Route path={page("/jobs/:job")} component={Job} />
+            <Route path={page("/compare")} component={Compare} />
+            <Route path={page("/sweeps/:sweep")} component={Sweep} />
+            <Route path={page("/service")} component={Service} />
             <Route default component={Missing} />
           </Router>
         </ErrorBoundary>

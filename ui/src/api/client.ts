@@ -23,8 +23,8 @@ export class AskError extends Error {
 
 type Answer<T> = Promise<{ data?: T; error?: unknown; response: Response }>;
 
-/** The answer's content. Throws AskError. */
-export async function ask<T>(answer: Answer<T>): Promise<T> {
+/** The answer's content, where it is JSON: some routes answer text too, if asked for. Throws AskError. */
+export async function ask<T>(answer: Answer<T>): Promise<Exclude<T, string>> {
   let got: Awaited<Answer<T>>;
   try {
     got = await answer;
@@ -33,7 +33,7 @@ export async function ask<T>(answer: Answer<T>): Promise<T> {
     throw unreachable();
   }
   if (!got.response.ok) throw refused(got.response.status, got.error);
-  return got.data as T;
+  return got.data as Exclude<T, string>;
 }
 
 export function refused(status: number, problem: unknown): AskError {

@@ -1,6 +1,7 @@
 /** `/ui/products/{product}`: how good is it, may I trust it, and what is this picture? */
 import { useLocation, useRoute } from "preact-iso";
 import { api, ask, page, type Schemas } from "../api/client";
+import { askMoves } from "../api/moves";
 import { useAsk } from "../api/use_ask";
 import { Ask } from "../parts/ask";
 import { Asked } from "../parts/asked";
@@ -83,12 +84,8 @@ async function gather(id: string, signal: AbortSignal) {
     ask(api.GET("/models", { params: { query: { product: id, limit: 5 } }, signal })),
     ask(api.GET("/jobs", { params: { query: { product: id, limit: 6 } }, signal })),
     ask(api.GET("/products/{product}/datasets", { params: { path, query: { limit: 5 } }, signal })),
-    ask(
-      api.GET("/products/{product}/aliases/{name}/history", {
-        params: { path: { ...path, name: "champion" }, query: { limit: 2 } },
-        signal,
-      }),
-    ),
+    // A name that never stood for a model has no history.
+    product.champion === null ? { data: [] } : askMoves(id, 2, signal),
   ]);
   let champion: { model: Schemas["Model"]; items: number | undefined } | null = null;
   if (product.champion) {
@@ -210,7 +207,6 @@ function Champion({ product, models, moves, changed }: ChampionProps) {
             button="Roll back"
             title="Back to the model before"
             confirm="Roll back"
-            askReason
             act={async (reason) => {
               await ask(
                 api.POST("/products/{product}/rollback", {

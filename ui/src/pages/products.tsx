@@ -25,10 +25,12 @@ export default function Products() {
     (signal) => ask(api.GET("/products", { params: { query: { limit: PAGE_SIZE, after } }, signal })),
     ["products", after],
   );
+  // Where there is none, the button stands in the middle of the page.
+  const isEmpty = state.value?.data.length === 0 && !after;
   return (
     <Page
       title="Products"
-      actions={<NewProduct />}
+      actions={isEmpty ? undefined : <NewProduct />}
       curl={[
         { what: "The products", curl: "{api}/products" },
         {
@@ -40,7 +42,7 @@ export default function Products() {
       <Asked state={state} lines={6}>
         {({ data, next_cursor }) => (
           <>
-            {data.length === 0 && !after && (
+            {isEmpty && (
               <Empty title="No product yet">
                 <p>A product is something whose images are told apart, such as a part or a station.</p>
                 <NewProduct />

@@ -1,5 +1,5 @@
 import type { ComponentChildren } from "preact";
-import { useRef } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { useAct } from "../api/use_act";
 import { Problem } from "./problem";
 
@@ -17,38 +17,43 @@ interface ConfirmProps {
 }
 
 /** A button that says what will happen before it does it. */
-export function Confirm({ button, title, confirm, kind = "plain", isSmall, children, act }: ConfirmProps) {
+export function Confirm(props: ConfirmProps) {
+  const { button, kind = "plain", isSmall } = props;
+  const [isOpen, setOpen] = useState(false);
+  return (
+    <>
+      <button type="button" class={isSmall ? `${kind} small` : kind} onClick={() => setOpen(true)}>
+        {button}
+      </button>
+      {isOpen && <Question {...props} close={() => setOpen(false)} />}
+    </>
+  );
+}
+
+function Question({ title, confirm, kind, children, act, close }: ConfirmProps & { close: () => void }) {
   const dialog = useRef<HTMLDialogElement>(null);
   const { go, error, isBusy } = useAct(act);
+  useEffect(() => dialog.current?.showModal(), []);
   const submit = async (event: Event) => {
     event.preventDefault();
     if (await go()) dialog.current?.close();
   };
   return (
-    <>
-      <button
-        type="button"
-        class={isSmall ? `${kind} small` : kind}
-        onClick={() => dialog.current?.showModal()}
-      >
-        {button}
-      </button>
-      <dialog ref={dialog} aria-label={title}>
-        <form onSubmit={(event) => void submit(event)}>
-          <h2>{title}</h2>
-          {children}
-          {error && <Problem error={error} />}
-          <div class="row">
-            <button type="submit" class={kind === "danger" ? "danger" : "main"} disabled={isBusy}>
-              {confirm}
-            </button>
-            <button type="button" onClick={() => dialog.current?.close()}>
-              Not now
-            </button>
-          </div>
-        </form>
-      </dialog>
-    </>
+    <dialog ref={dialog} aria-label={title} onClose={close}>
+      <form onSubmit={(event) => void submit(event)}>
+        <h2>{title}</h2>
+        {children}
+        {error && <Problem error={error} />}
+        <div class="row">
+          <button type="submit" class={kind === "danger" ? "danger" : "main"} disabled={isBusy}>
+            {confirm}
+          </button>
+          <button type="button" onClick={() => dialog.current?.close()}>
+            Not now
+          </button>
+        </div>
+      </form>
+    </dialog>
   );
 }
 

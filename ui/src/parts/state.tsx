@@ -11,6 +11,9 @@ const STATES: Record<string, [kind: string, word: string]> = {
   failed: ["bad", "failed"],
   lost: ["bad", "lost"],
   cancelled: ["off", "cancelled"],
+  well: ["good", "well"],
+  look: ["look", "worth a look"],
+  broken: ["bad", "broken"],
   empty: ["look", "needs images"],
   untrained: ["look", "not trained yet"],
 };

@@ -7,7 +7,6 @@ interface Props {
   title: string;
   confirm: string;
   isSmall?: boolean;
-  askReason: true;
   children: ComponentChildren;
   act: (reason: string) => Promise<void>;
 }
