@@ -57,6 +57,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="Do not call slow the twentieth of the slow logits tests whose turn it is at this commit.",
     )
     parser.addoption(
+        "--chaos-of-this-commit",
+        action="store_true",
+        help="Run only the third of the chaos tests whose turn it is at this commit.",
+    )
+    parser.addoption(
         "--chaos-n", type=int, default=0, help="How often chaos tests try; 0: the few times of `make test`."
     )
     parser.addoption(

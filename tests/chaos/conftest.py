@@ -14,10 +14,26 @@ from typing import Any
 import pytest
 
 from tests.chaos.driver import Loupe, remove
+from tests.rotation import number_of_commit, turn
 from tests.waiting import wait_for
 
 LARGE = 50
 """The ``--chaos-n`` at which every fault is tried as often as its ``large`` says."""
+
+
+COMMITS = 3
+"""In so many commits every chaos test has its turn in continuous integration."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skips those whose turn it is not, where that is asked for: all of them take a quarter of an hour."""
+    if not config.getoption("--chaos-of-this-commit"):
+        return
+    cases = sorted(item.nodeid for item in items if item.get_closest_marker("chaos"))
+    chosen = turn(cases, number_of_commit(Path(__file__).parent), COMMITS)
+    for item in items:
+        if item.get_closest_marker("chaos") and item.nodeid not in chosen:
+            item.add_marker(pytest.mark.skip(reason="its turn is at another commit; `make chaos` runs all"))
 
 
 @dataclass

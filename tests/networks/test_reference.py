@@ -12,7 +12,7 @@ import pytest
 from app.networks import create_network, get_network, list_networks
 from app.networks.pretrained.transplant import transplant
 from tests.networks.reference import NUM_CLASSES, load_recorded, make_pictures, make_state
-from tests.networks.rotation import number_of_commit, turn
+from tests.rotation import number_of_commit, turn
 
 RECORDED = load_recorded()
 

@@ -1,4 +1,4 @@
-"""Within twenty commits continuous integration compares every network with its reference."""
+"""In twenty commits CI compares every network with its reference; in three it runs all chaos tests."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.networks.rotation import COMMITS, number_of_commit, turn
 from tests.networks.test_reference import RECORDINGS, SLOW
+from tests.rotation import COMMITS, number_of_commit, turn
 
 
 @pytest.mark.parametrize("first", [0, 1, 4711])
@@ -43,3 +43,10 @@ def test_a_commit_and_a_merge_count_as_one_each(tmp_path: Path) -> None:
 def test_outside_a_repository_it_is_always_the_first_turn(tmp_path: Path) -> None:
     assert number_of_commit(tmp_path) == 0
     assert number_of_commit(tmp_path / "nowhere") == 0
+
+
+@pytest.mark.parametrize("commits", [1, 3, 20])
+def test_each_case_has_one_turn_in_so_many_commits(commits: int) -> None:
+    cases = list(range(25))
+    turns = [case for number in range(7, 7 + commits) for case in turn(cases, number, commits)]
+    assert sorted(turns) == cases

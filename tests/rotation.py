@@ -1,4 +1,4 @@
-"""Which slow recordings continuous integration compares at a commit: another twentieth at each."""
+"""Which slow tests continuous integration runs at a commit: another part of them at each."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import TypeVar
 Case = TypeVar("Case")
 
 COMMITS = 20
-"""In so many commits every recording has its turn."""
+"""In so many commits every recording of a network has its turn."""
 
 
-def turn(cases: Sequence[Case], number: int) -> Sequence[Case]:
-    """The cases whose turn it is at the commit with that number."""
-    return cases[number % COMMITS :: COMMITS]
+def turn(cases: Sequence[Case], number: int, commits: int = COMMITS) -> Sequence[Case]:
+    """The cases whose turn it is at the commit with that number; each has one in ``commits`` commits."""
+    return cases[number % commits :: commits]
 
 
 def number_of_commit(folder: Path) -> int:
