@@ -157,7 +157,7 @@ sbom: $(TOOLS)/.locked ## Write a software bill of materials (CycloneDX) for eac
 LOCK_OPTIONS := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 LOCK := $(UV) pip compile $(LOCK_OPTIONS) pyproject.toml
 lock: ## Resolve the dependencies anew, newest versions.
-	$(LOCK) --upgrade --extra pretrained-default -o requirements/api.txt
+	$(LOCK) --upgrade --extra server --extra pretrained-default -o requirements/api.txt
 	$(LOCK) --upgrade --extra train --extra pretrained-default -o requirements/train.txt
 	$(LOCK) --upgrade --extra gpu --extra pretrained-default -o requirements/gpu.txt
 	$(LOCK) --upgrade --extra train --extra pretrained --group dev -o requirements/dev.txt

@@ -18,6 +18,7 @@ from app.jobs.kinds.registry import KINDS
 from app.main import create_app
 from app.schemas.job_kinds import JOB_KINDS
 from app.schemas.scopes import MEANINGS, SCOPES
+from loupe import Loupe
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -81,6 +82,11 @@ def access() -> str:
     return _with_tables("docs/access.md", scopes=_scopes(), routes=_routes())
 
 
+def python() -> str:
+    """The page as it is, with its table of verbs made anew."""
+    return _with_tables("docs/python.md", verbs=_verbs())
+
+
 def _with_tables(path: str, **tables: str) -> str:
     page = (ROOT / path).read_text(encoding="utf-8")
     for name, text in tables.items():
@@ -101,6 +107,22 @@ def _kinds() -> str:
     return "\n".join(rows) + "\n"
 
 
+OWNERS = ("products", "datasets", "jobs", "models")
+
+
+def _verbs() -> str:
+    rows = ["| verb | what it does |", "|---|---|"]
+    with Loupe() as loupe:
+        owners = {"loupe": loupe, **{f"loupe.{name}": getattr(loupe, name) for name in OWNERS}}
+        for path, owner in owners.items():
+            for name in vars(type(owner)):
+                if not name.startswith("_") and name not in ("close", "server"):
+                    verb = getattr(owner, name)
+                    says = (verb.__doc__ or "").partition("\n")[0]
+                    rows.append(f"| `{path}.{name}` | {says} |")
+    return "\n".join(rows) + "\n"
+
+
 def _scopes() -> str:
     rows = ["| scope | what a key with it may do |", "|---|---|"]
     return "\n".join([*rows, *(f"| `{scope}` | {MEANINGS[scope]} |" for scope in SCOPES)]) + "\n"
@@ -109,7 +131,7 @@ def _scopes() -> str:
 def _routes() -> str:
     rows = ["| route | scope |", "|---|---|"]
     for (method, path), need in NEEDS.items():
-        scope = "none: it is open" if need is None else f"`{need.scope}`"
+        scope = "none: it is open" if need is None else f"`{need.scope}`" if need.scope else "any"
         rest = ", with a key that is bound to no product" if need and need.is_unbound else ""
         rows.append(f"| `{method} {path}` | {scope}{rest} |")
     return "\n".join(rows) + "\n"
@@ -132,6 +154,7 @@ DOCUMENTS: dict[str, Callable[[], str]] = {
     "docs/settings.md": settings,
     "docs/architecture.md": architecture,
     "docs/access.md": access,
+    "docs/python.md": python,
     ".env.example": env_example,
 }
 

@@ -56,7 +56,7 @@ def test_a_bill_of_materials_is_valid_whole_and_the_same_each_time(tmp_path: Pat
     assert set(made[0]) == {"api.cdx.json", "train.cdx.json", "gpu.cdx.json"}
     for name, content in made[0].items():
         bill = json.loads(content)
-        assert bill["metadata"]["component"]["name"] == "loupe"
+        assert bill["metadata"]["component"]["name"] == "loupe-classifier"
         listed = {component["name"].lower().replace("_", "-") for component in bill["components"]}
         assert listed == _locked(name.removesuffix(".cdx.json"))
         assert all(component["purl"].startswith("pkg:pypi/") for component in bill["components"])

@@ -127,7 +127,21 @@ def main() -> None:
         silence_streams()
     except LoupeError as error:
         say_error(error)
+    except ModuleNotFoundError as error:
+        say_error(_missing(error))
     except OSError as error:
         what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         say_error(CommandError(what))
     sys.exit(1)
+
+
+def _missing(error: ModuleNotFoundError) -> CommandError:
+    """Raises it again where it is no part of an extra: then something of our own is broken."""
+    name = (error.name or "").partition(".")[0]
+    if name in ("", "app", "loupe"):
+        raise error
+    return CommandError(
+        f"This command needs more than the client: {name} is not installed.",
+        hint="pip install 'loupe-classifier[server]' brings the server, [train] the trainings too, "
+        "[gpu] those on GPUs.",
+    )

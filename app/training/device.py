@@ -93,8 +93,9 @@ def _choose_gpus(asked: Devices | None) -> list[Any]:
         raise DeviceError(
             f"The job asks for {'a GPU' if asked.count == 1 else f'{asked.count} GPUs'}; "
             f"TensorFlow sees {len(gpus) or 'none'} of {os.environ.get('CUDA_VISIBLE_DEVICES', 'them')}.",
-            hint="CUDA's libraries come with loupe[gpu], or with docker-compose.gpu.yml; the job's process "
-            "log says what TensorFlow missed. Device auto trains on the processor where there is no GPU.",
+            hint="CUDA's libraries come with loupe-classifier[gpu], or with docker-compose.gpu.yml; the log "
+            "of the job's process says what TensorFlow missed. Device auto trains on the processor where "
+            "there is no GPU.",
         )
     tf.config.set_visible_devices(gpus, "GPU")
     return gpus

@@ -63,7 +63,8 @@ def open_work(spec: TrainingSpec, folder: Path, reporter: Reporter, stop: StopSi
         reporter.emit(
             WarningLine(
                 message="The worker has a GPU and TensorFlow does not see it: training runs on the "
-                "processor. CUDA's libraries come with loupe[gpu]; LOUPE_GPUS=none says that there is none."
+                "processor. CUDA's libraries come with loupe-classifier[gpu]; LOUPE_GPUS=none says that "
+                "there is none."
             )
         )
     dataset = load_dataset(spec.dataset)

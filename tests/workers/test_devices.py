@@ -93,7 +93,7 @@ def test_a_training_that_asks_for_a_gpu_fails_where_tensorflow_sees_none(
     assert (job.status, job.attempt) == ("failed", 1)
     assert job.error is not None
     assert job.error["code"] == "device_unavailable"
-    assert "loupe[gpu]" in job.error["hint"]
+    assert "loupe-classifier[gpu]" in job.error["hint"]
 
 
 def test_one_that_takes_either_goes_on_without_and_says_so(squares: TestClient, context: AppContext) -> None:

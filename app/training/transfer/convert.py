@@ -105,7 +105,7 @@ def convert_to_onnx(model: keras.Model, path: Path) -> Converted:
     except ImportError as error:
         raise ConversionError(
             f"This worker has no {error.name}, which makes ONNX files.",
-            hint="Install loupe[train] anew on the worker: `pip install 'loupe[train]'`. Then retry the job.",
+            hint="Run `pip install 'loupe-classifier[train]'` on the worker, then retry the job.",
         ) from error
     signature = [_signature(model)]
     serve = tf.function(_serve(model), input_signature=signature)

@@ -1,0 +1,109 @@
+"""How a step becomes an HTTP request, and an answer a result or an error; when it is worth trying again."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx2 as httpx
+
+from loupe.errors import LoupeError, RefusedError, UnreachableError
+from loupe.steps import Ask
+
+CONNECT_SECONDS = 5.0
+ANSWER_SECONDS = 600.0
+"""An upload is answered once all of it is stored."""
+AWAY = frozenset({429, 502, 503, 504})
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 10.0
+
+
+@dataclass(frozen=True)
+class Address:
+    """``patience``: seconds for which a request is tried again where the server is away."""
+
+    url: str
+    headers: Mapping[str, str]
+    patience: float
+
+    @classmethod
+    def of(cls, server: str | None, api_key: str | None, patience: float) -> Address:
+        """Without ``server`` and ``api_key``: those of LOUPE_SERVER and LOUPE_API_KEY. Raises LoupeError."""
+        given = server or os.environ.get("LOUPE_SERVER") or "http://127.0.0.1:8000"
+        url = (given if "://" in given else f"http://{given}").rstrip("/")
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+            raise LoupeError(f"{given!r} is no address of a server.", "For example http://127.0.0.1:8000.")
+        key = (api_key or os.environ.get("LOUPE_API_KEY", "")).strip()
+        headers = {"Accept": "application/json"}
+        if key:
+            headers["Authorization"] = f"Bearer {key}"
+        return cls(url, headers, patience)
+
+    def options(self) -> dict[str, Any]:
+        """Of an ``httpx.Client`` or ``httpx.AsyncClient``."""
+        return {
+            "base_url": self.url,
+            "headers": {name: value.encode() for name, value in self.headers.items()},
+            "timeout": httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
+            # A proxy for the outside world cannot reach this machine's own addresses.
+            "trust_env": urlsplit(self.url).hostname not in ("127.0.0.1", "localhost", "::1"),
+        }
+
+
+def request_of(ask: Ask) -> dict[str, Any]:
+    """Arguments of ``httpx``'s ``request``, without the content of a stream."""
+    request: dict[str, Any] = {"method": ask.method, "url": ask.path, "headers": dict(ask.headers)}
+    if ask.params:
+        request["params"] = dict(ask.params)
+    if ask.files:
+        request["files"] = [("file", file) for file in ask.files]
+        request["data"] = dict(ask.fields)
+    elif ask.json is not None:
+        request["json"] = ask.json
+    elif ask.content is None and ask.method == "POST":
+        request["json"] = {}
+    return request
+
+
+def refused(response: httpx.Response) -> RefusedError:
+    """Of a response whose body was read."""
+    try:
+        problem = response.json()
+    except ValueError:
+        problem = None
+    if not isinstance(problem, dict) or "detail" not in problem:
+        problem = {
+            "detail": f"{response.request.url} answered {response.status_code}, and not as a Loupe does.",
+            "hint": "Check the address, and a proxy that may stand before it.",
+        }
+    return RefusedError(response.status_code, problem)
+
+
+def unreachable(address: Address, error: httpx.TransportError) -> UnreachableError:
+    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+        return UnreachableError(f"No Loupe answers at {address.url}.", "Start one with `loupe up`.")
+    return UnreachableError(f"The connection to {address.url} was lost: {error or type(error).__name__}.")
+
+
+def pause_before_retry(
+    ask: Ask, attempt: int, spent: float, address: Address, response: httpx.Response | None
+) -> float | None:
+    """Seconds until the next try; None where it would do harm or is not worth it.
+
+    ``attempt`` counts from 0; ``spent``: seconds since the first one; ``response``: None where the connection
+    broke.
+    """
+    if response is not None and response.status_code not in AWAY:
+        return None
+    # A refusal says that nothing was done; a broken connection does not.
+    if response is None and not ask.is_repeatable:
+        return None
+    pause = min(FIRST_PAUSE_SECONDS * 2**attempt, LONGEST_PAUSE_SECONDS) * random.uniform(0.75, 1.25)
+    asked = response.headers.get("Retry-After", "") if response is not None else ""
+    if asked.isdecimal():
+        pause = max(pause, float(asked))
+    return pause if spent + pause <= address.patience else None
