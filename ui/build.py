@@ -75,7 +75,9 @@ def install(node: Path, *, with_tools: bool) -> None:
 
 def run(node: Path, *command: str) -> None:
     path = os.pathsep.join([str(node.parent), os.environ.get("PATH", "")])
-    subprocess.run([str(node), *command], cwd=HERE, check=True, env={**os.environ, "PATH": path})
+    # Node brings certificates of its own; those of a company's network are in the system's store.
+    more = {"PATH": path, "NODE_USE_SYSTEM_CA": "1"}
+    subprocess.run([str(node), *command], cwd=HERE, check=True, env={**os.environ, **more})
 
 
 if __name__ == "__main__":
