@@ -18,7 +18,11 @@ unexport PYTHONDONTWRITEBYTECODE
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
-setup: $(STAMP) $(UI) ## Make .venv with everything that is locked, and the pages.
+setup: $(STAMP) $(UI) ## Make .venv with everything that is locked, and the pages: 2.8 GB on the disk.
+	@if [ "$(MAKECMDGOALS)" = setup ]; then \
+	  echo 'Loupe is set up. The command is .venv/bin/loupe; to call it loupe in this terminal:'; \
+	  echo '  export PATH="$(CURDIR)/$(BIN):$$PATH"'; \
+	fi
 
 # uv is fetched into a folder of its own where it is missing.
 $(VENV)-uv/bin/uv:
@@ -27,6 +31,7 @@ $(VENV)-uv/bin/uv:
 	  || (rm -rf $(VENV)-uv && $(PYTHON) -m pip install --quiet --target $(VENV)-uv uv)
 
 $(STAMP): requirements/dev.txt pyproject.toml $(if $(findstring $(VENV)-uv,$(UV)),$(VENV)-uv/bin/uv)
+	@echo 'Making $(VENV): the locked packages, TensorFlow among them, take 2.8 GB; what is not in the cache of uv is downloaded.'
 	@# The Redis that a wheel ships runs on 3.11 and 3.12: one of them if it can be had, else what there is.
 	@test -x $(BIN)/python || $(UV) venv --quiet --python '>=3.11,<3.13' $(VENV) 2>/dev/null \
 	  || $(UV) venv --quiet --python $(PYTHON) $(VENV)

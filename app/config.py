@@ -29,6 +29,12 @@ def is_path_prefix(path: str) -> bool:
     return len(path) <= 200 and PATH_PREFIX.fullmatch(path) is not None
 
 
+def local_url(host: str, port: int) -> str:
+    """Where a service that listens on ``host`` answers requests of its own machine."""
+    name = f"[{host}]" if ":" in host else host
+    return f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else name}:{port}"
+
+
 class Settings(BaseSettings):
     """The settings of one process; frozen, so that no part can change them under another."""
 
@@ -425,3 +431,14 @@ def environment_of(settings: Settings) -> dict[str, str]:
             text = str(value)
         environment[f"LOUPE_{name.upper()}"] = text
     return environment
+
+
+class Address(BaseSettings):
+    """Where `loupe up` listens: these settings alone, for commands that need no other to be valid."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="LOUPE_", env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True
+    )
+
+    host: str = Settings.model_fields["host"].default
+    port: int = Field(Settings.model_fields["port"].default, ge=0, le=65535)

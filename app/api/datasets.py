@@ -10,11 +10,14 @@ from app.api.archives import describe_body
 from app.api.dependencies import After, ContextDep, Force, Limit
 from app.api.routes import CheckedRoute
 from app.api.uploads import receive_dataset
+from app.api.waiting import WaitForImport, wait_until
+from app.context import AppContext
 from app.schemas.archive_kinds import READABLE_ARCHIVES
 from app.schemas.common import Page
 from app.schemas.dataset import Dataset, DatasetFromPath, DatasetReport
 from app.schemas.import_choices import ImportChoices
 from app.services import datasets, deletions
+from app.services.idempotency import Answer
 
 router = APIRouter(tags=["datasets"], route_class=CheckedRoute)
 
@@ -28,9 +31,15 @@ CHOICES = ImportChoices.model_json_schema()["properties"]
     response_model=Dataset,
     openapi_extra=describe_body(ARCHIVE, CHOICES, otherwise=DatasetFromPath.model_json_schema()),
 )
-async def import_dataset(product: str, request: Request, context: ContextDep) -> JSONResponse:
+async def import_dataset(
+    product: str, request: Request, context: ContextDep, wait: WaitForImport = 0
+) -> JSONResponse:
     """Import images: an archive of class folders, split or not, or a folder the server can reach."""
-    return accepted(await receive_dataset(context, product, request))
+    answer = await receive_dataset(context, product, request)
+    if wait:
+        found = await _wait_for_import(request, context, answer.body["id"], wait)
+        answer = Answer(found.model_dump(mode="json"), answer.location)
+    return accepted(answer)
 
 
 @router.get("/products/{product}/datasets")
@@ -40,9 +49,20 @@ def list_datasets(product: str, context: ContextDep, limit: Limit = 50, after: A
 
 
 @router.get("/datasets/{dataset}")
-def get_dataset(dataset: str, context: ContextDep) -> Dataset:
+async def get_dataset(
+    dataset: str, context: ContextDep, request: Request, wait: WaitForImport = 0
+) -> Dataset:
     """One dataset, with the state of its import."""
-    return datasets.get_dataset(context, dataset)
+    return await _wait_for_import(request, context, dataset, wait)
+
+
+async def _wait_for_import(request: Request, context: AppContext, dataset: str, seconds: float) -> Dataset:
+    return await wait_until(
+        request,
+        seconds,
+        lambda: datasets.get_dataset(context, dataset),
+        lambda found: found.status != "importing",
+    )
 
 
 @router.delete("/datasets/{dataset}", status_code=status.HTTP_204_NO_CONTENT)

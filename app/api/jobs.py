@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import anyio
 from fastapi import APIRouter, Query, Request, Response, status
-from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 
 from app.api.answers import created
-from app.api.dependencies import After, ContextDep, IdempotentDep, Limit, RecheckDep
+from app.api.dependencies import After, ContextDep, IdempotentDep, Limit
 from app.api.routes import CheckedRoute
+from app.api.waiting import WaitForJob, wait_until
 from app.schemas.common import Page
 from app.schemas.job import Job, JobCreate, JobKind, JobPlan, JobRetry, JobStatus
 from app.services import job_lifecycle, jobs
 from app.services.job_states import TERMINAL
 
 router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=CheckedRoute)
-
-LONG_POLL_STEP_SECONDS = 0.25
 
 
 @router.post(
@@ -60,18 +57,13 @@ def list_jobs(
 async def get_job(
     job: str,
     context: ContextDep,
-    recheck: RecheckDep,
     request: Request,
-    wait: Annotated[float, Query(ge=0, le=60, description="Seconds to wait for the job's end.")] = 0,
+    wait: WaitForJob = 0,
 ) -> Job:
     """One job, with its progress and the estimated time to its end."""
-    deadline = anyio.current_time() + wait
-    while True:
-        found = await run_in_threadpool(jobs.get_job, context, job)
-        if found.status in TERMINAL or anyio.current_time() >= deadline or await request.is_disconnected():
-            return found
-        await anyio.sleep(LONG_POLL_STEP_SECONDS)
-        recheck()
+    return await wait_until(
+        request, wait, lambda: jobs.get_job(context, job), lambda found: found.status in TERMINAL
+    )
 
 
 @router.post(

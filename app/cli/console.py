@@ -22,6 +22,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from app.cli.commands import for_terminal
 from app.errors import FieldError, LoupeError
 
 # A pipe or a file has no edge to wrap at; what scripts cut out of a column must stay whole.
@@ -39,8 +40,9 @@ def say(text: str | Text = "", style: str | None = None) -> None:
 
 
 def note(text: str | Text, style: str | None = "dim") -> None:
-    """A line beside the result."""
-    err.print(_printable_text(text), style=style, soft_wrap=True)
+    """A line beside the result. Commands in a string are printed as they work here."""
+    shown = text if isinstance(text, Text) else for_terminal(text)
+    err.print(_printable_text(shown), style=style, soft_wrap=True)
 
 
 def show(renderable: RenderableType) -> None:
@@ -72,13 +74,18 @@ def say_problem(problem: Mapping[str, Any]) -> None:
 
 
 def problem_lines(detail: str, errors: Iterable[FieldError], hint: str | None) -> None:
-    err.print(Text("error: ", style="bold red"), Text(printable(detail)), sep="", soft_wrap=True)
+    err.print(
+        Text("error: ", style="bold red"), Text(printable(for_terminal(detail))), sep="", soft_wrap=True
+    )
     for entry in errors:
         # A single field's message is often all that the detail says.
         if entry.message not in detail:
-            err.print(Text(f"  {printable(entry.pointer)}: {printable(entry.message)}"), soft_wrap=True)
+            message = printable(for_terminal(entry.message))
+            err.print(Text(f"  {printable(entry.pointer)}: {message}"), soft_wrap=True)
     if hint:
-        err.print(Text("hint: ", style="bold cyan"), Text(printable(hint)), sep="", soft_wrap=True)
+        err.print(
+            Text("hint: ", style="bold cyan"), Text(printable(for_terminal(hint))), sep="", soft_wrap=True
+        )
 
 
 def make_table(*columns: str, title: str | None = None) -> Table:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,13 +15,14 @@ from rich.table import Table
 from rich.text import Text
 
 from app.cli.client import Client, ServerError
+from app.cli.commands import command_name
 from app.cli.console import count_progress, note, say, show
 from app.cli.dataset_uploads import finish_import, send_dataset
 from app.cli.demo_service import DemoService, running_service, stay
 from app.cli.digits import draw_picture, write_digits
 from app.cli.follow import watch_job
 from app.cli.job_end import require_success, show_end
-from app.cli.options import examples
+from app.cli.options import DEFAULT_SERVER, examples, local_address, local_server
 from app.cli.predict import predict_files
 from app.cli.reports import show_classes, show_confusions, summarise_import
 
@@ -41,8 +44,14 @@ def demo(
         Path, typer.Option("--home", metavar="DIR", help="Folder for everything that is kept.")
     ] = Path(".loupe/demo"),
     port: Annotated[
-        int, typer.Option("--port", min=1, max=65535, help="Port; a free one where it is taken.")
-    ] = 8000,
+        int | None,
+        typer.Option(
+            "--port",
+            min=1,
+            max=65535,
+            help="Port; a free one where it is taken. Not given: LOUPE_PORT, or 8000.",
+        ),
+    ] = None,
     epochs: Annotated[int, typer.Option("--epochs", min=1, help="Passes over the train split.")] = EPOCHS,
     server: Annotated[
         str | None, typer.Option("--server", metavar="URL", help="Use this Loupe, and start none.")
@@ -53,8 +62,9 @@ def demo(
     Starts Loupe in a folder of its own, does everything through the HTTP API, and leaves Loupe running.
     """
     try:
-        with _service(server, home.resolve(), port) as service:
-            _walk(Client(service.url), home.resolve() / "digits", epochs)
+        with _service(server, home.resolve(), port or local_address().port) as service:
+            made = _walk(Client(service.url), home.resolve() / "digits", epochs)
+            _say_where_next(service, home, made, is_left=leave)
             if leave or service.process is None:
                 return
             say("Loupe goes on running; Ctrl-C ends it.", style="bold")
@@ -73,7 +83,17 @@ def _service(server: str | None, home: Path, port: int) -> Iterator[DemoService]
         yield service
 
 
-def _walk(client: Client, folder: Path, epochs: int) -> None:
+@dataclass(frozen=True)
+class Made:
+    """What the demo leaves: ids, and an image that the model never saw."""
+
+    product: str
+    dataset: str
+    job: str
+    picture: Path
+
+
+def _walk(client: Client, folder: Path, epochs: int) -> Made:
     _heading(1, "Images: scikit-learn's handwritten digits, as PNG files in a folder per class")
     digits = write_digits(folder)
     held_out = sorted(digits.held_out.glob("*/*.png"))
@@ -109,7 +129,7 @@ def _walk(client: Client, folder: Path, epochs: int) -> None:
         asked = {"product": product, "job": job["id"], "top_k": "3"}
         answers = list(predict_files(client, held_out, asked, progress))
     _show_answers(held_out, answers)
-    _say_where_next(client.server, product, dataset["id"], job["id"], held_out[0])
+    return Made(product, dataset["id"], job["id"], held_out[0])
 
 
 def _make_product(client: Client) -> str:
@@ -166,21 +186,52 @@ def _answer(answer: dict[str, Any], is_right: bool) -> Text:
     return Text(said, style="green" if is_right else "red")
 
 
-def _say_where_next(server: str, product: str, dataset: str, job: str, picture: Path) -> None:
-    option = "" if server == "http://127.0.0.1:8000" else f" --server {server}"
-    _heading(6, "Where to look next")
+def _say_where_next(service: DemoService, home: Path, made: Made, *, is_left: bool) -> None:
+    """Commands that work as they are printed, in this folder."""
+    server, job = service.url, made.job
+    loupe, option = command_name(), "" if _is_default(server) else f" --server {server}"
+    picture = _shown(made.picture)
+    ends = is_left and service.process is not None
+    _heading(6, f"Where to look next, from {Path.cwd()}")
+    if ends:
+        say("This Loupe ends now. What it made is kept; first start it again, in another terminal:")
+        port = "" if _is_default(server) else f" --port {server.rpartition(':')[2]}"
+        say(f"  {loupe} up --home {shlex.quote(str(home))}{port}")
+    elif service.process is not None:
+        say("In another terminal:")
     for line in (
         f"{server}/docs                  the HTTP API",
-        f"loupe job show {job}{option}",
-        f"loupe job metrics {job} --csv{option}",
-        f"loupe evaluate {job}{option}",
-        f"loupe dataset examine {dataset}{option}      which labels look wrong?",
-        f"loupe predict {product} {shlex.quote(str(picture.parent.parent))} --csv{option}",
-        f"curl -F file=@{shlex.quote(str(picture))} '{server}/predict?product={product}'",
+        f"{loupe} job show {job}{option}",
+        f"{loupe} job metrics {job} --csv{option}",
+        f"{loupe} evaluate {job}{option}",
+        f"{loupe} dataset examine {made.dataset}{option}      # which labels look wrong?",
+        f"{loupe} predict {made.product} {shlex.quote(_shown(made.picture.parent.parent))} --csv{option}",
+        f"curl -F file=@{shlex.quote(picture)} '{server}/predict?product={made.product}'",
         f"curl {server}/jobs/{job}/metrics",
-        "loupe product create NAME      your own images; loupe --help shows the way",
     ):
         say(f"  {line}")
+    say("Your own images, one folder for each class:")
+    for line in (
+        f"{loupe} product create screws{option}",
+        f"{loupe} dataset import screws ~/images/screws{option}",
+        f"{loupe} train screws --follow{option}",
+    ):
+        say(f"  {line}")
+    if service.process is not None:
+        say(
+            f"They would lie in {home}, with the demo's. To keep them in ~/.loupe, end the demo and start "
+            f"`{loupe} up` first."
+        )
+
+
+def _is_default(server: str) -> bool:
+    """Whether commands find ``server`` without being told, also in a terminal with nothing set."""
+    return server == DEFAULT_SERVER == local_server() and not os.environ.get("LOUPE_SERVER")
+
+
+def _shown(path: Path) -> str:
+    """As short as it can be typed in this folder."""
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 def _heading(number: int, text: str) -> None:

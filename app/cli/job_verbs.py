@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from app.cli.client import Client, quoted
-from app.cli.console import say
+from app.cli.console import note, say
 from app.cli.options import DEFAULT_SERVER, ClassLevel, GroupBy, Labels, NameEncoding, Server, given_choices
 
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="Id of the job, job_…")]
@@ -29,7 +29,8 @@ def pause_job(job: JobId, server: Server = DEFAULT_SERVER) -> None:
 def resume_job(job: JobId, server: Server = DEFAULT_SERVER) -> None:
     """Go on with a paused training."""
     answer = Client(server).post(f"/jobs/{quoted(job)}/resume")
-    say(f"{answer['id']} is {answer['status']}. Watch it: loupe job follow {answer['id']}")
+    say(f"{answer['id']} is {answer['status']}.")
+    note(f"Watch it: loupe job follow {answer['id']}")
 
 
 def cancel_job(job: JobId, server: Server = DEFAULT_SERVER) -> None:
@@ -56,7 +57,8 @@ def retry_job(
         name_encoding=name_encoding, class_level=class_level, group_by=group_by, labels=labels
     )
     answer = Client(server).post(f"/jobs/{quoted(job)}/retry", {"start": start, **choices})
-    say(f"{answer['id']} is {answer['status']}. Watch it: loupe job follow {answer['id']}")
+    say(f"{answer['id']} is {answer['status']}.")
+    note(f"Watch it: loupe job follow {answer['id']}")
 
 
 def delete_job(job: JobId, server: Server = DEFAULT_SERVER) -> None:

@@ -3,11 +3,48 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
+from pydantic import ValidationError
+
+from app.config import Address, local_url
+from app.errors import FieldError, LoupeError
 
 DEFAULT_SERVER = "http://127.0.0.1:8000"
+
+
+class AddressError(LoupeError):
+    """LOUPE_HOST or LOUPE_PORT names no address."""
+
+    code, title = "command_failed", "The command failed"
+
+
+def local_address() -> Address:
+    """Where the `loupe up` of this environment and of the .env file here listens. Raises AddressError."""
+    try:
+        return Address()
+    except ValidationError as error:
+        raise AddressError(
+            "The address of the server is not valid.",
+            hint="It comes from LOUPE_HOST and LOUPE_PORT, or from the .env file here.",
+            errors=tuple(
+                FieldError(f"LOUPE_{str(item['loc'][0]).upper()}", item["msg"]) for item in error.errors()
+            ),
+        ) from error
+
+
+def local_server() -> str:
+    """Where the `loupe up` of this environment and of the .env file here answers. Raises AddressError."""
+    address = local_address()
+    return local_url(address.host, address.port)
+
+
+def _choose_server(context: typer.Context, parameter: typer.CallbackParam, value: str) -> str:
+    """The address that was given, by option or variable; else where `loupe up` would listen."""
+    source: Any = context.get_parameter_source(str(parameter.name))
+    return local_server() if source is not None and source.name == "DEFAULT" else value
+
 
 Server = Annotated[
     str,
@@ -15,8 +52,9 @@ Server = Annotated[
         "--server",
         envvar="LOUPE_SERVER",
         metavar="URL",
-        help="The Loupe to talk to, with its path where a proxy gives it one. LOUPE_API_KEY is sent along "
-        "where it is set.",
+        callback=_choose_server,
+        help="The Loupe to talk to, with its path where a proxy gives it one; LOUPE_PORT gives another port "
+        "of this machine. LOUPE_API_KEY is sent along where it is set.",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the server's answer as JSON, for scripts.")]

@@ -232,7 +232,8 @@ def _print_rows(
         note(f"answered by {model['id']}, version {model['version']}{alias} of {model['product']}")
     if rejected:
         note(
-            f"{rejected} of {len(pictures)} rejected: look at them yourself. loupe model show MODEL says why"
+            f"{rejected} of {len(pictures)} rejected: look at them yourself. "
+            "`loupe model show MODEL` says why"
         )
     return failed
 

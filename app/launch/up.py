@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import fcntl
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -17,8 +19,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx2 as httpx
+import psutil
 
-from app.config import Settings, environment_of
+from app.config import Settings, environment_of, local_url
 from app.db import Database
 from app.errors import LoupeError
 from app.host.gpus import find_gpus
@@ -73,6 +76,7 @@ def up(settings: Settings) -> int:
     with _only_one(settings.home), _stop_signal() as stop, _without_remains(settings.home, stop) as remains:
         if stop.is_set():
             return 0
+        require_free_port(settings)
         database = Database(settings.resolved_database_url)
         upgrade(database)
         database.dispose()
@@ -83,9 +87,8 @@ def up(settings: Settings) -> int:
                 _start(part, settings.home)
             _wait_until_ready(settings, parts, stop)
             if not stop.is_set():
-                _say(
-                    f"Loupe is ready: {_url(settings)}  (API: {_url(settings)}/docs, files: {settings.home})"
-                )
+                url = local_url(settings.host, settings.port)
+                _say(f"Loupe is ready: {url}  (API: {url}/docs, files: {settings.home})")
             watch = None if settings.redis_url else _RedisWatch(settings, parts[0])
             while not stop.wait(POLL_SECONDS):
                 _restart_ended(parts, settings.home)
@@ -181,9 +184,10 @@ class _RedisWatch:
 def _wait_until_ready(settings: Settings, parts: list[Part], stop: threading.Event) -> None:
     deadline = time.monotonic() + READY_SECONDS
     while not stop.is_set():
-        if _answers(f"{_url(settings)}/readyz"):
-            return
         api = parts[-1]
+        # Another Loupe may answer there: one that took the port since it was looked at.
+        if listens(api, settings.port) and _answers(f"{local_url(settings.host, settings.port)}/readyz"):
+            return
         if api.process is not None and api.process.poll() is not None:
             raise _cannot_start(api, settings.home)
         if time.monotonic() > deadline:
@@ -200,8 +204,57 @@ def _cannot_start(part: Part, home: Path) -> UpError:
     last = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:] or ["nothing"]
     return UpError(
         f"{part.name} ended right after its start; its last words: {last[0].removeprefix(TRACE_MARGIN)}",
-        hint=f"See {log}. If the port is taken, choose another: loupe up --port 8001.",
+        hint=f"See {log}.",
     )
+
+
+def require_free_port(settings: Settings) -> None:
+    """Raises UpError where another program listens on the address already."""
+    try:
+        found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise UpError(
+            f"LOUPE_HOST is {settings.host}, which is no address of this machine: {error.strerror}.",
+            hint="Set it to 127.0.0.1, or to an address that `ip address` lists.",
+        ) from error
+    for family, kind, protocol, _, address in found:
+        with socket.socket(family, kind, protocol) as probe:
+            # As the server will: a port whose last connections are still closing down is free.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(address)
+            except OSError as error:
+                raise _cannot_listen(settings, error) from error
+
+
+def _cannot_listen(settings: Settings, error: OSError) -> UpError:
+    where = local_url(settings.host, settings.port)
+    other = settings.port + 1 if settings.port < 65535 else 8000
+    another = f"choose another port: loupe up --port {other}, or LOUPE_PORT={other} for every command."
+    if error.errno != errno.EADDRINUSE:
+        return UpError(
+            f"Loupe cannot listen on {settings.host}, port {settings.port}: {error.strerror}.",
+            hint=f"Set LOUPE_HOST to 127.0.0.1, or {another}",
+        )
+    if _answers(f"{where}/readyz"):
+        return UpError(
+            f"Port {settings.port} is taken: another Loupe answers at {where}.",
+            hint=f"Use that one, or {another}",
+        )
+    return UpError(
+        f"Port {settings.port} is taken by another program.", hint=f"End that program, or {another}"
+    )
+
+
+def listens(part: Part, port: int) -> bool:
+    """Whether the process of ``part`` itself is what takes requests on ``port``."""
+    if part.process is None:
+        return False
+    try:
+        connections = psutil.Process(part.process.pid).net_connections("tcp")
+    except psutil.Error:
+        return False
+    return any(one.status == psutil.CONN_LISTEN and one.laddr.port == port for one in connections)
 
 
 def _answers(url: str) -> bool:
@@ -279,11 +332,6 @@ def _stop_signal() -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _url(settings: Settings) -> str:
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    return f"http://{'127.0.0.1' if settings.host in ('0.0.0.0', '::') else host}:{settings.port}"
 
 
 def _say(text: str) -> None:

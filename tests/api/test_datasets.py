@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tarfile
+import threading
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -18,6 +19,7 @@ from tests.clients import local_client
 from tests.conftest import Trained
 from tests.pictures import make_files, make_picture, make_zip, write_folder
 from tests.running import import_pictures, run_queued
+from tests.waiting import wait_for
 
 
 @pytest.fixture
@@ -65,6 +67,45 @@ def test_the_same_pictures_have_the_same_digest_however_they_come(
     assert len({dataset["id"] for dataset in datasets}) == 5
     assert list(context.storage.scratch.iterdir()) == [], "uploads are gone once they are imported"
     assert folder.is_dir(), "a folder that was imported by path is not touched"
+
+
+@pytest.mark.parametrize("is_good", [True, False])
+def test_an_import_is_waited_for_as_a_job_is(client: TestClient, context: AppContext, is_good: bool) -> None:
+    client.post("/products", json={"id": "p"})
+    path, content = "/products/p/datasets", make_zip(make_files()) if is_good else b"no archive"
+    headers = {"content-type": "application/zip", "idempotency-key": "k"}
+    running = threading.Thread(target=lambda: run_queued(context))
+    asked: dict[str, Any] = {}
+
+    def ask() -> None:
+        asked["answer"] = client.post(f"{path}?wait=60", content=content, headers=headers)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    wait_for(lambda: client.get(path).json()["data"], 30, "the dataset")
+    assert asking.is_alive()
+    running.start()
+    asking.join(60)
+    running.join(60)
+
+    answer = asked["answer"]
+    assert answer.status_code == 202, answer.text
+    dataset = answer.json()
+    assert dataset["status"] == ("ready" if is_good else "failed")
+    assert bool(dataset["error"]) is not is_good
+    assert client.get(f"{answer.headers['location']}?wait=60").json() == dataset, (
+        "what has ended is not waited for"
+    )
+    assert client.post(f"{path}?wait=60", content=content, headers=headers).json() == dataset
+    assert client.get(f"/datasets/{dataset['id']}?wait=61").status_code == 422
+
+
+def test_one_who_waits_too_short_for_an_import_sees_it_importing(client: TestClient, product: str) -> None:
+    files = {"file": ("a.zip", make_zip(make_files()))}
+
+    answer = client.post(f"/products/{product}/datasets?wait=0.1", files=files)
+
+    assert (answer.status_code, answer.json()["status"]) == (202, "importing")
 
 
 def test_every_kind_of_archive_is_taken_under_each_of_its_media_types(client: TestClient) -> None:

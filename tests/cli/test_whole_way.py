@@ -19,7 +19,8 @@ import pytest
 from app.cli import follow
 from tests.cli.conftest import Run
 from tests.conftest import Service
-from tests.pictures import COLOURS, make_files, make_picture, write_folder
+from tests.pictures import COLOURS, make_files, make_picture, make_zip, write_folder
+from tests.ports import free_port
 from tests.running import TINY
 from tests.waiting import wait_for
 
@@ -35,6 +36,29 @@ def remote(monkeypatch: pytest.MonkeyPatch, loupe: Run, service: Service) -> Run
     """``loupe`` that finds the whole service through the environment."""
     monkeypatch.setenv("LOUPE_SERVER", service.url)
     return loupe
+
+
+def test_the_walk_of_the_readme_works_pasted_as_a_whole(service: Service, tmp_path: Path) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    (block,) = [text for text in re.findall(r"```console\n(.*?)```", readme, re.DOTALL) if "LOUPE=" in text]
+    (tmp_path / "screws.zip").write_bytes(make_zip(make_files()))
+    (tmp_path / "screw.jpg").write_bytes(make_picture("red", 99))
+    # The one thing that is not as it stands there: a network that learns in seconds.
+    asked, quick = (
+        '{"product": "screws"}',
+        {"product": "screws", "network": "tiny_cnn", "hyperparameters": TINY},
+    )
+    assert block.count(asked) == 1
+    block = block.replace(asked, json.dumps(quick)).replace("http://localhost:8000", service.url)
+
+    ended = subprocess.run(
+        ["bash"], input=block, capture_output=True, text=True, cwd=tmp_path, timeout=120, check=True
+    )
+
+    assert '"code":' not in ended.stdout, "no problem document"
+    assert '"status":"ready"' in ended.stdout
+    assert '"top":{"label":' in ended.stdout
+    assert (tmp_path / "report.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
 
 
 def test_from_a_folder_of_pictures_to_a_prediction(remote: Run, tmp_path: Path) -> None:
@@ -177,6 +201,44 @@ def test_the_demo_starts_a_loupe_shows_everything_and_leaves_no_process(tmp_path
     assert re.search(r"\d+ of 205 right", done.stdout)
     assert "/docs" in done.stdout
     assert _mentioning(home) == []
+
+
+@pytest.mark.slow
+def test_every_command_that_the_demo_prints_works_where_it_is_printed(tmp_path: Path) -> None:
+    loupe = Path(sys.executable).with_name("loupe")
+    command = [str(loupe), "demo", "--home", "home", "--epochs", "2"]
+    bare = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "LOUPE_EXAMINE_IMPORTS": "false"}
+
+    with (tmp_path / "out").open("w") as out:
+        demo = subprocess.Popen(
+            command,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            cwd=tmp_path,
+            env={**bare, "LOUPE_PORT": str(free_port())},
+            start_new_session=True,
+        )
+    try:
+        wait_for(lambda: "Ctrl-C ends it" in (tmp_path / "out").read_text(), 200, "the demo")
+        _, _, printed = (tmp_path / "out").read_text().partition("6. Where to look next")
+        lines = [line.strip() for line in printed.splitlines() if line.startswith("  ")]
+        commands = [line for line in lines if not line.startswith("http") and "import screws" not in line]
+        assert len([line for line in commands if line.startswith(str(loupe))]) == 7
+        for line in commands[:-1]:  # without a training on images that are not there
+            ended = subprocess.run(
+                line,
+                shell=True,
+                cwd=tmp_path,
+                env=bare,
+                capture_output=True,
+                text=True,
+                timeout=200,
+                check=False,
+            )
+            assert ended.returncode == 0, (line, ended.stderr)
+    finally:
+        demo.send_signal(signal.SIGINT)
+        demo.wait(timeout=60)
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ import httpx2 as httpx
 import pytest
 
 from app import changes, migrations
-from app.api import job_records, jobs
+from app.api import job_records, waiting
 from app.context import AppContext
 from tests.api.test_problems import assert_problem
 from tests.ports import free_port
@@ -133,7 +133,7 @@ def test_what_follows_looks_often_enough_for_the_promise() -> None:
     steps = (
         job_records.EVENT_POLL_SECONDS,
         job_records.LOG_POLL_SECONDS,
-        jobs.LONG_POLL_STEP_SECONDS,
+        waiting.STEP_SECONDS,
         changes.MISS_SECONDS,
     )
     assert changes.ROUND_SECONDS + max(steps) < PROMISED_SECONDS

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import signal
+import socket
+import subprocess
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx2 as httpx
 import psutil
 import pytest
 
+from app.config import Settings
+from app.launch import up
 from tests.conftest import Service, start_service, stop_service
 from tests.pictures import make_picture
 from tests.running import TINY, upload_pictures
@@ -73,6 +79,46 @@ def test_the_whole_walk_survives_being_killed_between_steps(tmp_path: Path) -> N
 def test_a_second_one_in_the_same_home_is_refused(service: Service) -> None:
     with pytest.raises(RuntimeError, match=r"runs in .* already"):
         start_service(service.home)
+
+
+def test_a_second_one_on_a_taken_port_is_refused_and_starts_nothing(service: Service, tmp_path: Path) -> None:
+    port, home = service.url.rpartition(":")[2], tmp_path / "home"
+    command = [sys.executable, "-m", "app.cli", "up", "--home", str(home), "--port", port]
+
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+    assert ended.returncode == 1
+    assert "is ready" not in ended.stderr
+    assert f"Port {port} is taken: another Loupe answers at {service.url}" in ended.stderr
+    assert f"LOUPE_PORT={int(port) + 1}" in ended.stderr
+    assert not (home / "logs").exists()
+
+
+def test_a_port_that_another_program_has_is_refused_as_such(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        settings = Settings(home=tmp_path, port=other.getsockname()[1], _env_file=None)
+        with pytest.raises(up.UpError, match="taken by another program"):
+            up.require_free_port(settings)
+    up.require_free_port(settings)
+    with pytest.raises(up.UpError, match="no address of this machine"):
+        up.require_free_port(settings.model_copy(update={"host": "no.such.host.invalid"}))
+
+
+def test_one_that_loses_its_port_to_another_does_not_take_that_ones_answer_for_its_own(
+    service: Service,
+) -> None:
+    idle = [sys.executable, "-c", "import time; time.sleep(60)"]
+    process = subprocess.Popen(idle)
+    try:
+        port = int(service.url.rpartition(":")[2])
+        assert not up.listens(up.Part("api", idle, process), port)
+        api = next(child for child in tree(service) if "app.launch.api" in child.cmdline())
+        own = up.Part("api", idle, SimpleNamespace(pid=api.pid))  # type: ignore[arg-type]
+        assert up.listens(own, port)
+    finally:
+        process.kill()
+        process.wait()
+    assert not up.listens(up.Part("api", idle, process), port)
 
 
 def kill_and_restart(service: Service, home: Path) -> Service:
