@@ -11,6 +11,7 @@ from rich.progress import Progress
 from rich.text import Text
 
 from app.cli.client import Client, UnreachableError, quoted
+from app.cli.commands import for_terminal
 from app.cli.console import format_seconds, note, printable, say_above, work_progress
 
 POLL_SECONDS = 0.4
@@ -68,7 +69,7 @@ def describe_event(event: Mapping[str, Any], job: Mapping[str, Any]) -> Text | N
         case "epoch":
             return describe_epoch(data, (job["hyperparameters"] or {}).get("epochs"))
         case "warning":
-            return Text(f"warning: {printable(str(data.get('message', '')))}", style="yellow")
+            return Text(f"warning: {printable(for_terminal(str(data.get('message', ''))))}", style="yellow")
         case "resumed":
             return Text(f"goes on after step {data.get('step')}", style="yellow")
         case "status" if data.get("status") == "queued" and "reason" in data:

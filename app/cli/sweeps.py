@@ -11,6 +11,7 @@ from rich.progress import Progress
 from typer.core import TyperGroup
 
 from app.cli.assignments import parse_assignments, parse_value
+from app.cli.beginnings import note_dataset
 from app.cli.class_maps import Drop, Keep, Merge, read_class_map
 from app.cli.client import Client, CommandError, UnreachableError, quoted
 from app.cli.console import (
@@ -88,7 +89,8 @@ def start_sweep(
         typer.Option("--max-bytes", metavar="SIZE", help="Only networks of at most this size, such as 10MB."),
     ] = None,
     dataset: Annotated[
-        str | None, typer.Option("--dataset", help="Id of a dataset; the newest if not given.")
+        str | None,
+        typer.Option("--dataset", help="Id of a dataset; if not given, the newest that can be trained on."),
     ] = None,
     epochs: Annotated[int | None, typer.Option("--epochs", help="Passes over the train split.")] = None,
     batch_size: Annotated[int | None, typer.Option("--batch-size", help="Images in one step.")] = None,
@@ -177,10 +179,11 @@ def start_sweep(
             say_json(sweep)
             return
         say(sweep["id"])
+        note_dataset(client, sweep["dataset"]["id"], is_chosen=dataset is None)
         note(f"Watch it: loupe sweep follow {sweep['id']}")
         return
-    trainings = f"{len(sweep['candidates'])} trainings on {sweep['dataset']['id']}"
-    note(f"{sweep['id']}: {trainings}, {describe_time(sweep)}")
+    note(f"{sweep['id']}: {len(sweep['candidates'])} trainings, {describe_time(sweep)}")
+    note_dataset(client, sweep["dataset"]["id"], is_chosen=dataset is None)
     _finish(client, _follow(client, sweep["id"]), as_json=as_json)
 
 

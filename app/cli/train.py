@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from app.cli.assignments import parse_assignments, parse_value
+from app.cli.beginnings import note_dataset, note_start, note_warnings
 from app.cli.class_maps import Drop, Keep, Merge, read_class_map
 from app.cli.client import Client
 from app.cli.console import format_setting, note, say, say_json, show_fields
@@ -30,7 +31,8 @@ def train(
         typer.Option("--network", help="A network of `loupe networks`; the product's default if not given."),
     ] = None,
     dataset: Annotated[
-        str | None, typer.Option("--dataset", help="Id of a dataset; the newest if not given.")
+        str | None,
+        typer.Option("--dataset", help="Id of a dataset; if not given, the newest that can be trained on."),
     ] = None,
     evaluation_dataset: Annotated[
         str | None,
@@ -116,6 +118,7 @@ def train(
         if as_json:
             say_json(answer)
         else:
+            note_dataset(client, answer["dataset"]["id"], is_chosen=dataset is None)
             _show_plan(answer)
         return
     if not follow:
@@ -123,9 +126,12 @@ def train(
             say_json(answer)
             return
         say(answer["id"])
+        note_dataset(client, answer["dataset"]["id"], is_chosen=dataset is None)
+        note_start(client, answer)
         note(f"Watch it: loupe job follow {answer['id']}")
         return
-    note(f"{answer['id']}: {answer['network']} on {answer['dataset']['id']}")
+    note(f"{answer['id']}: a training of {answer['network']}")
+    note_dataset(client, answer["dataset"]["id"], is_chosen=dataset is None)
     finish_job(client, follow_job(client, answer["id"]), as_json=as_json)
 
 
@@ -158,4 +164,5 @@ def _show_plan(plan: dict[str, Any]) -> None:
     )
     say()
     show_fields({name: format_setting(value) for name, value in plan["hyperparameters"].items()})
+    note_warnings(plan["warnings"])
     note("Nothing was started.")

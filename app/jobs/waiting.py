@@ -13,7 +13,7 @@ from app.schemas.job_payloads import TrainingPayload
 from app.services.dataset_states import select_waiting
 from app.services.job_plan import decide
 from app.services.job_plan_inputs import gather
-from app.services.jobs import store_split
+from app.services.jobs import record_warnings, store_split
 
 
 def find_ready(session: Session, dataset: Dataset) -> list[tuple[str, str, str]]:
@@ -40,6 +40,7 @@ def resolve_waiting(context: AppContext, claim: Claim) -> None:
     with context.db.write() as session:
         job = hold(session, claim)
         job.hyperparameters, job.split = plan.job.hyperparameters, plan.job.split
+        record_warnings(session, job, plan.job.warnings)
 
 
 def _request_of(job: Job) -> JobCreate:

@@ -54,7 +54,8 @@ class TrainingCreate(Request):
     dataset: str | None = Field(
         None,
         description="Id of a dataset of the product; the job waits while it is importing. If not given, the "
-        "newest that is ready, else the newest that is importing.",
+        "newest that is ready and can be trained on; without one the newest that is ready, else the newest "
+        "that is importing.",
     )
     evaluation_dataset: str | None = Field(
         None,
@@ -261,6 +262,11 @@ class JobPlan(BaseModel):
     seed: int
     device: Device
     gpus: int
+    warnings: list[str] = Field(
+        default_factory=list,
+        description="What the training will do otherwise than you may think; also the first `warning` events "
+        "of a job.",
+    )
 
 
 class JobEvent(BaseModel):

@@ -10,11 +10,20 @@ from app.datasets.class_map import apply_class_map, check_class_map
 from app.datasets.leaks import check_evaluation_dataset
 from app.datasets.manifest import DatasetManifest
 from app.datasets.split import SplitMap, split_dataset
-from app.errors import ConflictError, FieldError, ImageSizeError, InvalidRequestError, WeightsError
+from app.errors import (
+    ConflictError,
+    FieldError,
+    ImageSizeError,
+    InvalidRequestError,
+    SplitError,
+    WeightsError,
+)
 from app.images.resize import rule_for
+from app.networks.pretrained.sources import get_published
 from app.networks.registry import NetworkSpec, get_network
 from app.schemas.hyperparameters import LINEAR_SETTINGS, Hyperparameters
 from app.schemas.job import JobCreate, JobDataset, JobPlan
+from app.services.plan_warnings import PassedOver, warn_of_dataset, warn_of_split, warn_of_start
 from app.training.data_order import count_steps
 from app.training.defaults import resolve_before_pictures, resolve_hyperparameters
 
@@ -56,7 +65,8 @@ class PlanInputs:
 
     ``published``: by the name of each network whose weights the request may mean. ``initial_model``: None
     also where the request names one that the product does not have. ``has_first_release_worker``: such a
-    worker would take up a training whose dataset is not ready, and fail it.
+    worker would take up a training whose dataset is not ready, and fail it. ``passed_over``: newer datasets,
+    where the request names none.
     """
 
     product: str
@@ -69,6 +79,7 @@ class PlanInputs:
     initial_model: InitialModel | None = None
     evaluation_dataset: EvaluationDataset | None = None
     has_first_release_worker: bool = False
+    passed_over: tuple[PassedOver, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -103,6 +114,8 @@ def decide(request: JobCreate, inputs: PlanInputs, splits: SplitMap | None = Non
     _check_method(given, network, given.pretrained or start)
     if given.min_accuracy is None:
         given = given.model_copy(update={"min_accuracy": inputs.min_accuracy or 0.0})
+    warnings = warn_of_dataset(inputs.dataset, inputs.passed_over)
+    warnings += _warn_of_start(request.network, given, network, start, inputs)
     seed = request.split.seed if request.split.seed is not None else given.seed
     tested = inputs.evaluation_dataset
     manifest = _choose_classes(request, inputs.manifest)
@@ -117,6 +130,7 @@ def decide(request: JobCreate, inputs: PlanInputs, splits: SplitMap | None = Non
                 learned = apply_class_map(tested.manifest, request.class_map)
                 check_evaluation_dataset(tested.id, learned, manifest, splits)
         counts = Counter(splits.values())
+        warnings += warn_of_split(manifest, request.split, splits)
         model = inputs.initial_model
         settings = resolve_hyperparameters(
             given,
@@ -142,6 +156,7 @@ def decide(request: JobCreate, inputs: PlanInputs, splits: SplitMap | None = Non
         seed=settings.seed,
         device=request.device,
         gpus=request.gpus,
+        warnings=warnings,
     )
     if inputs.has_first_release_worker:
         # Such a worker knows one method and the first rule alone, and not the settings.
@@ -151,6 +166,26 @@ def decide(request: JobCreate, inputs: PlanInputs, splits: SplitMap | None = Non
             del job.hyperparameters["resize"]
             return Plan(job, splits)
     return Plan(job, splits, rule_for(settings.resize).name)
+
+
+def why_not_trained(request: JobCreate, manifest: DatasetManifest) -> str | None:
+    """Why a dataset's images cannot be divided as the request says; None where they can."""
+    try:
+        chosen = _choose_classes(request, manifest)
+        split_dataset(chosen or manifest, request.split, request.hyperparameters.seed)
+    except (SplitError, InvalidRequestError) as error:
+        return error.detail
+    return None
+
+
+def _warn_of_start(
+    asked: str | None, given: Hyperparameters, network: NetworkSpec, start: str, inputs: PlanInputs
+) -> list[str]:
+    if start != "none" or given.pretrained is not None:
+        return []
+    # Where nobody has chosen, the network was chosen for its lack of weights.
+    brings = network.name if asked or inputs.default_network else NETWORK
+    return [] if get_published(brings) is None else [warn_of_start(network.name, brings)]
 
 
 def _choose_classes(request: JobCreate, manifest: DatasetManifest | None) -> DatasetManifest | None:

@@ -25,12 +25,17 @@ from app.services.job_plan import (
     InitialModel,
     PlanInputs,
     PublishedWeights,
+    why_not_trained,
 )
+from app.services.plan_warnings import PassedOver
 from app.services.products import require_product
 from app.services.workers import has_first_release_worker
 from app.storage.home import Storage
 from app.storage.weights import download_weights
 from app.training.defaults import default_start
+
+MOST_TRIED = 10
+"""Datasets that are looked at for one that can be trained on."""
 
 
 def gather(
@@ -43,10 +48,11 @@ def gather(
     """
     with context.db.read() as session:
         product = require_product(session, request.product)
-        dataset = _choose_dataset(session, product, request.dataset)
+        candidates = _list_candidates(session, product, request.dataset)
         tested = _find_evaluation_dataset(session, product, request.evaluation_dataset)
         initial_model = _find_model(session, request.hyperparameters.pretrained, product)
         has_first_release = has_first_release_worker(session, QUEUES)
+    dataset, manifest, passed_over = _choose_dataset(context.storage, request, candidates)
     # Files may have to come from the storage that hosts share: no connection is held meanwhile.
     return PlanInputs(
         product=product.id,
@@ -54,11 +60,12 @@ def gather(
         default_network=product.default_network,
         min_accuracy=product.min_accuracy,
         dataset_digest=dataset.digest,
-        manifest=_read_manifest(context.storage, dataset),
+        manifest=manifest,
         published=_look_for_weights(context.storage, request, product, networks),
         initial_model=initial_model,
         evaluation_dataset=None if tested is None else _read_evaluation_dataset(context.storage, tested),
         has_first_release_worker=has_first_release,
+        passed_over=passed_over,
     )
 
 
@@ -69,20 +76,41 @@ def _read_manifest(storage: Storage, dataset: Dataset) -> DatasetManifest | None
     return manifest_of(storage, dataset)
 
 
-def _choose_dataset(session: Session, product: Product, dataset_id: str | None) -> Dataset:
-    """The one asked for; else the newest that is ready, else the newest that is importing."""
+def _list_candidates(session: Session, product: Product, dataset_id: str | None) -> list[Dataset]:
+    """The one asked for; else those of the product from which one is chosen, the newest first."""
     if dataset_id is not None:
-        return require_not_failed(_find_dataset(session, product, dataset_id, "/dataset"))
-    newest_first = (
-        select(Dataset).where(Dataset.product_id == product.id).order_by(Dataset.id.desc()).limit(1)
-    )
-    for status in ("ready", "importing", "failed"):
-        if (newest := session.scalar(newest_first.where(Dataset.status == status))) is not None:
-            return require_not_failed(newest)
+        return [require_not_failed(_find_dataset(session, product, dataset_id, "/dataset"))]
+    newest_first = select(Dataset).where(Dataset.product_id == product.id).order_by(Dataset.id.desc())
+    usable = newest_first.where(Dataset.status.in_(("ready", "importing"))).limit(MOST_TRIED)
+    if found := list(session.scalars(usable)):
+        return found
+    if (failed := session.scalar(newest_first.limit(1))) is not None:
+        require_not_failed(failed)
     raise ConflictError(
         f"Product {product.id!r} has no dataset to train on.",
         hint=f"Import images first: `POST /products/{product.id}/datasets`.",
     )
+
+
+def _choose_dataset(
+    storage: Storage, request: JobCreate, candidates: Sequence[Dataset]
+) -> tuple[Dataset, DatasetManifest | None, tuple[PassedOver, ...]]:
+    """The newest that is ready and can be trained on, with its manifest, and the newer ones passed over.
+
+    Without one: the newest that is ready, whose fault the plan then names, else the newest.
+    """
+    if len(candidates) == 1:
+        return candidates[0], _read_manifest(storage, candidates[0]), ()
+    passed_over: list[PassedOver] = []
+    for dataset in candidates:
+        if (manifest := _read_manifest(storage, dataset)) is None:
+            passed_over.append(PassedOver(dataset.id, "it is still importing"))
+        elif (reason := why_not_trained(request, manifest)) is not None:
+            passed_over.append(PassedOver(dataset.id, f"cannot be trained on: {reason}"))
+        else:
+            return dataset, manifest, tuple(passed_over)
+    chosen = next((one for one in candidates if one.status == "ready"), candidates[0])
+    return chosen, _read_manifest(storage, chosen), ()
 
 
 def _find_evaluation_dataset(session: Session, product: Product, dataset_id: str | None) -> Dataset | None:

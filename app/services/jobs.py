@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 
 from sqlalchemy import select
@@ -22,7 +23,7 @@ from app.services.dataset_states import evaluation_dataset_of, hold_dataset, req
 from app.services.idempotency import Answer, IdempotentRequest, recall, remember
 from app.services.job_plan import Plan, PlanInputs, decide
 from app.services.job_plan_inputs import gather
-from app.services.job_states import queue_job
+from app.services.job_states import append_event, queue_job
 from app.services.pages import fetch_page
 from app.services.promotion import read_gate, rules_of
 from app.services.workers import waits_for
@@ -52,6 +53,7 @@ def create_job(
             dataset = hold_inputs(session, inputs)
             job = new_training(job_id, request, plan)
             queue_job(session, job)
+            record_warnings(session, job, plan.job.warnings)
             answer = Answer(to_schema(session, job).model_dump(mode="json"), f"/jobs/{job.id}")
             remember(session, idempotent, 201, answer)
             can_start = dataset.status == "ready"
@@ -98,6 +100,12 @@ def new_training(job_id: str, request: schemas.JobCreate, plan: Plan) -> Job:
         ).model_dump(mode="json", exclude_defaults=True),
         annotations=request.metadata,
     )
+
+
+def record_warnings(session: Session, job: Job, warnings: Sequence[str]) -> None:
+    """Keeps what a plan warns of among the job's events."""
+    for warning in warnings:
+        append_event(session, job, "warning", message=warning)
 
 
 def hold_model(session: Session, model_id: str) -> None:

@@ -21,7 +21,7 @@ from app.schemas.sweep_state import Candidate, SweepPlan
 from app.services.idempotency import Answer, IdempotentRequest, recall, remember
 from app.services.job_plan_inputs import gather
 from app.services.job_states import hold_job_back, queue_job
-from app.services.jobs import hold_inputs, new_training, store_split
+from app.services.jobs import hold_inputs, new_training, record_warnings, store_split
 from app.services.pages import fetch_page
 from app.services.proportions import wilson
 from app.services.successive_halving import rank
@@ -71,6 +71,7 @@ def create_sweep(
                 else:
                     hold_job_back(session, job)
                     job.key_id = sweep.key_id
+                record_warnings(session, job, one.plan.job.warnings)
             add_event(sweep, "accepted", f"{len(ids)} trainings")
             session.flush()
             answer = Answer(_to_schema(session, sweep).model_dump(mode="json"), f"/sweeps/{sweep_id}")
