@@ -34,7 +34,9 @@ def create_evaluation(
 ) -> JSONResponse:
     """Evaluate the job's model again, on its final test's images or on another dataset of the product."""
     return accepted(
-        evaluations.create_evaluation(context, job, request or EvaluationCreate(dataset=None), idempotent)
+        evaluations.create_evaluation(
+            context, job, request or EvaluationCreate(dataset=None, include_trained=False), idempotent
+        )
     )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from app.cli.client import Client, quoted
 from app.cli.console import format_age, note
+from app.cli.job_states import describe_wait
 from app.words import count
 
 
@@ -31,5 +32,5 @@ def note_start(client: Client, job: dict[str, Any]) -> None:
     """The warnings of a job that has just been accepted, and what it waits for."""
     events = client.get(f"/jobs/{quoted(job['id'])}/events")["data"]
     note_warnings([event["data"]["message"] for event in events if event["type"] == "warning"])
-    if job["waits_for"]:
-        note(f"It waits. {job['waits_for']}")
+    if wait := describe_wait(job):
+        note(f"It waits for {wait}" if wait.startswith("its turn") else f"It waits. {wait}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -14,12 +14,14 @@ from app.cli.job_end import require_success
 from app.cli.options import DEFAULT_SERVER, AsJson, Server, examples
 from app.cli.reports import show_evaluation
 from app.cli.transfers import download, require_target
+from app.words import count
 
 evaluate_epilog = examples(
     "loupe evaluate job_…",
     "loupe evaluate job_… --report report.html",
     "loupe evaluate job_… --stored --report report.html",
     "loupe evaluate job_… --dataset dst_…",
+    "loupe evaluate job_… --dataset dst_… --include-trained",
 )
 
 
@@ -29,9 +31,14 @@ def evaluate(
         str | None,
         typer.Option(
             "--dataset",
-            help="All images of another dataset. Not given, or the job's own: what the job was tested on.",
+            help="Another dataset, without images that the model trained on. Not given, or the job's own: "
+            "what the job was tested on.",
         ),
     ] = None,
+    include_trained: Annotated[
+        bool,
+        typer.Option("--include-trained", help="With --dataset: count images that the model trained on too."),
+    ] = False,
     stored: Annotated[
         bool, typer.Option("--stored", help="Show the evaluation that is there, and measure nothing anew.")
     ] = False,
@@ -55,7 +62,10 @@ def evaluate(
     client = Client(server)
     path = f"/jobs/{quoted(job)}"
     if not stored:
-        evaluation = client.post(f"{path}/evaluations", {} if dataset is None else {"dataset": dataset})
+        asked: dict[str, Any] = {} if dataset is None else {"dataset": dataset}
+        if include_trained:
+            asked["include_trained"] = True
+        evaluation = client.post(f"{path}/evaluations", asked)
         require_success(follow_job(client, evaluation["id"], label="evaluating"))
     answer = client.get(f"{path}/evaluation", dataset=dataset)
     if report is not None:
@@ -64,9 +74,13 @@ def evaluate(
         say_json(answer)
         return
     show_evaluation(answer)
+    of_dataset = "" if dataset is None else f" --dataset {dataset}"
     if answer["mistakes"]:
-        note(f"{len(answer['mistakes']):,} wrong images: loupe job logs {job} test_result.log")
+        wrong = count(len(answer["mistakes"]), "wrong image", "wrong images")
+        note(f"{wrong}: loupe job examples {job} --mistakes{of_dataset}")
     if report is None:
-        note(f"With curves and images, as a file: loupe evaluate {job} --stored --report report.html")
+        note(
+            f"With curves and images, as a file: loupe evaluate {job}{of_dataset} --stored --report FILE.html"
+        )
     else:
         note(f"The report: {report}")

@@ -13,6 +13,7 @@ from rich.text import Text
 from app.cli.client import Client, UnreachableError, quoted
 from app.cli.commands import for_terminal
 from app.cli.console import format_seconds, note, printable, say_above, work_progress
+from app.cli.job_states import describe_wait
 
 POLL_SECONDS = 0.4
 AT_REST = frozenset({"succeeded", "failed", "cancelled", "paused"})
@@ -99,7 +100,7 @@ def _bar_state(job: Mapping[str, Any], label: str | None) -> dict[str, Any]:
     state: dict[str, Any] = {
         "description": label or job["id"],
         "total": None,
-        "detail": stage or job["status"] + (f": {job['waits_for']}" if job["waits_for"] else ""),
+        "detail": stage or job["status"] + (f": {wait}" if (wait := describe_wait(job)) else ""),
     }
     if job["status"] in AT_REST:
         state |= {"completed": 1.0, "total": 1.0}

@@ -8,6 +8,7 @@ import typer
 
 from app.cli.client import Client, quoted
 from app.cli.console import note, say, say_json, say_problem, show_fields
+from app.cli.job_states import describe_status
 from app.cli.reports import summarise_metrics
 
 
@@ -38,7 +39,7 @@ def show_end(client: Client, job: dict[str, Any]) -> None:
         return
     reason = (job["stop_reason"] or "").replace("_", " ")
     say(
-        f"{job['id']} {job['status']}{f' ({reason})' if reason and reason != 'completed' else ''}",
+        f"{job['id']} {describe_status(job)}{f' ({reason})' if reason and reason != 'completed' else ''}",
         style="bold",
     )
     if job["kind"] != "training":

@@ -25,6 +25,7 @@ from app.cli.console import (
 )
 from app.cli.follow import follow_job
 from app.cli.job_end import finish_job
+from app.cli.job_states import describe_progress, describe_status, describe_wait
 from app.cli.job_verbs import JobId
 from app.cli.options import DEFAULT_SERVER, AsJson, Limit, Server
 from app.cli.reports import summarise_metrics
@@ -60,10 +61,10 @@ def list_jobs(
             table,
             job["id"],
             job["kind"],
-            job["stage"] if job["status"] == "running" and job["stage"] else job["status"],
+            describe_status(job),
             job["product"],
             job["network"] or "",
-            f"{job['progress']['fraction']:.0%}",
+            describe_progress(job),
             f"{best['value']:.4f}" if best else "",
             format_age(job["created_at"]),
         )
@@ -136,8 +137,8 @@ def _show_job(job: dict[str, Any]) -> None:
         {
             "id": job["id"],
             "kind": job["kind"],
-            "status": job["status"],
-            "waits for": job["waits_for"],
+            "status": job["status"] if job["status"] in ("queued", "running") else describe_status(job),
+            "waits for": describe_wait(job),
             "stage": job["stage"],
             "stop reason": job["stop_reason"],
             "product": job["product"],
@@ -146,7 +147,7 @@ def _show_job(job: dict[str, Any]) -> None:
             "classes": describe_class_map(job.get("class_map")),
             "network": job["network"],
             "device": describe_device(job) if job["kind"] == "training" else None,
-            "progress": f"{progress['fraction']:.0%}"
+            "progress": describe_progress(job)
             + (f", epoch {progress['epoch']}/{progress['epochs']}" if progress["epoch"] else "")
             + (f", {format_seconds(progress['eta_seconds'])} left" if progress["eta_seconds"] else ""),
             "best": f"epoch {best['epoch']}, {best['metric']} {best['value']:.4f}" if best else None,

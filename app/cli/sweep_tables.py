@@ -19,6 +19,7 @@ from app.cli.console import (
     show,
     show_fields,
 )
+from app.cli.job_states import describe_sweep
 
 
 def show_sweep(sweep: Mapping[str, Any]) -> None:
@@ -27,7 +28,7 @@ def show_sweep(sweep: Mapping[str, Any]) -> None:
     show_fields(
         {
             "id": sweep["id"],
-            "status": sweep["status"],
+            "status": describe_sweep(sweep),
             "product": sweep["product"],
             "dataset": sweep["dataset"]["id"],
             "split": ", ".join(f"{name} {count:,}" for name, count in counts.items()) or None,

@@ -27,6 +27,7 @@ from app.cli.console import (
 )
 from app.cli.follow import DETACHED
 from app.cli.job_end import show_end
+from app.cli.job_states import describe_sweep
 from app.cli.options import DEFAULT_SERVER, AsJson, Limit, Server, examples
 from app.cli.quantities import parse_bytes, parse_duration
 from app.cli.sweep_tables import describe_changes, describe_time, name_candidate, show_candidates, show_sweep
@@ -209,7 +210,7 @@ def list_sweeps(
         add_row(
             table,
             sweep["id"],
-            sweep["status"],
+            describe_sweep(sweep),
             sweep["product"],
             len(sweep["candidates"]),
             name_candidate(best) if best else None,

@@ -18,7 +18,7 @@ from app.child import Released, Reporter, StopSignal, write_message
 from app.csv_cells import safe_row
 from app.datasets.class_map import apply_class_map
 from app.datasets.concurrency import ordered_map
-from app.datasets.manifest import DatasetManifest, Item
+from app.datasets.manifest import DatasetManifest, Item, load_manifest
 from app.datasets.near_groups import load_dataset
 from app.datasets.pictures import decode_item
 from app.datasets.shared_groups import shared_with_training
@@ -61,6 +61,9 @@ def evaluate_artifact(
     chosen = artifact.manifest.class_map
     dataset = apply_class_map(whole, None if chosen is None else ClassMap.model_validate(chosen))
     items = select_items(dataset, spec.split, spec.subset)
+    trained = _find_trained(items, spec.trained)
+    if trained and not spec.include_trained:
+        items = _without(items, trained)
     classes = artifact.manifest.labels
     shared = _find_shared(dataset, spec)
     counted = {item.id for item in items}
@@ -94,8 +97,13 @@ def evaluate_artifact(
         calibration_before=_calibration_before(artifact.manifest, is_right, probabilities),
         selection=_measure_selection(predictor, is_right, outcomes[: len(items)], spec.max_error),
         shared_groups=shared_groups,
+        trained_items=len(trained),
         mistakes=tuple(mistakes[:MISTAKES_KEPT]),
-        warnings=(*_warn_of_shared(shared_groups), *_warn(predictor, dataset, items, clipped)),
+        warnings=(
+            *_warn_of_trained(trained, are_counted=spec.include_trained),
+            *_warn_of_shared(shared_groups),
+            *_warn(predictor, dataset, items, clipped),
+        ),
     )
     np.save(folder / PROBABILITIES, probabilities)
     _write_predictions(folder / PREDICTIONS, items, probabilities, classes)
@@ -139,6 +147,40 @@ def select_items(dataset: DatasetManifest, split_path: Path | None, subset: str 
             hint="Evaluate another subset, or import a dataset with images in it.",
         )
     return items
+
+
+def _find_trained(items: Sequence[Item], trained: tuple[Path, Path] | None) -> list[Item]:
+    """Those of ``items`` that the model trained on, by the SHA-256 of their bytes."""
+    if trained is None:
+        return []
+    folder, split_path = trained
+    split: dict[str, str] = json.loads(split_path.read_text(encoding="utf-8"))
+    learned = {
+        item.sha256 for item in load_manifest(folder).items if split.get(item.id) in ("train", "valid")
+    }
+    return [item for item in items if item.sha256 in learned]
+
+
+def _without(items: Sequence[Item], trained: Sequence[Item]) -> list[Item]:
+    """Raises DatasetError when nothing is left to measure."""
+    left_out = {item.id for item in trained}
+    left = [item for item in items if item.id not in left_out]
+    if not left:
+        raise DatasetError(
+            f"The model trained on all {len(items):,} images of the dataset: none is left to test it on.",
+            hint="Evaluate it on images that it has not seen; or count these with --include-trained "
+            "(include_trained), which says nothing of new images.",
+        )
+    return left
+
+
+def _warn_of_trained(trained: Sequence[Item], *, are_counted: bool) -> tuple[str, ...]:
+    if not trained:
+        return ()
+    images = count(len(trained), "image is one", "images are ones")
+    if are_counted:
+        return (f"{images} that the model trained on. The figures contain them, and are too high.",)
+    return (f"{images} that the model trained on, and left out of the figures.",)
 
 
 def _find_shared(dataset: DatasetManifest, spec: EvaluationSpec) -> list[Item]:

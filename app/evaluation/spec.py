@@ -24,7 +24,8 @@ class EvaluationSpec(Message):
 
     ``split``: a JSON file, item id to split; None: the split that the dataset came with. ``subset``: one of
     its splits; None: all images. ``artifact_digest``: what the artifact's must be, where it is known.
-    ``max_error``: the share of accepted answers that may be wrong.
+    ``max_error``: the share of accepted answers that may be wrong. ``trained``: the dataset's folder and the
+    split of the training, where those images could be among these; ``include_trained``: whether they count.
     """
 
     format_version: Literal[1] = 1
@@ -35,6 +36,8 @@ class EvaluationSpec(Message):
     split: Path | None = None
     subset: str | None = None
     max_error: float = MAX_ERROR
+    trained: tuple[Path, Path] | None = None
+    include_trained: bool = False
 
 
 class Mistake(Message):
@@ -51,7 +54,7 @@ class EvaluationContent(Message):
     """Everything measured: the content of ``evaluation.json``, kept in the database and shown by the API.
 
     ``calibration_before``: of the probabilities as the network gives them, for a model that is calibrated.
-    ``selection``: None for a model without thresholds.
+    ``selection``: None for a model without thresholds. ``trained_items``: images that the model trained on.
     """
 
     artifact_digest: str
@@ -67,6 +70,7 @@ class EvaluationContent(Message):
     calibration_before: Calibration | None = None
     selection: Selection | None = None
     shared_groups: SharedGroups | None = None
+    trained_items: int = 0
     mistakes: tuple[Mistake, ...]
     warnings: tuple[str, ...] = ()
 

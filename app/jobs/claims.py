@@ -5,7 +5,7 @@ Every write after the claim carries its fence: a worker that lost its lease chan
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,9 @@ from app.services.job_states import append_event, move_job
 
 MAX_LOSSES = 10
 """Times in a row, without a new checkpoint, that a job may lose its worker or be killed from outside."""
+
+
+_OF_A_STAGE = frozenset({"done", "total", "images_per_second", "eta_seconds"})
 
 
 @dataclass(frozen=True)
@@ -94,12 +97,18 @@ def claim(context: AppContext, job_id: str, owner: str, offer: Offer = CPU_ONLY)
         job = session.get_one(Job, job_id)
         job.started_at = job.started_at or utc_now()
         job.stage = "preparing"
+        job.progress = without_stage(job.progress)
         gpus: tuple[Gpu, ...] = ()
         if row.kind in DEVICE_KINDS and row.device != "cpu" and offer.gpus:
             gpus = lease_gpus(session, job, row.gpus, offer.gpus)
         more = {"gpus": [gpu.id for gpu in gpus]} if gpus else {}
         append_event(session, job, "status", status="running", attempt=row.attempt, **more)
         return Claim(job_id, row.kind, row.fence, row.attempt, row.device, tuple(gpu.id for gpu in gpus))
+
+
+def without_stage(progress: Mapping[str, Any]) -> dict[str, Any]:
+    """A job's progress as the next stage begins with it: what a stage counts says nothing of another."""
+    return {name: value for name, value in progress.items() if name not in _OF_A_STAGE}
 
 
 def _fits(offer: Offer) -> ColumnElement[bool]:

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from app.context import AppContext
 from app.db import upsert
-from app.jobs.claims import Claim, Requests, hold
+from app.jobs.claims import Claim, Requests, hold, without_stage
 from app.models import Job, JobEpoch, JobStep
 from app.schemas.progress_lines import (
     AliveLine,
@@ -45,6 +45,8 @@ def _apply(session: Session, job: Job, line: AnyLine) -> None:
         case AliveLine():
             pass
         case StageLine():
+            if line.stage != job.stage:
+                job.progress = without_stage(job.progress)
             job.stage = line.stage
             append_event(session, job, "stage", stage=line.stage)
         case PlanLine():

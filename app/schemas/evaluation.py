@@ -19,6 +19,11 @@ class EvaluationCreate(Request):
         description="Id of a dataset of the product: all of its images. Not given, or the job's own dataset: "
         "what the job was tested on.",
     )
+    include_trained: bool = Field(
+        False,
+        description="Whether images of the other dataset that the model trained on, by their bytes, count "
+        "too. By default they are left out: on them an accuracy says nothing.",
+    )
 
 
 class UnknownClass(BaseModel):
@@ -62,6 +67,11 @@ class Evaluation(BaseModel):
     shared_groups: dict[str, Any] | None = Field(
         description="Test images of groups that are in train or valid too: `items`, `accuracy` on them, "
         "and whether they `are_counted` in the other figures. Null if there are none."
+    )
+    trained_items: int = Field(
+        0,
+        description="Images that the job trained on, in train or valid, among those to measure; left out of "
+        "all figures unless that was asked for.",
     )
     mistakes: list[dict[str, Any]]
     warnings: list[str] = Field(

@@ -156,9 +156,11 @@ class Progress(BaseModel):
     epochs: int | None = None
     step: int | None = Field(None, description="Training steps done over all epochs.")
     steps: int | None = None
-    done: int | None = Field(None, description="Images done, in stages that count images.")
+    done: int | None = Field(None, description="Images done in this stage, if it counts images.")
     total: int | None = None
-    fraction: float = Field(0.0, ge=0, le=1, description="Share of the work that is done.")
+    fraction: float = Field(
+        0.0, ge=0, le=1, description="Share of the work that is done; of a training, of its steps."
+    )
     images_per_second: float | None = None
     eta_seconds: float | None = Field(None, description="Estimated time to the end of the work.")
 
@@ -231,6 +233,11 @@ class Job(BaseModel):
     waits_for: str | None = Field(
         description="What a training that is queued or rests lacks: its dataset, which is importing, a GPU, "
         "or the word of its sweep. Null where only its turn has to come."
+    )
+    place: int | None = Field(
+        None,
+        description="Of a queued job: which it is among those of its queue that could start, from 1. Null "
+        "for all others.",
     )
     progress: Progress
     best: BestEpoch | None

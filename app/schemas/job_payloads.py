@@ -54,11 +54,14 @@ class ImportPayload(UploadPayload, ImportChoices):
 
 
 class EvaluationPayload(Payload):
-    """``job``: the training that made the model and the split that ``subset`` is of."""
+    """``job``: the training that made the model and the split that ``subset`` is of. ``include_trained``:
+    whether images that it trained on count.
+    """
 
     job: str
     model: str
     subset: Literal["test", "all"]
+    include_trained: bool = False
 
 
 class PredictionPayload(UploadPayload):

@@ -61,9 +61,9 @@ def create_evaluation(
             product_id=trained.product_id,
             dataset_id=dataset_id,
             network=trained.network,
-            payload=EvaluationPayload(job=job_id, model=model.id, subset=subset).model_dump(
-                mode="json", exclude_defaults=True
-            ),
+            payload=EvaluationPayload(
+                job=job_id, model=model.id, subset=subset, include_trained=request.include_trained
+            ).model_dump(mode="json", exclude_defaults=True),
         )
         queue_job(session, job)
         answer = Answer(job_to_schema(session, job).model_dump(mode="json"), f"/jobs/{job.id}")
@@ -163,6 +163,7 @@ def to_schema(evaluation: Evaluation) -> schemas.Evaluation:
         calibration_before=report.get("calibration_before"),
         selection=report.get("selection"),
         shared_groups=report.get("shared_groups"),
+        trained_items=report.get("trained_items", 0),
         mistakes=report.get("mistakes", []),
         warnings=report.get("warnings", []),
         created_at=evaluation.created_at,

@@ -26,7 +26,7 @@ from app.services.job_plan_inputs import gather
 from app.services.job_states import append_event, queue_job
 from app.services.pages import fetch_page
 from app.services.promotion import read_gate, rules_of
-from app.services.workers import waits_for
+from app.services.workers import place_of, waits_for
 from app.storage.home import Storage
 
 
@@ -197,6 +197,7 @@ def to_schema(session: Session, job: Job) -> schemas.Job:
         gpus=job.gpus,
         ran_on=schemas.RanOn(**job.ran_on) if job.ran_on else None,
         waits_for=waits_for(session, job),
+        place=place_of(session, job),
         progress=schemas.Progress(**job.progress),
         best=schemas.BestEpoch(**job.best) if job.best else None,
         model=model,

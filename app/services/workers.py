@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import and_, delete, select, update
+from sqlalchemy import and_, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from app import __version__
@@ -25,6 +25,7 @@ from app.schemas import worker as schemas
 from app.schemas.common import Page
 from app.schemas.job_kinds import DEVICE_KINDS, JOB_KINDS, KNOWN_TO_FIRST_RELEASE
 from app.schemas.job_payloads import SINCE_FIRST_RELEASE
+from app.services.dataset_states import is_dataset_there
 from app.services.pages import fetch_page
 
 LIVING_SECONDS = 60.0
@@ -181,3 +182,14 @@ def waits_for(session: Session, job: Job) -> str | None:
     if all(len(of_one - held) < job.gpus for of_one in keys):
         return "A free GPU: all are in use." if job.gpus == 1 else f"{job.gpus} free GPUs of one worker."
     return None
+
+
+def place_of(session: Session, job: Job) -> int | None:
+    """Which a queued job is among those that could start and that the same workers take; from 1, None for
+    others.
+    """
+    if job.status != "queued":
+        return None
+    of_queue = Job.kind.in_(DEVICE_KINDS) if job.kind in DEVICE_KINDS else Job.kind.not_in(DEVICE_KINDS)
+    before = select(func.count()).where(Job.status == "queued", of_queue, Job.id < job.id, is_dataset_there())
+    return int(session.scalar(before) or 0) + 1

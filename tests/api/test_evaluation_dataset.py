@@ -68,6 +68,34 @@ def hosts(settings: Settings, tmp_path: Path) -> Iterator[tuple[TestClient, AppC
     api.close()
 
 
+def test_images_that_the_model_trained_on_are_counted_and_left_out_of_its_figures(
+    client: TestClient, context: AppContext
+) -> None:
+    dataset = import_pictures(client, context, "p")
+    body = {"product": "p", "dataset": dataset, "network": "tiny_cnn", "hyperparameters": TINY}
+    job = client.post("/jobs", json=body).raise_for_status().json()["id"]
+    mixed = upload_now(client, context, {**make_files(), **others(2)})
+    counts = client.get(f"/jobs/{job}").json()["split"]["counts"]
+    learned = counts["train"] + counts["valid"]
+
+    def evaluate(**more: Any) -> dict[str, Any]:
+        client.post(f"/jobs/{job}/evaluations", json={"dataset": mixed, **more}).raise_for_status()
+        run_queued(context)
+        found: dict[str, Any] = client.get(f"/jobs/{job}/evaluation?dataset={mixed}").json()
+        return found
+
+    fair = evaluate()
+    assert (fair["trained_items"], fair["items"]) == (learned, counts["test"] + 6)
+    assert f"{learned} images are ones that the model trained on, and left out" in fair["warnings"][0]
+    rows = client.get(f"/jobs/{job}/evaluation/predictions?dataset={mixed}").text.splitlines()
+    assert len(rows) == 1 + fair["items"]
+    flattering = evaluate(include_trained=True)
+    assert (flattering["trained_items"], flattering["items"]) == (learned, learned + fair["items"])
+    assert "are too high" in flattering["warnings"][0]
+    final = client.get(f"/jobs/{job}/evaluation").json()
+    assert (final["subset"], final["trained_items"], final["items"]) == ("test", 0, counts["test"])
+
+
 def test_a_training_on_everything_is_tested_on_another_dataset(
     hosts: tuple[TestClient, AppContext, AppContext],
 ) -> None:

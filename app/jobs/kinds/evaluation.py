@@ -27,6 +27,8 @@ class EvaluationKind(Kind[EvaluationSpec, EvaluationResult]):
         job, storage = read_claimed(context, claim), context.storage
         storage.remote.download_pictures(job.dataset)
         storage.remote.download(storage.job_split(_payload(job).job))
+        if (trained := _trained_dataset(context, job)) is not None:
+            storage.remote.download(storage.dataset(trained))
         model = _read_model(context, job)
         download_model(storage, storage.absolute(model.folder), model.digest)
 
@@ -35,14 +37,17 @@ class EvaluationKind(Kind[EvaluationSpec, EvaluationResult]):
         model = _read_model(context, job)
         payload = _payload(job)
         on_test_split = payload.subset == "test"
+        split, trained = storage.job_split(payload.job), _trained_dataset(context, job)
         return EvaluationSpec(
             artifact=storage.absolute(model.folder),
             artifact_digest=model.digest,
             image_root=storage.images,
             dataset=storage.dataset(job.dataset),
-            split=storage.job_split(payload.job) if on_test_split else None,
+            split=split if on_test_split else None,
             subset="test" if on_test_split else None,
             max_error=_promised_error(context, job),
+            trained=None if trained is None else (storage.dataset(trained), split),
+            include_trained=payload.include_trained,
         )
 
     def upload_results(self, context: AppContext, claim: Claim, result: EvaluationResult) -> None:
@@ -107,6 +112,18 @@ def _attempt(context: AppContext, claim: Claim) -> Path:
 def _is_final_test(job: Job, trained: Job) -> bool:
     """The final test of a model that was imported was elsewhere."""
     return trained.dataset_id is not None and job.dataset == tested_dataset(trained)
+
+
+def _trained_dataset(context: AppContext, job: Job) -> str | None:
+    """The dataset whose images the model may have trained on; None where it is not this one's affair.
+
+    Of the training's own dataset only the test split is measured; a model from elsewhere trained elsewhere.
+    """
+    payload = _payload(job)
+    if payload.subset == "test":
+        return None
+    with context.db.read() as session:
+        return session.get_one(Job, payload.job).dataset_id
 
 
 def _payload(job: Job) -> EvaluationPayload:
