@@ -57,7 +57,9 @@ def audit(
                 out.file.write(line + "\n")
         return
     page = client.list_rows("/audit", limit, **wanted)
-    table = make_table("!when", "who", "!from", "action", "things", "outcome", ">times")
+    table = make_table(
+        "!when", "who", "!from", "action", "things", "outcome", ">times", drops=("times", "from", "outcome")
+    )
     for row in page["data"]:
         add_row(
             table,

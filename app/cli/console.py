@@ -23,10 +23,12 @@ from rich.table import Table
 from rich.text import Text
 
 from app.cli.commands import for_terminal
+from app.cli.tables import FittedTable, as_fields, fit, fits
 from app.errors import FieldError, LoupeError
 
 # A pipe or a file has no edge to wrap at; what scripts cut out of a column must stay whole.
 PIPE_WIDTH = 1000
+NAME_WIDTH = 28
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
 
 _is_watched = sys.stdout is not None and sys.stdout.isatty()
@@ -48,11 +50,29 @@ def note(text: str | Text, style: str | None = "dim") -> None:
 def show(renderable: RenderableType) -> None:
     """A table or another block of the result."""
     if out.is_terminal:
-        out.print(renderable)
+        if isinstance(renderable, FittedTable):
+            _show_fitted(renderable)
+        else:
+            out.print(renderable)
         return
     with out.capture() as capture:
         out.print(renderable)
     out.file.writelines(f"{line.rstrip()}\n" for line in capture.get().splitlines())
+
+
+def _show_fitted(table: FittedTable) -> None:
+    left_out = fit(table, out.width)
+    if table.title:  # which rich would wrap to the width of the table
+        say(str(table.title), style="bold")
+        table.title = None
+    if fits(table, out.width):
+        out.print(table)
+    else:
+        for fields in as_fields(table):
+            out.print(fields)
+            say()
+    if left_out:
+        note(f"Not shown for want of room: {', '.join(left_out)}. A wider terminal shows more.")
 
 
 def say_json(answer: Any) -> None:
@@ -88,9 +108,12 @@ def problem_lines(detail: str, errors: Iterable[FieldError], hint: str | None) -
         )
 
 
-def make_table(*columns: str, title: str | None = None) -> Table:
-    """A table without lines. A column named ``>…`` is set flush right, one named ``!…`` is never wrapped."""
-    table = Table(
+def make_table(*columns: str, title: str | None = None, drops: Sequence[str] = ()) -> FittedTable:
+    """A table without lines. A column named ``>…`` is set flush right, one named ``!…`` is never wrapped.
+
+    ``drops``: which columns leave first where a terminal is too narrow; from the right if not given.
+    """
+    table = FittedTable(
         box=None, pad_edge=False, header_style="bold", title=title, title_justify="left", title_style="bold"
     )
     for column in columns:
@@ -100,6 +123,7 @@ def make_table(*columns: str, title: str | None = None) -> Table:
             no_wrap=column.startswith((">", "!")),
             overflow="fold",
         )
+    table.drops = tuple(drops)
     return table
 
 
@@ -116,7 +140,8 @@ def add_row(table: Table, *cells: object) -> None:
 def show_fields(fields: Mapping[str, object]) -> None:
     """Names and values under each other; what is None is left out."""
     table = Table(box=None, pad_edge=False, show_header=False)
-    table.add_column(style="bold", no_wrap=True)
+    # A name may be of whoever wrote it, such as of a note; the value beside it keeps the larger half.
+    table.add_column(style="bold", overflow="fold", max_width=NAME_WIDTH)
     table.add_column(overflow="fold")
     for name, value in fields.items():
         if value is not None:

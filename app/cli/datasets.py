@@ -149,7 +149,17 @@ def list_datasets(
     if as_json:
         say_json(page)
         return
-    table = make_table("!id", "product", "status", ">images", ">classes", ">left out", "source", ">age")
+    table = make_table(
+        "!id",
+        "product",
+        "status",
+        ">images",
+        ">classes",
+        ">left out",
+        "source",
+        ">age",
+        drops=("age", "left out", "source", "classes", "product"),
+    )
     for entry in page["data"]:
         add_row(
             table,

@@ -45,22 +45,31 @@ def list_jobs(
         str | None,
         typer.Option("--kind", metavar="KIND", help=f"Only jobs of this kind: {', '.join(JOB_KINDS)}."),
     ] = None,
+    show_all: Annotated[
+        bool, typer.Option("--all", help="Jobs of every kind: imports, evaluations, exports and others too.")
+    ] = False,
     limit: Limit = 20,
     as_json: AsJson = False,
     server: Server = DEFAULT_SERVER,
 ) -> None:
-    """List jobs, newest first."""
-    page = Client(server).list_rows("/jobs", limit, product=product, status=status, kind=kind)
+    """List trainings, newest first; with --all or --kind other jobs."""
+    is_usual = kind is None and not show_all
+    asked = "training" if is_usual else kind
+    page = Client(server).list_rows("/jobs", limit, product=product, status=status, kind=asked)
     if as_json:
         say_json(page)
         return
-    table = make_table("!id", "!kind", "!status", "product", "network", ">progress", ">best", ">age")
+    kinds = () if is_usual else ("!kind",)
+    table = make_table(
+        *("!id", *kinds, "status", "product", "network", ">progress", ">best", ">age"),
+        drops=("age", "best", "network", "progress", "product"),
+    )
     for job in page["data"]:
         best = job["best"]
         add_row(
             table,
             job["id"],
-            job["kind"],
+            *([] if is_usual else [job["kind"]]),
             describe_status(job),
             job["product"],
             job["network"] or "",
@@ -71,6 +80,8 @@ def list_jobs(
     show(table)
     if page["has_more"]:
         note("There are more: --limit")
+    if is_usual:
+        note("Imports, evaluations and the like: loupe job list --all")
 
 
 @app.command("show")

@@ -35,7 +35,16 @@ def show_leaderboard(
     if as_json:
         say_json(answer)
         return
-    table = make_table(">", "!model", "network", ">same images", ">own test", "against the champion", ">age")
+    table = make_table(
+        ">",
+        "!model",
+        "network",
+        ">same images",
+        ">own test",
+        "against the champion",
+        ">age",
+        drops=("age", "own test", "network"),
+    )
     for row in answer["models"]:
         add_row(
             table,

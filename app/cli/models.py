@@ -52,7 +52,16 @@ def list_models(
         say_json(page)
         return
     table = make_table(
-        "!id", "product", ">version", "network", ">accuracy", "gate", "aliases", ">size", ">age"
+        "!id",
+        "product",
+        ">version",
+        "network",
+        ">accuracy",
+        "gate",
+        "aliases",
+        ">size",
+        ">age",
+        drops=("size", "age", "network", "gate", "product"),
     )
     for model in page["data"]:
         add_row(

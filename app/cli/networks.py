@@ -40,6 +40,7 @@ def list_networks(as_json: AsJson = False, server: Server = DEFAULT_SERVER) -> N
         "weights",
         ">train ms",
         ">serve ms",
+        drops=("least", "pixels", "M par.", "train ms", "M MACs", "weights", "MB"),
     )
     for network in networks:
         weights, speed = network["weights"], network["speed"]

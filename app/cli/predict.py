@@ -247,11 +247,14 @@ def _padded(text: str, width: int) -> str:
     return text + " " * (width - cell_len(text))
 
 
+_JUDGED, _ANSWERED_BY = ("decision", "reject_reason"), ("model", "version")
+
+
 def _print_csv(answers: Iterator[dict[str, Any]], top_k: int) -> int:
     ranks = range(1, top_k + 1)
     names = [name for rank in ranks for name in (f"label_{rank}", f"probability_{rank}")] if top_k > 1 else []
     writer = csv.writer(out.file, lineterminator="\n")
-    writer.writerow(["picture", *(names or ["label", "probability"]), "error", "decision", "reject_reason"])
+    writer.writerow(["picture", *(names or ["label", "probability"]), "error", *_JUDGED, *_ANSWERED_BY])
     failed = 0
     for answer in answers:
         error = answer.get("error")
@@ -262,8 +265,10 @@ def _print_csv(answers: Iterator[dict[str, Any]], top_k: int) -> int:
             for cell in (entry["label"], f"{entry['probability']:.9g}")
         ]
         cells += [""] * (2 * top_k - len(cells))
-        judged = [answer.get(name) or "" for name in ("decision", "reject_reason")]
-        writer.writerow(safe_row([answer["name"], *cells, error["detail"] if error else "", *judged]))
+        judged = [answer.get(name) or "" for name in _JUDGED]
+        model = answer.get("model") or {}
+        by = [model.get(name, "") for name in ("id", "version")]
+        writer.writerow(safe_row([answer["name"], *cells, error["detail"] if error else "", *judged, *by]))
     return failed
 
 

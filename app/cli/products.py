@@ -70,7 +70,15 @@ def list_products(limit: Limit = 100, as_json: AsJson = False, server: Server = 
     if as_json:
         say_json(page)
         return
-    table = make_table("!id", "name", "champion", "network", ">min accuracy", ">age")
+    table = make_table(
+        "!id",
+        "name",
+        "champion",
+        "network",
+        ">min accuracy",
+        ">age",
+        drops=("age", "min accuracy", "network", "name"),
+    )
     for entry in page["data"]:
         minimum = entry["gate"]["min_accuracy"]
         add_row(

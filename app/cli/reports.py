@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.text import Text
 
+from app.cli.commands import for_terminal
 from app.cli.console import (
     add_row,
     format_bytes,
@@ -14,11 +15,13 @@ from app.cli.console import (
     join_counts,
     make_table,
     note,
+    out,
     printable,
     say,
     show,
     show_fields,
 )
+from app.cli.tables import FittedTable, fits
 from app.words import count
 
 WIDEST_MATRIX = 25
@@ -80,15 +83,31 @@ def show_confusions(matrix: Mapping[str, Any]) -> None:
     if len(labels) > WIDEST_MATRIX:
         _show_top_confusions(labels, counts)
         return
-    rows = columns = [printable(label) for label in labels]
-    if sum(map(len, columns)) > WIDEST_NAMES:
-        columns = [str(index) for index in range(len(labels))]
-        rows = [f"{index:>{len(columns[-1])}} {row}" for index, row in enumerate(rows)]
+    names = [printable(label) for label in labels]
+    table = _draw_matrix(counts, rows=names, columns=names)
+    if sum(map(len, names)) > WIDEST_NAMES or _is_too_wide(table):
+        numbers = [str(index) for index in range(len(labels))]
+        rows = [f"{number:>{len(numbers[-1])}} {name}" for number, name in zip(numbers, names, strict=True)]
+        table = _draw_matrix(counts, rows=rows, columns=numbers)
+    if _is_too_wide(table):
+        # A matrix without some of its columns would mislead.
+        _show_top_confusions(labels, counts)
+    else:
+        show(table)
+
+
+def _draw_matrix(
+    counts: Sequence[Sequence[int]], *, rows: Sequence[str], columns: Sequence[str]
+) -> FittedTable:
     table = make_table("true \\ predicted", *(f">{name}" for name in columns), title="Confusion matrix")
     for index, (name, row) in enumerate(zip(rows, counts, strict=True)):
         cells = (_cell(count, index == column, sum(row)) for column, count in enumerate(row))
         add_row(table, name, *cells)
-    show(table)
+    return table
+
+
+def _is_too_wide(table: FittedTable) -> bool:
+    return out.is_terminal and not fits(table, out.width)
 
 
 def show_import_report(report: Mapping[str, Any]) -> None:
@@ -96,7 +115,10 @@ def show_import_report(report: Mapping[str, Any]) -> None:
     classes = report["classes"]
     is_split = any(entry.get("splits") for entry in classes)
     splits = (">train", ">valid", ">test") if is_split else ()
-    table = make_table("class", ">images", *splits, ">width", ">height", ">size", "formats")
+    table = make_table(
+        *("class", ">images", *splits, ">width", ">height", ">size", "formats"),
+        drops=("formats", "height", "width", "size"),
+    )
     for entry in classes:
         parts = (entry["splits"][name.lstrip(">")] for name in splits) if is_split else ()
         sizes = (_spread(entry[side]) for side in ("width", "height"))
@@ -108,12 +130,29 @@ def show_import_report(report: Mapping[str, Any]) -> None:
     _show_left_out("could not be decoded", report.get("corrupt") or [], report["totals"].get("corrupt", 0))
     _show_left_out("skipped", report.get("skipped") or [], report["totals"].get("skipped", 0))
     _show_left_out("odd names", report.get("odd_names") or [], report["totals"].get("odd_names", 0))
+    _show_names_of_report(report)
     show_advice(report["advice"])
+
+
+def _show_names_of_report(report: Mapping[str, Any]) -> None:
+    """The images that the advice counts: copies, copies with different labels, copies in two splits."""
+    totals = report["totals"]
+    copies = [", ".join(names) for names in report.get("duplicates") or ()]
+    conflicts = [
+        f"{', '.join(one['names'])}: labelled {' and '.join(one['labels'])}"
+        for one in report.get("conflicting_labels") or ()
+    ]
+    across = [", ".join(names) for names in report.get("across_splits") or ()]
+    wrong = [f"{one['name']} is a {one['format']}" for one in report.get("wrong_extensions") or ()]
+    _show_lines("identical images, each group once", copies, totals.get("duplicates", 0))
+    _show_lines("identical images with different labels", conflicts, totals.get("conflicting_labels", 0))
+    _show_lines("identical images in several splits", across, totals.get("across_splits", 0))
+    _show_lines("names that promise another format", wrong, totals.get("wrong_extensions", 0))
 
 
 def show_advice(advice: Sequence[str]) -> None:
     for sentence in advice:
-        say(Text.assemble(("advice: ", "bold yellow"), printable(sentence)))
+        say(Text.assemble(("advice: ", "bold yellow"), printable(for_terminal(sentence))))
 
 
 def summarise_import(dataset: Mapping[str, Any], report: Mapping[str, Any]) -> None:
@@ -141,12 +180,16 @@ def note_next(dataset: Mapping[str, Any], report: Mapping[str, Any], train: str)
 
 
 def _show_left_out(what: str, entries: Sequence[Mapping[str, str]], total: int) -> None:
+    _show_lines(what, [f"{entry['name']}: {entry['reason']}" for entry in entries], total)
+
+
+def _show_lines(what: str, lines: Sequence[str], total: int) -> None:
     if not total:
         return
     say()
     say(f"{total:,} {what}", style="bold")
-    for entry in entries[:LISTED_NAMES]:
-        say(f"  {entry['name']}: {entry['reason']}")
+    for line in lines[:LISTED_NAMES]:
+        say(f"  {line}")
     if total > LISTED_NAMES:
         say(f"  … and {total - LISTED_NAMES:,} more; --json lists them")
 

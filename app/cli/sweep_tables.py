@@ -45,7 +45,18 @@ def show_sweep(sweep: Mapping[str, Any]) -> None:
 
 def show_candidates(sweep: Mapping[str, Any]) -> None:
     """The table; on 80 columns it fits."""
-    table = make_table("network", ">valid", ">95 %", ">ms", ">MB", ">time", ">epoch", "!result", "!front")
+    table = make_table(
+        "network",
+        ">valid",
+        ">95 %",
+        ">ms",
+        ">MB",
+        ">time",
+        ">epoch",
+        "!result",
+        "!front",
+        drops=("MB", "time", "95 %", "front", "ms", "epoch"),
+    )
     for one in sweep["candidates"]:
         accuracy = one["accuracy"]
         is_winner = one["job"] == sweep["winner"]

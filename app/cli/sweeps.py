@@ -204,7 +204,16 @@ def list_sweeps(
     if as_json:
         say_json(page)
         return
-    table = make_table("!id", "!status", "product", ">networks", "best", ">valid", ">age")
+    table = make_table(
+        "!id",
+        "!status",
+        "product",
+        ">networks",
+        "best",
+        ">valid",
+        ">age",
+        drops=("age", "networks", "product", "best"),
+    )
     for sweep in page["data"]:
         best = next((one for one in sweep["candidates"] if one["accuracy"]), None)
         add_row(

@@ -68,7 +68,16 @@ def list_webhooks(limit: Limit = 100, as_json: AsJson = False, server: Server = 
     if as_json:
         say_json(page)
         return
-    table = make_table("!id", "url", "events", "products", "state", "note", ">age")
+    table = make_table(
+        "!id",
+        "url",
+        "events",
+        "products",
+        "state",
+        "note",
+        ">age",
+        drops=("age", "products", "note", "events"),
+    )
     for webhook in page["data"]:
         add_row(
             table,
@@ -161,7 +170,17 @@ def list_deliveries(
     if as_json:
         say_json(page)
         return
-    table = make_table("!id", "event", "product", "status", ">attempts", "error", ">age", "next attempt")
+    table = make_table(
+        "!id",
+        "event",
+        "product",
+        "status",
+        ">attempts",
+        "error",
+        ">age",
+        "next attempt",
+        drops=("next attempt", "age", "product", "attempts", "error"),
+    )
     for row in page["data"]:
         add_row(
             table,

@@ -25,7 +25,18 @@ def list_workers(limit: Limit = 50, as_json: AsJson = False, server: Server = DE
         say_json(page)
         return
     table = make_table(
-        "!id", "status", "host", ">pid", "queue", ">busy", "version", "devices", "runs", ">up", ">beat"
+        "!id",
+        "status",
+        "host",
+        ">pid",
+        "queue",
+        ">busy",
+        "version",
+        "devices",
+        "runs",
+        ">up",
+        ">beat",
+        drops=("pid", "up", "version", "devices", "host", "beat", "queue", "busy"),
     )
     for worker in page["data"]:
         is_alive = worker["status"] == "alive"

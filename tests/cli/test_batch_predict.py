@@ -98,8 +98,8 @@ def test_the_answers_of_a_job_are_shown_as_those_of_requests_are(
     assert sent.headers["content-type"] == "application/x-tar"
     table = loupe("predict", "screws", pictures, "--batch", "--csv", "--server", server.url)
     assert [line.rsplit("/")[-1] for line in table.out.rstrip().split("\n")[3:]] == [
-        "b.png,,,Too many levels of symbolic links,,",
-        "c.png,,,no image,,",
+        "b.png,,,Too many levels of symbolic links,,,,",
+        "c.png,,,no image,,,mdl_1,3",
     ]
 
 

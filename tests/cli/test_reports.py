@@ -112,3 +112,25 @@ def test_a_training_that_would_be_refused_is_not_what_comes_next(
     said = capsys.readouterr()
     assert ("loupe train p" in said.out + said.err) == (refused is None)
     assert ("loupe dataset edit dst_1" in said.out + said.err) == (refused is not None)
+
+
+def test_the_images_that_the_advice_counts_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    lists = {
+        "duplicates": [["a/1.png", "a/2.png"]],
+        "conflicting_labels": [{"sha256": "0", "names": ["a/3.png", "b/3.png"], "labels": ["a", "b"]}],
+        "across_splits": [["train/a/4.png", "test/a/4.png"]],
+        "wrong_extensions": [{"name": "a/5.png", "format": "jpeg"}],
+    }
+    totals = {name: len(entries) for name, entries in lists.items()} | {"duplicates": 12}
+
+    show_import_report({"classes": [], "advice": [], **lists, "totals": totals})
+
+    shown = capsys.readouterr().out
+    for said in (
+        "a/1.png, a/2.png",
+        "and 2 more",
+        "a/3.png, b/3.png: labelled a and b",
+        "train/a/4.png, test/a/4.png",
+        "a/5.png is a jpeg",
+    ):
+        assert said in shown
