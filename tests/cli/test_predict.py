@@ -129,7 +129,8 @@ def test_csv_has_a_column_pair_for_each_rank(loupe: Run, server: Server, picture
         "model",
         "version",
     ]
-    assert row[1:] == ["class0", "0.75", "other, one", "0.25", "", "", "", "", ""]
+    assert row[1:-2] == ["class0", "0.75", "other, one", "0.25", "", "", "", "", ""]
+    assert row[-2:] == ["mdl_1", "3"]
     assert b'name="top_k"\r\n\r\n3\r\n' in server.requests[0].body
 
 

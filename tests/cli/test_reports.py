@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 import pytest
@@ -115,7 +116,7 @@ def test_a_training_that_would_be_refused_is_not_what_comes_next(
 
 
 def test_the_images_that_the_advice_counts_are_named(capsys: pytest.CaptureFixture[str]) -> None:
-    lists = {
+    lists: dict[str, list[Any]] = {
         "duplicates": [["a/1.png", "a/2.png"]],
         "conflicting_labels": [{"sha256": "0", "names": ["a/3.png", "b/3.png"], "labels": ["a", "b"]}],
         "across_splits": [["train/a/4.png", "test/a/4.png"]],
