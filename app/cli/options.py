@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from pydantic import ValidationError
 
-from app.config import Address, local_url
 from app.errors import FieldError, LoupeError
+
+if TYPE_CHECKING:
+    from app.config import Address
 
 DEFAULT_SERVER = "http://127.0.0.1:8000"
 
@@ -22,6 +23,11 @@ class AddressError(LoupeError):
 
 def local_address() -> Address:
     """Where the `loupe up` of this environment and of the .env file here listens. Raises AddressError."""
+    # Here and not above: `loupe --help` need not wait for it.
+    from pydantic import ValidationError
+
+    from app.config import Address
+
     try:
         return Address()
     except ValidationError as error:
@@ -36,6 +42,8 @@ def local_address() -> Address:
 
 def local_server() -> str:
     """Where the `loupe up` of this environment and of the .env file here answers. Raises AddressError."""
+    from app.config import local_url
+
     address = local_address()
     return local_url(address.host, address.port)
 

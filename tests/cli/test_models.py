@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from app.artifacts import Transfer
+from tests.cli.answers import answer_everything
 from tests.cli.conftest import Answer, Received, Run, Server, as_json
 
 ACCURACY = {"value": 0.5, "low": 0.4, "high": 0.6}
@@ -78,7 +79,7 @@ def test_a_model_that_passed_but_is_worse_than_the_champion_is_a_success(loupe: 
 
 
 def test_train_sends_the_rules_of_its_gate(loupe: Run, server: Server) -> None:
-    server.answer = _answering(MODEL, JOB)
+    server.answer = answer_everything
     options = ("--min-accuracy", "0", "--on-failure", "discard")
     assert loupe("train", "screws", *options, "--server", server.url).status == 0
     assert b'"gate":{"min_accuracy":0.0,"on_failure":"discard"}' in server.requests[0].body.replace(b" ", b"")

@@ -24,21 +24,8 @@ def test_networks_are_shown_with_their_cost_and_their_weights(loupe: Run, server
 
     assert ended.status == 0
     _, known, unknown = ended.out.splitlines()
-    expected = [
-        "resnet18",
-        "★",
-        "224",
-        "32",
-        "11.7",
-        "1,814",
-        "46.8",
-        "69.8",
-        "✓",
-        "BSD-3-Clause",
-        "200",
-        "31.2",
-    ]
-    assert known.split() == expected
+    expected = "resnet18 ★ 224 32 11.7 1,814 46.8 69.8 ✓ BSD-3-Clause 200 31.2"
+    assert known.split() == expected.split()
     assert unknown.split() == ["own", "224", "32", "11.7", "1,814", "46.8"]
     assert "a small box" in ended.err
 
