@@ -657,7 +657,7 @@ MUTATIONS = (
     ),
     _one(
         "a long poll goes on after its key was revoked",
-        "app/api/jobs.py",
+        "app/api/waiting.py",
         "        recheck()\n",
         "",
         PROCESSES,
