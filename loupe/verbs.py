@@ -184,9 +184,9 @@ def create_job(
     metadata: Mapping[str, str] | None = None,
     **settings: Any,
 ) -> Steps[Job]:
-    """Starts a training. Without ``dataset`` on the newest that is ready, without ``network`` with the
-    product's.
+    """Starts a training.
 
+    Without ``dataset`` it learns from the newest that can be trained on. ``network``: else the product's.
     ``settings``: further fields of ``POST /jobs``, such as ``device``.
     """
     body = _given(

@@ -197,10 +197,15 @@ def _say_where_next(service: DemoService, home: Path, made: Made, *, is_left: bo
         say("This Loupe ends now. What it made is kept; first start it again, in another terminal:")
         port = "" if _is_default(server) else f" --port {server.rpartition(':')[2]}"
         say(f"  {loupe} up --home {shlex.quote(str(home))}{port}")
-    elif service.process is not None:
+    say("In a browser:")
+    say(
+        f"  {server}/ui/products/{made.product}      its standing, and a place to drop a picture"
+    )
+    say(f"  {server}/ui/jobs/{job}      the training")
+    say(f"  {server}/docs      the HTTP API")
+    if service.process is not None and not ends:
         say("In another terminal:")
     for line in (
-        f"{server}/docs                  the HTTP API",
         f"{loupe} job show {job}{option}",
         f"{loupe} job metrics {job} --csv{option}",
         f"{loupe} evaluate {job}{option}",
