@@ -198,9 +198,7 @@ def _say_where_next(service: DemoService, home: Path, made: Made, *, is_left: bo
         port = "" if _is_default(server) else f" --port {server.rpartition(':')[2]}"
         say(f"  {loupe} up --home {shlex.quote(str(home))}{port}")
     say("In a browser:")
-    say(
-        f"  {server}/ui/products/{made.product}      its standing, and a place to drop a picture"
-    )
+    say(f"  {server}/ui/products/{made.product}      its standing, and a place to drop a picture")
     say(f"  {server}/ui/jobs/{job}      the training")
     say(f"  {server}/docs      the HTTP API")
     if service.process is not None and not ends:
