@@ -49,6 +49,7 @@ class ExitCode(IntEnum):
 
 
 ALIVE_SECONDS = 5.0
+WAIT_SECONDS = 0.02
 PR_SET_PDEATHSIG = 1
 
 
@@ -102,23 +103,28 @@ Work = Callable[[Spec, Path, Reporter, StopSignal], Any]
 """What a child does with its spec; it returns the message that becomes ``result.json``."""
 
 
-def run_child(work: Work[Spec], spec_type: type[Spec], folder: Path) -> int:
-    """Runs ``work(spec, folder, reporter, stop)`` and turns its outcome into files and an exit code."""
+def run_child(work: Work[Spec], spec_type: type[Spec], folder: Path, *, waits: bool = False) -> int:
+    """Runs ``work(spec, folder, reporter, stop)`` and turns its outcome into files and an exit code.
+
+    ``waits``: the spec may come later than the process, which has its imports done by then.
+    """
     configure_logging(
         os.environ.get(LOG_LEVEL, "INFO"), "json" if os.environ.get(LOG_FORMAT) == "json" else "text"
     )
     decode.limit_pixels(int(os.environ.get(MAX_PIXELS) or decode.MAX_PIXELS))
     with log_context(job_id=os.environ.get(JOB_ID)):
-        return _run_child(work, spec_type, folder)
+        return _run_child(work, spec_type, folder, waits)
 
 
-def _run_child(work: Work[Spec], spec_type: type[Spec], folder: Path) -> int:
+def _run_child(work: Work[Spec], spec_type: type[Spec], folder: Path, waits: bool) -> int:
     _end_with_parent()
     stop = StopSignal()
     stop.install()
     # After the signals are bound: once this file is there, the parent may send them.
     reporter = Reporter(folder / PROGRESS)
     try:
+        if waits:
+            _wait_for(folder / SPEC, stop)
         spec = parse_message(spec_type, (folder / SPEC).read_bytes(), SPEC)
         failpoints.pass_by("child.started")
         write_message(folder / RESULT, work(spec, folder, reporter, stop))
@@ -135,6 +141,14 @@ def _run_child(work: Work[Spec], spec_type: type[Spec], folder: Path) -> int:
     finally:
         with contextlib.suppress(OSError):
             reporter.close()
+
+
+def _wait_for(spec: Path, stop: StopSignal) -> None:
+    """Without a limit: this process ends with its parent."""
+    while not spec.exists():
+        if stop.release:
+            raise Released
+        time.sleep(WAIT_SECONDS)
 
 
 def write_message(path: Path, message: Any) -> None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.model_selection import StratifiedGroupKFold
+from threadpoolctl import threadpool_limits
 
 Features = NDArray[np.float32]
 Labels = NDArray[np.int64]
@@ -61,8 +62,12 @@ def fit_probe(
     """
     scaled, mean, scale = scale_features(features)
     weights = class_weights[labels]
-    strength = choose_strength(scaled, labels, groups, weights, len(class_weights), seed=seed, alive=alive)
-    kernel, bias = fit_scaled(scaled, labels, weights, strength)
+    # The products are thin, and threads of the library wait for each other: two take up to ten times as long.
+    with threadpool_limits(1):
+        strength = choose_strength(
+            scaled, labels, groups, weights, len(class_weights), seed=seed, alive=alive
+        )
+        kernel, bias = fit_scaled(scaled, labels, weights, strength)
     alive()
     kernel = kernel / scale[:, np.newaxis]
     return Probe(

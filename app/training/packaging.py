@@ -35,7 +35,7 @@ from app.training.export import has_feature_maps, read_classifier, save_model, s
 from app.training.fit import read_values
 from app.training.logs import TEST_LOG
 from app.training.result import Best, TrainingResult
-from app.training.verify import compare_answers, replay_final_test
+from app.training.verify import ReplayProcess, compare_answers
 from app.training.work import Work
 
 Array = np.ndarray[Any, Any]
@@ -61,12 +61,12 @@ def package(
     Raises ParityError, and Released when asked to leave.
     """
     calibration = calibrate(evidence)
-    with folder_aside(work.spec.out) as aside:
+    with folder_aside(work.spec.out) as aside, ReplayProcess(work.folder / "verification") as process:
         described = _export(work, trained, model, evidence, calibration, aside)
         work.leave_if_asked()
         # In NumPy, not by the model that is packaged: so the replay also proves that this was done right.
         calibrated = apply_temperature(expected, calibration.temperature)
-        return _verify(work, trained, aside, described, calibrated)
+        return _verify(work, trained, aside, described, calibrated, process)
 
 
 def _export(
@@ -117,16 +117,15 @@ def _export(
 
 
 def _verify(
-    work: Work, trained: Trained, aside: Path, described: Manifest, expected: Array
+    work: Work, trained: Trained, aside: Path, described: Manifest, expected: Array, process: ReplayProcess
 ) -> TrainingResult:
     """Replays the final test through the artifact, and adds what it measured."""
     work.reporter.stage("verifying")
-    spec, folder = work.spec, work.folder / "verification"
-    shutil.rmtree(folder, ignore_errors=True)
-    replay = replay_final_test(aside, spec, folder, work.reporter, work.stop)
+    spec = work.spec
+    replay = process.replay_final_test(aside, spec, work.reporter, work.stop)
     items = [item.id for item in work.tested_items]
     parity = compare_answers(replay, items, work.manifest.classes, expected)
-    shutil.copyfile(folder / TEST_LOG, spec.logs / TEST_LOG)
+    shutil.copyfile(replay.folder / TEST_LOG, spec.logs / TEST_LOG)
     measured = replace(
         described.with_parity(parity.model_dump()),
         metrics=asdict(replay.evaluation.metrics),
@@ -141,7 +140,7 @@ def _verify(
         best=trained.best,
         stop_reason=trained.stop_reason,
         evaluation=replay.evaluation.model_copy(update={"artifact_digest": artifact.digest}),
-        verification=folder,
+        verification=replay.folder,
         parity=parity,
         epochs_run=trained.epochs_run,
         is_exact=trained.is_exact,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 import subprocess
 import sys
 import time
@@ -37,44 +38,58 @@ class Replay:
     milliseconds: float | None = None
 
 
-def replay_final_test(
-    artifact: Path, spec: TrainingSpec, folder: Path, reporter: Reporter, stop: StopSignal
-) -> Replay:
-    """Runs ``python -m app.evaluation`` on the original files; its progress is reported as our own.
+class ReplayProcess:
+    """``python -m app.evaluation`` in ``folder``, which is made anew and keeps what the replay writes.
 
-    They are those of the test split, or all of the evaluation dataset if the spec names one.
-
-    ``folder`` is made anew and keeps what the replay writes. Raises Released when asked to leave,
-    TrainingError with the replay's own reason when it fails.
+    The process imports its libraries while the model is being packaged, a second that nobody waits for. It
+    knows nothing of the model before ``replay_final_test``, and ends with the block that it is entered for.
     """
-    folder.mkdir(parents=True)
-    other = spec.evaluation_dataset
-    request = EvaluationSpec(
-        artifact=artifact.resolve(),
-        image_root=spec.image_root.resolve(),
-        dataset=(other or spec.dataset).resolve(),
-        split=spec.split.resolve() if other is None else None,
-        subset="test" if other is None else None,
-        max_error=spec.max_error,
-    )
-    write_message(folder / SPEC, request)
-    # The open pipe is the child's sign that this process lives.
-    process = subprocess.Popen([sys.executable, "-m", "app.evaluation", str(folder)], stdin=subprocess.PIPE)
-    try:
-        for line in _follow(process, folder / PROGRESS, stop):
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __enter__(self) -> ReplayProcess:
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder.mkdir(parents=True)
+        # The open pipe is the child's sign that this process lives.
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "app.evaluation", "--wait", str(self._folder)], stdin=subprocess.PIPE
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+    def replay_final_test(
+        self, artifact: Path, spec: TrainingSpec, reporter: Reporter, stop: StopSignal
+    ) -> Replay:
+        """Answers the original files by the packaged model; its progress is reported as our own.
+
+        They are those of the test split, or all of the evaluation dataset if the spec names one. Raises
+        Released when asked to leave, TrainingError with the replay's own reason when it fails.
+        """
+        folder, other = self._folder, spec.evaluation_dataset
+        request = EvaluationSpec(
+            artifact=artifact.resolve(),
+            image_root=spec.image_root.resolve(),
+            dataset=(other or spec.dataset).resolve(),
+            split=spec.split.resolve() if other is None else None,
+            subset="test" if other is None else None,
+            max_error=spec.max_error,
+        )
+        write_message(folder / SPEC, request)
+        for line in _follow(self._process, folder / PROGRESS, stop):
             if isinstance(line, ProgressLine):
                 # The share of the whole training that it is, is not known here.
                 reporter.emit(line.model_copy(update={"fraction": None}))
-    finally:
-        process.kill()
-        process.communicate()
-    if process.returncode != 0:
-        raise _failure(process.returncode, read_error(folder))
-    result = parse_message(EvaluationResult, (folder / RESULT).read_bytes(), RESULT)
-    with (folder / "predictions.csv").open(newline="", encoding="utf-8") as file:
-        items = tuple(row["item"] for row in csv.DictReader(file))
-    probabilities = np.load(folder / "probabilities.npy")
-    return Replay(folder, result.evaluation, items, probabilities, result.milliseconds)
+        if self._process.returncode != 0:
+            raise _failure(self._process.returncode, read_error(folder))
+        result = parse_message(EvaluationResult, (folder / RESULT).read_bytes(), RESULT)
+        with (folder / "predictions.csv").open(newline="", encoding="utf-8") as file:
+            items = tuple(row["item"] for row in csv.DictReader(file))
+        probabilities = np.load(folder / "probabilities.npy")
+        return Replay(folder, result.evaluation, items, probabilities, result.milliseconds)
 
 
 def compare_answers(replay: Replay, items: Sequence[str], labels: Sequence[str], expected: Array) -> Parity:
@@ -115,7 +130,7 @@ def _follow(process: subprocess.Popen[bytes], path: Path, stop: StopSignal) -> I
             return
         if stop.release:
             raise Released
-        time.sleep(0.1)
+        time.sleep(0.05)
 
 
 def _failure(exit_code: int, reason: dict[str, Any] | None) -> TrainingError:

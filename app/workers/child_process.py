@@ -46,7 +46,7 @@ class ChildProcess:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                env={**os.environ, "PYTHONUNBUFFERED": "1", **environment},
+                env={**_own_environment(), "PYTHONUNBUFFERED": "1", **environment},
             )
         return self._process.pid
 
@@ -117,3 +117,10 @@ class ChildProcess:
         if self._process is not None and self._process.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 self._process.send_signal(number)
+
+
+def _own_environment() -> dict[str, str]:
+    """Without the wish that no bytecode be kept, as images of containers often have it: each child would then
+    compile TensorFlow's sources anew, which takes longer than all else of a short job.
+    """
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}

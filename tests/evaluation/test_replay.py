@@ -20,13 +20,14 @@ import pytest
 from PIL import Image
 
 from app.artifacts import Artifact
-from app.child import ExitCode, Released, Reporter, StopSignal
+from app.child import ExitCode, Released, Reporter, StopSignal, write_message
 from app.datasets.manifest import Item, Split, create_manifest, image_path, item_id, write_manifest
 from app.errors import ArtifactError, DatasetError
 from app.evaluation.files import EVALUATION, PREDICTIONS, PROBABILITIES, REPORT
 from app.evaluation.replay import evaluate_artifact
 from app.evaluation.spec import EvaluationSpec
 from app.inference.predictor import Predictor
+from tests.waiting import wait_for
 
 
 @dataclass
@@ -99,7 +100,11 @@ def replayed(folder: Path) -> list[str]:
 
 def start_child(spec: dict[str, Any], folder: Path) -> subprocess.Popen[bytes]:
     (folder / "spec.json").write_text(json.dumps(spec))
-    command = [sys.executable, "-m", "app.evaluation", str(folder)]
+    return start_process(str(folder))
+
+
+def start_process(*arguments: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "app.evaluation", *arguments]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL)
 
 
@@ -303,3 +308,21 @@ def test_leaving_does_not_wait_for_the_rest(pictures: Pictures, artifact: Artifa
     with pytest.raises(Released):
         evaluate(pictures.spec(artifact), folder, release=True)
     assert '"progress"' not in (folder / "progress.jsonl").read_text()
+
+
+def test_a_child_that_was_started_early_waits_for_its_spec_and_leaves_when_asked(
+    pictures: Pictures, artifact: Artifact, folder: Path
+) -> None:
+    pictures.add("red", "red")
+    spec = pictures.spec(artifact)
+    with start_process("--wait", str(folder)) as child:
+        wait_for((folder / "progress.jsonl").exists, 60, "the start")
+        assert child.poll() is None
+        write_message(folder / "spec.json", EvaluationSpec.model_validate(spec))
+        assert child.wait(timeout=60) == ExitCode.SUCCEEDED
+    other = folder / "other"
+    other.mkdir()
+    with start_process("--wait", str(other)) as child:
+        wait_for((other / "progress.jsonl").exists, 60, "the start")
+        child.terminate()
+        assert child.wait(timeout=60) == ExitCode.RELEASED

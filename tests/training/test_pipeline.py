@@ -20,7 +20,7 @@ from app.errors import DatasetError, InvalidRequestError, OutOfMemoryError, Pari
 from app.inference.predictor import Predictor
 from app.training.pipeline import naming_lack_of_memory, run_training
 from app.training.spec import parse_spec
-from app.training.verify import Replay, compare_answers, replay_final_test
+from app.training.verify import Replay, ReplayProcess, compare_answers
 from tests.services import rows
 
 Spec = dict[str, Any]
@@ -83,7 +83,8 @@ def test_the_numbers_reported_are_those_of_the_packaged_model(trained: Any) -> N
 def replay_final_test_of(spec: Spec, artifact: Path, folder: Path) -> Any:
     reporter = Reporter(folder.with_suffix(".jsonl"))
     try:
-        return replay_final_test(artifact, parse_spec(spec), folder, reporter, StopSignal())
+        with ReplayProcess(folder) as process:
+            return process.replay_final_test(artifact, parse_spec(spec), reporter, StopSignal())
     finally:
         reporter.close()
 

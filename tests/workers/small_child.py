@@ -57,6 +57,8 @@ def _do(folder: Path, reporter: Reporter, asked: _Asked, act: str, argument: str
     match act:
         case "say":
             reporter.emit(WarningLine(message=argument))
+        case "environment":
+            reporter.emit(WarningLine(message=os.environ.get(argument, "not there")))
         case "step":
             # By the times in them, steps are a second apart.
             number = int(argument)

@@ -225,3 +225,12 @@ def has_ended(pid: int) -> bool:
         return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return True
+
+
+def test_a_child_keeps_the_bytecode_of_its_imports_whatever_the_container_says(
+    child: ChildProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    monkeypatch.setenv("SOMETHING_ELSE", "is-kept")
+    run(child, tmp_path, "environment PYTHONDONTWRITEBYTECODE", "environment SOMETHING_ELSE")
+    assert said(tmp_path) == ["not there", "is-kept"]
