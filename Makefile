@@ -13,7 +13,7 @@ PEERS := .venv-peers
 # Where a container sets it, each process would compile TensorFlow's sources anew: most of a training's start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup ui test-browser demo up test test-all test-fast check chaos attack soak check-postgres format lock docs mutations bench bench-networks bench-serving bench-features bench-labels bench-duplicates bench-doctor bench-truth tools audit sbom clean
+.PHONY: help setup ui test-browser demo up test test-all test-fast check chaos attack soak check-postgres format lock docs mutations bench bench-networks bench-serving bench-features bench-labels bench-duplicates bench-doctor bench-truth bench-forecasts tools audit sbom clean
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -121,6 +121,9 @@ bench-doctor: setup ## Measure which faults of a dataset an examination names fi
 
 bench-truth: setup ## Measure whether probabilities and promises hold. ARGS='FOLDER …': on images of your own.
 	$(BIN)/python -m benchmarks.truth $(ARGS)
+
+bench-forecasts: setup ## Measure how true forecasts were. ARGS=HOME: of the trainings and datasets of another home folder.
+	$(BIN)/python -m benchmarks.forecasts $(ARGS)
 
 bench-duplicates: setup ## Measure how well near-duplicates are found. ARGS='FOLDER …': among images of your own.
 	$(BIN)/python -m benchmarks.near_duplicates $(ARGS)

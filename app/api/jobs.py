@@ -29,7 +29,9 @@ def create_job(
     request: JobCreate,
     context: ContextDep,
     idempotent: IdempotentDep,
-    dry_run: Annotated[bool, Query(description="Resolve every setting and start nothing.")] = False,
+    dry_run: Annotated[
+        bool, Query(description="Resolve every setting, forecast what it takes and brings, start nothing.")
+    ] = False,
 ) -> JSONResponse:
     """Start a training. The job is stored before the answer; a worker takes it up."""
     if dry_run:

@@ -9,9 +9,10 @@ import typer
 from app.cli.assignments import parse_assignments, parse_value
 from app.cli.beginnings import note_dataset, note_start, note_warnings
 from app.cli.class_maps import Drop, Keep, Merge, read_class_map
-from app.cli.client import Client
+from app.cli.client import Client, CommandError
 from app.cli.console import format_setting, note, say, say_json, show_fields
 from app.cli.follow import follow_job
+from app.cli.forecast import show_forecast
 from app.cli.job_end import finish_job
 from app.cli.jobs import describe_class_map, describe_device, describe_gate
 from app.cli.options import DEFAULT_SERVER, AsJson, Server, examples
@@ -76,6 +77,13 @@ def train(
     ] = None,
     follow: Annotated[bool, typer.Option("--follow", help="Watch the training to its end.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show every setting and start nothing.")] = False,
+    forecast: Annotated[
+        bool,
+        typer.Option(
+            "--forecast",
+            help="Show what it would take and bring: time, memory, disk, accuracy; start nothing.",
+        ),
+    ] = False,
     as_json: AsJson = False,
     server: Server = DEFAULT_SERVER,
 ) -> None:
@@ -113,13 +121,12 @@ def train(
     if gpus is not None:
         body["gpus"] = gpus
     client = Client(server)
-    answer = client.post("/jobs", body, dry_run=dry_run or None)
-    if dry_run:
-        if as_json:
-            say_json(answer)
-        else:
+    starts_nothing = dry_run or forecast
+    answer = client.post("/jobs", body, dry_run=starts_nothing or None)
+    if starts_nothing:
+        if not as_json:
             note_dataset(client, answer["dataset"]["id"], is_chosen=dataset is None)
-            _show_plan(answer)
+        _show_plan(answer, as_json=as_json, dry_run=dry_run, forecast=forecast)
         return
     if not follow:
         if as_json:
@@ -138,6 +145,7 @@ def train(
 train_epilog = examples(
     "loupe train screws --network mobilenet_v2 --image-size 96 --epochs 20 --follow",
     "loupe train screws --method linear --follow",
+    "loupe train screws --forecast",
     "loupe train screws --set augmentation=strong --set early_stopping.patience=5",
     "loupe train screws --min-accuracy 0.95 --on-failure discard",
     "loupe train screws --drop unclear --merge scratch=deep,fine",
@@ -147,7 +155,23 @@ train_epilog = examples(
 )
 
 
-def _show_plan(plan: dict[str, Any]) -> None:
+def _show_plan(plan: dict[str, Any], *, as_json: bool, dry_run: bool, forecast: bool) -> None:
+    if as_json:
+        say_json(plan)
+        return
+    if forecast and not plan.get("forecast"):
+        raise CommandError("This server makes no forecasts.", hint="Use a newer Loupe there.")
+    if dry_run:
+        _show_settings(plan)
+    if dry_run and forecast:
+        say()
+    if forecast:
+        show_forecast(plan["forecast"])
+    note_warnings(plan.get("warnings") or [])
+    note("Nothing was started.")
+
+
+def _show_settings(plan: dict[str, Any]) -> None:
     counts = plan["split"]["counts"] or {}
     show_fields(
         {
@@ -164,5 +188,3 @@ def _show_plan(plan: dict[str, Any]) -> None:
     )
     say()
     show_fields({name: format_setting(value) for name, value in plan["hyperparameters"].items()})
-    note_warnings(plan["warnings"])
-    note("Nothing was started.")

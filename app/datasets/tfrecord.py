@@ -118,13 +118,7 @@ def ensure_records(
     It appears under its name when it is complete; a damaged one is written again. Of several processes that
     ask at once, one writes and the others wait.
     """
-    # By the digest of the whole dataset first: who deletes that finds all records of its images.
-    whole = manifest.whole_digest or manifest.digest
-    name = f"{whole}-{size[0]}x{size[1]}-{rule.name}"
-    if manifest.pixel_range is not None:
-        name += "-{}-{}".format(*manifest.pixel_range)
-    if manifest.digest != whole:
-        name += f"-{manifest.digest[:16]}"
+    name = name_records(manifest, size, rule)
     folder = cache_root / name
     cache_root.mkdir(parents=True, exist_ok=True)
     with _lock(cache_root / f".{name}.lock"):
@@ -138,6 +132,17 @@ def ensure_records(
         with folder_aside(folder, is_durable=False) as aside:
             write_records(manifest, image_root, size, aside, rule=rule, progress=progress)
     return folder
+
+
+def name_records(manifest: DatasetManifest, size: Size, rule: ResizeRule = FIRST_RULE) -> str:
+    """What their folder is called: the whole dataset's digest first, by which a deletion finds all."""
+    whole = manifest.whole_digest or manifest.digest
+    name = f"{whole}-{size[0]}x{size[1]}-{rule.name}"
+    if manifest.pixel_range is not None:
+        name += "-{}-{}".format(*manifest.pixel_range)
+    if manifest.digest != whole:
+        name += f"-{manifest.digest[:16]}"
+    return name
 
 
 def find_damage(folder: Path) -> str | None:

@@ -55,6 +55,18 @@ def count_cores() -> int:
     return cores
 
 
+def peak_memory() -> int | None:
+    """The most memory in bytes that this process has held so far; None outside Linux.
+
+    Not ``ru_maxrss``, which begins with what the parent held when it started this process.
+    """
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    return None
+
+
 def _memory_bytes() -> int:
     total = int(psutil.virtual_memory().total)
     for limit in MEMORY_LIMITS:

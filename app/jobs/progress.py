@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from app.context import AppContext
 from app.db import upsert
 from app.jobs.claims import Claim, Requests, hold, without_stage
+from app.jobs.time_left import expect_stages, is_first_of_phase, left_after_step, left_in_stages
 from app.models import Job, JobEpoch, JobStep
 from app.schemas.progress_lines import (
     AliveLine,
@@ -48,6 +49,8 @@ def _apply(session: Session, job: Job, line: AnyLine) -> None:
             if line.stage != job.stage:
                 job.progress = without_stage(job.progress)
             job.stage = line.stage
+            if (left := left_in_stages(job.progress.get("stage_seconds"), line.stage)) is not None:
+                job.progress = {**job.progress, "eta_seconds": left}
             append_event(session, job, "stage", stage=line.stage)
         case PlanLine():
             job.progress = {**job.progress, "epochs": line.epochs, "steps": line.steps}
@@ -56,6 +59,9 @@ def _apply(session: Session, job: Job, line: AnyLine) -> None:
             job.progress = _training_progress(job, line)
         case ProgressLine():
             job.progress = {**job.progress, "done": line.done, "total": line.total}
+            part = line.done / line.total if line.total else 0.0
+            if (left := left_in_stages(job.progress.get("stage_seconds"), job.stage or "", part)) is not None:
+                job.progress = {**job.progress, "eta_seconds": left}
             if line.fraction is not None:
                 job.progress = {**job.progress, "fraction": min(1.0, line.fraction)}
             if line.images_per_second is not None:
@@ -72,6 +78,9 @@ def _apply(session: Session, job: Job, line: AnyLine) -> None:
             append_event(session, job, line.kind, **line.as_event())
         case DeviceLine():
             job.ran_on = {"device": line.device, "names": line.names}
+            if (expected := expect_stages(session, job, line.device)) is not None:
+                left = left_in_stages(expected, "preparing")
+                job.progress = {**job.progress, "stage_seconds": expected, "eta_seconds": left}
             append_event(session, job, line.kind, **line.as_event())
         case RungLine():
             job.pause_requested = True
@@ -86,18 +95,19 @@ def _apply(session: Session, job: Job, line: AnyLine) -> None:
 def _training_progress(job: Job, line: StepLine) -> dict[str, Any]:
     before = job.progress
     steps = before.get("steps") or line.step
-    speed = line.images_per_second
-    if speed and before.get("images_per_second"):
+    speed, is_first = line.images_per_second, is_first_of_phase(job, line)
+    if speed and not is_first and not before.get("is_first_step"):
         # Smoothed over about ten steps: a single step's speed jumps.
         speed = 0.9 * before["images_per_second"] + 0.1 * speed
-    pictures_left = (steps - line.step) * (job.hyperparameters or {}).get("batch_size", 1)
+    left = left_after_step(job, line, speed, before.get("stage_seconds")) if speed else None
     return {
         **before,
         "epoch": line.epoch,
         "step": line.step,
         "fraction": min(1.0, line.step / max(1, steps)),
         "images_per_second": speed,
-        "eta_seconds": round(pictures_left / speed, 1) if speed else None,
+        "is_first_step": is_first,
+        "eta_seconds": None if left is None else round(left, 1),
     }
 
 

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchem
 
 from app.schemas.class_map import ClassMap
 from app.schemas.common import Problem, Request, Slug, Timestamp
+from app.schemas.forecast import Forecast
 from app.schemas.hyperparameters import Hyperparameters, SplitSettings
 from app.schemas.import_choices import ClassLevel, GroupBy, Labels, NameEncoding
 from app.schemas.job_kinds import JOB_KINDS, JobStage
@@ -274,6 +275,7 @@ class JobPlan(BaseModel):
         description="What the training will do otherwise than you may think; also the first `warning` events "
         "of a job.",
     )
+    forecast: Forecast | None = Field(None, description="What it would take and bring.")
 
 
 class JobEvent(BaseModel):

@@ -20,6 +20,7 @@ from app.schemas.common import Page, problem_from_error
 from app.schemas.job_kinds import DEVICE_KINDS, MODEL_MAKERS
 from app.schemas.job_payloads import TrainingPayload
 from app.services.dataset_states import evaluation_dataset_of, hold_dataset, require_not_failed
+from app.services.forecasts import forecast_training
 from app.services.idempotency import Answer, IdempotentRequest, recall, remember
 from app.services.job_plan import Plan, PlanInputs, decide
 from app.services.job_plan_inputs import gather
@@ -118,8 +119,10 @@ def hold_model(session: Session, model_id: str) -> None:
 
 
 def plan_job(context: AppContext, request: schemas.JobCreate) -> schemas.JobPlan:
-    """What ``create_job`` would start, with every default resolved; starts nothing."""
-    return decide(request, gather(context, request)).job
+    """What ``create_job`` would start, with every default resolved and a forecast; starts nothing."""
+    inputs = gather(context, request)
+    plan = decide(request, inputs)
+    return plan.job.model_copy(update={"forecast": forecast_training(context, request, inputs, plan)})
 
 
 def store_split(storage: Storage, job_id: str, splits: SplitMap) -> None:

@@ -47,12 +47,12 @@ _places = threading.BoundedSemaphore(MOST_WAITING)
 
 
 @contextmanager
-def taking_turn() -> Iterator[None]:
+def taking_turn(wait_seconds: float = WAIT_SECONDS) -> Iterator[None]:
     """Waits until no other process runs. Raises BusyError."""
     if not _places.acquire(blocking=False):
         raise _busy()
     try:
-        if not _turn.acquire(timeout=WAIT_SECONDS):
+        if not _turn.acquire(timeout=wait_seconds):
             raise _busy()
     finally:
         _places.release()
@@ -62,11 +62,22 @@ def taking_turn() -> Iterator[None]:
         _turn.release()
 
 
-def run_limited(context: AppContext, module: str, spec: Any, result_type: type[T], folder: Path) -> T:
+def run_limited(
+    context: AppContext,
+    module: str,
+    spec: Any,
+    result_type: type[T],
+    folder: Path,
+    *,
+    cpu_seconds: int = CPU_SECONDS,
+    seconds: float = SECONDS,
+) -> T:
     """Runs ``python -m module`` on the spec in ``folder``, and returns what it answers.
 
-    To be called within ``taking_turn``. Raises StorageDamagedError and StorageFullError for what the process
-    says of its files, AnalysisError when it fails, takes too long or too much memory.
+    ``cpu_seconds``: most processor time; ``seconds``: most time. To be called within ``taking_turn``.
+
+    Raises StorageDamagedError and StorageFullError for what the process says of its files, AnalysisError when
+    it fails, takes too long or too much memory.
     """
     child.write_message(folder / child.SPEC, spec)
     fonts = context.storage.scratch / "matplotlib"
@@ -94,12 +105,12 @@ def run_limited(context: AppContext, module: str, spec: Any, result_type: type[T
             with contextlib.suppress(OSError):
                 os.setpriority(os.PRIO_PROCESS, process.pid, _NICE)
                 if sys.platform == "linux":
-                    resource.prlimit(process.pid, resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS + 5))
+                    resource.prlimit(process.pid, resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds + 5))
                     # Where memory runs out, the kernel ends this one, not the API.
                     Path(f"/proc/{process.pid}/oom_score_adj").write_text("1000")
-            code = process.wait(SECONDS)
+            code = process.wait(seconds)
         except subprocess.TimeoutExpired:
-            raise AnalysisError(f"It took more than {SECONDS:g} s.", hint=_HINT) from None
+            raise AnalysisError(f"It took more than {seconds:g} s.", hint=_HINT) from None
         finally:
             process.kill()
     if code == child.ExitCode.SUCCEEDED:
@@ -107,7 +118,7 @@ def run_limited(context: AppContext, module: str, spec: Any, result_type: type[T
     if code == -signal.SIGKILL:
         raise AnalysisError("The process that makes it was killed, as for lack of memory.", hint=_HINT)
     if code == -signal.SIGXCPU:
-        raise AnalysisError(f"It took more than {CPU_SECONDS} s of processor time.", hint=_HINT)
+        raise AnalysisError(f"It took more than {cpu_seconds} s of processor time.", hint=_HINT)
     raise _explain(module, folder, code)
 
 

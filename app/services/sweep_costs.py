@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from app.forecasts.costs import FORWARD
 from app.networks.measured import get_speed
 from app.networks.registry import NetworkSpec
 from app.services.successive_halving import count_survivors
@@ -14,8 +15,6 @@ START_SECONDS = 15.0
 the traces of the first steps."""
 END_SECONDS = 15.0
 """To package the winner and to replay its test."""
-FORWARD = 0.35
-"""A validation's part of a training step, for the same image: there is no way back through the layers."""
 
 
 @dataclass(frozen=True)

@@ -161,12 +161,7 @@ def waits_for(session: Session, job: Job) -> str | None:
         return f"Dataset {job.dataset} is still importing."
     if job.device != "gpu":
         return None
-    living = session.scalars(
-        select(Worker.devices).where(
-            Worker.beat_at > db_now() - LIVING_SECONDS, Worker.queue.in_((TRAINING_QUEUE, GPU_QUEUE))
-        )
-    )
-    keys = [{gpu.get("key", gpu["id"]) for gpu in devices["gpus"]} for devices in living]
+    keys = _list_gpus(session)
     most = max(map(len, keys), default=0)
     if most == 0:
         return "A worker with a GPU: none is running."
@@ -193,3 +188,18 @@ def place_of(session: Session, job: Job) -> int | None:
     of_queue = Job.kind.in_(DEVICE_KINDS) if job.kind in DEVICE_KINDS else Job.kind.not_in(DEVICE_KINDS)
     before = select(func.count()).where(Job.status == "queued", of_queue, Job.id < job.id, is_dataset_there())
     return int(session.scalar(before) or 0) + 1
+
+
+def has_gpus(session: Session) -> bool:
+    """Whether a worker that runs has a GPU for trainings."""
+    return any(_list_gpus(session))
+
+
+def _list_gpus(session: Session) -> list[set[str]]:
+    """The GPUs of each worker that runs and takes trainings which may need one."""
+    living = session.scalars(
+        select(Worker.devices).where(
+            Worker.beat_at > db_now() - LIVING_SECONDS, Worker.queue.in_((TRAINING_QUEUE, GPU_QUEUE))
+        )
+    )
+    return [{gpu.get("key", gpu["id"]) for gpu in devices["gpus"]} for devices in living]

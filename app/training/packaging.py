@@ -26,6 +26,7 @@ from app.artifacts import (
     write_artifact,
 )
 from app.host.files import folder_aside
+from app.host.machine import peak_memory
 from app.inference.temperature import apply_temperature
 from app.networks import get_network
 from app.schemas.job import StopReason
@@ -144,4 +145,5 @@ def _verify(
         parity=parity,
         epochs_run=trained.epochs_run,
         is_exact=trained.is_exact,
+        peak_memory_bytes=peak_memory(),
     )

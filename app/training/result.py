@@ -29,6 +29,7 @@ class TrainingResult(Message):
     """``artifact``: the model's folder; None from a child of the first release whose model failed its gate.
 
     ``verification``: the replay's files. ``is_exact``: whether every resume continued bit by bit.
+    ``peak_memory_bytes``: the most that the process held; None where the machine does not say it.
     """
 
     artifact: Path | None
@@ -40,3 +41,4 @@ class TrainingResult(Message):
     parity: Parity
     epochs_run: int
     is_exact: bool
+    peak_memory_bytes: int | None = None

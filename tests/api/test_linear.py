@@ -49,6 +49,21 @@ def test_an_examined_dataset_has_a_champion_without_a_step_of_gradient_descent(
         "/predict", data={"product": "p"}, files={"file": ("x.png", make_picture("green", 99))}
     )
     assert answer.json()["predictions"][0]["label"] == "green"
+    check_forecast(client, evaluation["metrics"]["accuracy"]["value"])
+
+
+def check_forecast(client: TestClient, accuracy: float) -> None:
+    """What is forecast of such a training, now that one has ended and the extractor is there to be timed."""
+    body = {"product": "p", "hyperparameters": {"method": "linear"}}
+    forecast = client.post("/jobs?dry_run=true", json=body).json()["forecast"]
+    assert forecast["unknown"] == []
+    assert forecast["time"]["basis"] == "1 past training of efficientnet_lite0 here"
+    assert forecast["memory"]["basis"] == "1 past training of efficientnet_lite0 here"
+    assert forecast["memory"]["bytes"]["expected"] > 3e8
+    assert forecast["accuracy"]["test"]["low"] <= accuracy <= forecast["accuracy"]["test"]["high"]
+    tuned = client.post("/jobs?dry_run=true", json={"product": "p"}).json()["forecast"]
+    assert "the speed of this one" in tuned["time"]["basis"]
+    assert tuned["time"]["seconds"]["expected"] > forecast["time"]["seconds"]["expected"]
 
 
 def test_another_network_is_run_once_over_the_images_and_gives_the_same_bits_each_time(

@@ -149,7 +149,7 @@ def _register_training(
         job = hold_to_finish(session, claim)
         if job is None:
             return False
-        kept = {"weights_sha256", "epochs_run", "is_exact", "parity"}
+        kept = {"weights_sha256", "epochs_run", "is_exact", "parity", "peak_memory_bytes"}
         ends_as = TrainingPayload.model_validate(job.payload).ends_as
         # Only its sweep stops a candidate.
         is_stopped = result.stop_reason == "stopped_by_user"

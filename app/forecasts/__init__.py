@@ -1,0 +1,1 @@
+"""What a training will take and how well it may do, said before it starts."""
