@@ -29,13 +29,19 @@ def create_job(
     request: JobCreate,
     context: ContextDep,
     idempotent: IdempotentDep,
-    dry_run: Annotated[
-        bool, Query(description="Resolve every setting, forecast what it takes and brings, start nothing.")
-    ] = False,
+    dry_run: Annotated[bool, Query(description="Resolve every setting and start nothing.")] = False,
+    forecast: Annotated[
+        bool,
+        Query(
+            description="Whether a dry run says what the training would take and bring, which may take some "
+            "seconds."
+        ),
+    ] = True,
 ) -> JSONResponse:
     """Start a training. The job is stored before the answer; a worker takes it up."""
     if dry_run:
-        return JSONResponse(jobs.plan_job(context, request).model_dump(mode="json"))
+        plan = jobs.plan_job(context, request, with_forecast=forecast)
+        return JSONResponse(plan.model_dump(mode="json"))
     return created(jobs.create_job(context, request, idempotent))
 
 

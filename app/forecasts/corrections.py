@@ -28,7 +28,7 @@ Z80 = 1.2816
 UNSEEN, PROBED = 0.5, 0.3
 """Deviations where no training has run here: another machine may be twice as fast, or as slow; the same where
 its speed was measured by another network."""
-_ALIKE = (0.1, 0.15, 0.3)
+_ALIKE = (0.15, 0.2, 0.35)
 """Priors of the deviation: the same network at the same size, the same network, any network."""
 _PRIOR_WEIGHT = 4
 _NEWEST = 8

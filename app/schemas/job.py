@@ -275,7 +275,9 @@ class JobPlan(BaseModel):
         description="What the training will do otherwise than you may think; also the first `warning` events "
         "of a job.",
     )
-    forecast: Forecast | None = Field(None, description="What it would take and bring.")
+    forecast: Forecast | None = Field(
+        None, description="What it would take and bring; null where that was not asked for."
+    )
 
 
 class JobEvent(BaseModel):

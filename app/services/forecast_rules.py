@@ -43,6 +43,10 @@ _ERRORS = {
 its network starts as the one that gave the feature vectors. docs/forecasts.md says what they are from."""
 
 
+_BUSY = 1.5
+"""Programs for each core: a training that runs alone has one."""
+
+
 @dataclass(frozen=True)
 class Ground:
     """What a forecast stands on.
@@ -50,7 +54,7 @@ class Ground:
     ``device``: cpu or gpu, what it is likely to run on. ``past``: trainings that ended there.
     ``embed_seconds``: processor time of the extractor here for one image; None where it was not measured.
     ``patience``: epochs after which early stopping may end it; None without it. ``trainings_before``: those
-    that are queued or running.
+    that are queued or running. ``load``: programs that want a core of this machine now, for each.
     """
 
     size: Size
@@ -59,6 +63,7 @@ class Ground:
     embed_seconds: float | None = None
     patience: int | None = None
     trainings_before: int = 0
+    load: float = 0.0
 
     @property
     def probed(self) -> float | None:
@@ -67,6 +72,12 @@ class Ground:
         if speed is None or self.embed_seconds is None:
             return None
         return self.embed_seconds * 1000 / speed.serving_ms
+
+
+def needs_probe(ground: Ground) -> bool:
+    """Whether the speed of this machine would be of use: no past training says what it takes."""
+    corrections = correct_steps(ground.size, ground.past), correct_rest(ground.size, ground.past)
+    return not all(one.trainings for one in corrections)
 
 
 def forecast_time(ground: Ground) -> TimeForecast | Unknown:
@@ -95,7 +106,7 @@ def forecast_time(ground: Ground) -> TimeForecast | Unknown:
         seconds=Range(expected=total(0.0), low=total(-Z80, fewest), high=total(Z80)),
         stages=[StageSeconds(stage=name, seconds=round(value, 1)) for name, value in stages.items()],
         trainings_before=ground.trainings_before,
-        basis=_explain(rest if size.method == "linear" else steps, ground),
+        basis=_explain(rest if size.method == "linear" else steps, ground) + _warn_of_load(ground),
     )
 
 
@@ -156,6 +167,13 @@ def _explain(correction: Correction, ground: Ground, *, is_time: bool = True) ->
             f"{figures}, and the speed of this one, which takes {ground.probed:.1f} × its time for an image"
         )
     return f"{figures}; none of the method has run here"
+
+
+def _warn_of_load(ground: Ground) -> str:
+    """What nobody can forecast is at least said."""
+    if ground.load < _BUSY:
+        return ""
+    return f"; this machine is busy now, with {ground.load:.1f} programs for each core, which makes it longer"
 
 
 def _explain_curve(size: Size, curve: Curve, *, is_own_network: bool) -> str:

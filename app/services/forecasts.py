@@ -6,7 +6,9 @@ cannot be told is said to be unknown, with the command that would tell.
 
 from __future__ import annotations
 
+import os
 import random
+from dataclasses import replace
 from typing import Literal
 
 from sqlalchemy import func, select
@@ -21,6 +23,7 @@ from app.features.extractor import read_note
 from app.features.files import NETWORK
 from app.features.vectors import read_header
 from app.forecasts.spec import ForecastResult, ForecastSpec
+from app.host.machine import count_cores
 from app.images.resize import rule_for
 from app.models import Job
 from app.networks.registry import get_network
@@ -33,6 +36,7 @@ from app.services.forecast_rules import (
     forecast_disk,
     forecast_memory,
     forecast_time,
+    needs_probe,
 )
 from app.services.job_plan import Plan, PlanInputs
 from app.services.limited_child import MEMORY_BYTES, run_limited, taking_turn
@@ -56,14 +60,24 @@ def forecast_training(context: AppContext, request: JobCreate, inputs: PlanInput
     learned = apply_class_map(inputs.manifest, request.class_map)
     lack = _find_lack(context.storage, plan, settings)
     items = _choose_items(learned, plan.splits, settings.seed) if lack is None else ()
-    answer = _ask_child(context, request, plan, items, settings.seed)
-    ground = _gather(context, inputs, plan, settings, learned, answer)
+    ground = _gather(context, inputs, plan, settings, learned)
+    answer = _ask_child(
+        context,
+        request,
+        plan,
+        items,
+        seed=settings.seed,
+        probes=ground.device == "cpu" and needs_probe(ground),
+    )
+    ground = replace(ground, embed_seconds=answer.embed_seconds)
     accuracy: AccuracyForecast | Unknown
     if lack is not None or answer.curve is None:
         accuracy = lack or Unknown(what="accuracy", why=answer.problem or "No curve was drawn.", command=None)
     else:
         is_own = _starts_as_examined(settings, plan.job.network)
         accuracy = forecast_accuracy(ground.size, answer.curve, is_own_network=is_own)
+        if (tested := plan.job.evaluation_dataset) is not None:
+            accuracy.basis += f"; of {plan.job.dataset.id}, whose images {tested.id} may not be like"
     found = {"time": forecast_time(ground), "memory": forecast_memory(ground), "accuracy": accuracy}
     return Forecast(
         **{name: None if isinstance(one, Unknown) else one for name, one in found.items()},
@@ -84,8 +98,8 @@ def _gather(
     plan: Plan,
     settings: ResolvedHyperparameters,
     learned: DatasetManifest,
-    answer: ForecastResult,
 ) -> Ground:
+    """All but what the child measures."""
     job, storage, tested = plan.job, context.storage, inputs.evaluation_dataset
     counts = {name: job.split["counts"][name] for name in ("train", "valid", "test")}
     if tested is not None:
@@ -105,9 +119,9 @@ def _gather(
             size=size,
             device=device,
             past=read_past(session, device),
-            embed_seconds=answer.embed_seconds,
             patience=None if settings.early_stopping is None else settings.early_stopping.patience,
             trainings_before=session.scalar(before) or 0,
+            load=os.getloadavg()[0] / count_cores(),
         )
 
 
@@ -150,15 +164,23 @@ def _choose_items(manifest: DatasetManifest, splits: SplitMap, seed: int) -> tup
 
 
 def _ask_child(
-    context: AppContext, request: JobCreate, plan: Plan, items: tuple[int, ...], seed: int
+    context: AppContext,
+    request: JobCreate,
+    plan: Plan,
+    items: tuple[int, ...],
+    *,
+    seed: int,
+    probes: bool,
 ) -> ForecastResult:
-    """What the process found; where it found nothing, ``problem`` says why."""
+    """What the process found; where it found nothing, ``problem`` says why. ``probes``: whether it times this
+    machine too.
+    """
     storage = context.storage
-    has_extractor = read_note(storage.extractor) is not None
-    if not (items or has_extractor):
+    probes = probes and read_note(storage.extractor) is not None
+    if not (items or probes):
         return ForecastResult()
     spec = ForecastSpec(
-        extractor=storage.extractor if has_extractor else None,
+        extractor=storage.extractor if probes else None,
         dataset=storage.dataset(plan.job.dataset.id) if items else None,
         class_map=request.class_map,
         items=items,

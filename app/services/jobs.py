@@ -118,10 +118,14 @@ def hold_model(session: Session, model_id: str) -> None:
         )
 
 
-def plan_job(context: AppContext, request: schemas.JobCreate) -> schemas.JobPlan:
-    """What ``create_job`` would start, with every default resolved and a forecast; starts nothing."""
+def plan_job(
+    context: AppContext, request: schemas.JobCreate, *, with_forecast: bool = True
+) -> schemas.JobPlan:
+    """What ``create_job`` would start, with every default resolved; starts nothing."""
     inputs = gather(context, request)
     plan = decide(request, inputs)
+    if not with_forecast:
+        return plan.job
     return plan.job.model_copy(update={"forecast": forecast_training(context, request, inputs, plan)})
 
 

@@ -16,8 +16,8 @@ from app.features.files import NETWORK
 from app.features.vectors import write_vectors
 from app.services import forecasts
 from app.services.limited_child import taking_turn
-from tests.pictures import make_files
-from tests.running import TINY, import_pictures, upload_pictures
+from tests.pictures import COLOURS, make_files, make_picture, make_zip
+from tests.running import TINY, import_pictures, run_queued, upload_pictures
 from tests.services.rows import dump
 
 
@@ -84,6 +84,26 @@ def test_classes_that_are_not_learned_have_no_say(
     give_vectors(context, dataset)
     found = forecast(client, class_map={"drop": ["red"]})
     assert found["accuracy"]["curve"][-1]["images"] < 60
+
+
+@pytest.mark.usefixtures("dataset")
+def test_who_asks_for_the_settings_alone_waits_for_no_forecast(client: TestClient) -> None:
+    plan = client.post("/jobs?dry_run=true&forecast=false", json={"product": "p"}).json()
+    assert plan["forecast"] is None
+    assert plan["hyperparameters"]["epochs"]
+
+
+def test_the_images_of_an_evaluation_dataset_may_be_others_and_the_answer_says_so(
+    client: TestClient, context: AppContext, dataset: str
+) -> None:
+    give_vectors(context, dataset)
+    archive = make_zip(
+        {f"{label}/{n}.png": make_picture(label, 900 + n) for label in COLOURS for n in range(3)}
+    )
+    other = client.post("/products/p/datasets", files={"file": ("other.zip", archive)}).json()["id"]
+    run_queued(context)
+    found = forecast(client, dataset=dataset, evaluation_dataset=other, split={"test": 0})
+    assert f"whose images {other} may not be like" in found["accuracy"]["basis"]
 
 
 @pytest.mark.usefixtures("dataset")

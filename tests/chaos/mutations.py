@@ -958,6 +958,36 @@ MUTATIONS = (
         "",
         "tests/workers/test_sweeps.py",
     ),
+    _one(
+        "a forecast of accuracy that has seen the test split",
+        "app/services/forecasts.py",
+        'in ("train", "valid")]',
+        'in ("train", "valid", "test")]',
+        "tests/api/test_forecasts.py",
+        "-kwritten",
+    ),
+    _one(
+        "a learning curve whose images are judged by others of the same thing",
+        "app/forecasts/curve.py",
+        "    keys = np.unique(wholes, return_inverse=True)[1].astype(np.int64)\n",
+        "    keys = np.arange(len(wholes))\n",
+        "tests/forecasts/test_curve.py",
+    ),
+    _one(
+        "a forecast that waits for as long as its process takes",
+        "app/services/forecasts.py",
+        "                seconds=SECONDS,\n",
+        "",
+        "tests/api/test_forecasts.py",
+        "-klimit",
+    ),
+    _one(
+        "a time left that ends with the last step",
+        "app/jobs/time_left.py",
+        'return seconds + (left_in_stages(expected, "evaluating") or 0.0)',
+        "return seconds",
+        "tests/jobs/test_time_left.py",
+    ),
 )
 
 

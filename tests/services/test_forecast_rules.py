@@ -62,6 +62,11 @@ def test_without_a_training_the_machine_is_measured_and_the_interval_is_wide() -
     assert widths == sorted(widths, reverse=True)
 
 
+def test_a_machine_that_is_busy_with_other_work_is_named() -> None:
+    assert "busy" not in time(load=1.2).basis
+    assert "busy now, with 6.0 programs for each core" in time(load=6.0).basis
+
+
 def test_of_a_gpu_that_no_training_has_run_on_nothing_is_said() -> None:
     ground = Ground(make_size(), "gpu", [])
     found = forecast_time(ground)
