@@ -142,6 +142,8 @@ def _describe(right: NDArray[np.bool_], keys: Labels, sizes: Floats, seed: int) 
     doubled = 1 - _double(1 - accuracies[np.newaxis], sizes, images)
     of_resamples = 1 - _double(1 - resampled, sizes, images)
     low, high = np.quantile(of_resamples, (0.025, 0.975))
+    # A curve may have come to its end: then more images bring nothing.
+    low = min(low, np.quantile(resampled[:, -1], 0.025))
     last = float(accuracies[-1])
     independent = last * (1 - last) / images
     worth = images if independent == 0 else images * independent / max(independent, resampled[:, -1].var())

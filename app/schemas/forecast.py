@@ -69,8 +69,8 @@ class Unknown(BaseModel):
 
 
 class Forecast(BaseModel):
-    time: TimeForecast | None = None
-    memory: MemoryForecast | None = None
-    disk: DiskForecast | None = None
-    accuracy: AccuracyForecast | None = None
-    unknown: list[Unknown] = Field(default_factory=list, description="What is missing above, and why.")
+    time: TimeForecast | None
+    memory: MemoryForecast | None
+    disk: DiskForecast | None
+    accuracy: AccuracyForecast | None
+    unknown: list[Unknown] = Field(description="What is missing above, and why.")

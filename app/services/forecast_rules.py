@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -30,7 +29,7 @@ from app.schemas.forecast import (
     TimeForecast,
     Unknown,
 )
-from app.services.proportions import wilson
+from app.services.proportions import predict_share
 from app.words import count
 
 _ERRORS = {
@@ -131,12 +130,11 @@ def forecast_accuracy(size: Size, curve: Curve, *, is_own_network: bool) -> Accu
     """``is_own_network``: whether the curve's feature vectors are those that the training starts with."""
     worst, usual, best = _ERRORS[size.method, is_own_network]
     error = 1 - curve.accuracies[-1]
-    # Two samples have their chance in it: the images of the curve, and those of the final test.
-    share = min(1.0, curve.worth / curve.judged)
-    worth = math.floor(1 / (1 / curve.worth + 1 / (share * size.test)))
+    # Test images show the same things as often as those of the curve do.
+    trials = round(size.test * min(1.0, curve.worth / curve.judged))
 
     def around(factor: float) -> Estimate:
-        return wilson(1 - min(1.0, factor * error), max(1, worth))
+        return predict_share(1 - min(1.0, factor * error), curve.worth, trials)
 
     value, low, high = curve.doubled
     return AccuracyForecast(

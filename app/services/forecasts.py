@@ -89,7 +89,8 @@ def forecast_training(context: AppContext, request: JobCreate, inputs: PlanInput
 def _wait_for_import(dataset: str) -> Forecast:
     why, command = f"Dataset {dataset} is still importing.", f"loupe dataset show {dataset}"
     names: tuple[Literal["time", "memory", "disk", "accuracy"], ...] = ("time", "memory", "disk", "accuracy")
-    return Forecast(unknown=[Unknown(what=name, why=why, command=command) for name in names])
+    unknown = [Unknown(what=name, why=why, command=command) for name in names]
+    return Forecast(time=None, memory=None, disk=None, accuracy=None, unknown=unknown)
 
 
 def _gather(

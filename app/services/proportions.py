@@ -6,6 +6,7 @@ import math
 
 from app.schemas.common import Estimate
 
+MOST_TRIALS = 2000
 _Z = 1.959963984540054
 """Of the normal distribution, for 95 %."""
 
@@ -22,6 +23,32 @@ def wilson(share: float, trials: int) -> Estimate:
         low=max(0.0, (middle - spread) / scale),
         high=min(1.0, (middle + spread) / scale),
     )
+
+
+def predict_share(share: float, worth: float, trials: int) -> Estimate:
+    """Where the share of ``trials`` will lie, with 95 %, after a ``share`` of a sample that is worth so many.
+
+    The quantiles of the beta-binomial distribution, with Jeffreys' prior: the chance of the share itself, and
+    that of the trials. Of more than ``MOST_TRIALS`` the second is that of so many.
+    """
+    trials = max(1, min(trials, MOST_TRIALS))
+    right, wrong = share * worth + 0.5, (1 - share) * worth + 0.5
+    whole = _log_beta(right, wrong)
+    below, low, high = 0.0, 0, trials
+    for k in range(trials + 1):
+        chosen = math.lgamma(trials + 1) - math.lgamma(k + 1) - math.lgamma(trials - k + 1)
+        chance = math.exp(chosen + _log_beta(right + k, wrong + trials - k) - whole)
+        if below + chance <= 0.025:
+            low = k + 1
+        below += chance
+        if below >= 0.975:
+            high = k
+            break
+    return Estimate(value=share, low=low / trials, high=high / trials)
+
+
+def _log_beta(a: float, b: float) -> float:
+    return math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)
 
 
 def mcnemar(only_first: int, only_second: int) -> float:

@@ -87,3 +87,12 @@ def test_a_page_goes_on_by_itself_once_the_server_is_back(open_page: Open) -> No
     expect(page.get_by_role("alert").first).to_contain_text("does not answer")
     page.context.set_offline(False)
     expect(page.get_by_text("How good it is")).to_be_visible()
+
+
+@pytest.mark.usefixtures("squares")
+def test_what_a_training_would_take_stands_beside_what_it_will_do(open_page: Open) -> None:
+    page = open_page("/ui/products/squares/train")
+    forecast = page.locator("section", has=page.get_by_role("heading", name="What it will take and bring"))
+    expect(forecast.get_by_text("Time")).to_be_visible(timeout=30_000)
+    expect(forecast.get_by_text("while it runs")).to_be_visible()
+    expect(forecast.get_by_text("loupe dataset examine dst_")).to_be_visible()

@@ -8,6 +8,7 @@ import { useAsk } from "../api/use_ask";
 import { Asked } from "../parts/asked";
 import { Empty } from "../parts/empty";
 import { Fields, type Values } from "../parts/fields";
+import { Forecast } from "../parts/forecast";
 import { count } from "../parts/numbers";
 import { Page } from "../parts/page";
 import { Plan } from "../parts/plan";
@@ -175,7 +176,12 @@ function Form({ product, datasets, networks, wished }: FormProps) {
         </section>
       </div>
       <div>
-        {method !== "sweep" && <Plan body={body} />}
+        {method !== "sweep" && (
+          <>
+            <Plan body={body} />
+            <Forecast body={body} />
+          </>
+        )}
         <section class="card">
           {error && <Problem error={error} />}
           <button type="submit" class="main" disabled={isBusy}>

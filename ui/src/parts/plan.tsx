@@ -7,7 +7,8 @@ import { Problem } from "./problem";
 export function Plan({ body }: { body: Schemas["JobCreate"] }) {
   const state = useAsk(
     async (signal) => {
-      const answer = await ask(api.POST("/jobs", { params: { query: { dry_run: true } }, body, signal }));
+      const query = { dry_run: true, forecast: false };
+      const answer = await ask(api.POST("/jobs", { params: { query }, body, signal }));
       return answer as Schemas["JobPlan"];
     },
     [body],
