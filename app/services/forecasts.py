@@ -30,6 +30,7 @@ from app.networks.registry import get_network
 from app.schemas.forecast import AccuracyForecast, Forecast, Unknown
 from app.schemas.hyperparameters import ResolvedHyperparameters
 from app.schemas.job import JobCreate
+from app.schemas.job_kinds import DEVICE_KINDS
 from app.services.forecast_rules import (
     Ground,
     forecast_accuracy,
@@ -115,7 +116,7 @@ def _gather(
     )
     with context.db.read() as session:
         device = "gpu" if job.device == "gpu" or (job.device == "auto" and has_gpus(session)) else "cpu"
-        before = select(func.count()).where(Job.kind == "training", Job.status.in_(("queued", "running")))
+        before = select(func.count()).where(Job.kind.in_(DEVICE_KINDS), Job.status.in_(("queued", "running")))
         return Ground(
             size=size,
             device=device,

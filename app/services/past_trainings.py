@@ -16,6 +16,7 @@ from app.forecasts.costs import FROZEN, Size
 from app.models import Job, JobStep
 from app.networks.registry import NetworkSpec, get_network
 from app.schemas.hyperparameters import ResolvedHyperparameters
+from app.schemas.job_kinds import MODEL_MAKERS
 
 MOST = 40
 """Trainings: older ones are of an older machine or release."""
@@ -27,7 +28,7 @@ def read_past(session: Session, device: str) -> list[Past]:
     """Trainings that a single attempt brought to its end on this kind of device, ``cpu`` or ``gpu``."""
     jobs = session.scalars(
         select(Job)
-        .where(Job.kind == "training", Job.status == "succeeded", Job.attempt == 1)
+        .where(Job.kind.in_(MODEL_MAKERS), Job.status == "succeeded", Job.attempt == 1)
         .order_by(Job.id.desc())
         .limit(MOST)
     )
