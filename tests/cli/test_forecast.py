@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
-from tests.cli.conftest import Run, Server, as_json
+from tests.cli.conftest import Answer, Received, Run, Server, as_json
 
 FORECAST: dict[str, Any] = {
     "time": {
@@ -30,10 +31,22 @@ PLAN: dict[str, Any] = {
     "gate_rules": {"min_accuracy": 0.0, "on_failure": "keep"}, "seed": 0, "device": "auto", "gpus": 1,
     "forecast": FORECAST,
 }  # fmt: skip
+DATASET = {
+    "source": "screws.zip",
+    "items": 10,
+    "classes": [{"name": "good", "count": 10}],
+    "created_at": "2026-01-01T00:00:00Z",
+    "status": "ready",
+}
+
+
+def answering(plan: dict[str, Any]) -> Callable[[Received], Answer]:
+    """A server that plans so, and has the dataset that it plans with."""
+    return lambda request: as_json(DATASET if request.path.startswith("/datasets/") else plan)
 
 
 def test_it_shows_each_figure_with_its_interval_and_starts_nothing(loupe: Run, server: Server) -> None:
-    server.answer = lambda _: as_json(PLAN)
+    server.answer = answering(PLAN)
     ended = loupe("train", "screws", "--forecast", "--server", server.url)
     assert ended.status == 0
     assert "10 min 0 s (4 of 5 trainings: 8 min 20 s to 12 min 0 s)" in ended.out
@@ -44,21 +57,19 @@ def test_it_shows_each_figure_with_its_interval_and_starts_nothing(loupe: Run, s
     assert "Time: 3 past trainings of efficientnet_lite0 here." in ended.err
     assert "Nothing was started." in ended.err
     assert "epochs" not in ended.out
-    assert [request.path for request in server.requests] == ["/jobs?dry_run=true"]
+    assert [request.path for request in server.requests] == ["/jobs?dry_run=true", "/datasets/dst_1"]
 
 
 def test_what_is_not_known_is_said_with_the_command_that_would_tell(loupe: Run, server: Server) -> None:
     unknown = {"what": "accuracy", "why": "It was not examined.", "command": "loupe dataset examine dst_1"}
-    server.answer = lambda _: as_json(
-        {**PLAN, "forecast": {**FORECAST, "accuracy": None, "unknown": [unknown]}}
-    )
+    server.answer = answering({**PLAN, "forecast": {**FORECAST, "accuracy": None, "unknown": [unknown]}})
     ended = loupe("train", "screws", "--forecast", "--server", server.url)
     assert "Not known: accuracy. It was not examined." in ended.out
     assert "loupe dataset examine dst_1" in ended.out
 
 
 def test_with_dry_run_the_settings_are_shown_too_and_json_is_the_answer(loupe: Run, server: Server) -> None:
-    server.answer = lambda _: as_json(PLAN)
+    server.answer = answering(PLAN)
     both = loupe("train", "screws", "--dry-run", "--forecast", "--server", server.url)
     assert "epochs" in both.out
     assert "twice the images" in both.out
@@ -68,7 +79,7 @@ def test_with_dry_run_the_settings_are_shown_too_and_json_is_the_answer(loupe: R
 
 
 def test_an_older_server_makes_none_and_the_command_says_so(loupe: Run, server: Server) -> None:
-    server.answer = lambda _: as_json({name: value for name, value in PLAN.items() if name != "forecast"})
+    server.answer = answering({name: value for name, value in PLAN.items() if name != "forecast"})
     ended = loupe("train", "screws", "--forecast", "--server", server.url)
     assert ended.status == 1
     assert "makes no forecasts" in ended.err
