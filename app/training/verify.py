@@ -16,6 +16,7 @@ import numpy as np
 
 from app.child import PROGRESS, RESULT, SPEC, Released, Reporter, StopSignal, read_error, write_message
 from app.errors import CrashedError, ParityError, TrainingError
+from app.evaluation.files import PREDICTIONS
 from app.evaluation.spec import EvaluationContent, EvaluationResult, EvaluationSpec
 from app.schemas.message import parse_message
 from app.schemas.progress_lines import AnyLine, ProgressLine, parse_line
@@ -86,10 +87,18 @@ class ReplayProcess:
         if self._process.returncode != 0:
             raise _failure(self._process.returncode, read_error(folder))
         result = parse_message(EvaluationResult, (folder / RESULT).read_bytes(), RESULT)
-        with (folder / "predictions.csv").open(newline="", encoding="utf-8") as file:
-            items = tuple(row["item"] for row in csv.DictReader(file))
+        items = read_items(folder / PREDICTIONS)
         probabilities = np.load(folder / "probabilities.npy")
         return Replay(folder, result.evaluation, items, probabilities, result.milliseconds)
+
+
+def read_items(path: Path) -> tuple[str, ...]:
+    """The ids of the images in the table of an evaluation."""
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = csv.reader(file)
+        next(rows)
+        # By place: a class may be called as a column is.
+        return tuple(row[0] for row in rows)
 
 
 def compare_answers(replay: Replay, items: Sequence[str], labels: Sequence[str], expected: Array) -> Parity:
