@@ -49,7 +49,7 @@ def get_product(product: str, context: ContextDep) -> Product:
 
 @router.patch("/{product}")
 def update_product(product: str, request: ProductUpdate, context: ContextDep) -> Product:
-    """Change a product's name, default network or gate."""
+    """Change a product's name, default network, promise or rules of its gate; what is not named stays."""
     return products.update_product(context, product, request)
 
 

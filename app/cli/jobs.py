@@ -24,6 +24,7 @@ from app.cli.console import (
     show_fields,
 )
 from app.cli.follow import follow_job
+from app.cli.gates import describe_limits
 from app.cli.job_end import finish_job
 from app.cli.job_states import describe_progress, describe_status, describe_wait
 from app.cli.job_verbs import JobId
@@ -129,7 +130,8 @@ def describe_device(job: dict[str, Any]) -> str:
 def describe_gate(rules: dict[str, Any]) -> str:
     """What a training's model must reach, and what becomes of one that does not."""
     kept = "kept" if rules["on_failure"] == "keep" else "not saved"
-    return f"test accuracy at least {rules['min_accuracy']:g}, or else the model is {kept}"
+    reached = [f"test accuracy at least {rules['min_accuracy']:g}", *describe_limits(rules)]
+    return f"{'; '.join(reached)}; or else the model is {kept}"
 
 
 def describe_class_map(class_map: dict[str, Any] | None) -> str | None:

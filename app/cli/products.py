@@ -20,6 +20,7 @@ from app.cli.console import (
     show_fields,
 )
 from app.cli.deletions import confirm, count_jobs, list_jobs
+from app.cli.gates import MaxBytes, MaxMilliseconds, MinAccuracy, MinRecall, describe_limits, read_rules
 from app.cli.options import DEFAULT_SERVER, AsJson, Limit, Server, Yes, examples
 from app.cli.promises import promise_text
 from app.words import count
@@ -29,10 +30,6 @@ app = typer.Typer(no_args_is_help=True, help="Products: each has its own images,
 ProductId = Annotated[str, typer.Argument(metavar="PRODUCT", help="Id of the product.")]
 Name = Annotated[str | None, typer.Option("--name", help="A name for people.")]
 Network = Annotated[str | None, typer.Option("--network", help="Network of trainings that name none.")]
-MinAccuracy = Annotated[
-    float | None,
-    typer.Option("--min-accuracy", help="Test accuracy, 0 to 1, under which a model fails the gate."),
-]
 MaxError = Annotated[
     float | None,
     typer.Option(
@@ -49,12 +46,16 @@ def create_product(
     name: Name = None,
     network: Network = None,
     min_accuracy: MinAccuracy = None,
+    min_recall: MinRecall = None,
+    max_bytes: MaxBytes = None,
+    max_milliseconds: MaxMilliseconds = None,
     max_error: MaxError = None,
     as_json: AsJson = False,
     server: Server = DEFAULT_SERVER,
 ) -> None:
     """Make a product."""
-    body = {"id": product, **_changes(name, network, min_accuracy, max_error)}
+    gate = read_rules(min_accuracy, min_recall, max_bytes, max_milliseconds, is_new=True)
+    body = {"id": product, **_changes(name, network, gate, max_error)}
     answer = Client(server).post("/products", body)
     if as_json:
         say_json(answer)
@@ -105,21 +106,33 @@ def show_product(product: ProductId, as_json: AsJson = False, server: Server = D
         _show(answer)
 
 
-@app.command("update", epilog=examples("loupe product update screws --min-accuracy 0.97"))
+@app.command(
+    "update",
+    epilog=examples(
+        "loupe product update screws --min-accuracy 0.97",
+        "loupe product update screws --min-recall crack=0.99 --max-bytes 20MB --max-milliseconds 15",
+    ),
+)
 def update_product(
     product: ProductId,
     name: Name = None,
     network: Network = None,
     min_accuracy: MinAccuracy = None,
+    min_recall: MinRecall = None,
+    max_bytes: MaxBytes = None,
+    max_milliseconds: MaxMilliseconds = None,
     max_error: MaxError = None,
     as_json: AsJson = False,
     server: Server = DEFAULT_SERVER,
 ) -> None:
     """Change a product's name, default network, gate or promise."""
-    changes = _changes(name, network, min_accuracy, max_error)
+    gate = read_rules(min_accuracy, min_recall, max_bytes, max_milliseconds, is_new=False)
+    changes = _changes(name, network, gate, max_error)
     if not changes:
         raise CommandError(
-            "Nothing to change.", hint="Give --name, --network, --min-accuracy or --max-error."
+            "Nothing to change.",
+            hint="Give --name, --network, --min-accuracy, --min-recall, --max-bytes, --max-milliseconds or "
+            "--max-error.",
         )
     answer = Client(server).patch(f"/products/{quoted(product)}", changes)
     if as_json:
@@ -156,11 +169,10 @@ def delete_product(
 
 
 def _changes(
-    name: str | None, network: str | None, min_accuracy: float | None, max_error: float | None
+    name: str | None, network: str | None, gate: dict[str, Any], max_error: float | None
 ) -> dict[str, Any]:
-    gate = None if min_accuracy is None else {"min_accuracy": min_accuracy}
     promise = None if max_error is None else {"max_error": max_error}
-    given = {"name": name, "default_network": network, "gate": gate, "promise": promise}
+    given = {"name": name, "default_network": network, "gate": gate or None, "promise": promise}
     return {key: value for key, value in given.items() if value is not None}
 
 
@@ -172,6 +184,7 @@ def _show(product: dict[str, Any]) -> None:
             "champion": product["champion"] or "none yet",
             "network": product["default_network"],
             "min accuracy": product["gate"]["min_accuracy"],
+            "gate": "; ".join(describe_limits(product["gate"])) or None,
             "promise": promise_text(product["promise"]["max_error"]),
             "created": format_time(product["created_at"]),
         }

@@ -7,22 +7,20 @@ import json
 import math
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from app.artifacts import Manifest, open_artifact
-from app.child import Released, Reporter, StopSignal, write_message
+from app.child import Reporter, StopSignal, write_message
 from app.csv_cells import safe_row
 from app.datasets.class_map import apply_class_map
-from app.datasets.concurrency import ordered_map
 from app.datasets.manifest import DatasetManifest, Item, load_manifest
 from app.datasets.near_groups import load_dataset
-from app.datasets.pictures import decode_item
 from app.datasets.shared_groups import shared_with_training
 from app.errors import DatasetError
+from app.evaluation.answers import ask_about
 from app.evaluation.figures import Calibration, Selection, SharedGroups
 from app.evaluation.files import EVALUATION, PREDICTIONS, PROBABILITIES, REPORT
 from app.evaluation.metrics import (
@@ -35,17 +33,14 @@ from app.evaluation.mistakes import list_mistakes
 from app.evaluation.report import format_report
 from app.evaluation.selection import measure_selection
 from app.evaluation.spec import EvaluationContent, EvaluationResult, EvaluationSpec
-from app.host.machine import count_cores
 from app.images.decode import DEEP_GREY, FULL_RANGE
 from app.inference.predictor import Outcome, Predictor
 from app.inference.temperature import remove_temperature
 from app.schemas.class_map import ClassMap
-from app.schemas.progress_lines import ProgressLine
 from app.words import count
 
 MISTAKES_KEPT = 200
 _MOST_CALLS, _MEASURING_SECONDS = 20, 0.5
-_SECONDS_BETWEEN_REPORTS = 0.2
 
 
 def evaluate_artifact(
@@ -71,7 +66,7 @@ def evaluate_artifact(
     unknown = sorted({item.label for item in (*items, *beside)} - set(classes))
     labels = _index_labels(items, [*classes, *unknown])
     predictor = Predictor(artifact)
-    outcomes, clipped = _replay(predictor, [*items, *beside], spec.image_root, reporter, stop)
+    outcomes, clipped = ask_about(predictor, [*items, *beside], spec.image_root, reporter, stop)
     answers = np.stack([outcome.probabilities for outcome in outcomes])
     probabilities = answers[: len(items)]
 
@@ -206,31 +201,6 @@ def _index_labels(items: Sequence[Item], classes: Sequence[str]) -> NDArray[np.i
     """Labels as indices of ``classes``: the model's outputs, then what it does not know."""
     indices = {name: index for index, name in enumerate(classes)}
     return np.array([indices[item.label] for item in items])
-
-
-def _replay(
-    predictor: Predictor, items: Sequence[Item], image_root: Path, reporter: Reporter, stop: StopSignal
-) -> tuple[list[Outcome], int]:
-    """What the model says of each image, by as many threads as there are CPUs; how many are clipped."""
-    outcomes: list[Outcome] = []
-    threads = count_cores()
-    reported, clipped = 0.0, 0
-    with ThreadPoolExecutor(threads) as pool:
-
-        def answer(item: Item) -> tuple[Outcome, bool]:
-            image = decode_item(image_root, item, predictor.pixel_range, predictor.fit)
-            return predictor.answer(image.pixels), image.is_clipped
-
-        answers = ordered_map(pool, answer, items, ahead=4 * threads)
-        for done, (outcome, is_clipped) in enumerate(answers, start=1):
-            outcomes.append(outcome)
-            clipped += is_clipped
-            if stop.release:
-                raise Released
-            if done == len(items) or time.monotonic() - reported >= _SECONDS_BETWEEN_REPORTS:
-                reported = time.monotonic()
-                reporter.emit(ProgressLine(done=done, total=len(items), fraction=done / len(items)))
-    return outcomes, clipped
 
 
 def _measure_milliseconds(predictor: Predictor) -> float:

@@ -9,10 +9,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchem
 from app.schemas.class_map import ClassMap
 from app.schemas.common import Problem, Request, Slug, Timestamp
 from app.schemas.forecast import Forecast
+from app.schemas.gate import GateResult, GateRules
 from app.schemas.hyperparameters import Hyperparameters, SplitSettings
 from app.schemas.import_choices import ClassLevel, GroupBy, Labels, NameEncoding
 from app.schemas.job_kinds import JOB_KINDS, JobStage
-from app.schemas.numbers import Numbers
 
 Device = Literal["auto", "cpu", "gpu"]
 JobStatus = Literal["queued", "running", "paused", "succeeded", "failed", "cancelled"]
@@ -31,21 +31,6 @@ JobKind = Annotated[
 EarlyEnd = Literal["budget_reached", "pruned"]
 """Why a sweep ends a training early: its time is over, or others did better."""
 StopReason = Literal["completed", "early_stopped", "stopped_by_user", "budget_reached", "pruned"]
-
-
-class GateRules(Numbers):
-    """What a training's model must reach, and what becomes of one that does not."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    min_accuracy: float | None = Field(
-        None, ge=0, le=1, description="Least test accuracy; null takes the product's gate, or 0."
-    )
-    on_failure: Literal["keep", "discard"] = Field(
-        "keep",
-        description="What becomes of a model below min_accuracy. keep: it is saved, no alias points at it, "
-        "and after a while it is removed. discard: it is not saved.",
-    )
 
 
 class TrainingCreate(Request):
@@ -170,19 +155,6 @@ class BestEpoch(BaseModel):
     epoch: int
     metric: str
     value: float
-
-
-class GateResult(BaseModel):
-    """What the gate decided when the training ended."""
-
-    passed: bool = Field(description="Whether the model reached the least accuracy.")
-    became_champion: bool | None = Field(
-        None, description="Whether the model became champion; null where an older worker ended the job."
-    )
-    reasons: list[str] = Field(
-        description="Why the model failed the gate, or did not become champion; empty where there is nothing "
-        "to explain."
-    )
 
 
 class RanOn(BaseModel):

@@ -10,7 +10,9 @@ from typing import Literal
 
 from app.errors import ConflictError
 
-JobStage = Literal["preparing", "examining", "training", "evaluating", "exporting", "verifying", "predicting"]
+JobStage = Literal[
+    "preparing", "examining", "training", "evaluating", "exporting", "verifying", "comparing", "predicting"
+]
 """What a child may say that it does."""
 
 

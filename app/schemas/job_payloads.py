@@ -27,7 +27,7 @@ class TrainingPayload(Payload):
     measured on; None: the test split. ``resize_rule``: None where the first one resizes the images.
     ``method``: None where all layers learn. ``until_epoch``, ``ends_as``: how far a sweep lets it train, see
     ``TrainingSpec``, as is ``tried_elsewhere``. One that ends as pruned lost its sweep: it may not become
-    champion.
+    champion. ``gate_limits``: whether its gate asks for more than an accuracy.
     """
 
     class_map: ClassMap | None = None
@@ -37,6 +37,7 @@ class TrainingPayload(Payload):
     until_epoch: int | None = None
     ends_as: EarlyEnd | None = None
     tried_elsewhere: int = 0
+    gate_limits: bool = False
 
 
 class UploadPayload(Payload):

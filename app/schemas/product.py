@@ -5,20 +5,10 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.schemas.common import Request, Slug, Timestamp
+from app.schemas.gate import ProductGate, ProductGateUpdate
 
 MAX_ERROR = 0.01
 """Of a product that promises nothing else: the share of accepted answers that may be wrong."""
-
-
-class ProductGate(Request):
-    """What a new model must reach."""
-
-    min_accuracy: float | None = Field(
-        None,
-        ge=0,
-        le=1,
-        description="Test accuracy under which a model fails the gate: no alias comes to point at it.",
-    )
 
 
 class Promise(Request):
@@ -53,11 +43,18 @@ class ProductCreate(Request):
 
 
 class ProductUpdate(Request):
-    model_config = ConfigDict(json_schema_extra={"examples": [{"gate": {"min_accuracy": 0.95}}]})
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"gate": {"min_accuracy": 0.95}},
+                {"gate": {"min_recall": {"crack": 0.99}, "max_milliseconds": 20}},
+            ]
+        }
+    )
 
     name: str | None = Field(None, min_length=1, max_length=200)
     default_network: str | None = None
-    gate: ProductGate | None = None
+    gate: ProductGateUpdate | None = None
     promise: Promise | None = None
 
 

@@ -8,8 +8,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from app.schemas.class_map import ClassMap
 from app.schemas.common import Estimate, Problem, Timestamp
+from app.schemas.gate import GateRules
 from app.schemas.hyperparameters import Hyperparameters
-from app.schemas.job import Device, GateRules, JobDataset, JobStatus, TrainingCreate
+from app.schemas.job import Device, JobDataset, JobStatus, TrainingCreate
 from app.schemas.numbers import MOST, refuse_truth_value
 
 SweepStatus = Literal["running", "succeeded", "failed", "cancelled"]

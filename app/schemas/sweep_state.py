@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from app.schemas.class_map import ClassMap
-from app.schemas.job import Device, GateRules
+from app.schemas.gate import GateRules
+from app.schemas.job import Device
 from app.schemas.message import Message
 
 Standing = Literal["racing", "won", "lost", "failed", "cancelled"]

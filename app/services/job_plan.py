@@ -21,6 +21,7 @@ from app.errors import (
 from app.images.resize import rule_for
 from app.networks.pretrained.sources import get_published
 from app.networks.registry import NetworkSpec, get_network
+from app.schemas.gate import GateRules, ProductGate
 from app.schemas.hyperparameters import LINEAR_SETTINGS, Hyperparameters
 from app.schemas.job import JobCreate, JobDataset, JobPlan
 from app.services.plan_warnings import PassedOver, warn_of_dataset, warn_of_split, warn_of_start
@@ -72,7 +73,7 @@ class PlanInputs:
     product: str
     dataset: str
     default_network: str | None = None
-    min_accuracy: float | None = None
+    gate: ProductGate = field(default_factory=lambda: ProductGate(min_accuracy=None))
     dataset_digest: str | None = None
     manifest: DatasetManifest | None = None
     published: Mapping[str, PublishedWeights] = field(default_factory=dict)
@@ -113,7 +114,7 @@ def decide(request: JobCreate, inputs: PlanInputs, splits: SplitMap | None = Non
     start = _choose_start(given, network, inputs)
     _check_method(given, network, given.pretrained or start)
     if given.min_accuracy is None:
-        given = given.model_copy(update={"min_accuracy": inputs.min_accuracy or 0.0})
+        given = given.model_copy(update={"min_accuracy": inputs.gate.min_accuracy or 0.0})
     warnings = warn_of_dataset(inputs.dataset, inputs.passed_over)
     warnings += _warn_of_start(request.network, given, network, start, inputs)
     seed = request.split.seed if request.split.seed is not None else given.seed
@@ -152,7 +153,7 @@ def decide(request: JobCreate, inputs: PlanInputs, splits: SplitMap | None = Non
             "counts": counts and {name: counts[name] for name in ("train", "valid", "test")},
         },
         class_map=request.class_map,
-        gate_rules=request.gate.model_copy(update={"min_accuracy": settings.min_accuracy}),
+        gate_rules=_resolve_gate(request.gate, inputs.gate, settings.min_accuracy),
         seed=settings.seed,
         device=request.device,
         gpus=request.gpus,
@@ -193,6 +194,19 @@ def _choose_classes(request: JobCreate, manifest: DatasetManifest | None) -> Dat
         check_class_map(request.class_map, manifest.classes)
         return apply_class_map(manifest, request.class_map)
     return manifest
+
+
+def _resolve_gate(asked: GateRules, product: ProductGate, min_accuracy: float | None) -> GateRules:
+    """The rules of the request, and the product's where it names none."""
+    floors = product.min_recall if asked.min_recall is None else asked.min_recall
+    return asked.model_copy(
+        update={
+            "min_accuracy": min_accuracy,
+            "min_recall": floors or None,
+            "max_bytes": asked.max_bytes or product.max_bytes,
+            "max_milliseconds": asked.max_milliseconds or product.max_milliseconds,
+        }
+    )
 
 
 def _choose_network(asked: str | None, inputs: PlanInputs) -> NetworkSpec:

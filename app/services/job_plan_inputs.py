@@ -28,7 +28,7 @@ from app.services.job_plan import (
     why_not_trained,
 )
 from app.services.plan_warnings import PassedOver
-from app.services.products import require_product
+from app.services.products import read_gate, require_product
 from app.services.workers import has_first_release_worker
 from app.storage.home import Storage
 from app.storage.weights import download_weights
@@ -58,7 +58,7 @@ def gather(
         product=product.id,
         dataset=dataset.id,
         default_network=product.default_network,
-        min_accuracy=product.min_accuracy,
+        gate=read_gate(product),
         dataset_digest=dataset.digest,
         manifest=manifest,
         published=_look_for_weights(context.storage, request, product, networks),

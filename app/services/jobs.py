@@ -98,6 +98,7 @@ def new_training(job_id: str, request: schemas.JobCreate, plan: Plan) -> Job:
             evaluation_dataset=request.evaluation_dataset,
             resize_rule=plan.resize_rule,
             method="linear" if request.hyperparameters.method == "linear" else None,
+            gate_limits=plan.job.gate_rules.has_limits,
         ).model_dump(mode="json", exclude_defaults=True),
         annotations=request.metadata,
     )

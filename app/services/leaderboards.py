@@ -23,11 +23,8 @@ from app.schemas import leaderboard as schemas
 from app.schemas.common import Estimate
 from app.services.evaluations import PREDICTIONS
 from app.services.products import require_product
-from app.services.proportions import mcnemar, wilson
+from app.services.proportions import FEWEST_DIFFERENCES, SIGNIFICANCE, mcnemar, wilson
 
-SIGNIFICANCE = 0.05
-FEWEST_DIFFERENCES = 6
-"""Of five answers that differ, all in favour of one model, chance is still 1 in 16."""
 MOST_BYTES = 2**24
 """Of a table: 10,000 images of 150 classes."""
 LEAST_SHARED = 0.5

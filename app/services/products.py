@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
@@ -16,6 +17,7 @@ from app.models.alias import CHAMPION, TOPIC
 from app.networks.registry import get_network
 from app.schemas import product as schemas
 from app.schemas.common import Page
+from app.schemas.gate import MOST_CLASSES, ProductGate, ProductGateUpdate
 from app.schemas.product import MAX_ERROR
 from app.services.idempotency import Answer, IdempotentRequest, recall, remember
 from app.services.pages import fetch_page
@@ -43,6 +45,7 @@ def create_product(
             name=request.name or request.id,
             default_network=network,
             min_accuracy=request.gate.min_accuracy,
+            gate_limits=_limits(request.gate),
             max_error=request.promise.max_error,
         )
         session.add(product)
@@ -83,7 +86,7 @@ def update_product(context: AppContext, product_id: str, request: schemas.Produc
             name = changes["default_network"]
             product.default_network = get_network(name).name if name else None
         if request.gate is not None:
-            product.min_accuracy = request.gate.min_accuracy
+            _change_gate(product, request.gate)
         if request.promise is not None:
             product.max_error = request.promise.max_error
             note_change(session, TOPIC)  # Who answers predictions keeps it in memory.
@@ -91,6 +94,15 @@ def update_product(context: AppContext, product_id: str, request: schemas.Produc
         changed = to_schema(session, product)
     context.changes.look_after_a_change()
     return changed
+
+
+def read_gate(product: Product) -> ProductGate:
+    """The rules of a product; one that a newer release added is passed over."""
+    stored = product.gate_limits or {}
+    return ProductGate(
+        min_accuracy=product.min_accuracy,
+        **{name: stored[name] for name in ProductGate.model_fields.keys() & stored},
+    )
 
 
 def promised_error(max_error: float | None) -> float:
@@ -140,11 +152,34 @@ def to_schema(session: Session, product: Product) -> schemas.Product:
         id=product.id,
         name=product.name,
         default_network=product.default_network,
-        gate=schemas.ProductGate(min_accuracy=product.min_accuracy),
+        gate=read_gate(product),
         promise=schemas.Promise(max_error=promised_error(product.max_error)),
         champion=alias.model_id if alias else None,
         created_at=product.created_at,
     )
+
+
+def _change_gate(product: Product, changes: ProductGateUpdate) -> None:
+    """Changes the rules that are named, and the floors of the classes that are named."""
+    given = changes.model_dump(exclude_unset=True)
+    if given.get("min_recall") is not None:
+        floors = read_gate(product).min_recall | given["min_recall"]
+        given["min_recall"] = {name: floor for name, floor in floors.items() if floor is not None}
+        if len(given["min_recall"]) > MOST_CLASSES:
+            raise InvalidRequestError(
+                f"A product has floors of at most {MOST_CLASSES:,} classes.",
+                hint='Take others away: {"gate": {"min_recall": {"CLASS": null}}}.',
+                errors=(FieldError("/gate/min_recall", "too many classes"),),
+            )
+    elif "min_recall" in given:
+        given["min_recall"] = {}
+    gate = ProductGate.model_validate(read_gate(product).model_dump() | given)
+    product.min_accuracy, product.gate_limits = gate.min_accuracy, _limits(gate)
+
+
+def _limits(gate: ProductGate) -> dict[str, Any] | None:
+    """What is stored beside the least accuracy."""
+    return gate.model_dump(mode="json", exclude={"min_accuracy"}, exclude_defaults=True) or None
 
 
 def _required(product: Product | None, product_id: str) -> Product:

@@ -9,6 +9,9 @@ from app.schemas.common import Estimate
 MOST_TRIALS = 2000
 _Z = 1.959963984540054
 """Of the normal distribution, for 95 %."""
+SIGNIFICANCE = 0.05
+FEWEST_DIFFERENCES = 6
+"""Of five answers that differ, all in favour of one model, chance is still 1 in 16."""
 
 
 def wilson(share: float, trials: int) -> Estimate:

@@ -26,11 +26,14 @@ from app.errors import (
 from app.host import failpoints
 from app.jobs import claims, progress
 from app.jobs.claims import Claim, ClaimLostError, Requests
+from app.jobs.kinds.base import NotPreparedError
 from app.jobs.kinds.registry import KINDS
 from app.schemas.progress_lines import AnyLine, CheckpointLine, StepLine
 from app.services import job_lifecycle
+from app.workers.background import run_in_background
 from app.workers.child_process import ChildProcess
 from app.workers.exit_cause import as_loupe_error
+from app.workers.further_children import FurtherChildren
 from app.workers.metrics import RunningJob, WorkerMetrics
 from app.workers.shared_progress import open_progress
 
@@ -290,9 +293,40 @@ class Supervisor:
     def _finish(self, result: Any) -> None:
         ends = (self._context, self._claim, result)
         upload = partial(self._kind.upload_results, *ends)
-        self._persist(lambda: self._progress.exchange(upload, self._beat))
-        self._persist(lambda: self._kind.finish(*ends))
+        try:
+            self._prepare_end(result)
+            self._persist(lambda: self._progress.exchange(upload, self._beat))
+            while not self._write_end(result):
+                self._prepare_end(result)
+        except _AskedToLeaveError:
+            self._release()
+            return
         failpoints.pass_by("finish.committed")
+
+    def _write_end(self, result: Any) -> bool:
+        """False when something has changed on which it depends."""
+        try:
+            self._persist(lambda: self._kind.finish(self._context, self._claim, result))
+        except NotPreparedError:
+            return False
+        return True
+
+    def _prepare_end(self, result: Any) -> None:
+        """Whoever asks the job to leave meanwhile does not wait: what was prepared is prepared again."""
+        ends = (self._context, self._claim, result)
+        preparation = self._persist(lambda: self._kind.prepare_end(*ends))
+        if preparation is None:
+            return
+        children = FurtherChildren(
+            self._folder,
+            self._context.storage.job(self._claim.job_id) / f"process-{self._claim.attempt:04d}-end.log",
+            {**self._environment(), **NO_DEVICES},
+            self._context.settings.stall_seconds,
+        )
+        try:
+            self._persist(lambda: run_in_background(lambda: preparation(children.run), self._beat_or_leave))
+        finally:
+            children.close()
 
     def _persist(self, write: Callable[[], T]) -> T:
         """Repeats ``write`` until the database answers; raises ClaimLostError if the job moved on."""
@@ -305,6 +339,9 @@ class Supervisor:
                 if self._is_late():
                     raise ClaimLostError(self._claim.job_id) from error
                 time.sleep(1)
+
+
+NO_DEVICES = {"CUDA_VISIBLE_DEVICES": "-1"}
 
 
 def _devices(claim: Claim) -> dict[str, str]:

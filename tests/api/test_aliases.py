@@ -82,7 +82,8 @@ def test_the_history_of_the_champion_names_the_jobs_that_moved_it(aliases: Alias
     for move, model in ((newer, second), (first, aliases.champion)):
         assert move["to_model"] == model
         assert move["moved_by"] == aliases.client.get(f"/models/{model}").json()["job"]
-        assert "passed the gate" in move["reason"]
+    assert "passed the gate" in first["reason"]
+    assert f"the champion {aliases.champion}" in newer["reason"]
 
 
 def test_the_history_comes_in_pages(aliases: Aliases) -> None:

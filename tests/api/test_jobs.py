@@ -11,15 +11,18 @@ from typing import Any
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy import null, update
 
 from app.context import AppContext
 from app.jobs import kept_models
+from app.models import Worker
 from app.schemas.hyperparameters import Hyperparameters
-from app.services import jobs
+from app.services import jobs, workers
 from app.services.job_plan import decide
 from tests.conftest import Trained
 from tests.pictures import make_picture
 from tests.running import TINY, import_pictures, run_queued, upload_pictures
+from tests.services.test_workers import new_worker
 
 PICTURE = make_picture("red", 999)
 
@@ -141,6 +144,7 @@ def test_a_job_exists_although_redis_is_away_and_is_announced_again(
     assert (metrics["steps"], metrics["epochs"], metrics["test"]) == ([], [], None)
 
 
+NO_LIMITS = {"min_recall": None, "max_bytes": None, "max_milliseconds": None}
 # One step at a tiny rate learns nothing.
 LEARNS_NOTHING = {**TINY, "epochs": 1, "learning_rate": 1e-7, "batch_size": 64}
 
@@ -152,7 +156,7 @@ def test_a_model_under_the_threshold_is_kept_without_an_alias_and_the_job_says_w
     body = {"product": "p", "network": "tiny_cnn", "hyperparameters": LEARNS_NOTHING}
     job = client.post("/jobs", json=body).json()
     assert job["hyperparameters"]["min_accuracy"] == 1.0
-    assert job["gate_rules"] == {"min_accuracy": 1.0, "on_failure": "keep"}
+    assert job["gate_rules"] == {**NO_LIMITS, "min_accuracy": 1.0, "on_failure": "keep"}
     run_queued(context)
     ended = client.get(f"/jobs/{job['id']}").json()
     assert ended["status"] == "succeeded"
@@ -196,7 +200,7 @@ def test_a_model_under_the_threshold_is_not_saved_where_the_gate_says_so(
     gate = {"min_accuracy": 1.0, "on_failure": "discard"}
     body = {"product": "p", "network": "tiny_cnn", "hyperparameters": LEARNS_NOTHING, "gate": gate}
     job = client.post("/jobs", json=body).json()
-    assert (job["gate_rules"], job["hyperparameters"]["min_accuracy"]) == (gate, 1.0)
+    assert (job["gate_rules"], job["hyperparameters"]["min_accuracy"]) == (NO_LIMITS | gate, 1.0)
     run_queued(context)
     ended = client.get(f"/jobs/{job['id']}").json()
     assert (ended["status"], ended["model"]) == ("succeeded", None)
@@ -217,10 +221,46 @@ def test_the_least_accuracy_may_be_said_twice_but_not_in_two_ways(trained: Train
         }
         return trained.client.post("/jobs?dry_run=true", json=body)
 
-    assert plan(0.5, 0.5).json()["gate_rules"] == {"min_accuracy": 0.5, "on_failure": "keep"}
+    rules = {**NO_LIMITS, "min_accuracy": 0.5, "on_failure": "keep"}
+    assert plan(0.5, 0.5).json()["gate_rules"] == rules
     refused = plan(0.5, 0.75)
     assert refused.status_code == 422
     assert "gate.min_accuracy is 0.5, but hyperparameters.min_accuracy is 0.75" in refused.text
+
+
+def test_a_training_keeps_the_rules_of_its_product_unless_it_has_its_own(
+    client: TestClient, context: AppContext
+) -> None:
+    gate = {"min_recall": {"red": 0.5, "crack": 0.9}, "max_bytes": 10, "max_milliseconds": 1e-6}
+    import_pictures(client, context, "p", gate=gate)
+    body = {"product": "p", "network": "tiny_cnn", "hyperparameters": LEARNS_NOTHING}
+    own = client.post("/jobs?dry_run=true", json={**body, "gate": {"min_recall": {}, "max_bytes": 9}}).json()
+    rules = {"min_accuracy": 0.0, "on_failure": "keep"}
+    assert own["gate_rules"] == {**rules, "min_recall": None, "max_bytes": 9, "max_milliseconds": 1e-6}
+    job = client.post("/jobs", json=body).json()
+    assert job["gate_rules"] == rules | gate
+    client.patch("/products/p", json={"gate": {"max_bytes": None, "min_recall": None}}).raise_for_status()
+    run_queued(context)
+    ended = client.get(f"/jobs/{job['id']}").json()["gate"]
+    assert (ended["passed"], ended["became_champion"]) == (False, False)
+    reasons = "\n".join(ended["reasons"])
+    assert "min_recall asks for 0.9 of crack, a class that the model does not know" in reasons
+    assert "more than max_bytes 10." in reasons
+    assert "more than max_milliseconds 1e-06: the model is kept" in reasons
+
+
+def test_limits_of_a_gate_are_refused_beside_a_worker_of_the_first_release(
+    client: TestClient, context: AppContext
+) -> None:
+    import_pictures(client, context, "p")
+    workers.beat(context, new_worker("old"))
+    with context.db.write() as session:
+        session.execute(update(Worker).values(kinds=null()))
+    body = {"product": "p", "network": "tiny_cnn", "hyperparameters": TINY}
+    refused = client.post("/jobs", json={**body, "gate": {"max_bytes": 10}})
+    assert refused.status_code == 409
+    assert "gate_limits" in refused.json()["detail"]
+    assert client.post("/jobs", json=body).status_code == 201
 
 
 def test_a_worse_model_is_saved_but_does_not_become_champion(trained: Trained) -> None:

@@ -6,6 +6,8 @@ from fastapi.testclient import TestClient
 
 from tests.running import upload_pictures
 
+NO_LIMITS: dict[str, object] = {"min_recall": {}, "max_bytes": None, "max_milliseconds": None}
+
 
 def test_a_product_is_made_read_changed_and_deleted(client: TestClient) -> None:
     made = client.post("/products", json={"id": "screws", "gate": {"min_accuracy": 0.9}})
@@ -17,9 +19,48 @@ def test_a_product_is_made_read_changed_and_deleted(client: TestClient) -> None:
     changed = client.patch("/products/screws", json={"name": "Screws M4", "default_network": "ResNet_18"})
     assert changed.json()["name"] == "Screws M4"
     assert changed.json()["default_network"] == "resnet18"
-    assert changed.json()["gate"] == {"min_accuracy": 0.9}
+    assert changed.json()["gate"] == {**NO_LIMITS, "min_accuracy": 0.9}
 
     assert client.delete("/products/screws").status_code == 204
+    assert client.get("/products/screws").status_code == 404
+
+
+def test_each_rule_of_a_gate_is_changed_and_taken_away_apart(client: TestClient) -> None:
+    limits = {"min_recall": {"crack": 0.9, "dent": 0.8}, "max_bytes": 5_000_000, "max_milliseconds": 12.5}
+    made = client.post("/products", json={"id": "screws", "gate": limits})
+    assert made.json()["gate"] == {"min_accuracy": None, **limits}
+
+    def change(**rules: object) -> object:
+        answer = client.patch("/products/screws", json={"gate": rules})
+        assert answer.status_code == 200, answer.text
+        return answer.json()["gate"]
+
+    assert change(min_accuracy=0.9) == {"min_accuracy": 0.9, **limits}
+    floors = {"crack": 0.99, "rust": 0.5}
+    changed = change(min_recall={"crack": 0.99, "dent": None, "rust": 0.5}, max_bytes=None)
+    assert changed == {"min_accuracy": 0.9, "min_recall": floors, "max_bytes": None, "max_milliseconds": 12.5}
+    assert change(min_recall=None, max_milliseconds=None, min_accuracy=None) == {
+        "min_accuracy": None,
+        **NO_LIMITS,
+    }
+    many = {f"class-{number}": 0.5 for number in range(1000)}
+    change(min_recall=many)
+    refused = client.patch("/products/screws", json={"gate": {"min_recall": {"one more": 0.5}}})
+    assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/gate/min_recall")
+
+
+def test_rules_that_cannot_be_are_refused(client: TestClient) -> None:
+    for rules in (
+        {"min_recall": {"crack": 1.5}},
+        {"min_recall": {"crack": True}},
+        {"min_recall": {"": 0.5}},
+        {"max_bytes": 0},
+        {"max_milliseconds": 0},
+        {"max_milliseconds": -1},
+        {"max_size": 5},
+    ):
+        made = client.post("/products", json={"id": "screws", "gate": rules})
+        assert made.status_code == 422, rules
     assert client.get("/products/screws").status_code == 404
 
 

@@ -28,7 +28,6 @@ from app.context import AppContext
 from app.errors import ConflictError, CrashedError
 from app.jobs import claims, progress, reaper
 from app.jobs.claims import Claim, ClaimLostError
-from app.jobs.kinds.training import Training
 from app.models import Job, TrainedModel
 from app.schemas.job import JobRetry
 from app.schemas.progress_lines import AnyLine
@@ -162,7 +161,7 @@ class JobMachine(RuleBasedStateMachine):
         match end:
             case "finish":
                 result = rows.leave_result(self.context.storage.attempt(claim.job_id, claim.fence))
-                Training().finish(self.context, claim, result)
+                rows.finish(self.context, claim, result)
             case "crash":
                 claims.retry_or_fail(self.context, claim, CRASH)
             case "killed":

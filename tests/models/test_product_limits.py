@@ -31,7 +31,7 @@ from app.models import (
 from app.models.base import new_id
 from app.models.product_limits import BY_JOB, BY_PRODUCT, FREE
 from app.schemas.caller import Caller
-from app.schemas.job import GateRules
+from app.schemas.gate import GateRules
 from app.schemas.sweep_state import SweepPlan
 from docs.generate import ROOT
 from tests.services.rows import dump

@@ -12,10 +12,13 @@ from sqlalchemy import select, text
 
 from app.artifacts import write_artifact
 from app.context import AppContext
+from app.evaluation.comparison_spec import ChampionAnswer, Comparison
 from app.evaluation.files import FILES
 from app.evaluation.metrics import evaluate_predictions
 from app.evaluation.spec import EvaluationContent
 from app.jobs import claims
+from app.jobs.claims import Claim
+from app.jobs.kinds.base import Answer
 from app.jobs.kinds.training import Training
 from app.models import Dataset, Job, JobEvent, Product
 from app.models.base import db_now, new_id
@@ -41,6 +44,13 @@ EVALUATION = EvaluationContent(
 )
 """Of four images of two classes two were answered right."""
 _numbers = itertools.count()
+EQUAL = ChampionAnswer(
+    found=Comparison(
+        images=20, counted=20, left_out=0, not_asked=0, new_right=10, champion_right=10,
+        only_new=0, only_champion=0, knows_champion_training=True,
+    )
+)  # fmt: skip
+"""The champion answers all images as the new model does."""
 
 
 def add_job(context: AppContext, **fields: Any) -> str:
@@ -67,15 +77,46 @@ def add_product(context: AppContext) -> tuple[str, str]:
         return product.id, dataset.id
 
 
-def train(context: AppContext, folder: Path, *, leaves_artifact: bool = True, **fields: Any) -> Job:
-    """A training after its end. Its model answered half of its test images rightly (EVALUATION)."""
+def train(
+    context: AppContext,
+    folder: Path,
+    *,
+    leaves_artifact: bool = True,
+    champion: ChampionAnswer = EQUAL,
+    **fields: Any,
+) -> Job:
+    """A training after its end. Its model answered half of its test images rightly (EVALUATION).
+
+    ``champion``: what the child answers that asks the champion, if there is one.
+    """
     claim = claims.claim(context, add_job(context, **fields), "a")
     assert claim is not None
     result = leave_result(folder / claim.job_id)
     if not leaves_artifact:
         result = result.model_copy(update={"artifact": None})
-    Training().finish(context, claim, result)
+    finish(context, claim, result, champion)
     return read_job(context, claim.job_id)
+
+
+def finish(
+    context: AppContext, claim: Claim, result: TrainingResult, champion: ChampionAnswer = EQUAL
+) -> None:
+    """Ends a training as its worker does; ``champion``: what the child that asks it answers."""
+    kind = Training()
+    if (preparation := kind.prepare_end(context, claim, result)) is not None:
+        preparation(_Answers(champion))
+    kind.finish(context, claim, result)
+
+
+class _Answers:
+    """In place of a further child: its answer."""
+
+    def __init__(self, answer: Any) -> None:
+        self._answer = answer
+
+    def __call__(self, _module: str, _spec: Any, result_type: type[Answer]) -> Answer:
+        assert isinstance(self._answer, result_type)
+        return self._answer
 
 
 def read_job(context: AppContext, job_id: str) -> Job:

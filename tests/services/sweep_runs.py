@@ -11,14 +11,13 @@ from sqlalchemy import select
 from app.context import AppContext
 from app.jobs import claims, progress
 from app.jobs.claims import Claim
-from app.jobs.kinds.training import Training
 from app.models import Job, JobEpoch, Sweep, TrainedModel
 from app.models.base import new_id
 from app.schemas.job_payloads import TrainingPayload
 from app.schemas.progress_lines import EpochLine, RungLine, Scores
 from app.services.sweep_progress import advance_with
 from tests.models.test_product_limits import SWEEP_PLAN
-from tests.services.rows import add_product, leave_result, read_job
+from tests.services.rows import add_product, finish, leave_result, read_job
 
 
 def add_sweep(context: AppContext) -> str:
@@ -71,7 +70,7 @@ def work_on(context: AppContext, folder: Path, job_id: str, accuracy: float) -> 
         progress.report(context, claim, [RungLine(epoch=last, stop_reason=stop_reason)])
         claims.release(context, claim)
     else:
-        Training().finish(context, claim, leave_result(folder / f"{job_id}-{claim.fence}"))
+        finish(context, claim, leave_result(folder / f"{job_id}-{claim.fence}"))
     advance_with(context, job_id)
 
 

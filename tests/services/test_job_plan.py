@@ -17,6 +17,7 @@ from app.errors import (
     UnknownNetworkError,
     WeightsError,
 )
+from app.schemas.gate import ProductGate
 from app.schemas.job import JobCreate
 from app.services.job_plan import (
     NETWORK,
@@ -100,7 +101,9 @@ def test_a_plan_that_is_finished_later_is_the_plan_made_at_once(start: str | Non
     early = plan(importing, **request).job
     split = {name: value for name, value in early.split.items() if name != "counts"}
     later = plan(
-        replace(ready, min_accuracy=0.9, default_network="resnet18"),  # What changed since is of no effect.
+        replace(
+            ready, gate=ProductGate(min_accuracy=0.9), default_network="resnet18"
+        ),  # What changed since is of no effect.
         network=early.network,
         hyperparameters=early.hyperparameters,
         split=split,
@@ -109,7 +112,7 @@ def test_a_plan_that_is_finished_later_is_the_plan_made_at_once(start: str | Non
 
 
 def test_the_products_gate_is_the_least_accuracy_unless_the_job_names_one() -> None:
-    gated = replace(READY, min_accuracy=0.9)
+    gated = replace(READY, gate=ProductGate(min_accuracy=0.9))
     assert plan().job.hyperparameters["min_accuracy"] == 0.0
     assert plan(gated).job.hyperparameters["min_accuracy"] == 0.9
     assert plan(gated, hyperparameters={"min_accuracy": 0.5}).job.hyperparameters["min_accuracy"] == 0.5

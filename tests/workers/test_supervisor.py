@@ -24,7 +24,7 @@ from app.context import AppContext
 from app.errors import NotFoundError, UnavailableError
 from app.jobs import claims
 from app.jobs.claims import Claim
-from app.jobs.kinds.base import Kind
+from app.jobs.kinds.base import Kind, NotPreparedError, Preparation, RunChild
 from app.jobs.kinds.registry import KINDS
 from app.models import Job
 from app.schemas.job_kinds import JOB_KINDS, JobKind
@@ -52,7 +52,21 @@ class Small(Kind[SmallSpec, SmallResult]):
     def upload_results(self, context: AppContext, claim: Claim, result: SmallResult) -> None:
         """It makes no files."""
 
+    def prepare_end(self, context: AppContext, claim: Claim, _result: SmallResult) -> Preparation | None:
+        """By a further child that acts as ``payload["prepares"]`` says, once for each of them."""
+        acts = claims.read_claimed(context, claim).payload.get("prepares", [])
+        done = list(context.storage.attempt(claim.job_id, claim.fence).glob("further-*"))
+        if len(done) >= len(acts):
+            return None
+
+        def prepare(run: RunChild) -> None:
+            run(Small.module, SmallSpec(acts=tuple(acts[len(done)])), SmallResult)
+
+        return prepare
+
     def finish(self, context: AppContext, claim: Claim, result: SmallResult) -> None:
+        if self.prepare_end(context, claim, result) is not None:
+            raise NotPreparedError
         with context.db.write() as session:
             if (job := claims.hold_to_finish(session, claim)) is not None:
                 claims.complete(session, job, finishes=result.finishes)
@@ -140,10 +154,11 @@ def run(
     then: Callable[[str], object] = lambda _: None,
     shutdown: threading.Event | None = None,
     spec_seconds: float = 0,
+    prepares: Sequence[Sequence[str]] = (),
     **fields: Any,
 ) -> Ran:
     """Runs a small job under a supervisor, which must leave neither a process nor a folder."""
-    payload = {"acts": acts, "spec_seconds": spec_seconds}
+    payload = {"acts": acts, "spec_seconds": spec_seconds, "prepares": prepares}
     job_id = add_job(context, kind=Small.name, payload=payload, **fields)
     claim = claims.claim(context, job_id, "here")
     assert claim is not None
@@ -465,3 +480,65 @@ def test_a_crash_just_before_a_shutdown_still_counts(
     assert ran.said == ["hello", "bye"]
     assert (ran.job.status, ran.job.attempts_without_checkpoint) == ("queued", 1)
     assert ran.last["reason"] == "crashed"
+
+
+# --- What the end depends on -----------------------------------------------------------------------------
+
+
+def test_an_end_is_prepared_again_until_it_can_be_written(context: AppContext) -> None:
+    ran = run(context, prepares=[["sleep 0.1"], ["sleep 0.1"], ["sleep 0.1"]])
+    assert (ran.job.status, ran.outcome, ran.job.attempt) == ("succeeded", "succeeded", 1)
+
+
+def test_the_lease_is_beaten_while_the_end_is_prepared(any_context: AppContext) -> None:
+    lent: list[float | None] = []
+    hurried = in_a_hurry(any_context, lease_seconds=1.0)
+
+    def note(job_id: str) -> None:
+        def look() -> None:
+            for _ in range(2):
+                lent.append(read_job(any_context, job_id).lease_until)
+                time.sleep(1.0)
+
+        threading.Thread(target=look, daemon=True).start()
+
+    ran = run(hurried, "say hello", then=note, prepares=[["sleep 3"]])
+    assert ran.job.status == "succeeded"
+    assert lent[0] is not None
+    assert lent[1] is not None
+    assert lent[1] > lent[0]
+
+
+@pytest.mark.parametrize(
+    ("column", "status"), [("cancel_requested", "cancelled"), ("pause_requested", "paused")]
+)
+def test_who_asks_the_job_to_leave_while_its_end_is_prepared_does_not_wait(
+    context: AppContext, column: str, status: str
+) -> None:
+    def ask(job_id: str) -> None:
+        threading.Timer(1.5, change_job, (context, job_id), {column: True}).start()
+
+    began = time.monotonic()
+    ran = run(context, "say hello", then=ask, prepares=[["hang"]])
+    assert ran.job.status == status
+    assert time.monotonic() - began < 30
+    folder = str(context.storage.job(ran.id))
+    left = [process for process in psutil.Process().children() if folder in " ".join(process.cmdline())]
+    assert not left, "the further child is left"
+
+
+def test_a_worker_that_ends_gives_a_job_back_whose_end_it_prepares(context: AppContext) -> None:
+    shutdown = threading.Event()
+    ran = run(
+        context,
+        "say hello",
+        then=lambda _: threading.Timer(1.5, shutdown.set).start(),
+        shutdown=shutdown,
+        prepares=[["hang"]],
+    )
+    assert (ran.job.status, ran.outcome, ran.last["reason"]) == ("queued", "released", "released")
+    claim = claims.claim(context, ran.id, "another")
+    assert claim is not None
+    change_job(context, ran.id, payload={"acts": ["say again"]})
+    Supervisor(context, claim, threading.Event()).run()
+    assert ran.job.status == "succeeded"

@@ -3,13 +3,35 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, Generic, TypeVar
+from collections.abc import Callable
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from app.context import AppContext
 from app.jobs.claims import Claim
 
 Spec = TypeVar("Spec")
 Result = TypeVar("Result")
+Answer = TypeVar("Answer")
+
+
+class ChildFailedError(Exception):
+    """A further child of a job has not done its work; the text says why."""
+
+
+class NotPreparedError(Exception):
+    """The end of a job depends on something that has changed since it was prepared."""
+
+
+class RunChild(Protocol):
+    """Runs ``python -m module`` on a spec once the job's own child has ended, and returns its answer.
+
+    Raises ChildFailedError.
+    """
+
+    def __call__(self, module: str, spec: Any, result_type: type[Answer], /) -> Answer: ...
+
+
+Preparation = Callable[[RunChild], object]
 
 
 class Kind(ABC, Generic[Spec, Result]):
@@ -40,9 +62,19 @@ class Kind(ABC, Generic[Spec, Result]):
     def upload_results(self, context: AppContext, claim: Claim, result: Result) -> None:
         """Shows to other hosts what the child made, before a row refers to it."""
 
+    def prepare_end(self, _context: AppContext, _claim: Claim, _result: Result) -> Preparation | None:
+        """What has to be done before the end can be written, beside which the lease is beaten.
+
+        None where there is nothing to do, or it was done before.
+        """
+        return None
+
     @abstractmethod
     def finish(self, context: AppContext, claim: Claim, result: Result) -> None:
-        """Publishes what the child made and ends the job, both under the claim. Raises ClaimLostError."""
+        """Publishes what the child made and ends the job, both under the claim.
+
+        Raises ClaimLostError, and NotPreparedError to be called again after ``prepare_end``.
+        """
 
 
 AnyKind = Kind[Any, Any]

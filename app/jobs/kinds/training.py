@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from sqlalchemy import func, select
@@ -10,9 +11,10 @@ from sqlalchemy.orm import Session
 
 from app.context import AppContext
 from app.host import failpoints
+from app.jobs.champion_comparison import find_answer, prepare_comparison, read_serving
 from app.jobs.checkpoints import count_unsaved_attempts, download_newest_checkpoint, recorded_attempts
 from app.jobs.claims import Claim, complete, hold_to_finish
-from app.jobs.kinds.base import Kind
+from app.jobs.kinds.base import Kind, NotPreparedError, Preparation
 from app.jobs.kinds.evaluation import new_evaluation_folder, publish_evaluation, upload_evaluation
 from app.jobs.registration import new_model_folder, register_model
 from app.jobs.waiting import resolve_waiting
@@ -108,6 +110,9 @@ class Training(Kind[TrainingSpec, TrainingResult]):
             target = new_model_folder(storage, claim)
             storage.remote.upload(target, target if target.exists() else result.artifact)
 
+    def prepare_end(self, context: AppContext, claim: Claim, result: TrainingResult) -> Preparation | None:
+        return prepare_comparison(context, claim, result)
+
     def finish(self, context: AppContext, claim: Claim, result: TrainingResult) -> None:
         """Publishes the artifact and the evaluation that the child left, then ends the job.
 
@@ -157,7 +162,15 @@ def _register_training(
         job.best = result.best.model_dump()
         job.result = result.model_dump(mode="json", include=kept)
         report = result.evaluation.model_dump(mode="json")
-        decision = promotion.judge(session, job, report, has_artifact=result.artifact is not None)
+        decision = promotion.judge(
+            session,
+            job,
+            report,
+            read_serving(context, claim, result),
+            partial(find_answer, context, claim),
+        )
+        if decision is None:
+            raise NotPreparedError
         model = None
         if decision.keep:
             model = register_model(
