@@ -17,6 +17,7 @@ from app.api import (
     datasets,
     evaluations,
     exports,
+    formats,
     health,
     inference_protocol,
     installation,
@@ -62,7 +63,7 @@ from app.services.model_router import ModelRouter
 from app.services.products import read_ids
 
 RESOURCES = (
-    *(health, products, datasets, dataset_items, dataset_versions, exports, similar_images),
+    *(health, formats, products, datasets, dataset_items, dataset_versions, exports, similar_images),
     *(jobs, job_records, sweeps, evaluations, models, model_files, predict),
     *(
         inference_protocol,

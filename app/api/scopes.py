@@ -57,6 +57,7 @@ NEEDS: dict[tuple[str, str], Need | None] = {
     ("POST", "/session"): OPEN,
     ("DELETE", "/session"): OPEN,
     ("GET", "/version"): LOCAL,
+    ("GET", "/formats"): LOCAL,
     ("POST", "/products"): Need("write", is_unbound=True),
     ("GET", "/products"): READ,
     ("GET", "/products/{product}"): READ,

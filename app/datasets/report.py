@@ -23,6 +23,7 @@ from app.schemas.hyperparameters import SplitSettings
 from app.words import count
 
 LISTED = 1000  # longer lists are cut; their totals are exact
+_SHOWN_COPIES = 10  # of one image
 _FEW_PICTURES, _IMBALANCE = 20, 10
 _KIN = {"mpo": "jpeg", "avif": "heif"}  # formats that share their extensions
 
@@ -74,6 +75,7 @@ def create_report(findings: Findings) -> dict[str, Any]:
         "skipped": _with_reasons(findings.skipped),
         "odd_names": _cut([asdict(name) for name in findings.odd_names]),
         "duplicates": _cut(duplicates),
+        "copies": _cut([_describe_copies(group) for group in copies]),
         "conflicting_labels": _cut([_describe_conflict(group) for group in conflicts]),
         "across_splits": _cut([[item.name for item in group] for group in leaks]),
         "wrong_extensions": _cut(wrong),
@@ -184,6 +186,16 @@ def _describe_conflict(group: list[Item]) -> dict[str, Any]:
         "sha256": group[0].sha256,
         "names": [item.name for item in group],
         "labels": sorted({item.label for item in group}),
+    }
+
+
+def _describe_copies(group: list[Item]) -> dict[str, Any]:
+    """A group of ``duplicates`` as ``/datasets/{dataset}/items`` knows its images."""
+    return {
+        "images": [
+            {"item": item.id, "name": item.name, "label": item.label} for item in group[:_SHOWN_COPIES]
+        ],
+        "number": len(group),
     }
 
 

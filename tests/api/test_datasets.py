@@ -14,7 +14,9 @@ from fastapi.testclient import TestClient
 from app.api import archives
 from app.config import Settings
 from app.context import AppContext
-from app.schemas.archive_kinds import ANY_FILE, ARCHIVE_KINDS, media_type_of_name
+from app.datasets.labels import READ_TABLES
+from app.images.formats import format_of_name
+from app.schemas.archive_kinds import ANY_FILE, ARCHIVE_KINDS, MEDIA_TYPES, media_type_of_name
 from tests.clients import local_client
 from tests.conftest import Trained
 from tests.pictures import make_files, make_picture, make_zip, write_folder
@@ -272,6 +274,17 @@ def test_records_are_exported_at_a_size(client: TestClient, context: AppContext)
     exported = client.get(f"{path}/{asked['id']}").content
     with tarfile.open(fileobj=io.BytesIO(exported)) as archive:
         assert any("tfrecord" in name for name in archive.getnames())
+
+
+def test_a_client_can_learn_what_an_import_reads_before_it_sends(
+    client: TestClient, context: AppContext
+) -> None:
+    formats = client.get("/formats").json()
+    assert {archive["media_type"] for archive in formats["archives"]} <= set(MEDIA_TYPES)
+    extensions = [extension for image in formats["images"] for extension in image["extensions"]]
+    assert all(format_of_name(f"a{extension}") is not None for extension in extensions)
+    assert formats["max_upload_bytes"] == context.settings.max_upload_bytes
+    assert formats["tables"] == list(READ_TABLES)
 
 
 def test_an_upload_over_the_limit_is_a_413_and_leaves_nothing(

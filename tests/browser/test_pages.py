@@ -18,6 +18,7 @@ pytestmark = pytest.mark.integration
 PAGES = {
     "products": "/ui",
     "product": "/ui/products/squares",
+    "import": "/ui/products/squares/import",
     "train": "/ui/products/squares/train",
     "models": "/ui/products/squares/models",
     "job": "/ui/jobs/{job}",

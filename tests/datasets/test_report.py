@@ -57,6 +57,11 @@ def test_duplicates_and_conflicting_labels_are_found_by_content(report: Any, pic
             "labels": ["cat", "dog"],
         }
     ]
+    copies = [[(image["name"], image["label"]) for image in group["images"]] for group in found["copies"]]
+    assert sorted(copies) == [
+        [("cat/0.png", "cat"), ("cat/copy.png", "cat")],
+        [("cat/1.png", "cat"), ("dog/other.png", "dog")],
+    ]
     assert "more than one class" in found["advice"][0]
 
 

@@ -16,6 +16,7 @@ function load(script: () => Promise<{ default: () => JSX.Element | null }>) {
 // Each is a script of its own, which is loaded when its address is opened.
 const Products = load(() => import("./pages/products"));
 const Product = load(() => import("./pages/product"));
+const Import = load(() => import("./pages/import"));
 const Train = load(() => import("./pages/train"));
 const Models = load(() => import("./pages/models"));
 const Job = load(() => import("./pages/job"));
@@ -44,6 +45,7 @@ export function App() {
           <Router>
             <Route path={page("")} component={Products} />
             <Route path={page("/products/:product")} component={Product} />
+            <Route path={page("/products/:product/import")} component={Import} />
             <Route path={page("/products/:product/train")} component={Train} />
             <Route path={page("/products/:product/models")} component={Models} />
             <Route path={page("/jobs/:job")} component={Job} />

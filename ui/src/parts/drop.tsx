@@ -7,13 +7,28 @@ interface Props {
   accept?: string;
   hasCamera?: boolean;
   isMultiple?: boolean;
+  /** Words of a second button, which takes whole folders. */
+  folderButton?: string;
   isDisabled?: boolean;
   onFiles: (files: File[]) => void;
+  /** What was dropped, where folders may be among it; without it, its files are taken. */
+  onDropped?: (transfer: DataTransfer) => void;
   children?: ComponentChildren;
 }
 
 /** Where files are dropped, chosen with a button, pasted, or taken with a tablet's camera. */
-export function Drop({ words, button, accept, hasCamera, isMultiple, isDisabled, onFiles, children }: Props) {
+export function Drop({
+  words,
+  button,
+  accept,
+  hasCamera,
+  isMultiple,
+  folderButton,
+  isDisabled,
+  onFiles,
+  onDropped,
+  children,
+}: Props) {
   const [isOver, setOver] = useState(false);
   const take = (list: FileList | null | undefined) => {
     const files = [...(list ?? [])];
@@ -31,7 +46,8 @@ export function Drop({ words, button, accept, hasCamera, isMultiple, isDisabled,
       onDrop={(event) => {
         event.preventDefault();
         setOver(false);
-        take(event.dataTransfer?.files);
+        if (onDropped && event.dataTransfer && !isDisabled) onDropped(event.dataTransfer);
+        else take(event.dataTransfer?.files);
       }}
       onPaste={(event) => take(event.clipboardData?.files)}
     >
@@ -39,6 +55,7 @@ export function Drop({ words, button, accept, hasCamera, isMultiple, isDisabled,
       <p class="quiet">{words}</p>
       <div class="row">
         <Choose words={button} accept={accept} isMultiple={isMultiple} isDisabled={isDisabled} take={take} />
+        {folderButton && <Choose words={folderButton} isFolder isDisabled={isDisabled} take={take} />}
         {hasCamera && isTouch() && (
           <Choose words="Photograph" accept="image/*" isCamera isDisabled={isDisabled} take={take} />
         )}
@@ -56,11 +73,12 @@ interface ChooseProps {
   accept?: string;
   isMultiple?: boolean;
   isCamera?: boolean;
+  isFolder?: boolean;
   isDisabled?: boolean;
   take: (files: FileList | null) => void;
 }
 
-function Choose({ words, accept, isMultiple, isCamera, isDisabled, take }: ChooseProps) {
+function Choose({ words, accept, isMultiple, isCamera, isFolder, isDisabled, take }: ChooseProps) {
   return (
     <label class="button">
       {words}
@@ -68,6 +86,9 @@ function Choose({ words, accept, isMultiple, isCamera, isDisabled, take }: Choos
         type="file"
         accept={accept}
         multiple={isMultiple}
+        ref={(element) => {
+          if (element) element.webkitdirectory = isFolder === true;
+        }}
         capture={isCamera ? "environment" : undefined}
         disabled={isDisabled}
         onChange={(event) => {
