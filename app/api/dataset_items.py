@@ -15,12 +15,13 @@ from app.context import AppContext
 from app.datasets.manifest import Split
 from app.images.thumbnails import LARGEST, MEDIA_TYPE, SMALLEST
 from app.inference.turns import Turns
-from app.schemas.common import Page
-from app.schemas.dataset import DatasetItem
+from app.schemas.dataset import DatasetItem, DatasetItemPage
 from app.services import dataset_items
-from app.services.dataset_items import ItemFilter
+from app.services.item_selections import ItemFilter
 from app.services.similar_images import rank_by_item
 from app.services.thumbnails import Thumbnail, make_thumbnail, plan_thumbnail
+
+MOST_ITEMS, MOST_START = 100, 1_000_000_000
 
 router = APIRouter(prefix="/datasets/{dataset}/items", tags=["datasets"], route_class=CheckedRoute)
 
@@ -30,8 +31,15 @@ async def list_items(
     dataset: str,
     context: ContextDep,
     turns: TurnsDep,
+    label: Annotated[
+        list[str],
+        Query(default_factory=list, description="Only images of this class; several: of any of them."),
+    ],
+    item: Annotated[
+        list[str],
+        Query(default_factory=list, max_length=MOST_ITEMS, description="Only these images, by their ids."),
+    ],
     job: Annotated[str | None, Query(description="Show each image's split in this training.")] = None,
-    label: Annotated[str | None, Query(description="Only images of this class.")] = None,
     split: Annotated[
         Split | None,
         Query(description="Only images of this split: of `job`, else of the folders they came in."),
@@ -47,15 +55,54 @@ async def list_items(
         bool | None,
         Query(description="Only images that look like no other of their class; false: only the others."),
     ] = None,
+    copy: Annotated[
+        bool | None,
+        Query(description="Only images whose file is in the dataset more than once; false: only the others."),
+    ] = None,
+    near_duplicate: Annotated[
+        bool | None,
+        Query(description="Only images that show what another one shows too; false: only the others."),
+    ] = None,
+    contradiction: Annotated[
+        bool | None,
+        Query(
+            description="Only images of which there are copies in another class, or, in an examined dataset, "
+            "others that show the same thing; false: only the others."
+        ),
+    ] = None,
     similar_to: Annotated[
         str | None,
         Query(description="The images that look most like this one first. The dataset must be examined."),
     ] = None,
     limit: Limit = 50,
     after: After = None,
-) -> Page[DatasetItem]:
-    """The images of a dataset, those for which all that is asked for holds."""
-    wanted = ItemFilter(label, split, group, near_group, suspect, outlier)
+    start: Annotated[
+        int | None,
+        Query(
+            ge=0,
+            le=MOST_START,
+            description="Begin at this place of the list, counted from 0, in place of `after`. `total` says "
+            "how long it is.",
+        ),
+    ] = None,
+) -> DatasetItemPage:
+    """The images of a dataset, those for which all that is asked for holds.
+
+    They come by class and name. With `copy`, `near_duplicate` or `contradiction` those that belong together
+    are side by side; with `similar_to` the most alike are first.
+    """
+    wanted = ItemFilter(
+        labels=tuple(label),
+        items=tuple(item),
+        split=split,
+        group=group,
+        near_group=near_group,
+        suspect=suspect,
+        outlier=outlier,
+        copy=copy,
+        near_duplicate=near_duplicate,
+        contradiction=contradiction,
+    )
     ranking = None if similar_to is None else await rank_by_item(context, turns, dataset, similar_to)
     return await run_in_threadpool(
         dataset_items.list_items,
@@ -65,8 +112,20 @@ async def list_items(
         job_id=job,
         limit=limit,
         after=after,
+        start=start,
         ranking=ranking,
     )
+
+
+@router.get("/{item}")
+def get_item(
+    dataset: str,
+    item: str,
+    context: ContextDep,
+    job: Annotated[str | None, Query(description="Show its split in this training.")] = None,
+) -> DatasetItem:
+    """One image: its class, its size, and what the examination found of it."""
+    return dataset_items.get_item(context, dataset, item, job)
 
 
 @router.get(

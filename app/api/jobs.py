@@ -52,12 +52,20 @@ def list_jobs(
     status: Annotated[JobStatus | None, Query(description="Only jobs in this state.")] = None,
     kind: Annotated[JobKind | None, Query(description="Only jobs of this kind.")] = None,
     sweep: Annotated[str | None, Query(description="Only the candidates of this sweep.")] = None,
+    dataset: Annotated[str | None, Query(description="Only jobs on this dataset.")] = None,
     limit: Limit = 50,
     after: After = None,
 ) -> Page[Job]:
     """Jobs of all kinds, newest first."""
     return jobs.list_jobs(
-        context, product=product, status=status, kind=kind, sweep=sweep, limit=limit, after=after
+        context,
+        product=product,
+        status=status,
+        kind=kind,
+        sweep=sweep,
+        dataset=dataset,
+        limit=limit,
+        after=after,
     )
 
 

@@ -76,6 +76,7 @@ NEEDS: dict[tuple[str, str], Need | None] = {
     ("DELETE", "/datasets/{dataset}"): WRITE,
     ("GET", "/datasets/{dataset}/report"): READ,
     ("GET", "/datasets/{dataset}/items"): READ,
+    ("GET", "/datasets/{dataset}/items/{item}"): READ,
     ("GET", "/datasets/{dataset}/items/{item}/image"): READ,
     ("POST", "/datasets/{dataset}/similar"): READ,
     ("POST", "/datasets/{dataset}/versions"): WRITE,

@@ -146,14 +146,13 @@ class Client:
 
     def list_rows(self, path: str, limit: int, **params: Any) -> dict[str, Any]:
         """The first ``limit`` rows of a list as one page, fetched in as many as that takes."""
-        rows: list[Any] = []
-        cursor: str | None = None
-        while True:
-            page = self.get(path, limit=min(PAGE_ROWS, limit - len(rows)), after=cursor, **params)
+        first = page = self.get(path, limit=min(PAGE_ROWS, limit), **params)
+        rows: list[Any] = [*page["data"]]
+        while page["has_more"] and len(rows) < limit:
+            left = min(PAGE_ROWS, limit - len(rows))
+            page = self.get(path, limit=left, after=page["next_cursor"], **params)
             rows += page["data"]
-            cursor = page["next_cursor"]
-            if not page["has_more"] or len(rows) >= limit:
-                return {**page, "data": rows}
+        return {**first, "data": rows, "has_more": page["has_more"], "next_cursor": page["next_cursor"]}
 
     @contextmanager
     def stream(

@@ -17,6 +17,7 @@ items_epilog = examples(
     "loupe dataset items dst_… --job job_… --split test",
     "loupe dataset items dst_… --group part7",
     "loupe dataset items dst_… --suspect",
+    "loupe dataset items dst_… --contradiction",
     "loupe dataset items dst_… --similar-to img_… --limit 10",
 )
 similar_epilog = examples("loupe dataset similar dst_… image.jpg")
@@ -42,7 +43,9 @@ def list_items(
     job: Annotated[
         str | None, typer.Option("--job", help="Show the split of each image in this training.")
     ] = None,
-    label: Annotated[str | None, typer.Option("--label", help="Only images of this class.")] = None,
+    label: Annotated[
+        list[str] | None, typer.Option("--label", help="Only images of this class; repeat it for several.")
+    ] = None,
     split: Annotated[
         Literal["train", "valid", "test"] | None,
         typer.Option(
@@ -63,6 +66,26 @@ def list_items(
         bool | None,
         typer.Option("--outlier/--no-outlier", help="Only images that look like no other of their class."),
     ] = None,
+    copy: Annotated[
+        bool | None,
+        typer.Option(
+            "--copy/--no-copy", help="Only images whose file is there more than once, side by side."
+        ),
+    ] = None,
+    near_duplicate: Annotated[
+        bool | None,
+        typer.Option(
+            "--near-duplicate/--no-near-duplicate",
+            help="Only images that show what another one shows too, side by side.",
+        ),
+    ] = None,
+    contradiction: Annotated[
+        bool | None,
+        typer.Option(
+            "--contradiction/--no-contradiction",
+            help="Only images of which another class has copies, or others that show the same thing.",
+        ),
+    ] = None,
     similar_to: Annotated[
         str | None,
         typer.Option(
@@ -77,7 +100,8 @@ def list_items(
 ) -> None:
     """List the images of a dataset: those for which all holds that is asked for.
 
-    With --similar-to, --suspect or --outlier the dataset must be examined: loupe dataset examine.
+    With --similar-to, --suspect, --outlier or --near-duplicate the dataset must be examined:
+    loupe dataset examine.
     """
     wanted = {
         "job": job,
@@ -87,6 +111,9 @@ def list_items(
         "near_group": near_group,
         "suspect": suspect,
         "outlier": outlier,
+        "copy": copy,
+        "near_duplicate": near_duplicate,
+        "contradiction": contradiction,
         "similar_to": similar_to,
     }
     page = Client(server).list_rows(f"/datasets/{quoted(dataset)}/items", limit, **wanted)

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.schemas.common import Problem, Request, Timestamp
+from app.schemas.common import Page, Problem, Request, Timestamp
 from app.schemas.import_choices import ClassLevel, GroupBy, Labels, NameEncoding, PixelRange, Strict
 from app.schemas.prediction import PredictionImage
 
@@ -60,6 +60,14 @@ class Dataset(BaseModel):
     ready_at: Timestamp | None
 
 
+class Suspicion(BaseModel):
+    """Why the label of an image looks wrong."""
+
+    label_probability: float = Field(description="How probable its own class is, judged from other images.")
+    suggested: str = Field(description="The class that it looks like.")
+    suggested_probability: float
+
+
 class DatasetItem(BaseModel):
     id: str
     name: str = Field(description="Path inside the upload; where a table said the class, CLASS/image.jpg.")
@@ -78,11 +86,27 @@ class DatasetItem(BaseModel):
     split: Literal["train", "valid", "test"] | None = Field(
         description="Split in the job asked for; without a job the folder that it came in."
     )
+    suspicion: Suspicion | None = Field(
+        None,
+        description="Why its label looks wrong, as the examination found. Null: nothing says that it does.",
+    )
+    class_similarity: float | None = Field(
+        None,
+        description="Of an image that looks like no other of its class, as the examination found: the cosine "
+        "to the nearest of them. Null: nothing says that it does.",
+    )
     similarity: float | None = Field(
         None,
         description="How alike it looks to the image asked for: the cosine of their feature vectors, 1 for "
         "copies. Null: none was asked for.",
     )
+
+
+class DatasetItemPage(Page[DatasetItem]):
+    """Some of the images that were asked for, in their order."""
+
+    start: int = Field(description="How many of them lie before this page.")
+    total: int = Field(description="How many there are in all.")
 
 
 class SimilarImages(BaseModel):

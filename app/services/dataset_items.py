@@ -2,51 +2,21 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from app.context import AppContext
-from app.datasets.manifest import DatasetManifest, Item, Split, image_path, require_image
-from app.errors import (
-    ConflictError,
-    DatasetError,
-    FieldError,
-    InvalidRequestError,
-    NotFoundError,
-    StorageDamagedError,
-)
+from app.datasets.manifest import Item, image_path, require_image
+from app.errors import DatasetError, FieldError, InvalidRequestError, StorageDamagedError
 from app.images.decode import PixelRange
-from app.models import Job
 from app.schemas import dataset as schemas
-from app.schemas.common import Page
 from app.services.dataset_manifests import position_of, read_manifest, read_positions
-from app.services.examinations import require_report
+from app.services.item_selections import Catalogue, ItemFilter, Selection, open_catalogue
 from app.services.pages import decode_cursor, encode_cursor, not_a_cursor
-
-_MOST_NAMED = 20
-"""Names that a hint lists: a dataset may have thousands of groups."""
-
-Splits = Mapping[str, str]
-Condition = Callable[[Item], bool]
-
-
-@dataclass(frozen=True)
-class ItemFilter:
-    """Which images are wanted: those for which all holds that is not None."""
-
-    label: str | None = None
-    split: Split | None = None
-    group: str | None = None
-    near_group: str | None = None
-    suspect: bool | None = None
-    outlier: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -56,16 +26,17 @@ class Ranking:
     similarities: NDArray[np.float32]
     without: int | None = None
 
-    def positions(self, after: int | None = None) -> Iterator[int]:
-        """Of the images in the manifest, the most alike first; ``after``: those that come after this one."""
-        start = 0 if after is None else int(np.flatnonzero(self._order == after)[0]) + 1
-        for place in range(start, len(self._order)):
-            if (position := int(self._order[place])) != self.without:
-                yield position
-
     @cached_property
-    def _order(self) -> NDArray[np.int32]:
-        return np.argsort(-self.similarities, kind="stable").astype(np.int32)
+    def order(self) -> NDArray[np.int32]:
+        """Positions of the images in the manifest, int32, the most alike first."""
+        order = np.argsort(-self.similarities, kind="stable").astype(np.int32)
+        return order if self.without is None else order[order != self.without]
+
+    def rank(self, selection: Selection) -> Selection:
+        """The same images, the most alike first."""
+        is_wanted = np.zeros(len(self.similarities), bool)
+        is_wanted[selection.positions] = True
+        return Selection(self.order[is_wanted[self.order]], in_order=False)
 
     def similarity_of(self, position: int) -> float:
         return float(self.similarities[position])
@@ -87,36 +58,54 @@ def list_items(
     *,
     job_id: str | None,
     limit: int,
-    after: str | None,
+    after: str | None = None,
+    start: int | None = None,
     ranking: Ranking | None = None,
-) -> Page[schemas.DatasetItem]:
-    """The images in the order of the manifest or of ``ranking``, with the split that each has in ``job_id``.
+) -> schemas.DatasetItemPage:
+    """Images from a cursor or a place on, in the order of the manifest, of what they share or of ``ranking``.
 
     Raises InvalidRequestError for what no image of the dataset can have.
     """
-    manifest = read_manifest(context, dataset_id)
-    splits = _splits_of_job(context, dataset_id, job_id) if job_id else None
-    conditions = _conditions(manifest, wanted, splits) + _findings(context, dataset_id, wanted)
-    cursor = None if after is None else read_positions(context, dataset_id).get(decode_cursor(after))
-    if after is not None and cursor is None:
-        raise not_a_cursor()
-    positions: Iterable[int] = range(0 if cursor is None else cursor + 1, len(manifest.items))
+    if after is not None and start is not None:
+        raise InvalidRequestError(
+            "A page begins after a cursor or at a place, not both.",
+            hint="Leave out `after` or `start`.",
+            errors=(FieldError("start", "not together with after"),),
+        )
+    catalogue = open_catalogue(context, dataset_id, job_id)
+    selection = catalogue.select(wanted)
     if ranking is not None:
-        positions = ranking.positions(cursor)
-    found = (
-        position for position in positions if all(holds(manifest.items[position]) for holds in conditions)
-    )
-    taken = list(islice(found, limit + 1))
-    shown, has_more = taken[:limit], len(taken) > limit
-    return Page[schemas.DatasetItem](
+        selection = ranking.rank(selection)
+    if after is not None:
+        start = _place_after(context, dataset_id, selection, after)
+    begin = start or 0
+    total = len(selection.positions)
+    has_more = begin + limit < total
+    shown = selection.positions[begin : begin + limit].tolist()
+    return schemas.DatasetItemPage(
         data=[
-            to_schema(
-                manifest.items[position], splits, None if ranking is None else ranking.similarity_of(position)
-            )
+            describe_item(catalogue, position, None if ranking is None else ranking.similarity_of(position))
             for position in shown
         ],
         has_more=has_more,
-        next_cursor=encode_cursor(manifest.items[shown[-1]].id) if has_more else None,
+        next_cursor=encode_cursor(catalogue.manifest.items[shown[-1]].id) if has_more else None,
+        start=begin,
+        total=total,
+    )
+
+
+def _place_after(context: AppContext, dataset_id: str, selection: Selection, cursor: str) -> int:
+    position = read_positions(context, dataset_id).get(decode_cursor(cursor))
+    place = None if position is None else selection.place_after(position)
+    if place is None:
+        raise not_a_cursor()
+    return place
+
+
+def get_item(context: AppContext, dataset_id: str, item_id: str, job_id: str | None) -> schemas.DatasetItem:
+    """One image, with the split that it has in ``job_id``. Raises NotFoundError."""
+    return describe_item(
+        open_catalogue(context, dataset_id, job_id), position_of(context, dataset_id, item_id)
     )
 
 
@@ -134,7 +123,13 @@ def get_item_image(context: AppContext, dataset_id: str, item_id: str) -> Stored
     return StoredImage(image_path(storage.images, item.sha256), item, manifest.pixel_range)
 
 
-def to_schema(item: Item, splits: Splits | None, similarity: float | None = None) -> schemas.DatasetItem:
+def describe_item(
+    catalogue: Catalogue, position: int, similarity: float | None = None
+) -> schemas.DatasetItem:
+    """The image at a position of the manifest."""
+    item = catalogue.manifest.items[position]
+    suspect = catalogue.findings.suspects.get(item.id)
+    outlier = catalogue.findings.outliers.get(item.id)
     return schemas.DatasetItem(
         id=item.id,
         name=item.name,
@@ -147,75 +142,10 @@ def to_schema(item: Item, splits: Splits | None, similarity: float | None = None
         notes=list(item.notes),
         group=item.group,
         near_group=item.near_group,
-        split=_split_of(item, splits),
+        split=catalogue.split_of(position),
+        suspicion=None
+        if suspect is None
+        else schemas.Suspicion(**suspect.model_dump(exclude={"item", "label"})),
+        class_similarity=None if outlier is None else outlier.similarity,
         similarity=similarity,
     )
-
-
-def _conditions(manifest: DatasetManifest, wanted: ItemFilter, splits: Splits | None) -> list[Condition]:
-    """What holds for each image that is wanted. A new filter is a field of ItemFilter and its part here."""
-    conditions: list[Condition] = []
-    if (label := wanted.label) is not None:
-        if label not in manifest.classes:
-            raise _unknown("label", "class", label, manifest.classes)
-        conditions.append(lambda item: item.label == label)
-    if (split := wanted.split) is not None:
-        if splits is None and not manifest.is_split:
-            raise InvalidRequestError(
-                "The dataset came without train, valid and test folders, so its images are in no split.",
-                hint="Name a training with `job`: it has divided them.",
-                errors=(FieldError("split", "the dataset has no splits"),),
-            )
-        conditions.append(lambda item: _split_of(item, splits) == split)
-    if (group := wanted.group) is not None:
-        groups = sorted({item.group for item in manifest.items if item.group is not None})
-        if group not in groups:
-            raise _unknown("group", "group", group, groups)
-        conditions.append(lambda item: item.group == group)
-    if (near_group := wanted.near_group) is not None:
-        groups = sorted({item.near_group for item in manifest.items if item.near_group is not None})
-        if near_group not in groups:
-            raise _unknown("near_group", "near-duplicate group", near_group, groups)
-        conditions.append(lambda item: item.near_group == near_group)
-    return conditions
-
-
-def _findings(context: AppContext, dataset_id: str, wanted: ItemFilter) -> list[Condition]:
-    """The same of what the examination found."""
-    if wanted.suspect is None and wanted.outlier is None:
-        return []
-    report = require_report(context, dataset_id)
-    suspects = {each.item for each in report.suspects}
-    outliers = {each.item for each in report.outliers}
-    return [
-        lambda item: wanted.suspect in (None, item.id in suspects),
-        lambda item: wanted.outlier in (None, item.id in outliers),
-    ]
-
-
-def _unknown(field: str, kind: str, name: str, known: Sequence[str]) -> InvalidRequestError:
-    more = f" and {len(known) - _MOST_NAMED:,} more" if len(known) > _MOST_NAMED else ""
-    return InvalidRequestError(
-        f"No image of the dataset has the {kind} {name!r}.",
-        hint=f"There are: {', '.join(known[:_MOST_NAMED])}{more}." if known else f"No image has a {kind}.",
-        errors=(FieldError(field, f"no such {kind}"),),
-    )
-
-
-def _split_of(item: Item, splits: Splits | None) -> str | None:
-    return item.split if splits is None else splits.get(item.id)
-
-
-def _splits_of_job(context: AppContext, dataset_id: str, job_id: str) -> Splits:
-    with context.db.read() as session:
-        job = session.get(Job, job_id)
-    if job is None or job.dataset_id != dataset_id or job.kind != "training":
-        raise NotFoundError(
-            f"There is no training {job_id!r} on dataset {dataset_id}.",
-            hint="`GET /jobs?kind=training` lists all trainings, each with its dataset.",
-        )
-    if not job.is_planned:
-        raise ConflictError(f"Training {job_id} has no split yet.", hint="It gets one when it starts.")
-    path = context.storage.remote.download(context.storage.job_split(job_id))
-    splits: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
-    return splits

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 
 from app.context import AppContext
 from app.datasets.manifest import DatasetManifest
@@ -38,7 +40,7 @@ def read_positions(context: AppContext, dataset_id: str) -> Mapping[str, int]:
     """Where the manifest of a ready dataset has each image, by id."""
     read_manifest(context, dataset_id)
     folder = context.storage.dataset(dataset_id)
-    return _cached_positions(folder, _examined_at(folder))
+    return _cached_positions(folder, examined_at(folder))
 
 
 def manifest_of(storage: Storage, dataset: Dataset) -> DatasetManifest:
@@ -46,14 +48,25 @@ def manifest_of(storage: Storage, dataset: Dataset) -> DatasetManifest:
     folder = storage.remote.download(storage.dataset(dataset.id))
     if dataset.examination is not None:
         storage.remote.download(folder / NEAR_GROUPS)  # this host may have had the dataset before
-    return _cached_manifest(folder, _examined_at(folder))
+    return manifest_in(folder, examined_at(folder))
 
 
-def _examined_at(folder: Path) -> int | None:
+def examined_at(folder: Path) -> int | None:
+    """When the near-duplicate groups of a dataset changed, in nanoseconds; None: there are none."""
     try:
         return (folder / NEAR_GROUPS).stat().st_mtime_ns
     except FileNotFoundError:
         return None
+
+
+_LOADING: defaultdict[Path, Lock] = defaultdict(Lock)
+"""By the folder of a dataset: who opens its page asks for much at once, and one of them reads for all."""
+
+
+def manifest_in(folder: Path, examined_at: int | None) -> DatasetManifest:
+    """The same, of a dataset whose files are on this host."""
+    with _LOADING[folder]:
+        return _cached_manifest(folder, examined_at)
 
 
 @lru_cache(maxsize=8)
@@ -64,5 +77,5 @@ def _cached_manifest(folder: Path, _examined_at: int | None) -> DatasetManifest:
 
 @lru_cache(maxsize=8)
 def _cached_positions(folder: Path, examined_at: int | None) -> dict[str, int]:
-    items = _cached_manifest(folder, examined_at).items
+    items = manifest_in(folder, examined_at).items
     return {item.id: position for position, item in enumerate(items)}

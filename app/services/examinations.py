@@ -35,11 +35,15 @@ def require_report(context: AppContext, dataset_id: str) -> ExaminationReport:
     context.storage.remote.download(folder / EXAMINATION)
     report = read_examination(folder, read_manifest(context, dataset_id))
     if report is None:
-        raise ConflictError(
-            f"The images of dataset {dataset_id} are not examined yet.",
-            hint=f"`loupe dataset examine {dataset_id}`, or `POST /datasets/{dataset_id}/examinations`.",
-        )
+        raise not_examined(dataset_id)
     return report
+
+
+def not_examined(dataset_id: str) -> ConflictError:
+    return ConflictError(
+        f"The images of dataset {dataset_id} are not examined yet.",
+        hint=f"`loupe dataset examine {dataset_id}`, or `POST /datasets/{dataset_id}/examinations`.",
+    )
 
 
 def create_examination(

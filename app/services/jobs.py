@@ -149,6 +149,7 @@ def list_jobs(
     status: str | None,
     kind: str | None,
     sweep: str | None = None,
+    dataset: str | None = None,
     limit: int,
     after: str | None,
 ) -> Page[schemas.Job]:
@@ -158,6 +159,7 @@ def list_jobs(
         (Job.status, status),
         (Job.kind, kind),
         (Job.sweep_id, sweep),
+        (Job.dataset_id, dataset),
     ):
         if value is not None:
             query = query.where(column == value)

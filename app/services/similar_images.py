@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +23,9 @@ from app.images.decode import DecodedImage
 from app.inference.turns import Reading, Turns
 from app.schemas import dataset as schemas
 from app.schemas.prediction import PredictionImage
-from app.services.dataset_items import Ranking, to_schema
+from app.services.dataset_items import Ranking, describe_item
 from app.services.dataset_manifests import position_of, read_manifest
+from app.services.item_selections import open_catalogue
 from app.storage.extractor import download_examination
 
 _ROWS_IN_A_TURN = 16_384
@@ -82,6 +82,7 @@ async def find_similar(
         reading = Reading(extractor.fit, manifest.pixel_range, context.settings.max_pixels)
         looked = await turns.read(data, reading, look)
         ranking = Ranking(await _compare(turns, vectors, looked.vector))
+        catalogue = await asyncio.to_thread(open_catalogue, context, dataset_id)
     image = looked.image
     return schemas.SimilarImages(
         image=PredictionImage(
@@ -89,8 +90,8 @@ async def find_similar(
         ),
         warnings=list(image.notes),
         data=[
-            to_schema(manifest.items[position], None, ranking.similarity_of(position))
-            for position in islice(ranking.positions(), limit)
+            describe_item(catalogue, position, ranking.similarity_of(position))
+            for position in ranking.order[:limit].tolist()
         ],
     )
 

@@ -121,3 +121,77 @@ def test_the_splits_of_a_training_are_filtered_by(imported: Imported) -> None:
 def test_an_item_that_is_not_there_is_a_404_with_a_hint(imported: Imported) -> None:
     problem = assert_problem(imported.client.get(f"{imported.path}/img_none/image"), 404)
     assert "lists them" in problem["hint"]
+
+
+def test_a_list_is_entered_anywhere_by_the_place(imported: Imported) -> None:
+    reds = read_all(imported, label="red")
+    for start in (0, 7, 14, 15, 1_000_000):
+        page = imported.client.get(imported.path, params={"start": start, "limit": 4, "label": "red"}).json()
+        assert page["data"] == reds[start : start + 4]
+        assert (page["start"], page["total"]) == (start, 15)
+        assert page["has_more"] == (start + 4 < 15)
+    page = imported.client.get(imported.path, params={"start": 7, "limit": 4, "label": "red"}).json()
+    behind = {"after": page["next_cursor"], "label": "red"}
+    rest = imported.client.get(imported.path, params=behind).json()
+    assert (rest["start"], rest["data"]) == (11, reds[11:])
+
+
+def test_a_place_and_a_cursor_are_refused_together(imported: Imported) -> None:
+    cursor = imported.client.get(imported.path, params={"limit": 1}).json()["next_cursor"]
+    answer = imported.client.get(imported.path, params={"after": cursor, "start": 1})
+    assert "Leave out" in assert_problem(answer, 422)["hint"]
+
+
+def test_several_classes_and_named_images_are_filtered_by(imported: Imported) -> None:
+    everything = read_all(imported)
+    assert read_all(imported, label=["red", "blue"]) == everything
+    wanted = [everything[20]["id"], everything[3]["id"]]
+    assert read_all(imported, item=wanted) == [everything[3], everything[20]]
+    problem = assert_problem(imported.client.get(imported.path, params={"item": "img_none"}), 422)
+    assert "'img_none'" in problem["detail"]
+
+
+def test_one_image_is_what_the_list_says_of_it(imported: Imported) -> None:
+    job = imported.client.post("/jobs", json={"product": "p", "network": "tiny_cnn"}).json()["id"]
+    for wanted in ({}, {"job": job}):
+        row = read_all(imported, **wanted)[5]
+        assert imported.client.get(f"{imported.path}/{row['id']}", params=wanted).json() == row
+    assert_problem(imported.client.get(f"{imported.path}/img_none"), 404)
+
+
+def test_copies_are_side_by_side_and_contradictions_among_them(
+    client: TestClient, context: AppContext
+) -> None:
+    first, second = make_picture("red", 1), make_picture("red", 2)
+    files = {
+        "blue/a.png": first,
+        "blue/b.png": make_picture("blue", 3),
+        "blue/c.png": second,
+        "red/d.png": make_picture("red", 4),
+        "red/e.png": second,
+        "red/f.png": first,
+        "red/g.png": first,
+        "red/h.png": make_picture("red", 5),
+        "red/i.png": make_picture("red", 5),
+    }
+    path = f"/datasets/{import_pictures(client, context, 'p', files)}/items"
+
+    def names(**wanted: Any) -> str:
+        rows = client.get(path, params=wanted).json()["data"]
+        return "".join(row["name"].removesuffix(".png")[-1] for row in rows)
+
+    assert names(copy=True) == "afgcehi"
+    assert names(copy=False) == "bd"
+    assert names(contradiction=True) == "afgce"
+    assert names(contradiction=False) == "bdhi"
+    assert names(contradiction=True, label="red") == "fge"
+    cursor = client.get(path, params={"copy": True, "limit": 3}).json()["next_cursor"]
+    assert names(copy=True, after=cursor) == "cehi"
+    assert "examine" in assert_problem(client.get(f"{path}?near_duplicate=true"), 409)["hint"]
+
+
+def test_the_jobs_on_a_dataset_are_listed(imported: Imported) -> None:
+    dataset = imported.path.split("/")[2]
+    jobs = imported.client.get("/jobs", params={"dataset": dataset, "limit": 100}).json()["data"]
+    assert "import" in {job["kind"] for job in jobs}
+    assert imported.client.get("/jobs", params={"dataset": "dst_none"}).json()["data"] == []
