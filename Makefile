@@ -13,7 +13,7 @@ PEERS := .venv-peers
 # Where a container sets it, each process would compile TensorFlow's sources anew: most of a training's start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup ui test-browser demo up test test-all test-fast check chaos attack soak check-postgres format lock docs mutations bench bench-networks bench-serving bench-features bench-labels bench-duplicates bench-doctor bench-truth bench-forecasts tools audit sbom clean
+.PHONY: help setup ui test-browser demo up test test-all test-fast check chaos attack soak check-postgres format lock docs mutations bench bench-networks bench-serving bench-features bench-labels bench-duplicates bench-doctor bench-truth bench-forecasts bench-gallery tools audit sbom clean
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -127,6 +127,9 @@ bench-forecasts: setup ## Measure how true forecasts were. ARGS=HOME: of the tra
 
 bench-duplicates: setup ## Measure how well near-duplicates are found. ARGS='FOLDER …': among images of your own.
 	$(BIN)/python -m benchmarks.near_duplicates $(ARGS)
+
+bench-gallery: setup ## Measure what a gallery of 50,000 images costs a browser. ARGS='--home FOLDER': keeps the images.
+	$(BIN)/python -m benchmarks.gallery $(ARGS)
 
 # What looks at Loupe from outside has an environment of its own: it must not decide what Loupe's may hold.
 $(TOOLS)/.locked: requirements/tools.txt $(if $(findstring $(VENV)-uv,$(UV)),$(VENV)-uv/bin/uv)

@@ -9,6 +9,7 @@ from playwright.sync_api import FilePayload, Page, expect
 
 from docs.generate import ROOT
 from tests.browser.conftest import MIDDLE, NARROW, Open
+from tests.conftest import Service
 from tests.pictures import make_picture
 
 Look = Callable[[Page, str], None]
@@ -19,6 +20,7 @@ PAGES = {
     "products": "/ui",
     "product": "/ui/products/squares",
     "import": "/ui/products/squares/import",
+    "dataset": "/ui/datasets/{dataset}",
     "train": "/ui/products/squares/train",
     "models": "/ui/products/squares/models",
     "job": "/ui/jobs/{job}",
@@ -27,14 +29,22 @@ PAGES = {
     "service": "/ui/service",
     "missing": "/ui/made/up",
 }
-"""By the name of its picture; ``{job}`` and ``{sweep}`` are ids."""
+"""By the name of its picture; ``{job}``, ``{dataset}`` and ``{sweep}`` are ids."""
 
 
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_is_for_everybody(
-    open_page: Open, show: Look, examine: Callable[[Page], None], squares: str, sweep: str, name: str
+    open_page: Open,
+    show: Look,
+    examine: Callable[[Page], None],
+    service: Service,
+    squares: str,
+    sweep: str,
+    name: str,
 ) -> None:
-    page = open_page(PAGES[name].format(job=squares, sweep=sweep))
+    with service.client() as client:
+        dataset = client.get(f"/jobs/{squares}").json()["dataset"]["id"]
+    page = open_page(PAGES[name].format(job=squares, dataset=dataset, sweep=sweep))
     expect(page.locator("h1")).to_be_visible()
     show(page, f"{name}-1280")
     examine(page)

@@ -23,6 +23,7 @@ const Job = load(() => import("./pages/job"));
 const Compare = load(() => import("./pages/compare"));
 const Sweep = load(() => import("./pages/sweep"));
 const Service = load(() => import("./pages/service"));
+const Dataset = load(() => import("./pages/dataset"));
 const Missing = load(() => import("./pages/missing"));
 
 export function App() {
@@ -52,6 +53,7 @@ export function App() {
             <Route path={page("/compare")} component={Compare} />
             <Route path={page("/sweeps/:sweep")} component={Sweep} />
             <Route path={page("/service")} component={Service} />
+            <Route path={page("/datasets/:dataset")} component={Dataset} />
             <Route default component={Missing} />
           </Router>
         </ErrorBoundary>

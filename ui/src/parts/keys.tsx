@@ -6,6 +6,12 @@ const PLACES: Record<string, [path: string, words: string]> = {
   p: ["", "products"],
   s: ["/service", "service"],
 };
+const GALLERY: [keys: string[], words: string][] = [
+  [["Enter"], "an image of a gallery, large"],
+  [["1", "…", "9"], "give that image another class"],
+  [["x"], "leave that image out"],
+  [["s"], "images that look like that one"],
+];
 /** How long the second key of `g p` may take, in milliseconds. */
 const PAUSE = 1500;
 
@@ -15,18 +21,24 @@ export function isTyping(event: KeyboardEvent): boolean {
   return target.matches("input, textarea, select, [contenteditable]") || event.ctrlKey || event.metaKey;
 }
 
+let wentAt = 0;
+
+/** Whether `g` was pressed just now: the next key says where to go, and is no other command. */
+export function isGoing(): boolean {
+  return Date.now() - wentAt < PAUSE;
+}
+
 /** The keys that work on every page; `?` shows them. */
 export function Keys() {
   const dialog = useRef<HTMLDialogElement>(null);
   const { route } = useLocation();
   useEffect(() => {
-    let wentAt = 0;
     const press = (event: KeyboardEvent) => {
       if (isTyping(event)) return;
       const place = PLACES[event.key];
       if (event.key === "?") dialog.current?.showModal();
       else if (event.key === "g") wentAt = Date.now();
-      else if (place && Date.now() - wentAt < PAUSE) route(page(place[0]));
+      else if (place && isGoing()) route(page(place[0]));
       else if (event.key === "/") {
         const search = document.querySelector<HTMLInputElement>("input[type=search]");
         if (search === null) return;
@@ -61,6 +73,16 @@ export function Keys() {
           </dt>
           <dd>move in a gallery or a table of answers</dd>
         </div>
+        {GALLERY.map(([keys, words]) => (
+          <div key={words}>
+            <dt>
+              {keys.map((key) => (
+                <kbd key={key}>{key}</kbd>
+              ))}
+            </dt>
+            <dd>{words}</dd>
+          </div>
+        ))}
         <div>
           <dt>
             <kbd>?</kbd>
