@@ -31,7 +31,7 @@ def test_a_training_ends_with_a_model_that_measures_what_was_reported(trained: T
     job = trained.client.get(f"/jobs/{trained.job}").json()
     assert job["status"] == "succeeded"
     assert job["stop_reason"] == "completed"
-    assert job["gate"] == {"passed": True, "became_champion": True, "reasons": []}
+    assert job["gate"] == {"passed": True, "became_champion": True, "reasons": [], "comparison": None}
     assert job["progress"]["fraction"] == 1.0
     assert job["split"]["counts"] == {"train": 25, "valid": 5, "test": 6}
     assert set(job["hyperparameters"]) == set(Hyperparameters.model_fields)
