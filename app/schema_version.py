@@ -15,7 +15,9 @@ from app.errors import LoupeError, UnavailableError
 
 logger = logging.getLogger(__name__)
 
-SCRIPTS = Path(__file__).resolve().parent.parent / "migrations"
+_PACKED = Path(__file__).resolve().parent / "_migrations"
+SCRIPTS = _PACKED if _PACKED.is_dir() else _PACKED.parent.parent / "migrations"
+"""A wheel has them inside the package: beside it would be a package of that name for everybody."""
 VERSION_TABLE = "alembic_version"
 _REVISION = re.compile(r'^revision = "(\w+)"$', re.MULTILINE)
 

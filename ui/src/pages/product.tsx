@@ -1,15 +1,15 @@
 /** `/ui/products/{product}`: how good is it, may I trust it, and what is this picture? */
-import { useLocation, useRoute } from "preact-iso";
+import { useRoute } from "preact-iso";
 import { api, ask, page, type Schemas } from "../api/client";
 import { askMoves } from "../api/moves";
 import { useAsk } from "../api/use_ask";
 import { Ask } from "../parts/ask";
 import { Asked } from "../parts/asked";
-import { Confirm } from "../parts/confirm";
 import { Empty } from "../parts/empty";
 import { Band, estimateOf, Share } from "../parts/estimate";
 import { count, percent } from "../parts/numbers";
 import { Page } from "../parts/page";
+import { ProductSettings } from "../parts/product_settings";
 import { State } from "../parts/state";
 import { Undoable } from "../parts/undo";
 import { When } from "../parts/when";
@@ -64,7 +64,7 @@ export default function Product() {
               <Champion product={product} models={models} moves={moves} changed={state.again} />
               <Datasets datasets={datasets} product={product.id} />
               <Jobs jobs={jobs} product={product.id} />
-              <Settings product={product} changed={state.again} />
+              <ProductSettings product={product} changed={state.again} />
             </div>
           </div>
         )}
@@ -287,47 +287,6 @@ function Jobs({ jobs, product }: { jobs: Schemas["Job"][]; product: string }) {
           </a>
         </div>
       )}
-    </section>
-  );
-}
-
-function Settings({ product, changed }: { product: Schemas["Product"]; changed: () => void }) {
-  const { route } = useLocation();
-  const path = { product: product.id };
-  return (
-    <section class="card">
-      <h2>This product</h2>
-      <dl class="facts">
-        <div>
-          <dt>Programs call it</dt>
-          <dd>
-            <code>{product.id}</code>
-          </dd>
-        </div>
-        <div>
-          <dt>Most wrong among the accepted</dt>
-          <dd>{percent(product.promise.max_error ?? 0)}</dd>
-        </div>
-        <div>
-          <dt>Least accuracy of a champion</dt>
-          <dd>{product.gate.min_accuracy == null ? "none" : percent(product.gate.min_accuracy)}</dd>
-        </div>
-      </dl>
-      <div class="row">
-        <Confirm
-          button="Delete"
-          title={`Delete ${product.name}?`}
-          confirm={`Delete ${product.id} with all it has`}
-          kind="danger"
-          act={async () => {
-            await ask(api.DELETE("/products/{product}", { params: { path, query: { force: true } } }));
-            changed();
-            route(page(""));
-          }}
-        >
-          <p>Its datasets, jobs and models go with it. This cannot be undone.</p>
-        </Confirm>
-      </div>
     </section>
   );
 }
