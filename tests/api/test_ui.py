@@ -12,6 +12,7 @@ from fastapi.testclient import TestClient
 
 from app.api import ui
 from app.config import Settings
+from docs.generate import ROOT
 from tests.api.opened import opened
 from tests.api.test_pages import Page
 from tests.api.test_problems import assert_problem
@@ -107,3 +108,13 @@ def test_the_first_page_is_light() -> None:
     sizes += [path.stat().st_size for path in assets.glob("style-*.css.gz")]
     assert len(seen) > 2
     assert sum(sizes) < 300_000
+
+
+def test_a_class_of_the_style_is_defined_in_one_file() -> None:
+    """Two parts that meant different things by one word would change each other."""
+    found: dict[str, set[str]] = {}
+    for path in (ROOT / "ui/src/style").glob("*.css"):
+        for name in re.findall(r"^\.([\w-]+) \{", path.read_text(encoding="utf-8"), re.MULTILINE):
+            found.setdefault(name, set()).add(path.name)
+    assert len(found) > 20
+    assert {name: files for name, files in found.items() if len(files) > 1} == {}

@@ -140,7 +140,7 @@ function Card({ finding, dataset }: { finding: Finding; dataset: string }) {
       </h3>
       <p>{advice}</p>
       {images.length > 0 && (
-        <ul class="pictures">
+        <ul class="finding-pictures">
           {images.slice(0, SHOWN).map(({ item, name, label, suggested }) => (
             <li key={item}>
               <figure>

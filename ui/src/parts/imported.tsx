@@ -113,7 +113,7 @@ function Failed({ dataset, job, product, changed }: FailedProps) {
       {choices.length > 0 ? (
         <>
           <p>{capital(error?.detail?.split(": ")[0] ?? "")}. Which is meant?</p>
-          <div class="choices">
+          <div class="readings">
             {choices.map((choice) => (
               <Choice
                 key={choice.message}
