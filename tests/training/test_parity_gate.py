@@ -33,7 +33,8 @@ from app.datasets.manifest import DatasetManifest, Item, create_manifest, image_
 from app.datasets.pictures import decode_item
 from app.datasets.tfrecord import RecordReader, ensure_records
 from app.errors import ArtifactError, ParityError
-from app.evaluation import replay as evaluation
+from app.evaluation import answers
+from app.evaluation.replay import evaluate_artifact
 from app.evaluation.spec import EvaluationSpec
 from app.images.resize import FIRST_RULE, get_rule
 from app.inference.temperature import apply_temperature
@@ -105,7 +106,7 @@ class Trial:
         )
         reporter = Reporter(folder / "progress.jsonl")
         try:
-            result = evaluation.evaluate_artifact(spec, folder, reporter, StopSignal())
+            result = evaluate_artifact(spec, folder, reporter, StopSignal())
         finally:
             reporter.close()
         items = tuple(item.id for item in self.manifest.items)
@@ -285,7 +286,7 @@ def test_a_fault_in_decoding_is_stopped(trial: Trial, fault: str, monkeypatch: p
         image = decode(*given)
         return replace(image, pixels=np.ascontiguousarray(DECODED[fault](image.pixels)))
 
-    monkeypatch.setattr(evaluation, "decode_item", decode_wrongly)
+    monkeypatch.setattr(answers, "decode_item", decode_wrongly)
     with pytest.raises(ParityError):
         trial.pass_gate(trial.package())
 
