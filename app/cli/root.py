@@ -132,6 +132,7 @@ def main() -> None:
     except OSError as error:
         what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         say_error(CommandError(what))
+        silence_streams()
     sys.exit(1)
 
 

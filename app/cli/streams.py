@@ -41,12 +41,12 @@ def flush_streams() -> None:
 
 
 def silence_streams() -> None:
-    """After a reader has left: the rest goes nowhere, and so does what Python flushes at its end."""
+    """After a reader has left, or on a full disk: the rest goes nowhere, also that of Python at its end."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except BrokenPipeError:
+        except OSError:
             os.dup2(nowhere, stream.fileno())
     os.close(nowhere)
 

@@ -18,6 +18,7 @@ from app.datasets.manifest import SPLITS, DatasetManifest, Item, Split
 from app.errors import ConflictError, FieldError, InvalidRequestError, NotFoundError
 from app.features.files import EXAMINATION
 from app.models import Job
+from app.schemas.job_kinds import MODEL_MAKERS
 from app.services.dataset_manifests import examined_at, manifest_in, manifest_of
 from app.services.dataset_states import require_dataset, require_ready
 from app.services.examinations import not_examined
@@ -134,7 +135,7 @@ def open_catalogue(context: AppContext, dataset_id: str, job_id: str | None = No
 def _split_file(context: AppContext, dataset_id: str, job_id: str) -> Path:
     with context.db.read() as session:
         job = session.get(Job, job_id)
-    if job is None or job.dataset_id != dataset_id or job.kind != "training":
+    if job is None or job.dataset_id != dataset_id or job.kind not in MODEL_MAKERS:
         raise NotFoundError(
             f"There is no training {job_id!r} on dataset {dataset_id}.",
             hint="`GET /jobs?kind=training` lists all trainings, each with its dataset.",

@@ -31,6 +31,11 @@ class Operation:
     def queries(self) -> list[str]:
         return [one["name"] for one in self.parameters if one["in"] == "query"]
 
+    @property
+    def lists(self) -> list[str]:
+        """The queries that may be given several times."""
+        return [one["name"] for one in self.parameters if resolve(one["schema"]).get("type") == "array"]
+
     def fields(self, media_type: str) -> list[str]:
         return sorted(resolve(self.content[media_type]["schema"])["properties"])
 

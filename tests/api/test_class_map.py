@@ -54,7 +54,8 @@ def test_a_rare_class_is_left_out_and_two_become_one(client: TestClient, context
     run_queued(context)
     assert client.get(f"/jobs/{again['id']}").json()["status"] == "succeeded"
     for dataset, items in ((other, 36), (one, 3)):
-        client.post(f"/jobs/{job['id']}/evaluations", json={"dataset": dataset}).raise_for_status()
+        asked = {"dataset": dataset, "include_trained": True}
+        client.post(f"/jobs/{job['id']}/evaluations", json=asked).raise_for_status()
         run_queued(context)
         evaluation = client.get(f"/jobs/{job['id']}/evaluation", params={"dataset": dataset}).json()
         assert (evaluation["items"], evaluation["unknown_classes"]) == (items, [])

@@ -198,7 +198,7 @@ def test_with_an_api_key_only_health_and_signing_in_are_open(settings: Settings)
         for path, operations in app.openapi()["paths"].items():
             for method in operations:
                 answer = client.request(method.upper(), re.sub(r"\{\w+\}", "x", path))
-                if path in open_paths:
+                if path in open_paths and (method, path) != ("get", "/session"):
                     assert answer.status_code == (204 if method == "delete" else open_paths[path])
                 else:
                     assert_problem(answer, 401)

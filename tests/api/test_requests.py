@@ -80,8 +80,9 @@ def test_a_query_parameter_that_does_not_exist_is_refused_with_those_that_do(
 @every_operation
 def test_a_query_parameter_that_is_given_twice_is_refused(client: TestClient, operation: Operation) -> None:
     for name in operation.queries:
-        problem = assert_problem(ask(client, operation, f"?{name}=1&{name}=2"), 422)
-        assert "given 2 times" in problem["detail"]
+        if name not in operation.lists:
+            problem = assert_problem(ask(client, operation, f"?{name}=1&{name}=2"), 422)
+            assert "given 2 times" in problem["detail"]
 
 
 @every_body

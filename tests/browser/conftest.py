@@ -32,7 +32,7 @@ Open = Callable[..., Page]
 expect.set_options(timeout=30_000)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(request: pytest.FixtureRequest) -> Iterator[Browser]:
     program = next(filter(None, map(shutil.which, NAMES)), None)
     if program is None:
@@ -40,6 +40,7 @@ def browser(request: pytest.FixtureRequest) -> Iterator[Browser]:
         if request.config.getoption("--require-browser"):
             pytest.fail(message)
         pytest.skip(message)
+    # While it is open the thread has a running loop, in which no other test could run one: so not longer.
     with sync_playwright() as playwright:
         # Chromium's sandbox refuses to run as root, which CI is.
         chromium = playwright.chromium.launch(

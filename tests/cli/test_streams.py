@@ -110,7 +110,8 @@ def test_a_reader_that_leaves_gets_no_traceback(server: Server, command: str) ->
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux' /dev/full")
 def test_a_full_disk_under_the_output_is_an_error(server: Server) -> None:
     with Path("/dev/full").open("wb") as full:
-        ended = _run("products --json", server, stdout=full)
+        # Unbuffered, as some environments have it, Python itself would not fail once more at its end.
+        ended = _run("products --json", server, stdout=full, env={"PYTHONUNBUFFERED": ""})
 
     assert ended.returncode == 1
     assert ended.stderr.startswith(b"error: ")

@@ -143,7 +143,7 @@ function Differences({ runs }: { runs: Run[] }) {
   return (
     <section class="card">
       <h2>Where they differ</h2>
-      <div class="scroll">
+      <div class="scroll" tabIndex={0}>
         <table>
           <thead>
             <tr>

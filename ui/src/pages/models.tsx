@@ -143,7 +143,7 @@ function Board({ board, models, changed }: BoardProps) {
           ? `${count(board.common_images, "test image")} that all of them with a place were tested on and none learned from.`
           : "They share no test images, so no model is known to be better than another."}
       </p>
-      <div class="scroll">
+      <div class="scroll" tabIndex={0}>
         <table>
           <thead>
             <tr>

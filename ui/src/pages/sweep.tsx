@@ -70,7 +70,7 @@ export default function Sweep() {
             )}
             <section class="card">
               <h2>Events</h2>
-              <ol class="events" aria-label="Events, newest first">
+              <ol class="events" tabIndex={0} aria-label="Events, newest first">
                 {[...sweep.events].reverse().map((event) => (
                   <li key={`${event.at} ${event.type} ${event.detail}`}>
                     <time class="quiet small" dateTime={event.at}>
@@ -131,7 +131,7 @@ function Candidates({
   return (
     <section class="card">
       <h2>Candidates</h2>
-      <div class="scroll">
+      <div class="scroll" tabIndex={0}>
         <table>
           <thead>
             <tr>

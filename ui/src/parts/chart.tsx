@@ -70,7 +70,7 @@ export function Chart(props: Props) {
       <div ref={place} class="plot" aria-hidden="true" />
       <details>
         <summary class="small">As a table</summary>
-        <div class="scroll table-behind">
+        <div class="scroll table-behind" tabIndex={0}>
           <table>
             <caption class="hidden">{title}</caption>
             <thead>

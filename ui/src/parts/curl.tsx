@@ -43,7 +43,7 @@ function Line({ what, text }: { what: string; text: string }) {
   return (
     <div class="curl">
       <p>{what}</p>
-      <pre>{text}</pre>
+      <pre tabIndex={0}>{text}</pre>
       {"clipboard" in navigator && (
         <button type="button" class="small" onClick={copy}>
           {isCopied ? "Copied" : "Copy"}

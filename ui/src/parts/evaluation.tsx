@@ -177,7 +177,7 @@ function Classes({ evaluation }: { evaluation: Evaluation }) {
   return (
     <section class="card">
       <h2>Each class</h2>
-      <div class="scroll">
+      <div class="scroll" tabIndex={0}>
         <table>
           <thead>
             <tr>

@@ -5,7 +5,7 @@ import { decimal, moment, percent } from "./numbers";
 export function Events({ events }: { events: JobEvent[] }) {
   if (events.length === 0) return <p class="quiet">Nothing happened yet.</p>;
   return (
-    <ol class="events" aria-label="Events, newest first">
+    <ol class="events" tabIndex={0} aria-label="Events, newest first">
       {[...events].reverse().map((event) => (
         <li key={event.number}>
           <time class="quiet small" dateTime={event.created_at}>
