@@ -47,12 +47,12 @@ _places = threading.BoundedSemaphore(MOST_WAITING)
 
 
 @contextmanager
-def taking_turn(wait_seconds: float = WAIT_SECONDS) -> Iterator[None]:
+def taking_turn(wait_seconds: float | None = None) -> Iterator[None]:
     """Waits until no other process runs. Raises BusyError."""
     if not _places.acquire(blocking=False):
         raise _busy()
     try:
-        if not _turn.acquire(timeout=wait_seconds):
+        if not _turn.acquire(timeout=WAIT_SECONDS if wait_seconds is None else wait_seconds):
             raise _busy()
     finally:
         _places.release()
@@ -69,16 +69,19 @@ def run_limited(
     result_type: type[T],
     folder: Path,
     *,
-    cpu_seconds: int = CPU_SECONDS,
-    seconds: float = SECONDS,
+    cpu_seconds: int | None = None,
+    seconds: float | None = None,
 ) -> T:
     """Runs ``python -m module`` on the spec in ``folder``, and returns what it answers.
 
-    ``cpu_seconds``: most processor time; ``seconds``: most time. To be called within ``taking_turn``.
+    ``cpu_seconds``: most processor time; ``seconds``: most time; None: those of an analysis. To be called
+    within ``taking_turn``.
 
     Raises StorageDamagedError and StorageFullError for what the process says of its files, AnalysisError when
     it fails, takes too long or too much memory.
     """
+    cpu_seconds = CPU_SECONDS if cpu_seconds is None else cpu_seconds
+    seconds = SECONDS if seconds is None else seconds
     child.write_message(folder / child.SPEC, spec)
     fonts = context.storage.scratch / "matplotlib"
     # Nothing else of our own environment: what reads uploads has no use for keys and passwords.

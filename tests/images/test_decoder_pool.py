@@ -60,7 +60,7 @@ async def decode(
 
 
 def decoders() -> list[psutil.Process]:
-    children = psutil.Process().children(recursive=True)
+    children = psutil.Process().children()
     return [child for child in children if "app.images.decoder" in child.cmdline()]
 
 
