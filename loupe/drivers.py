@@ -6,12 +6,13 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx2 as httpx
 
-from loupe.http_requests import Address, pause_before_retry, refused, request_of, unreachable
+from loupe.http_requests import Address, insist, request_of
 from loupe.steps import Ask, Pause, Steps
 
 T = TypeVar("T")
@@ -28,38 +29,23 @@ class Driver:
         self._http.close()
 
     def run(self, steps: Steps[T]) -> T:
-        try:
-            step = next(steps)
-            while True:
-                try:
-                    result = self._do(step)
-                except BaseException as error:
-                    step = steps.throw(error)
-                else:
-                    step = steps.send(result)
-        except StopIteration as ended:
-            value: T = ended.value
-            return value
+        with closing(insist(steps, self.address)) as tries:
+            try:
+                step = next(tries)
+                while True:
+                    step = tries.send(self._do(step))
+            except StopIteration as ended:
+                value: T = ended.value
+                return value
 
-    def _do(self, step: Ask | Pause) -> Any:
+    def _do(self, step: Ask | Pause) -> httpx.Response | httpx.TransportError | None:
         if isinstance(step, Pause):
             time.sleep(step.seconds)
             return None
-        began, attempt = time.monotonic(), 0
-        while True:
-            error: httpx.TransportError | None = None
-            response: httpx.Response | None = None
-            try:
-                response = self._send(step)
-            except httpx.TransportError as raised:
-                error = raised
-            if response is not None and response.is_success:
-                return _content(response)
-            pause = pause_before_retry(step, attempt, time.monotonic() - began, self.address, response)
-            if pause is None:
-                raise refused(response) if response is not None else unreachable(self.address, _known(error))
-            time.sleep(pause)
-            attempt += 1
+        try:
+            return self._send(step)
+        except httpx.TransportError as error:
+            return error
 
     def _send(self, ask: Ask) -> httpx.Response:
         request = request_of(ask)
@@ -88,38 +74,23 @@ class AsyncDriver:
         await self._http.aclose()
 
     async def run(self, steps: Steps[T]) -> T:
-        try:
-            step = next(steps)
-            while True:
-                try:
-                    result = await self._do(step)
-                except BaseException as error:
-                    step = steps.throw(error)
-                else:
-                    step = steps.send(result)
-        except StopIteration as ended:
-            value: T = ended.value
-            return value
+        with closing(insist(steps, self.address)) as tries:
+            try:
+                step = next(tries)
+                while True:
+                    step = tries.send(await self._do(step))
+            except StopIteration as ended:
+                value: T = ended.value
+                return value
 
-    async def _do(self, step: Ask | Pause) -> Any:
+    async def _do(self, step: Ask | Pause) -> httpx.Response | httpx.TransportError | None:
         if isinstance(step, Pause):
             await asyncio.sleep(step.seconds)
             return None
-        began, attempt = time.monotonic(), 0
-        while True:
-            error: httpx.TransportError | None = None
-            response: httpx.Response | None = None
-            try:
-                response = await self._send(step)
-            except httpx.TransportError as raised:
-                error = raised
-            if response is not None and response.is_success:
-                return _content(response)
-            pause = pause_before_retry(step, attempt, time.monotonic() - began, self.address, response)
-            if pause is None:
-                raise refused(response) if response is not None else unreachable(self.address, _known(error))
-            await asyncio.sleep(pause)
-            attempt += 1
+        try:
+            return await self._send(step)
+        except httpx.TransportError as error:
+            return error
 
     async def _send(self, ask: Ask) -> httpx.Response:
         request = request_of(ask)
@@ -159,13 +130,3 @@ class _Aside:
             self._aside.replace(self._to)
         else:
             self._aside.unlink()
-
-
-def _content(response: httpx.Response) -> Any:
-    is_json = response.headers.get("content-type", "").startswith("application/json")
-    return response.json() if is_json else None
-
-
-def _known(error: httpx.TransportError | None) -> httpx.TransportError:
-    assert error is not None
-    return error

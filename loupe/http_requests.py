@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Mapping
+import time
+from collections.abc import Generator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import httpx2 as httpx
 
 from loupe.errors import LoupeError, RefusedError, UnreachableError
-from loupe.steps import Ask
+from loupe.steps import Ask, Pause, Steps
+
+T = TypeVar("T")
 
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 600.0
@@ -87,6 +91,45 @@ def unreachable(address: Address, error: httpx.TransportError) -> UnreachableErr
     if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
         return UnreachableError(f"No Loupe answers at {address.url}.", "Start one with `loupe up`.")
     return UnreachableError(f"The connection to {address.url} was lost: {error or type(error).__name__}.")
+
+
+def insist(steps: Steps[T], address: Address) -> Generator[Ask | Pause, Any, T]:
+    """The steps of a verb with the tries of each request among them.
+
+    It is sent what came of each ``Ask``: the ``httpx.Response``, read, or the ``httpx.TransportError``.
+    """
+    with closing(steps):
+        try:
+            step = next(steps)
+            while True:
+                if isinstance(step, Pause):
+                    yield step
+                    step = steps.send(None)
+                    continue
+                try:
+                    answer = yield from _insist_on(step, address)
+                except LoupeError as error:
+                    step = steps.throw(error)
+                else:
+                    step = steps.send(answer)
+        except StopIteration as ended:
+            value: T = ended.value
+            return value
+
+
+def _insist_on(ask: Ask, address: Address) -> Generator[Ask | Pause, Any, Any]:
+    began, attempt = time.monotonic(), 0
+    while True:
+        came: httpx.Response | httpx.TransportError = yield ask
+        response = came if isinstance(came, httpx.Response) else None
+        if response is not None and response.is_success:
+            is_json = response.headers.get("content-type", "").startswith("application/json")
+            return response.json() if is_json else None
+        pause = pause_before_retry(ask, attempt, time.monotonic() - began, address, response)
+        if pause is None:
+            raise unreachable(address, came) if isinstance(came, httpx.TransportError) else refused(came)
+        yield Pause(pause)
+        attempt += 1
 
 
 def pause_before_retry(
