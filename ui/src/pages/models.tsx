@@ -9,7 +9,7 @@ import { Share } from "../parts/estimate";
 import { count, decimal } from "../parts/numbers";
 import { Page } from "../parts/page";
 import { PromoteModel } from "../parts/promote";
-import { Undoable } from "../parts/undo";
+import { RollBack } from "../parts/roll_back";
 import { When } from "../parts/when";
 
 export default function Models() {
@@ -93,24 +93,7 @@ function Aliases({ product, aliases, models, canRollBack, changed }: AliasesProp
             <span class="end quiet">
               since <When time={alias.moved_at} />
             </span>
-            {alias.name === "champion" && canRollBack && (
-              <Undoable
-                button="Roll back"
-                title="Back to the champion before"
-                confirm="Roll back"
-                act={async (reason) => {
-                  await ask(
-                    api.POST("/products/{product}/rollback", {
-                      params: { path: { product } },
-                      body: { alias: "champion", reason },
-                    }),
-                  );
-                  changed();
-                }}
-              >
-                <p>The champion before this one answers from now on. You can promote this one again.</p>
-              </Undoable>
-            )}
+            {alias.name === "champion" && canRollBack && <RollBack product={product} changed={changed} />}
           </li>
         ))}
       </ul>

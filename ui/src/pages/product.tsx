@@ -10,8 +10,8 @@ import { Band, estimateOf, Share } from "../parts/estimate";
 import { count, percent } from "../parts/numbers";
 import { Page } from "../parts/page";
 import { ProductSettings } from "../parts/product_settings";
+import { RollBack } from "../parts/roll_back";
 import { State } from "../parts/state";
-import { Undoable } from "../parts/undo";
 import { When } from "../parts/when";
 
 export default function Product() {
@@ -175,7 +175,6 @@ interface ChampionProps {
 function Champion({ product, models, moves, changed }: ChampionProps) {
   const [move] = moves;
   if (models.length === 0) return null;
-  const path = { product: product.id };
   return (
     <section class="card">
       <h2>Models</h2>
@@ -202,24 +201,7 @@ function Champion({ product, models, moves, changed }: ChampionProps) {
         <a class="button" href={page(`/products/${product.id}/models`)}>
           Compare models
         </a>
-        {move?.from_model && move.to_model && (
-          <Undoable
-            button="Roll back"
-            title="Back to the model before"
-            confirm="Roll back"
-            act={async (reason) => {
-              await ask(
-                api.POST("/products/{product}/rollback", {
-                  params: { path },
-                  body: { alias: "champion", reason },
-                }),
-              );
-              changed();
-            }}
-          >
-            <p>The champion before this one answers from now on. You can promote this one again.</p>
-          </Undoable>
-        )}
+        {move?.from_model && move.to_model && <RollBack product={product.id} changed={changed} />}
       </div>
     </section>
   );

@@ -4,6 +4,7 @@ import { useAct } from "../api/use_act";
 import { Drop } from "./drop";
 import { decimal, percent } from "./numbers";
 import { Problem } from "./problem";
+import { State } from "./state";
 
 type Target = { product: string } | { job: string } | { model: string };
 type Answer = Schemas["Predictions"] & Partial<Schemas["PredictionItem"]>;
@@ -61,22 +62,11 @@ function Result({ answer, milliseconds }: { answer: Answer; milliseconds: number
   return (
     <div class="card">
       <p class="answer">{top?.label}</p>
-      {decision === "accept" && (
-        <p class="state state-good">
-          <svg viewBox="0 0 12 12" aria-hidden="true">
-            <circle cx="6" cy="6" r="5" />
-          </svg>
-          Accepted
-        </p>
-      )}
-      {decision === "reject" && (
-        <p class="state state-look">
-          <svg viewBox="0 0 12 12" aria-hidden="true">
-            <path d="M6 0 L12 6 L6 12 L0 6 Z" />
-          </svg>
-          <span>
-            Not accepted: {REASONS[reject_reason ?? ""] ?? reject_reason}. Have a person look at it.
-          </span>
+      {decision && (
+        <p>
+          <State of={decision} />
+          {decision === "reject" &&
+            `: ${REASONS[reject_reason ?? ""] ?? reject_reason}. Have a person look at it.`}
         </p>
       )}
       <ul class="bars">

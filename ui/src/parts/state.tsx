@@ -14,6 +14,8 @@ const STATES: Record<string, [kind: string, word: string]> = {
   well: ["good", "well"],
   look: ["look", "worth a look"],
   broken: ["bad", "broken"],
+  accept: ["good", "accepted"],
+  reject: ["look", "not accepted"],
   empty: ["look", "needs images"],
   untrained: ["look", "not trained yet"],
 };
