@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.browser.conftest import NARROW, Open
 from tests.conftest import Service
@@ -18,6 +18,8 @@ from tests.waiting import wait_for
 pytestmark = pytest.mark.integration
 
 MANY = 400
+REST = 250
+"""Milliseconds until the place in the gallery stands in the address."""
 COPY = make_picture("red", 0)
 FILES = {
     **{f"red/{number:04d}.png": make_picture("red", number) for number in range(MANY)},
@@ -164,6 +166,22 @@ def test_a_dataset_is_deleted_unless_something_that_answers_was_made_of_it(
     page.goto(f"{service.url}/ui/datasets/{free}")
     delete(page)
     expect(page).to_have_url(re.compile("/ui/products/gone$"))
+
+
+def test_who_goes_on_to_a_page_that_loads_slowly_is_not_called_back(open_page: Open, dataset: str) -> None:
+    page = open_page(f"/ui/datasets/{dataset}")
+    expect(page.get_by_role("option").first).to_be_visible()
+    held: list[Route] = []
+    page.route(re.compile(r"/assets/product-.*\.js$"), lambda one: held.append(one))
+    page.get_by_role("listbox").focus()
+    page.keyboard.press("ArrowRight")
+    page.get_by_role("link", name="many").click()
+    page.wait_for_timeout(2 * REST)  # a negative has no event to wait for
+    for one in held:
+        one.continue_()
+    expect(page.get_by_role("heading", name="many", level=1)).to_be_visible()
+    assert len(held) == 1
+    expect(page).to_have_url(re.compile("/ui/products/many$"))
 
 
 def delete(page: Page) -> None:

@@ -34,8 +34,8 @@ def look(show: Callable[[Page, str], None], examine: Callable[[Page], None]) -> 
 @pytest.fixture(scope="module")
 def product(service: Service) -> str:
     with service.client() as client:
-        client.post("/products", json={"id": "screws", "name": "Screws"}).raise_for_status()
-    return "/ui/products/screws/import"
+        client.post("/products", json={"id": "dropped", "name": "Dropped"}).raise_for_status()
+    return "/ui/products/dropped/import"
 
 
 def drop(page: Page, *paths: Path) -> None:
@@ -95,7 +95,7 @@ def test_a_dropped_folder_becomes_a_dataset_whose_faults_stand_with_pictures(
     expect(page.locator(".answer")).to_have_text("15 images in 3 classes")
     [dataset] = parse_qs(urlsplit(page.url).query)["dataset"]
     expect(page.get_by_role("link", name="Train")).to_have_attribute(
-        "href", f"/ui/products/screws/train?dataset={dataset}"
+        "href", f"/ui/products/dropped/train?dataset={dataset}"
     )
     with service.client() as client:
         items = client.get(f"/datasets/{dataset}/items").json()["data"]

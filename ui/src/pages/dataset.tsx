@@ -198,11 +198,12 @@ function Shown({ dataset, trainings, edits, address }: ShownProps) {
 
   useEffect(() => setAt(placeOf(query)), [url]);
   useEffect(() => {
-    const timer = setTimeout(
+    const timer = setTimeout(() => {
+      // This page is still drawn while the script of the next one is loaded, whose address stands there then.
+      if (location.pathname !== page(`/datasets/${dataset.id}`)) return;
       // Not by the router: nothing else of the page changes, and it would be drawn anew for each step.
-      () => history.replaceState(null, "", address(filter, { ...placed(at), ...(isLarge ? LARGE : {}) })),
-      REST,
-    );
+      history.replaceState(null, "", address(filter, { ...placed(at), ...(isLarge ? LARGE : {}) }));
+    }, REST);
     return () => clearTimeout(timer);
   }, [at, key, isLarge]);
 
