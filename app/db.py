@@ -102,20 +102,28 @@ def upsert(
     key: tuple[str, ...],
     *,
     where: ColumnElement[bool] | None = None,
+    is_sum: bool = False,
     returning: InstrumentedAttribute[Any] | None = None,
 ) -> list[Any]:
     """Inserts ``rows``, which all have the same columns; where one with the same ``key`` exists, changes it.
 
-    ``where`` limits which existing rows may change. Returns the column ``returning`` of the rows that were
-    inserted or changed, if it is given. Every row is locked, also one that has no column beside its key.
+    ``where`` limits which existing rows may change; with ``is_sum`` the new values are added to theirs.
+    Returns the column ``returning`` of the rows that were inserted or changed, if it is given. Every row is
+    locked, also one that has no column beside its key.
     """
     if not rows:
         return []
     insert = postgresql_insert if session.get_bind().dialect.name == "postgresql" else sqlite_insert
     statement = insert(table)
     changed = [name for name in rows[0] if name not in key] or key
+    columns = table.__table__.c
     upserting = statement.on_conflict_do_update(
-        index_elements=key, set_={name: statement.excluded[name] for name in changed}, where=where
+        index_elements=key,
+        set_={
+            name: columns[name] + statement.excluded[name] if is_sum else statement.excluded[name]
+            for name in changed
+        },
+        where=where,
     )
     if returning is None:
         session.execute(upserting, rows)

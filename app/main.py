@@ -60,6 +60,7 @@ from app.services import key_ring
 from app.services.audit_trail import Trail
 from app.services.key_ring import KeyRing
 from app.services.model_router import ModelRouter
+from app.services.prediction_counts import Counter
 from app.services.products import read_ids
 
 RESOURCES = (
@@ -105,9 +106,12 @@ def create_app(settings: Settings) -> FastAPI:
             product.TOPIC, lambda: app.state.measurements.keep_products(read_ids(context))
         )
 
+        app.state.prediction_counter = counter = Counter()
+
         def write_what_came() -> None:
             trail.write(context.db)
             ring.write_uses()
+            counter.write_now_and_then(context.db)
             router.refresh_now_and_then()
 
         app.state.rates = Rates(settings)
@@ -116,6 +120,7 @@ def create_app(settings: Settings) -> FastAPI:
             closing.callback(cache.close)
             closing.push_async_callback(app.state.turns.close)
             closing.callback(trail.close, context.db)
+            closing.callback(counter.close, context.db)
             closing.enter_context(watching(context.changes, also=write_what_came))
             if settings.storage_url is not None:
                 closing.enter_context(sending_uploads(context))

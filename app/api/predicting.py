@@ -14,11 +14,12 @@ from fastapi import Request, Response
 from app.api.dependencies import get_context, get_model_router
 from app.api.leaving import CLIENT_GONE, ClientGoneError, unless_gone
 from app.api.limits import take
-from app.api.measurements import Measurements
+from app.api.measurements import ANSWERED, Measurements
 from app.errors import BusyError, LoupeError
 from app.schemas.limits import PREDICTIONS
 from app.schemas.prediction import PredictionTiming
 from app.services.model_router import Asked, Question
+from app.services.prediction_counts import Counter, Tally
 
 SERVER_TIMING = {
     "Server-Timing": {
@@ -57,6 +58,7 @@ async def answer_in_bounds(
     """
     await take(request, request.state.caller, PREDICTIONS, images)
     measurements: Measurements = request.app.state.measurements
+    counter: Counter = request.app.state.prediction_counter
     router = get_model_router(request)
     began = time.perf_counter()
 
@@ -76,15 +78,26 @@ async def answer_in_bounds(
         known = router.find(question)
         product = known.product if known else ""
         measurements.prediction_failed(product, time.perf_counter() - began, error.code, images)
+        if known:
+            counter.add(product, Tally(images=images))
         raise
     elapsed = time.perf_counter() - began
     if asked.load_seconds:
         measurements.loaded(asked.load_seconds)
     measurements.predicted(asked.choice.product, elapsed, answered.outcomes, answered.decisions)
+    counter.add(asked.choice.product, _count(answered))
     for timing in answered.timings:
         measurements.staged(timing)
     answered.response.headers["Server-Timing"] = _server_timing(asked.load_seconds, answered.timings, elapsed)
     return answered.response
+
+
+def _count(answered: Answered) -> Tally:
+    return Tally(
+        images=len(answered.outcomes),
+        answered=answered.outcomes.count(ANSWERED),
+        rejected=sum(decision != "accept" for decision in answered.decisions),
+    )
 
 
 @asynccontextmanager

@@ -13,8 +13,9 @@ from app.api.routes import CheckedRoute
 from app.schemas.common import Page, Slug
 from app.schemas.leaderboard import Leaderboard
 from app.schemas.model import Alias, AliasMove, AliasMoveCreate, RollbackCreate
+from app.schemas.prediction_day import PredictionCounts
 from app.schemas.product import Product, ProductCreate, ProductUpdate
-from app.services import aliases, deletions, leaderboards, products, rollbacks
+from app.services import aliases, deletions, leaderboards, prediction_counts, products, rollbacks
 
 router = APIRouter(prefix="/products", tags=["products"], route_class=CheckedRoute)
 
@@ -71,6 +72,16 @@ def get_leaderboard(
 ) -> Leaderboard:
     """The models of a product, compared on the test images that they share, with significance."""
     return leaderboards.get_leaderboard(context, product, limit=limit)
+
+
+@router.get("/{product}/prediction-counts")
+def get_prediction_counts(
+    product: str,
+    context: ContextDep,
+    days: Annotated[int, Query(ge=1, le=366, description="So many days, today the last.")] = 30,
+) -> PredictionCounts:
+    """How many images were asked about on each day. Those of the last seconds may not be counted yet."""
+    return prediction_counts.read_counts(context, product, days=days)
 
 
 @router.get("/{product}/aliases")

@@ -64,6 +64,7 @@ NEEDS: dict[tuple[str, str], Need | None] = {
     ("PATCH", "/products/{product}"): WRITE,
     ("DELETE", "/products/{product}"): WRITE,
     ("GET", "/products/{product}/leaderboard"): READ,
+    ("GET", "/products/{product}/prediction-counts"): READ,
     ("GET", "/products/{product}/aliases"): READ,
     ("GET", "/products/{product}/aliases/{name}"): READ,
     ("PUT", "/products/{product}/aliases/{name}"): PROMOTE,

@@ -59,6 +59,7 @@ def predict_all(spec: BatchSpec, folder: Path, reporter: Reporter, stop: StopSig
     return BatchResult(
         images=results.images,
         errors=results.errors,
+        rejected=results.rejected,
         skipped=results.skipped,
         skipped_files=tuple(skipped_files),
         files={**files, TABLE: WrittenFile(bytes=table.bytes, sha256=table.sha256)},

@@ -32,7 +32,7 @@ _SHARE = 20
 class Position(Message):
     """How far the results go. ``identity``: of the model and the settings that they are of.
 
-    ``entries``: of the source, done.
+    ``entries``: of the source, done. ``rejected``: an older release counted none.
     """
 
     format_version: Literal[1] = 1
@@ -40,6 +40,7 @@ class Position(Message):
     entries: int
     images: int
     errors: int
+    rejected: int = 0
     skipped: int
     files: dict[str, WrittenFile]
 
@@ -108,6 +109,7 @@ class Results:
             return
         self.images += 1
         self.errors += outcome.error is not None
+        self.rejected += outcome.decision == "reject"
         self._files[RESULTS].append(outcome.model_dump_json().encode() + b"\n")
 
     def skip(self, files: Iterable[SkippedFile]) -> None:
@@ -154,7 +156,7 @@ class Results:
             self._files = self._begin()
             raise DamagedStateError(str(error)) from error
         self._entries, self.images = position.entries, position.images
-        self.errors, self.skipped = position.errors, position.skipped
+        self.errors, self.rejected, self.skipped = position.errors, position.rejected, position.skipped
 
     def finish(self) -> dict[str, WrittenFile]:
         """Closes the files and describes them, by name."""
@@ -162,7 +164,7 @@ class Results:
         return {name: file.describe() for name, file in self._files.items()}
 
     def _begin(self) -> dict[str, GrowingFile]:
-        self._entries = self.images = self.errors = self.skipped = 0
+        self._entries = self.images = self.errors = self.rejected = self.skipped = 0
         return {name: GrowingFile(self._folder / name) for name in (RESULTS, SKIPPED)}
 
     def _close(self) -> None:
@@ -175,6 +177,7 @@ class Results:
             entries=self._entries,
             images=self.images,
             errors=self.errors,
+            rejected=self.rejected,
             skipped=self.skipped,
             files={name: file.describe() for name, file in self._files.items()},
         )

@@ -68,11 +68,13 @@ class SkippedFile(Message):
 class BatchResult(Message):
     """``images``: lines of the results, of which ``errors`` have an error in place of an answer.
 
-    ``skipped``: files that were no images; ``skipped_files``: the first of them. ``files``: by name.
+    ``rejected``: answers whose decision was to reject. ``skipped``: files that were no images;
+    ``skipped_files``: the first of them. ``files``: by name.
     """
 
     images: int
     errors: int
+    rejected: int = 0
     skipped: int
     skipped_files: tuple[SkippedFile, ...]
     files: dict[str, WrittenFile]

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from app.cli.client import Client, CommandError, quoted
+from app.cli.client import Client, CommandError, ServerError, quoted
 from app.cli.console import (
     add_row,
     format_age,
@@ -99,11 +99,12 @@ def list_products(limit: Limit = 100, as_json: AsJson = False, server: Server = 
 @app.command("show")
 def show_product(product: ProductId, as_json: AsJson = False, server: Server = DEFAULT_SERVER) -> None:
     """Show one product and its champion, the model that answers predictions."""
-    answer = Client(server).get(f"/products/{quoted(product)}")
+    client = Client(server)
+    answer = client.get(f"/products/{quoted(product)}")
     if as_json:
         say_json(answer)
-    else:
-        _show(answer)
+        return
+    _show(answer, asked_about=_describe_days(client, product))
 
 
 @app.command(
@@ -168,6 +169,19 @@ def delete_product(
     say(f"Product {product} is deleted{contents}.")
 
 
+def _describe_days(client: Client, product: str) -> str | None:
+    """What was asked today and in a week; None of a server that does not count."""
+    try:
+        days = client.get(f"/products/{quoted(product)}/prediction-counts", days=7)["data"]
+    except ServerError as error:
+        if error.problem["status"] == 404:
+            return None
+        raise
+    total, rejected = (sum(day[name] for day in days) for name in ("images", "rejected"))
+    said = f"{count(days[-1]['images'], 'image', 'images')} today, {total:,} in 7 days"
+    return f"{said}, of which {rejected:,} rejected" if rejected else said
+
+
 def _changes(
     name: str | None, network: str | None, gate: dict[str, Any], max_error: float | None
 ) -> dict[str, Any]:
@@ -176,7 +190,7 @@ def _changes(
     return {key: value for key, value in given.items() if value is not None}
 
 
-def _show(product: dict[str, Any]) -> None:
+def _show(product: dict[str, Any], asked_about: str | None = None) -> None:
     show_fields(
         {
             "id": product["id"],
@@ -186,6 +200,7 @@ def _show(product: dict[str, Any]) -> None:
             "min accuracy": product["gate"]["min_accuracy"],
             "gate": "; ".join(describe_limits(product["gate"])) or None,
             "promise": promise_text(product["promise"]["max_error"]),
+            "asked about": asked_about,
             "created": format_time(product["created_at"]),
         }
     )

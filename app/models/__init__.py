@@ -15,6 +15,7 @@ from app.models.job_event import JobEvent
 from app.models.job_metric import JobEpoch, JobStep
 from app.models.lease import Lease
 from app.models.low_disk import LowDisk
+from app.models.prediction_day import PredictionDay
 from app.models.product import Product
 from app.models.revision import Revision
 from app.models.sweep import Sweep
@@ -41,6 +42,7 @@ __all__ = [
     "JobStep",
     "Lease",
     "LowDisk",
+    "PredictionDay",
     "Product",
     "Revision",
     "Sweep",

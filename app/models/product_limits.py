@@ -28,6 +28,7 @@ from app.models import (
     JobStep,
     Lease,
     LowDisk,
+    PredictionDay,
     Product,
     Revision,
     Sweep,
@@ -40,7 +41,10 @@ from app.models import (
 
 BY_PRODUCT: dict[type[Base], InstrumentedAttribute[str]] = {
     Product: Product.id,
-    **{table: table.product_id for table in (Dataset, Job, Sweep, TrainedModel, Alias, AliasMove)},
+    **{
+        table: table.product_id
+        for table in (Dataset, Job, Sweep, TrainedModel, Alias, AliasMove, PredictionDay)
+    },
 }
 BY_JOB: dict[type[Base], InstrumentedAttribute[str] | InstrumentedAttribute[str | None]] = {
     table: table.job_id for table in (Evaluation, JobEvent, JobStep, JobEpoch, GpuLease)

@@ -78,6 +78,7 @@ class BatchPrediction(BaseModel):
     progress: Progress
     images: int | None = Field(description="Lines of the results; null until the end.")
     errors: int | None = Field(description="Lines with an error in place of an answer.")
+    rejected: int | None = Field(description="Lines whose answer has the decision `reject`.")
     skipped: int | None = Field(description="Files of the archive that are no images.")
     skipped_files: list[SkippedFile] = Field(description="The first 100 of them.")
     error: Problem | None

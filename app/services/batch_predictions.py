@@ -195,6 +195,7 @@ def _to_schema(job: Job) -> schemas.BatchPrediction:
         progress=Progress(**job.progress),
         images=result.get("images"),
         errors=result.get("errors"),
+        rejected=result.get("rejected"),
         skipped=result.get("skipped"),
         skipped_files=result.get("skipped_files", []),
         error=problem_from_error(job.error, job.id) if job.error else None,

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from app.changes import note_change
 from app.context import AppContext
 from app.errors import ConflictError, FieldError
-from app.models import Alias, AliasMove, Dataset, Evaluation, Job, Sweep, TrainedModel
+from app.models import Alias, AliasMove, Dataset, Evaluation, Job, PredictionDay, Sweep, TrainedModel
 from app.models.product import TOPIC
 from app.schemas.job_kinds import get_job_kind
 from app.services import api_keys, webhooks
@@ -98,8 +98,8 @@ def delete_product(context: AppContext, product_id: str, *, force: bool = False)
             session, Job.product_id == product_id, Dataset.product_id == product_id, product=product_id
         )
         _refuse(f"Product {product_id!r} cannot be deleted", _reasons_of_product(found, sweeps), force=force)
-        for names in (Alias, AliasMove):
-            session.execute(delete(names).where(names.product_id == product_id))
+        for table in (Alias, AliasMove, PredictionDay):
+            session.execute(delete(table).where(table.product_id == product_id))
         _delete(session, found)
         session.execute(delete(Sweep).where(Sweep.product_id == product_id))
         api_keys.unbind_product(session, product_id)

@@ -91,6 +91,10 @@ def test_each_image_of_an_archive_is_answered_as_predict_answers_it(
     batch = predict(client, context, make_zip(FILES), top_k="2")
     assert (batch["status"], batch["images"], batch["errors"], batch["skipped"]) == ("succeeded", 12, 0, 0)
     assert batch["source"] == "new.zip"
+    rejected = sum(line["decision"] == "reject" for line in lines_of(client, batch))
+    assert batch["rejected"] == rejected
+    [today] = client.get(f"/products/{batch['product']}/prediction-counts?days=1").json()["data"]
+    assert (today["images"], today["answered"], today["rejected"]) == (12, 12, rejected)
     assert batch["progress"]["done"] == batch["progress"]["total"] == 12
     lines = lines_of(client, batch)
     assert [line["name"] for line in lines] == list(FILES)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from app.cli.jobs import describe_gate
-from tests.cli.conftest import Answer, Received, Run, Server, as_json
+from tests.cli.conftest import Answer, Received, Run, Server, as_json, as_problem
 
 GATE = {"min_accuracy": 0.9, "min_recall": {"crack": 0.99}, "max_bytes": 5_000_000, "max_milliseconds": 12.5}
 PRODUCT = {
@@ -17,8 +17,12 @@ PRODUCT = {
 }  # fmt: skip
 
 
-def answer(_request: Received) -> Answer:
-    return as_json(PRODUCT)
+DAYS = [{"day": f"2026-01-0{day}", "images": 200, "answered": 190, "rejected": 10} for day in range(1, 7)]
+DAYS.append({"day": "2026-01-07", "images": 3, "answered": 3, "rejected": 0})
+
+
+def answer(request: Received) -> Answer:
+    return as_json({"data": DAYS} if "/prediction-counts" in request.path else PRODUCT)
 
 
 def sent(server: Server) -> Any:
@@ -60,9 +64,21 @@ def test_a_product_shows_its_rules(loupe: Run, server: Server) -> None:
 
 
 def test_a_product_of_an_older_server_is_shown(loupe: Run, server: Server) -> None:
-    server.answer = lambda _: as_json({**PRODUCT, "gate": {"min_accuracy": 0.9}})
+    def answer_as_before(request: Received) -> Answer:
+        if request.path.partition("?")[0].endswith("/prediction-counts"):
+            return as_problem(404, "not_found", "There is no such address.")
+        return as_json({**PRODUCT, "gate": {"min_accuracy": 0.9}})
+
+    server.answer = answer_as_before
     shown = loupe("product", "show", "screws", "--server", server.url)
-    assert (shown.status, "recall" in shown.out) == (0, False)
+    assert (shown.status, "recall" in shown.out, "asked about" in shown.out) == (0, False, False)
+
+
+def test_a_product_shows_what_it_was_asked_about(loupe: Run, server: Server) -> None:
+    server.answer = answer
+    assert "3 images today, 1,203 in 7 days, of which 60 rejected" in " ".join(
+        loupe("product", "show", "screws", "--server", server.url).out.split()
+    )
 
 
 def test_the_gate_of_a_job_in_words() -> None:

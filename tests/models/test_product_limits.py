@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
+from datetime import date
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from app.models import (
     JobEpoch,
     JobEvent,
     JobStep,
+    PredictionDay,
     Product,
     Sweep,
     TrainedModel,
@@ -67,6 +69,7 @@ def add_one_of_each(session: Session, product: str) -> None:
     session.add_all(
         [
             Alias(product_id=product, name="champion", model_id=model.id),
+            PredictionDay(product_id=product, day=date(2026, 1, 1), images=1, answered=1, rejected=0),
             AliasMove(id=new_id("mov"), product_id=product, name="champion", to_model=model.id),
             Evaluation(
                 id=new_id("evl"), job_id=job.id, model_id=model.id, dataset_id=dataset.id,

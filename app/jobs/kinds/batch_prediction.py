@@ -14,9 +14,11 @@ from app.jobs.claims import Claim, complete, hold_to_finish
 from app.jobs.kinds.base import Kind
 from app.jobs.uploads import download_upload
 from app.models import Job, TrainedModel
+from app.models.base import utc_now
 from app.schemas.job_payloads import PredictionPayload
 from app.services.job_lifecycle import find_upload
 from app.services.key_quotas import default_limits, limits_of_job
+from app.services.prediction_counts import Tally, add_tallies
 from app.storage.model_folders import download_model
 
 
@@ -74,6 +76,8 @@ class BatchPrediction(Kind[BatchSpec, BatchResult]):
         with context.db.write() as session:
             if (job := hold_to_finish(session, claim)) is not None:
                 job.result = {**result.model_dump(mode="json"), "folder": storage.relative(target)}
+                asked = Tally(result.images, result.images - result.errors, result.rejected)
+                add_tallies(session, {(job.product_id, utc_now().date()): asked})
                 complete(session, job)
 
 

@@ -5,6 +5,7 @@ import { askMoves } from "../api/moves";
 import { useAsk } from "../api/use_ask";
 import { Ask } from "../parts/ask";
 import { Asked } from "../parts/asked";
+import { AskedAbout } from "../parts/asked_about";
 import { Empty } from "../parts/empty";
 import { Band, estimateOf, Share } from "../parts/estimate";
 import { count, percent } from "../parts/numbers";
@@ -37,6 +38,7 @@ export default function Product() {
       curl={[
         { what: "This product", curl: `{api}/products/${product}` },
         { what: "Ask it", curl: `-F product=${product} -F file=@image.jpg {api}/predict` },
+        { what: "What it was asked about", curl: `{api}/products/${product}/prediction-counts` },
         { what: "Its datasets", curl: `{api}/products/${product}/datasets` },
         { what: "Its trainings", curl: `'{api}/jobs?product=${product}&kind=training'` },
       ]}
@@ -59,6 +61,7 @@ export default function Product() {
                   <Ask product={product.id} />
                 </section>
               )}
+              {champion && <AskedAbout product={product.id} />}
             </div>
             <div>
               <Champion product={product} models={models} moves={moves} changed={state.again} />

@@ -5,6 +5,7 @@ import { useLocation } from "preact-iso";
 import { api, ask, page, type Schemas } from "../api/client";
 import { useAsk } from "../api/use_ask";
 import { Asked } from "../parts/asked";
+import { askForDays, sum } from "../parts/asked_about";
 import { Confirm } from "../parts/confirm";
 import { Empty } from "../parts/empty";
 import { Band, estimateOf, Share } from "../parts/estimate";
@@ -85,7 +86,7 @@ function Card({ product }: { product: Schemas["Product"] }) {
         {state.value && <State of={standing(product, state.value)} />}
       </div>
       <Asked state={state} lines={4}>
-        {({ champion, accuracies, images, last }) => (
+        {({ champion, accuracies, images, last, week }) => (
           <>
             {champion?.accuracy ? (
               <>
@@ -109,6 +110,7 @@ function Card({ product }: { product: Schemas["Product"] }) {
                 </>
               )}
             </p>
+            {champion && <p class="quiet small">{count(week, "image")} asked about in 7 days</p>}
           </>
         )}
       </Asked>
@@ -123,11 +125,13 @@ interface Gathered {
   images: number | null;
   running: boolean;
   last: string | undefined;
+  /** Images asked about in the last seven days. */
+  week: number;
 }
 
 async function gather(product: Schemas["Product"], signal: AbortSignal): Promise<Gathered> {
   const query = { product: product.id };
-  const [models, jobs, datasets] = await Promise.all([
+  const [models, jobs, datasets, days] = await Promise.all([
     ask(api.GET("/models", { params: { query: { ...query, limit: LAST } }, signal })),
     ask(api.GET("/jobs", { params: { query: { ...query, kind: "training", limit: 1 } }, signal })),
     ask(
@@ -136,6 +140,7 @@ async function gather(product: Schemas["Product"], signal: AbortSignal): Promise
         signal,
       }),
     ),
+    askForDays(product.id, 7, signal),
   ]);
   const [job] = jobs.data;
   const model = models.data.find((one) => one.id === product.champion);
@@ -147,6 +152,7 @@ async function gather(product: Schemas["Product"], signal: AbortSignal): Promise
     images: datasets.data[0]?.items ?? null,
     running: job?.status === "running" || job?.status === "queued",
     last: job?.created_at,
+    week: sum(days).images,
   };
 }
 
