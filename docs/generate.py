@@ -18,6 +18,9 @@ from app.jobs.kinds.registry import KINDS
 from app.main import create_app
 from app.schemas.job_kinds import JOB_KINDS
 from app.schemas.scopes import MEANINGS, SCOPES
+from docs.cli_reference import cli_reference
+from docs.http_reference import http_reference
+from docs.training_reference import training_reference
 from loupe import Loupe
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -26,6 +29,11 @@ ROOT = Path(__file__).resolve().parent.parent
 def openapi() -> str:
     """The OpenAPI document of the HTTP API."""
     return json.dumps(create_app(Settings(_env_file=None)).openapi(), indent=1, ensure_ascii=False) + "\n"
+
+
+def api() -> str:
+    """The OpenAPI document as a page."""
+    return http_reference(json.loads(openapi()))
 
 
 def settings() -> str:
@@ -151,6 +159,9 @@ def _default(value: object) -> str:
 
 DOCUMENTS: dict[str, Callable[[], str]] = {
     "docs/openapi.json": openapi,
+    "docs/api.md": api,
+    "docs/cli.md": cli_reference,
+    "docs/training-settings.md": training_reference,
     "docs/settings.md": settings,
     "docs/architecture.md": architecture,
     "docs/access.md": access,
