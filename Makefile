@@ -10,10 +10,11 @@ UI := app/ui/index.html
 UI_SOURCES := $(shell find ui -path ui/node_modules -prune -o -type f ! -name schema.d.ts -print)
 TOOLS := .venv-tools
 PEERS := .venv-peers
+SITE := .venv-site
 # Where a container sets it, each process would compile TensorFlow's sources anew: most of a training's start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup ui test-browser demo up test test-all test-fast check chaos attack soak check-postgres format lock docs mutations bench bench-networks bench-serving bench-features bench-labels bench-duplicates bench-doctor bench-truth bench-forecasts bench-gallery tools audit sbom clean
+.PHONY: help setup ui test-browser demo up test test-all test-fast check chaos attack soak check-postgres format lock docs mutations bench bench-networks bench-serving bench-features bench-labels bench-duplicates bench-doctor bench-truth bench-forecasts bench-gallery tools audit sbom docs-site clean
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -98,6 +99,9 @@ format: setup ## Format the code.
 docs: setup ## Write the documents that are made from the code.
 	$(BIN)/python -m docs.generate
 
+docs-site: $(SITE)/.locked ## Make a site of the documents in dist/site, and check every link in it.
+	$(SITE)/bin/python -m docs.site
+
 bench: setup ## Run the benchmarks and print their tables.
 	$(BIN)/python -m benchmarks.input
 	$(BIN)/python -m benchmarks.training
@@ -143,6 +147,12 @@ $(PEERS)/.locked: requirements/peers.txt $(STAMP)
 	$(UV) pip sync --quiet --python $(PEERS)/bin/python --require-hashes requirements/peers.txt
 	@touch $@
 
+# The program that makes the site of the documents.
+$(SITE)/.locked: requirements/site.txt $(if $(findstring $(VENV)-uv,$(UV)),$(VENV)-uv/bin/uv)
+	test -x $(SITE)/bin/python || $(UV) venv --quiet --python $(PYTHON) $(SITE)
+	$(UV) pip sync --quiet --python $(SITE)/bin/python --require-hashes requirements/site.txt
+	@touch $@
+
 tools: $(TOOLS)/.locked ## Make .venv-tools: with it `make test` also asks Loupe through a public client.
 
 # Without --strict a package that the database does not know would pass.
@@ -175,6 +185,7 @@ lock: ## Resolve the dependencies anew, newest versions.
 	$(UV) pip compile $(LOCK_OPTIONS) --upgrade --group pyproject.toml:ui -o requirements/ui.txt
 	$(UV) pip compile $(LOCK_OPTIONS) --upgrade --group pyproject.toml:tools -o requirements/tools.txt
 	$(UV) pip compile $(LOCK_OPTIONS) --upgrade --group pyproject.toml:peers -o requirements/peers.txt
+	$(UV) pip compile $(LOCK_OPTIONS) --upgrade --group pyproject.toml:site -o requirements/site.txt
 
 clean: ## Remove the virtual environment and caches.
-	rm -rf $(VENV) $(VENV)-uv $(TOOLS) $(PEERS) app/ui ui/node_modules .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) $(VENV)-uv $(TOOLS) $(PEERS) $(SITE) app/ui ui/node_modules .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

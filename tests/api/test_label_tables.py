@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -64,3 +67,32 @@ def test_the_table_is_chosen_in_every_way_in(
                 client.post(f"/jobs/{dataset['job']}/retry", json=chosen).raise_for_status()
         run_queued(context)
         assert client.get(f"/datasets/{dataset['id']}/report").json()["labels_from"] == ["b.csv"]
+
+
+def test_the_text_files_of_digits_become_a_table_as_the_document_says(
+    client: TestClient, context: AppContext, tmp_path: Path
+) -> None:
+    page = (Path(__file__).parents[2] / "docs/coming-from.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```sh\n(cd ~/my-images\nawk .*?)loupe dataset import[^\n]*\n```", page, re.DOTALL)
+    files = {
+        f"{label}/{n} of 8.png": make_picture(label.split()[-1], n)
+        for label in ("blue", "dark red")
+        for n in range(8)
+    }
+    folder = write_folder(tmp_path / "my-images", files)
+    lines = [f"{folder / name} {int(name.startswith('dark'))}\n" for name in sorted(files)]
+    (folder / "labels.txt").write_text("blue\ndark red\n")
+    (folder / "train.txt").write_text("".join(lines[0:6] + lines[8:14]))
+    (folder / "val.txt").write_text("".join(lines[6:8] + lines[14:16]))
+
+    subprocess.run(["bash", "-ec", block], env={"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}, check=True)
+
+    client.post("/products", json={"id": "p"})
+    archive = {"file": ("x.zip", make_zip(files | {"labels.csv": (folder / "labels.csv").read_bytes()}))}
+    asked = client.post("/products/p/datasets", files=archive, data={"labels": "labels.csv"})
+    dataset = asked.raise_for_status().json()["id"]
+    run_queued(context)
+    classes = client.get(f"/datasets/{dataset}").json()["classes"]
+    assert {entry["name"]: entry["count"] for entry in classes} == {"blue": 8, "dark red": 8}
+    items = client.get(f"/datasets/{dataset}/items").json()["data"]
+    assert sorted(item["split"] for item in items) == ["train"] * 12 + ["valid"] * 4

@@ -8,6 +8,8 @@ import io
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -220,3 +222,25 @@ def test_every_block_of_the_document_runs(
     blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     assert len(blocks) == 5
     exec(compile("\n".join(blocks), "docs/python.md", "exec"), {})
+
+
+def test_images_of_custom_vision_come_over_as_the_document_says(
+    loupe: Loupe, service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (ROOT / "docs/coming-from.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    tagged = []
+    for name, content in make_files(2, labels=("green", "red")).items():
+        (tmp_path / Path(name).name).write_bytes(content)
+        tags = [SimpleNamespace(tag_name=Path(name).parent.name)]
+        uri = (tmp_path / Path(name).name).as_uri()
+        tagged.append(SimpleNamespace(original_image_uri=uri, tags=tags))
+    trainer = SimpleNamespace(get_tagged_images=lambda _, take, skip: tagged[skip : skip + min(take, 3)])
+    names: dict[str, Any] = {}
+    exec(compile(block, "docs/coming-from.md", "exec"), names)
+    monkeypatch.setenv("LOUPE_SERVER", service.url)
+    loupe.products.create("theirs")
+
+    brought = names["bring"](trainer, "project", "theirs")
+
+    assert brought.classes == {"green": 2, "red": 2}

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -282,3 +284,13 @@ def test_a_class_of_too_few_groups_is_an_error_that_names_it(make_manifest: Any)
     with pytest.raises(SplitError, match="class cat has 1 group") as caught:
         split_dataset(manifest, DEFAULT, 0)
     assert "ignore_groups" in (caught.value.hint or "")
+
+
+def test_the_table_in_the_documents_is_what_is_drawn(make_manifest: Any) -> None:
+    page = (Path(__file__).parents[2] / "docs/layouts.md").read_text(encoding="utf-8")
+    table_rows = re.findall(r"^\| (\d+) \| (\d+) \| (\d+) \| (\d+) \|$", page, re.MULTILINE)
+    assert len(table_rows) >= 5
+    for images, *counts in ([int(number) for number in row] for row in table_rows):
+        manifest = make_manifest(rows(others=100, this=images))
+        drawn = table(manifest, split_dataset(manifest, DEFAULT, 0))
+        assert [drawn["this", split] for split in ("train", "valid", "test")] == counts
