@@ -1,3 +1,3 @@
 """Loupe trains, proves and serves image classifiers, one per product."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

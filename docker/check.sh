@@ -164,14 +164,15 @@ fi
 
 step "Build the images"
 quietly compose build
-for image in loupe-api loupe-worker; do
-  bytes=$(docker image inspect --format '{{.Size}}' $image)
+version=$(sed -n 's/^version = "\(.*\)"$/\1/p' pyproject.toml)
+for image in "loupe-api:$version" "loupe-worker:$version"; do
+  bytes=$(docker image inspect --format '{{.Size}}' "$image")
   saw "$image: $((bytes / 1000000)) MB, revision $(docker image inspect --format \
-    '{{index .Config.Labels "org.opencontainers.image.revision"}}' $image | cut -c1-7)"
+    '{{index .Config.Labels "org.opencontainers.image.revision"}}' "$image" | cut -c1-7)"
 done
-bytes=$(docker image inspect --format '{{.Size}}' loupe-api)
+bytes=$(docker image inspect --format '{{.Size}}' "loupe-api:$version")
 ((bytes <= 640000000)) || fail "loupe-api is larger than 640 MB"
-docker run --rm --network none loupe-api python -c 'import tensorflow' 2>/dev/null && fail "TensorFlow is in loupe-api"
+docker run --rm --network none "loupe-api:$version" python -c 'import tensorflow' 2>/dev/null && fail "TensorFlow is in loupe-api"
 
 step "Start, with no .env"
 compose down --volumes --remove-orphans >/dev/null 2>&1

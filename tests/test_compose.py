@@ -46,11 +46,11 @@ def _environment(service: dict[str, Any]) -> dict[str, Any]:
 def test_the_project_has_its_services_and_two_images(services: dict[str, Any]) -> None:
     assert set(services) == OURS | {"postgres", "redis"}
     images = {name: services[name]["image"] for name in OURS}
-    assert images.pop("worker") == "loupe-worker"
-    assert set(images.values()) == {"loupe-api"}
+    assert images.pop("worker") == f"loupe-worker:{__version__}"
+    assert set(images.values()) == {f"loupe-api:{__version__}"}
     for name in OURS:
         target = services[name]["build"]["target"]
-        assert services[name]["image"] == f"loupe-{target}"
+        assert services[name]["image"] == f"loupe-{target}:{__version__}"
         assert f" AS {target}\n" in DOCKERFILE
 
 
