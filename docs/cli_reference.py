@@ -123,8 +123,8 @@ def _argument(param: Any) -> str:
 def _option(param: Any) -> str:
     names = ", ".join(f"`{name}`" for name in (*param.opts, *param.secondary_opts))
     values = "" if param.is_flag else f" `{param.metavar or _type(param)}`"
-    often = " May be given often." if param.multiple and "often" not in (param.help or "") else ""
-    says = cell(_plain(param.help or "") + often)
+    often = " May be given often." if param.multiple and "often" not in param.help else ""
+    says = cell(_plain(param.help) + often)
     return f"| {names}{values.replace('|', ' or ')} | {_default(param)} | {says} |"
 
 

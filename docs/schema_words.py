@@ -141,7 +141,7 @@ def default_words(schema: Schema, *, is_required: bool) -> str:
     """The default as it would be written in JSON, ``required``, or a dash."""
     if is_required:
         return "required"
-    if schema.get("default") is None:
+    if schema.get("default") in (None, ""):
         return "–"
     value = schema["default"]
     return f"`{number(value) if isinstance(value, float) else _plain(value)}`"

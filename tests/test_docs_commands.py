@@ -15,6 +15,7 @@ import typer
 from typer import _click
 
 from app.cli.root import app
+from app.schemas.hyperparameters import EarlyStopping, Hyperparameters, SplitSettings
 from docs.cli_reference import walk_commands
 from docs.generate import ROOT
 from docs.schema_words import slug
@@ -94,6 +95,26 @@ def _problem(call: str) -> str | None:
     return None if hasattr(command, "commands") else _wrong_option(command, words)
 
 
+SETTINGS = {
+    *Hyperparameters.model_fields,
+    *(f"early_stopping.{name}" for name in EarlyStopping.model_fields),
+    *(f"split.{name}" for name in SplitSettings.model_fields),
+}
+
+
+def _wrong_value(option: Any, value: str) -> str | None:
+    """What is wrong with the value of an option that takes only some."""
+    choices = option.type_descriptor.choices if option.type_descriptor.is_choice else None
+    if choices and value not in map(str, choices):
+        return f"{option.opts[0]} takes no {value}"
+    if option.opts[0] in ("--set", "--grid"):
+        name = value.partition("=")[0]
+        is_class = name.startswith("class_weights.")
+        if not (name in SETTINGS or name == "NAME" or is_class):
+            return f"{option.opts[0]}: no setting {name}"
+    return None
+
+
 def _wrong_option(command: Any, words: list[str]) -> str | None:
     options = {name: param for param in command.params for name in (*param.opts, *param.secondary_opts)}
     arguments = [param for param in command.params if param.param_type_name == "argument"]
@@ -106,8 +127,10 @@ def _wrong_option(command: Any, words: list[str]) -> str | None:
             given += 1
         elif name not in options:
             return f"no option {name}"
-        elif not options[name].is_flag and not joined:
-            next(values, None)
+        elif not options[name].is_flag:
+            value = joined or next(values, None)
+            if value and (problem := _wrong_value(options[name], value)):
+                return problem
     most = None if any(param.nargs == -1 for param in arguments) else len(arguments)
     if most is not None and given > most:
         return f"{given} arguments, at most {most}"
@@ -122,7 +145,16 @@ def test_every_call_of_loupe_in_the_documents_is_one_that_the_command_takes() ->
 
 
 @pytest.mark.parametrize(
-    "call", ["jbos", "train screws --epoch 3", "train screws other", "jobs --every", "--vers"]
+    "call",
+    [
+        "jbos",
+        "train screws --epoch 3",
+        "train screws other",
+        "jobs --every",
+        "--vers",
+        "train screws --device tpu",
+        "train screws --set epoch=3",
+    ],
 )
 def test_a_call_that_the_command_would_refuse_is_found(call: str) -> None:
     assert _problem(call)
@@ -172,6 +204,50 @@ def test_every_link_to_a_heading_finds_it() -> None:
             if to in known and anchor not in known[to]:
                 wrong.append(f"{page.name}: {target}#{anchor}")
     assert not wrong, "\n".join(wrong)
+
+
+def test_every_option_and_argument_says_what_it_is() -> None:
+    silent = [
+        f"{' '.join(path)} {param.opts[0]}"
+        for path, command in walk_commands()
+        for param in command.params
+        if not param.help
+    ]
+    assert not silent
+
+
+def test_every_example_of_json_is_valid() -> None:
+    blocks = [
+        (page.name, block)
+        for page in PAGES
+        for language, block in FENCE.findall(page.read_text(encoding="utf-8"))
+        if language == "json"
+    ]
+    assert blocks
+    for name, block in blocks:
+        assert isinstance(json.loads(block), dict), name
+
+
+RUN_BY = {
+    "docs/artifacts.md": "tests/inference/test_documentation.py",
+    "docs/coming-from.md": "tests/client/test_client.py",
+    "docs/inference-protocol.md": "tests/test_inference_protocol_page.py",
+    "docs/python.md": "tests/client/test_client.py",
+    "docs/tutorial.md": "tests/cli/test_tutorial.py",
+    "docs/webhooks.md": "tests/test_webhooks_page.py",
+}
+"""The test that runs the Python of a page."""
+
+
+def test_the_python_of_every_page_is_run_by_a_test() -> None:
+    with_python = {
+        str(page.relative_to(ROOT)): page
+        for page in PAGES
+        if "python" in {language for language, _ in FENCE.findall(page.read_text(encoding="utf-8"))}
+    }
+    assert set(with_python) == set(RUN_BY)
+    for page, test in RUN_BY.items():
+        assert Path(page).name in (ROOT / test).read_text(encoding="utf-8"), test
 
 
 def test_the_reference_of_the_command_line_has_every_command() -> None:

@@ -26,7 +26,6 @@ from app.schemas.scopes import MEANINGS, SCOPES
 app = typer.Typer(no_args_is_help=True, help="Keys: who may do what; the commands here need one with admin.")
 
 KeyId = Annotated[str, typer.Argument(metavar="KEY", help="Id of the key, key_…, not the key itself.")]
-LimitOption = Annotated[int | None, typer.Option(min=0, metavar="N", show_default=False)]
 MAX_DAYS = 36_500
 MAX_OVERLAP_HOURS = 720
 
@@ -141,11 +140,33 @@ def rotate_key(
 )
 def limit_key(
     key: KeyId,
-    requests_per_minute: LimitOption = None,
-    predictions_per_minute: LimitOption = None,
-    upload_bytes_per_day: LimitOption = None,
-    concurrent_jobs: LimitOption = None,
-    stored_images: LimitOption = None,
+    requests_per_minute: Annotated[
+        int | None,
+        typer.Option("--requests-per-minute", min=0, metavar="N", help="Requests of any kind in a minute."),
+    ] = None,
+    predictions_per_minute: Annotated[
+        int | None,
+        typer.Option("--predictions-per-minute", min=0, metavar="N", help="Images predicted in a minute."),
+    ] = None,
+    upload_bytes_per_day: Annotated[
+        int | None,
+        typer.Option(
+            "--upload-bytes-per-day",
+            min=0,
+            metavar="N",
+            help="Bytes of archives sent in a day, also of uploads that failed.",
+        ),
+    ] = None,
+    concurrent_jobs: Annotated[
+        int | None,
+        typer.Option("--concurrent-jobs", min=0, metavar="N", help="Jobs that are queued or running."),
+    ] = None,
+    stored_images: Annotated[
+        int | None,
+        typer.Option(
+            "--stored-images", min=0, metavar="N", help="Images in the datasets that the key imported."
+        ),
+    ] = None,
     as_json: AsJson = False,
     server: Server = DEFAULT_SERVER,
 ) -> None:
