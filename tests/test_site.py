@@ -26,6 +26,9 @@ def test_every_page_is_in_the_navigation_and_the_links_of_all_hold(tmp_path: Pat
     nav = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["nav"]
 
     assert _named(nav) == pages - decisions
+    index = (ROOT / "docs/README.md").read_text(encoding="utf-8")
+    unlisted = {page.name for page in (ROOT / "docs").glob("*.md") if f"({page.name}" not in index}
+    assert unlisted == {"README.md"}
     assert len(decisions) > 20
     listed = (tmp_path / "pages/decisions/index.md").read_text(encoding="utf-8")
     assert all(f"({Path(page).name})" in listed for page in decisions)
