@@ -29,6 +29,7 @@ from app.api import (
     pages,
     predict,
     products,
+    resumable_uploads,
     session,
     similar_images,
     sweeps,
@@ -64,7 +65,17 @@ from app.services.prediction_counts import Counter
 from app.services.products import read_ids
 
 RESOURCES = (
-    *(health, formats, products, datasets, dataset_items, dataset_versions, exports, similar_images),
+    *(
+        health,
+        formats,
+        products,
+        resumable_uploads,
+        datasets,
+        dataset_items,
+        dataset_versions,
+        exports,
+        similar_images,
+    ),
     *(jobs, job_records, sweeps, evaluations, models, model_files, predict),
     *(
         inference_protocol,

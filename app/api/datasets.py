@@ -14,7 +14,7 @@ from app.api.waiting import WaitForImport, wait_until
 from app.context import AppContext
 from app.schemas.archive_kinds import READABLE_ARCHIVES
 from app.schemas.common import Page
-from app.schemas.dataset import Dataset, DatasetFromPath, DatasetReport
+from app.schemas.dataset import Dataset, DatasetReport, ImportSource
 from app.schemas.import_choices import ImportChoices
 from app.services import datasets, deletions
 from app.services.idempotency import Answer
@@ -29,12 +29,14 @@ CHOICES = ImportChoices.model_json_schema()["properties"]
     "/products/{product}/datasets",
     status_code=status.HTTP_202_ACCEPTED,
     response_model=Dataset,
-    openapi_extra=describe_body(ARCHIVE, CHOICES, otherwise=DatasetFromPath.model_json_schema()),
+    openapi_extra=describe_body(ARCHIVE, CHOICES, otherwise=ImportSource.model_json_schema()),
 )
 async def import_dataset(
     product: str, request: Request, context: ContextDep, wait: WaitForImport = 0
 ) -> JSONResponse:
-    """Import images: an archive of class folders, split or not, or a folder the server can reach."""
+    """Import images: an archive of class folders, split or not; a folder the server can reach; or an upload
+    that came in pieces (`POST /uploads`).
+    """
     answer = await receive_dataset(context, product, request)
     if wait:
         found = await _wait_for_import(request, context, answer.body["id"], wait)

@@ -20,6 +20,8 @@ UPLOADING = frozenset(
         ("POST", "/predictions"),
     }
 )
+PIECES = ("PATCH", "/uploads/{upload}")
+"""Takes what comes, not what is declared: what a cut kept away is sent again."""
 UNLIMITED = frozenset({("GET", "/metrics")})
 """Like the health checks, which ask for no key."""
 STEP_BYTES = 2**20
@@ -37,10 +39,11 @@ async def admit(request: Request, caller: Caller, method: str, path: str) -> Non
         quota = caller.limits.predictions_per_minute
         is_allowed, left = await rates.look(caller.key_id, PREDICTIONS, quota)
         _note(request, left, is_allowed=is_allowed)
-    is_upload = (method, path) in UPLOADING and caller.limits.upload_bytes_per_day is not None
+    is_piece = (method, path) == PIECES
+    is_upload = (is_piece or (method, path) in UPLOADING) and caller.limits.upload_bytes_per_day is not None
     if is_upload and not request.state.is_body_too_large:  # else nothing is read
         declared = request.headers.get("content-length")
-        if declared is not None and declared.isdigit():
+        if declared is not None and declared.isdigit() and not is_piece:
             await take(request, caller, UPLOADS, int(declared))
         else:
             request._receive = _counted(request, caller)

@@ -23,6 +23,7 @@ from app.logs import log_context
 logger = logging.getLogger(__name__)
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+PIECE_PATH = re.compile(r"/uploads/[^/]+/?")
 UPLOAD_PATH = re.compile(r"(/products/[^/]+/(datasets|models)|/predictions)/?")
 # Boundaries and part headers come on top of the files themselves.
 MULTIPART_OVERHEAD_BYTES = 2**20
@@ -91,6 +92,8 @@ class BodyLimitMiddleware:
     def _limit(self, scope: Scope) -> int:
         """JSON is held in memory as a whole, so it has its own limit also where archives are received."""
         path = get_route_path(scope)
+        if scope["method"] == "PATCH" and PIECE_PATH.fullmatch(path):
+            return self._settings.max_upload_bytes
         if scope["method"] != "POST":
             return self._settings.max_json_bytes
         if UPLOAD_PATH.fullmatch(path) and media_type_of(Request(scope)) != JSON:

@@ -16,11 +16,13 @@ from app.api.dependencies import scope_of
 from app.api.invalid_requests import SEE_DOCS, invalid_body
 from app.api.routes import JSON, media_type_of
 from app.context import AppContext
-from app.schemas.dataset import DatasetFromPath
+from app.errors import FieldError, InvalidRequestError
+from app.schemas.dataset import ImportSource, ImportSourcePath
 from app.schemas.import_choices import ImportChoices
-from app.services import datasets, model_imports, products
+from app.services import datasets, model_imports, products, upload_imports
 from app.services.idempotency import Answer, IdempotentRequest
 
+SOURCES = 'Send {"path": "/folder"}, or {"upload": "ID"}.'
 ASKED = frozenset({"name_encoding", "class_level"})
 """The choices that an import asks for where it cannot decide."""
 
@@ -29,20 +31,35 @@ async def receive_dataset(context: AppContext, product: str, request: Request) -
     """Dispatches on the body's type; the route refuses any that the document does not name."""
     await run_in_threadpool(products.get_product, context, product)
     if media_type_of(request) == JSON:
-        return await _from_path(context, product, request)
+        return await _from_json(context, product, request)
     return await _from_archive(context, product, request)
 
 
-async def _from_path(context: AppContext, product: str, request: Request) -> Answer:
+async def _from_json(context: AppContext, product: str, request: Request) -> Answer:
     body = await request.body()
+    text = body.removeprefix(BOM_UTF8)
+    # Whoever speaks of no upload means a path, and is told that it is missing.
+    shape = ImportSource if b"upload" in text else ImportSourcePath
     try:
-        wanted = DatasetFromPath.model_validate_json(body.removeprefix(BOM_UTF8))
+        wanted = shape.model_validate_json(text)
     except ValidationError as error:
-        raise invalid_body(error, DatasetFromPath, _hint(error, 'Send {"path": "/folder"}.')) from error
+        raise invalid_body(error, shape, _hint(error, SOURCES)) from error
     choices = _read_choices(request, wanted.model_dump(include=set(ImportChoices.model_fields)))
     key = request.headers.get("idempotency-key")
     idempotent = IdempotentRequest.of(scope_of(request), key, body + request.url.query.encode())
-    return await run_in_threadpool(datasets.import_path, context, product, wanted.path, idempotent, choices)
+    if wanted.path is not None and wanted.upload is None:
+        return await run_in_threadpool(
+            datasets.import_path, context, product, wanted.path, idempotent, choices
+        )
+    if wanted.upload is not None and wanted.path is None:
+        return await run_in_threadpool(
+            upload_imports.import_sent, context, product, wanted.upload, idempotent, choices
+        )
+    raise InvalidRequestError(
+        "An import takes either a path or an upload.",
+        hint=SOURCES,
+        errors=(FieldError("/path", "missing" if wanted.path is None else "not beside `upload`"),),
+    )
 
 
 async def _from_archive(context: AppContext, product: str, request: Request) -> Answer:

@@ -16,11 +16,12 @@ from sqlalchemy import delete, select
 from ulid import ULID
 
 from app.context import AppContext
-from app.models import AuditRecord, Dataset, IdempotencyKey, Job, TrainedModel
+from app.models import AuditRecord, Dataset, IdempotencyKey, Job, TrainedModel, Upload
 from app.models.base import utc_now
 from app.schemas.job_kinds import UPLOAD_READERS
 from app.services.job_lifecycle import clean_up, find_upload, needs_upload
 from app.services.job_states import TERMINAL
+from app.storage.paths import PIECES
 
 logger = logging.getLogger(__name__)
 
@@ -28,10 +29,11 @@ YOUNG_SECONDS = 3600.0
 SCRATCH_SECONDS = 86_400.0
 RECENT = timedelta(hours=3)
 BATCH = 1000
-TABLES: dict[str, type[Job | TrainedModel | Dataset]] = {
+TABLES: dict[str, type[Job | TrainedModel | Dataset | Upload]] = {
     "job_": Job,
     "mdl_": TrainedModel,
     "dst_": Dataset,
+    "upl_": Upload,
 }
 
 
@@ -75,6 +77,17 @@ def clean_storage(context: AppContext) -> None:
     for name in _unneeded(context, uploads):
         if _age(name.removeprefix("upload-")) > YOUNG_SECONDS:
             storage.discard(storage.scratch / name)
+
+
+def forget_uploads(context: AppContext) -> None:
+    """Deletes uploads that nobody went on with in time, and pieces of those that went with their key."""
+    storage = context.storage
+    with context.db.write() as session:
+        ids = list(session.scalars(select(Upload.id).where(Upload.expires_at < utc_now())))
+        session.execute(delete(Upload).where(Upload.id.in_(ids)))
+    there = [name.removeprefix(PIECES) for name in storage.remote.list_names(storage.scratch)]
+    for upload in {*ids, *find_unknown(context, [name for name in there if name.startswith("upl_")], "upl_")}:
+        storage.discard(storage.pieces(upload))
 
 
 def forget_requests(context: AppContext) -> None:
@@ -134,7 +147,9 @@ def _unneeded(context: AppContext, uploads: list[str]) -> list[str]:
     query = select(Job).where(Job.kind.in_(UPLOAD_READERS), Job.status.not_in(("succeeded", "cancelled")))
     with context.db.read() as session:
         found = [find_upload(context.storage, job) for job in session.scalars(query) if needs_upload(job)]
-    needed = {upload.name for upload in found if upload is not None}
+        going_on = session.scalars(select(Upload.id).where(Upload.expires_at > utc_now()))
+        needed = {f"{PIECES}{upload}" for upload in going_on}
+    needed |= {upload.name for upload in found if upload is not None}
     return [name for name in uploads if name not in needed]
 
 

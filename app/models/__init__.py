@@ -20,6 +20,7 @@ from app.models.product import Product
 from app.models.revision import Revision
 from app.models.sweep import Sweep
 from app.models.trained_model import TrainedModel
+from app.models.upload import Upload
 from app.models.webhook import Webhook
 from app.models.webhook_delivery import WebhookDelivery
 from app.models.webhook_event import WebhookEvent
@@ -47,6 +48,7 @@ __all__ = [
     "Revision",
     "Sweep",
     "TrainedModel",
+    "Upload",
     "Webhook",
     "WebhookDelivery",
     "WebhookEvent",

@@ -33,6 +33,7 @@ from app.models import (
     Revision,
     Sweep,
     TrainedModel,
+    Upload,
     Webhook,
     WebhookDelivery,
     WebhookEvent,
@@ -60,6 +61,7 @@ FREE: dict[type[Base], str] = {
     **dict.fromkeys(
         (Webhook, WebhookEvent, WebhookDelivery), "what any key does is told; only admin reads it"
     ),
+    Upload: "of no product yet; the key that sends it alone sees it",
     Worker: "machines; the jobs that one runs are limited",
 }
 

@@ -11,13 +11,22 @@ from app.schemas.import_choices import ClassLevel, GroupBy, Labels, NameEncoding
 from app.schemas.prediction import PredictionImage
 
 
-class DatasetFromPath(Request):
-    """An import of a folder or archive that the server can already reach."""
+class ImportSource(Request):
+    """What is imported, where this request does not bring it: a folder or archive that the server can reach,
+    or an archive that came in pieces. One of both.
+    """
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"path": "/data/steel-strip"}]})
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"path": "/data/steel-strip"}, {"upload": "upl_01k0c2v4q4x5a6b7c8d9e0f1g2"}]
+        }
+    )
 
-    path: str = Field(
-        min_length=1, max_length=4096, description="A folder or archive under LOUPE_DATASET_ROOTS."
+    path: str | None = Field(
+        None, min_length=1, max_length=4096, description="A folder or archive under LOUPE_DATASET_ROOTS."
+    )
+    upload: str | None = Field(
+        None, min_length=1, max_length=100, description="Id of an upload that is here whole."
     )
     name_encoding: NameEncoding | None = None
     class_level: ClassLevel | None = None
@@ -25,6 +34,14 @@ class DatasetFromPath(Request):
     pixel_range: PixelRange | None = None
     group_by: GroupBy | None = None
     labels: Labels | None = None
+
+
+class ImportSourcePath(ImportSource):
+    """The older of both, whose path is needed."""
+
+    path: str = Field(
+        min_length=1, max_length=4096, description="A folder or archive under LOUPE_DATASET_ROOTS."
+    )
 
 
 class ClassCount(BaseModel):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -39,16 +40,20 @@ def import_upload(
     filename: str,
     idempotent: IdempotentRequest | None = None,
     choices: ImportChoices | None = None,
+    note: Callable[[Session, Dataset], None] | None = None,
 ) -> Answer:
     """Accepts an archive that already lies in the scratch folder; its import becomes a job.
 
-    It reaches other hosts after the answer: see ``app/services/uploads.py``.
+    It reaches other hosts after the answer: see ``app/services/uploads.py``. ``note`` is called with the new
+    row, in its transaction.
     """
     sync(upload)
     sync(upload.parent)
     try:
         _upload_for_first_release(context, upload)
-        answer = _start_import(context, product_id, upload, filename, idempotent, choices, is_upload=True)
+        answer = _start_import(
+            context, product_id, upload, filename, idempotent, choices, is_upload=True, note=note
+        )
     except BaseException:
         context.storage.remove(upload)
         raise
@@ -140,6 +145,7 @@ def _start_import(
     choices: ImportChoices | None,
     *,
     is_upload: bool,
+    note: Callable[[Session, Dataset], None] | None = None,
 ) -> Answer:
     with context.db.write() as session:
         if (before := recall(session, idempotent)) is not None:
@@ -152,6 +158,8 @@ def _start_import(
         charge_dataset(session, dataset)
         session.add(dataset)
         session.flush()
+        if note is not None:
+            note(session, dataset)
         job = Job(
             id=new_id("job"),
             kind="import",

@@ -11,6 +11,8 @@ from ulid import ULID
 
 from app.host.files import make_folder, move, sync_tree
 
+PIECES = "pieces-"
+
 
 class HomeFolder:
     """The folder tree of one Loupe. Paths only; what a file means is its owner's business."""
@@ -102,6 +104,10 @@ class HomeFolder:
     def upload(self) -> Path:
         """A fresh path for an incoming file."""
         return self.scratch / f"upload-{str(ULID()).lower()}"
+
+    def pieces(self, upload_id: str) -> Path:
+        """The folder of an upload that comes in pieces."""
+        return self.scratch / f"{PIECES}{upload_id}"
 
     def find_upload(self, address: str) -> Path:
         """Where the upload lies that a row names, also where the home folder was moved or copied since: older

@@ -89,6 +89,7 @@ class ReaperThread(threading.Thread):
     def _collect_garbage(self) -> None:
         try:
             garbage.forget_requests(self._context)
+            garbage.forget_uploads(self._context)
             webhook_deliveries.forget_old_deliveries(self._context)
             garbage.forget_audit_records(self._context)
             garbage.clean_storage(self._context)

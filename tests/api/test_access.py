@@ -14,6 +14,7 @@ from sqlalchemy import update
 
 from app.api import pages
 from app.api.prediction_routes import PREDICTION_ROUTES
+from app.api.resumable_uploads import PIECE_TYPE
 from app.api.routes import CheckedRoute
 from app.api.scopes import NEEDS, Need
 from app.config import Settings
@@ -40,6 +41,7 @@ THEIRS = {
     "name": "champion",
     "item": "x",
     "version": "1",
+    "upload": "upl_theirs",
 }
 BODIES: dict[str, Any] = {
     "/datasets/{dataset}/versions": {"remove": ["x"]},
@@ -161,10 +163,13 @@ def test_what_another_product_has_is_as_if_it_was_not_there(
     body: dict[str, Any] = {"json": BODIES.get(operation.path, {})} if operation.content else {}
     if operation.content and "application/json" not in operation.content:
         body = {"files": {"file": ("a.png", b"x")}}
+    headers = bound
+    if PIECE_TYPE in operation.content:
+        body, headers = {"content": b"x"}, {**bound, "content-type": PIECE_TYPE, "upload-offset": "0"}
 
     def ask_for(names: dict[str, str]) -> dict[str, Any]:
         path = prefix + re.sub(r"\{(\w+)\}", lambda found: names[found[1]], operation.path)
-        problem = assert_problem(client.request(operation.method, path, headers=bound, **body), 404)
+        problem = assert_problem(client.request(operation.method, path, headers=headers, **body), 404)
         del problem["request_id"], problem["instance"]
         return problem
 

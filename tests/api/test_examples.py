@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from app.schemas.dataset import DatasetFromPath
+from app.schemas.dataset import ImportSource
 from app.schemas.evaluation import EvaluationCreate
 from app.schemas.export import ExportCreate
 from app.schemas.job import JobCreate, JobRetry
@@ -41,7 +41,7 @@ def test_jobs_are_planned_as_shown(trained: Trained) -> None:
     "schema",
     [
         AliasMoveCreate,
-        DatasetFromPath,
+        ImportSource,
         EvaluationCreate,
         ExportCreate,
         JobRetry,

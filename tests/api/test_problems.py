@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from app.api.resumable_uploads import PIECE_TYPE
 from app.config import Settings
 from app.main import create_app
 from app.schemas.common import Problem
@@ -61,6 +62,8 @@ def test_an_id_that_is_not_there_is_a_404_that_names_it(client: TestClient, meth
         sent = {"content": b"x", "headers": {"content-type": "application/zip"}}
     if path.endswith("/similar"):
         sent = {"content": b"x", "headers": {"content-type": "image/png"}}
+    if method == "PATCH" and path == "/uploads/{upload}":
+        sent = {"content": b"x", "headers": {"content-type": PIECE_TYPE, "upload-offset": "0"}}
     problem = assert_problem(client.request(method, url, **sent), 404)
     assert "nothing-here" in problem["detail"]
 

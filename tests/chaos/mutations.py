@@ -27,6 +27,7 @@ KEYS, SESSIONS = "tests/api/test_api_keys.py", "tests/api/test_session.py"
 AUDIT, LIMITS = "tests/api/test_audit.py", "tests/api/test_limits.py"
 QUOTAS = "tests/services/test_key_quotas.py"
 PROCESSES = "tests/launch/test_two_processes.py"
+PIECES = "tests/api/test_resumable_uploads.py"
 DELIVERIES, OUTGOING = "tests/jobs/test_webhook_deliveries.py", "tests/host/test_outgoing.py"
 CONNECTIONS = "tests/launch/test_connections.py"
 REAPER, REAPER_THREAD = "tests/jobs/test_reaper.py", "tests/workers/test_reaper_thread.py"
@@ -273,6 +274,54 @@ MUTATIONS = (
         '        if error["retryable"]:\n',
         f"{FAILURES}::test_a_full_disk_is_named_and_the_job_goes_on_once_there_is_space",
         "--chaos-n=5",
+    ),
+    _one(
+        "two pieces of an upload at one offset that both count",
+        "app/services/resumable_uploads.py",
+        "        require_offset(to_schema(row), upload.offset)\n",
+        "",
+        PIECES,
+        "-ktwo_pieces",
+    ),
+    _one(
+        "an upload that another key finds",
+        "app/services/resumable_uploads.py",
+        "    return is_own, Upload.expires_at > utc_now()\n",
+        "    return Upload.expires_at > utc_now(), Upload.expires_at > utc_now()\n",
+        PIECES,
+        "-kits_key_alone",
+    ),
+    _one(
+        "a piece that counts before other hosts have it",
+        "app/services/resumable_uploads.py",
+        "    context.storage.remote.upload(piece)\n",
+        "",
+        PIECES,
+        "-kanother_host",
+    ),
+    _one(
+        "an upload imported once for each time it is asked for",
+        "app/services/upload_imports.py",
+        "        row.dataset_id = dataset.id\n",
+        "",
+        PIECES,
+        "-kthe_whole_archive",
+    ),
+    _one(
+        "pieces of an upload that goes on swept up",
+        "app/jobs/garbage.py",
+        '        needed = {f"{PIECES}{upload}" for upload in going_on}\n',
+        "        needed = set()\n",
+        PIECES,
+        "-knobody_goes_on",
+    ),
+    _one(
+        "what came before a cut forgotten",
+        "app/api/resumable_uploads.py",
+        "            await run_in_threadpool(piece.keep)\n            raise\n",
+        "            raise\n",
+        "tests/launch/test_resumable_uploads.py",
+        "-kbefore_a_cut",
     ),
     _one(
         "an upload not synced",

@@ -50,13 +50,15 @@ class Api:
 
 
 @contextlib.contextmanager
-def running(folder: Path, *, files: int | None = None, **environment: str) -> Iterator[Api]:
+def running(
+    folder: Path, *, files: int | None = None, port: int | None = None, **environment: str
+) -> Iterator[Api]:
     settings = Settings(home=folder / "home", _env_file=None)
-    settings.home.mkdir(parents=True)
+    settings.home.mkdir(parents=True, exist_ok=True)
     database = Database(settings.resolved_database_url)
     upgrade(database)
     database.dispose()
-    port = free_port()
+    port = port or free_port()
     given = {"HOME": str(settings.home), "PORT": str(port), "SLOW_SECONDS": str(SLOW_SECONDS), **environment}
     log = folder / "api.log"
 
