@@ -144,6 +144,21 @@ class Client:
         }
         return self._ask("POST", path, params=params, content=chunks, headers=headers)
 
+    def begin_upload(self, size: int, metadata: str) -> Any:
+        """Begins an upload of ``size`` bytes that comes in pieces; ``metadata`` as tus has it."""
+        return self._ask(
+            "POST", "/uploads", headers={"Upload-Length": str(size), "Upload-Metadata": metadata}
+        )
+
+    def append(self, path: str, chunks: Iterator[bytes], *, size: int, offset: int) -> None:
+        """Sends the piece of an upload that begins at ``offset`` and has ``size`` bytes."""
+        headers = {
+            "Content-Type": "application/offset+octet-stream",
+            "Content-Length": str(size),
+            "Upload-Offset": str(offset),
+        }
+        self._send("PATCH", path, content=chunks, headers=headers)
+
     def list_rows(self, path: str, limit: int, **params: Any) -> dict[str, Any]:
         """The first ``limit`` rows of a list as one page, fetched in as many as that takes."""
         first = page = self.get(path, limit=min(PAGE_ROWS, limit), **params)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -10,31 +11,24 @@ from app.cli.client import Client, CommandError
 from app.cli.console import bytes_progress, note
 from app.cli.follow import follow_job
 from app.cli.job_end import require_success
-from app.cli.packing import describe_left_out, pack, packed_size, read_chunks, require_whole, scan_folder
+from app.cli.packing import describe_left_out, pack, packed_size, read_file, require_whole, scan_folder
 from app.cli.transfers import counted
+from app.cli.uploads import LARGE_BYTES, Cargo, fingerprint_of, import_sent, send_in_pieces
 from app.schemas.archive_kinds import media_type_of_name
 
 
 def send_dataset(
     client: Client, target: str, path: Path, choices: Mapping[str, str | bool] | None = None
 ) -> dict[str, Any]:
-    """Uploads a folder or an archive; returns the dataset that it becomes."""
-    if path.is_dir():
-        contents = scan_folder(path)
-        if choices and choices.get("strict"):
-            require_whole(contents, cast("Literal['top', 'leaf', 'path'] | None", choices.get("class_level")))
-        for line in describe_left_out(contents.left_out):
-            note(line)
-        size, media_type, name = packed_size(contents), "application/x-tar", f"{path.resolve().name}.tar"
-        return _upload(client, target, pack(contents), size, media_type, name, choices or {})
-    if not path.is_file():
-        raise CommandError(
-            f"There is no folder or archive {path} on this machine.",
-            hint="With --server-path, PATH is one on the server.",
-        )
-    with path.open("rb") as file:
-        size, media_type = path.stat().st_size, media_type_of_name(path.suffix)
-        return _upload(client, target, read_chunks(file), size, media_type, path.name, choices or {})
+    """Uploads a folder or an archive; returns the dataset that it becomes.
+
+    A large one goes in pieces: it outlives a server that is away for a while, and an end of the command.
+    """
+    chosen = dict(choices or {})
+    cargo = _load_folder(path, chosen) if path.is_dir() else _load_archive(path)
+    if cargo.size < LARGE_BYTES:
+        return _upload(client, target, cargo, chosen)
+    return import_sent(client, target, send_in_pieces(client, cargo), chosen)
 
 
 def finish_import(client: Client, dataset: dict[str, Any]) -> dict[str, Any]:
@@ -44,18 +38,39 @@ def finish_import(client: Client, dataset: dict[str, Any]) -> dict[str, Any]:
     return ready
 
 
-def _upload(
-    client: Client,
-    target: str,
-    chunks: Iterator[bytes],
-    size: int,
-    media_type: str,
-    name: str,
-    choices: Mapping[str, str | bool],
-) -> dict[str, Any]:
+def _load_folder(path: Path, choices: Mapping[str, str | bool]) -> Cargo:
+    contents = scan_folder(path)
+    if choices.get("strict"):
+        require_whole(contents, cast("Literal['top', 'leaf', 'path'] | None", choices.get("class_level")))
+    for line in describe_left_out(contents.left_out):
+        note(line)
+    name = f"{path.resolve().name}.tar"
+    files = [(file.name, file.bytes, file.changed) for file in contents.files]
+    fingerprint = fingerprint_of(name, [*files, *((folder, 0, 0) for folder in contents.folders)])
+    return Cargo(name, "application/x-tar", packed_size(contents), fingerprint, partial(pack, contents))
+
+
+def _load_archive(path: Path) -> Cargo:
+    if not path.is_file():
+        raise CommandError(
+            f"There is no folder or archive {path} on this machine.",
+            hint="With --server-path, PATH is one on the server.",
+        )
+    status = path.stat()
+    fingerprint = fingerprint_of(path.name, [("", status.st_size, status.st_mtime_ns)])
+    media_type = media_type_of_name(path.suffix)
+    return Cargo(path.name, media_type, status.st_size, fingerprint, partial(read_file, path))
+
+
+def _upload(client: Client, target: str, cargo: Cargo, choices: Mapping[str, str | bool]) -> dict[str, Any]:
     with bytes_progress() as progress:
-        bar = progress.add_task("sending", total=size)
+        bar = progress.add_task("sending", total=cargo.size)
         answer: dict[str, Any] = client.upload(
-            target, counted(chunks, progress, bar), size=size, media_type=media_type, name=name, **choices
+            target,
+            counted(cargo.read(0), progress, bar),
+            size=cargo.size,
+            media_type=cargo.media_type,
+            name=cargo.name,
+            **choices,
         )
     return answer

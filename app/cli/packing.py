@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import stat
 import tarfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -26,11 +27,14 @@ _SYSTEM_NAMES = frozenset({"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini"
 
 @dataclass(frozen=True)
 class PackedFile:
-    """A file of the folder: where it is, its name in the archive, its size when it was found."""
+    """A file of the folder: where it is, its name in the archive, its size when it was found, and when it was
+    changed last, in nanoseconds; 0 where nobody asks.
+    """
 
     path: Path
     name: str
     bytes: int
+    changed: int = 0
 
 
 @dataclass
@@ -101,14 +105,32 @@ def packed_size(contents: FolderContents) -> int:
     return headers + files + 2 * tarfile.BLOCKSIZE
 
 
-def pack(contents: FolderContents) -> Iterator[bytes]:
-    """The folder as a tar archive, read while it is sent. Raises CommandError if a file changes meanwhile."""
-    for name in contents.folders:
-        yield _header(name, None)
-    for file in contents.files:
-        yield _header(file.name, file.bytes)
-        yield from _content(file)
-    yield bytes(2 * tarfile.BLOCKSIZE)
+def pack(contents: FolderContents, start: int = 0) -> Iterator[bytes]:
+    """The folder as a tar archive from byte ``start`` on, read while it is sent.
+
+    Raises CommandError if a file changes meanwhile.
+    """
+    at = 0
+    for size, make in _parts(contents):
+        # What lies before is not read.
+        if at + size > start:
+            yield from drop(make(), max(0, start - at))
+        at += size
+
+
+def drop(chunks: Iterable[bytes], skipped: int) -> Iterator[bytes]:
+    """The chunks without their first ``skipped`` bytes."""
+    for chunk in chunks:
+        if skipped < len(chunk):
+            yield chunk[skipped:] if skipped else chunk
+        skipped = max(0, skipped - len(chunk))
+
+
+def read_file(path: Path, start: int = 0) -> Iterator[bytes]:
+    """A file from byte ``start`` on. Raises OSError."""
+    with path.open("rb") as file:
+        file.seek(start)
+        yield from read_chunks(file)
 
 
 def read_chunks(file: BinaryIO) -> Iterator[bytes]:
@@ -219,10 +241,10 @@ def _scan(root: Path, folder: Path, prefix: str, contents: FolderContents) -> No
             contents.leave_out(
                 "a link that leads out of the folder; `cp -rL` makes a copy without links", name
             )
-        elif (size := entry.stat().st_size) > MAX_FILE_BYTES:
+        elif (status := entry.stat()).st_size > MAX_FILE_BYTES:
             contents.leave_out(f"larger than {MAX_FILE_BYTES // 2**20} MiB", name)
         else:
-            contents.files.append(PackedFile(Path(entry.path), name, size))
+            contents.files.append(PackedFile(Path(entry.path), name, status.st_size, status.st_mtime_ns))
 
 
 def _header(name: str, size: int | None) -> bytes:
@@ -234,6 +256,23 @@ def _header(name: str, size: int | None) -> bytes:
         info.size = size
     # A name that is no UTF-8 keeps its bytes: the server says what it makes of it.
     return info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
+
+
+def _parts(contents: FolderContents) -> Iterator[tuple[int, Callable[[], Iterable[bytes]]]]:
+    """The archive's parts, each with its length in bytes."""
+    for name in contents.folders:
+        header = _header(name, None)
+        yield len(header), partial(_alone, header)
+    for file in contents.files:
+        header = _header(file.name, file.bytes)
+        yield len(header), partial(_alone, header)
+        yield _padded(file.bytes), partial(_content, file)
+    end = bytes(2 * tarfile.BLOCKSIZE)
+    yield len(end), partial(_alone, end)
+
+
+def _alone(block: bytes) -> tuple[bytes]:
+    return (block,)
 
 
 def _content(file: PackedFile) -> Iterator[bytes]:

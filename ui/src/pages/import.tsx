@@ -3,17 +3,18 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { useLocation, useRoute } from "preact-iso";
 import { api, ask, page, type Schemas } from "../api/client";
 import { readChosen, readDropped } from "../api/dropped";
+import { fingerprintOf } from "../api/fingerprint";
 import { type Found, pack } from "../api/pack";
 import { countFolders, inClass, type Sorted, sort } from "../api/plan";
-import { send } from "../api/send";
-import { useAct } from "../api/use_act";
+import type { Cargo } from "../api/send";
 import { useAsk } from "../api/use_ask";
 import { Asked } from "../parts/asked";
 import { Drop } from "../parts/drop";
 import { Imported } from "../parts/imported";
-import { bytes, count, duration } from "../parts/numbers";
+import { bytes, count } from "../parts/numbers";
 import { Page } from "../parts/page";
-import { Problem, ProblemText } from "../parts/problem";
+import { ProblemText } from "../parts/problem";
+import { Sending } from "../parts/sending";
 
 type Formats = Schemas["Formats"];
 
@@ -69,12 +70,6 @@ interface ChoosingProps {
 interface Group {
   name: string;
   files: Found[];
-}
-
-interface Cargo {
-  body: Blob;
-  name: string;
-  mediaType: string;
 }
 
 function Choosing({ formats, product, sent }: ChoosingProps) {
@@ -135,7 +130,7 @@ function Choosing({ formats, product, sent }: ChoosingProps) {
           groups={groups}
           change={setGroups}
           cancel={startAnew}
-          go={() => setCargo({ body: pack(filesOf(groups)), name: `${product}.tar`, mediaType: TAR })}
+          go={() => setCargo(packed(`${product}.tar`, filesOf(groups)))}
         />
       )}
       {isChosen && <LeftOut sorted={sorted} />}
@@ -151,10 +146,20 @@ const UNREADABLE = {
 };
 
 function cargoOf({ archive, inFolders }: Sorted, product: string): Cargo {
-  if (archive) return { body: archive.file, name: archive.file.name, mediaType: archive.mediaType };
+  if (archive) {
+    const { file, mediaType } = archive;
+    const fingerprint = fingerprintOf(file.name, [{ path: "", file }]);
+    return { body: file, name: file.name, mediaType, fingerprint };
+  }
   const tops = new Set(inFolders.map(({ path }) => path.split("/")[0]));
   const name = tops.size === 1 ? [...tops][0] : product;
-  return { body: pack(inFolders), name: `${name}.tar`, mediaType: TAR };
+  return packed(`${name}.tar`, inFolders);
+}
+
+function packed(name: string, files: Found[]): Cargo {
+  // A folder's files come in any order: the same ones are to be the same bytes.
+  const inOrder = [...files].sort((a, b) => (a.path < b.path ? -1 : 1));
+  return { body: pack(inOrder), name, mediaType: TAR, fingerprint: fingerprintOf(name, inOrder) };
 }
 
 function filesOf(groups: Group[]): Found[] {
@@ -326,63 +331,5 @@ function LeftOut({ sorted: { leftOut, others } }: { sorted: Sorted }) {
         </details>
       ))}
     </div>
-  );
-}
-
-interface SendingProps {
-  cargo: Cargo;
-  product: string;
-  sent: (dataset: Schemas["Dataset"]) => void;
-  leave: () => void;
-}
-
-function Sending({ cargo, product, sent, leave }: SendingProps) {
-  const [done, setDone] = useState(0);
-  const stop = useRef(new AbortController());
-  const began = useRef(0);
-  const { go, error } = useAct(async () => {
-    setDone(0);
-    stop.current = new AbortController();
-    began.current = performance.now();
-    const path = `/products/${product}/datasets`;
-    try {
-      sent(await send(path, cargo.body, { ...cargo, signal: stop.current.signal, onProgress: setDone }));
-    } catch (raised) {
-      if (!(raised instanceof DOMException)) throw raised;
-    }
-  });
-  useEffect(() => {
-    void go();
-    const warn = (event: BeforeUnloadEvent) => event.preventDefault();
-    addEventListener("beforeunload", warn);
-    return () => {
-      removeEventListener("beforeunload", warn);
-      stop.current.abort();
-    };
-  }, []);
-  const size = cargo.body.size;
-  const rest = ((performance.now() - began.current) / 1000 / done) * (size - done);
-  return (
-    <section class="card">
-      <h2>Sending {cargo.name}</h2>
-      {error ? (
-        <Problem error={error} again={() => void go()} />
-      ) : (
-        <>
-          <progress max={size} value={Math.min(done, size)} aria-label="Sent" />
-          <p aria-live="off">
-            {done >= size
-              ? "All is sent. The server writes it to its disk…"
-              : `${bytes(Math.min(done, size))} of ${bytes(size)}`}
-            {done > 0 && done < size && `, ${duration(rest)} left`}
-          </p>
-        </>
-      )}
-      <div class="row">
-        <button type="button" onClick={leave}>
-          {error ? "Something else" : "Cancel"}
-        </button>
-      </div>
-    </section>
   );
 }
