@@ -182,6 +182,7 @@ lock: ## Resolve the dependencies anew, newest versions.
 	$(LOCK) --upgrade --extra train --extra pretrained-default -o requirements/train.txt
 	$(LOCK) --upgrade --extra gpu --extra pretrained-default -o requirements/gpu.txt
 	$(LOCK) --upgrade --extra train --extra pretrained --group dev -o requirements/dev.txt
+	$(LOCK) --upgrade --extra tensorboard -o requirements/tensorboard.txt
 	$(UV) pip compile $(LOCK_OPTIONS) --upgrade --group pyproject.toml:ui -o requirements/ui.txt
 	$(UV) pip compile $(LOCK_OPTIONS) --upgrade --group pyproject.toml:tools -o requirements/tools.txt
 	$(UV) pip compile $(LOCK_OPTIONS) --upgrade --group pyproject.toml:peers -o requirements/peers.txt

@@ -25,6 +25,7 @@ from app.cli import (
     service,
     storage,
     sweeps,
+    tensorboard,
     train,
     watch,
     webhooks,
@@ -86,6 +87,9 @@ app.command("watch", rich_help_panel=WITH_A_SERVER, epilog=watch.watch_epilog)(w
 app.command("promote", rich_help_panel=WITH_A_SERVER, epilog=aliases.promote_epilog)(aliases.promote)
 app.command("leaderboard", rich_help_panel=WITH_A_SERVER, epilog=leaderboard.epilog)(
     leaderboard.show_leaderboard
+)
+app.command("tensorboard", rich_help_panel=WITH_A_SERVER, epilog=tensorboard.tensorboard_epilog)(
+    tensorboard.show_tensorboard
 )
 app.command("rollback", rich_help_panel=WITH_A_SERVER, epilog=aliases.rollback_epilog)(aliases.roll_back)
 app.add_typer(products.app, name="product", rich_help_panel=WITH_A_SERVER)
