@@ -11,10 +11,11 @@ UI_SOURCES := $(shell find ui -path ui/node_modules -prune -o -type f ! -name sc
 TOOLS := .venv-tools
 PEERS := .venv-peers
 SITE := .venv-site
+MLFLOW := .venv-mlflow
 # Where a container sets it, each process would compile TensorFlow's sources anew: most of a training's start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup ui test-browser demo up test test-all test-fast check chaos attack soak check-postgres format lock docs mutations bench bench-networks bench-serving bench-features bench-labels bench-duplicates bench-doctor bench-truth bench-forecasts bench-gallery tools audit sbom docs-site clean
+.PHONY: help setup ui test-browser demo up test test-all test-fast check chaos attack soak check-postgres format lock docs mutations bench bench-networks bench-serving bench-features bench-labels bench-duplicates bench-doctor bench-truth bench-forecasts bench-gallery tools audit sbom docs-site clean test-mlflow
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -92,6 +93,9 @@ check-postgres: setup ## Run the database tests on PostgreSQL (Debian: apt-get i
 test-browser: setup ## Walk through the pages in a real Chromium, and keep what they look like in SHOTS=dist/pages.
 	$(BIN)/python -m pytest tests/browser --require-browser --shots=$(or $(SHOTS),dist/pages) $(ARGS)
 
+test-mlflow: setup $(MLFLOW)/.locked ## Send a training to a real MLflow server on this machine, with SQLite.
+	$(MLFLOW)/bin/python -m pytest tests/mlflow --require-mlflow $(ARGS)
+
 format: setup ## Format the code.
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -153,6 +157,13 @@ $(SITE)/.locked: requirements/site.txt $(if $(findstring $(VENV)-uv,$(UV)),$(VEN
 	$(UV) pip sync --quiet --python $(SITE)/bin/python --require-hashes requirements/site.txt
 	@touch $@
 
+# MLflow's server brings 30 packages that only its own test needs.
+$(MLFLOW)/.locked: requirements/mlflow-test.txt $(STAMP)
+	test -x $(MLFLOW)/bin/python || $(UV) venv --quiet --python $(BIN)/python $(MLFLOW)
+	$(UV) pip sync --quiet --python $(MLFLOW)/bin/python --require-hashes requirements/mlflow-test.txt
+	$(UV) pip install --quiet --python $(MLFLOW)/bin/python --no-deps --editable .
+	@touch $@
+
 tools: $(TOOLS)/.locked ## Make .venv-tools: with it `make test` also asks Loupe through a public client.
 
 # Without --strict a package that the database does not know would pass.
@@ -165,7 +176,7 @@ audit: $(TOOLS)/.locked ## Look up every locked package in the OSV database; nee
 	done
 
 # What is shipped, not what it is tested with.
-SHIPPED := api train gpu
+SHIPPED := api train gpu mlflow
 SBOM ?= dist/sbom
 sbom: $(TOOLS)/.locked ## Write a software bill of materials (CycloneDX) for each shipped lock to dist/sbom.
 	@mkdir -p $(SBOM)
@@ -183,10 +194,13 @@ lock: ## Resolve the dependencies anew, newest versions.
 	$(LOCK) --upgrade --extra gpu --extra pretrained-default -o requirements/gpu.txt
 	$(LOCK) --upgrade --extra train --extra pretrained --group dev -o requirements/dev.txt
 	$(LOCK) --upgrade --extra tensorboard -o requirements/tensorboard.txt
+	$(LOCK) --upgrade --extra train --extra mlflow --extra pretrained-default -o requirements/mlflow.txt
+	$(LOCK) --upgrade --extra train --extra mlflow --extra pretrained --group dev --group mlflow \
+	  -o requirements/mlflow-test.txt
 	$(UV) pip compile $(LOCK_OPTIONS) --upgrade --group pyproject.toml:ui -o requirements/ui.txt
 	$(UV) pip compile $(LOCK_OPTIONS) --upgrade --group pyproject.toml:tools -o requirements/tools.txt
 	$(UV) pip compile $(LOCK_OPTIONS) --upgrade --group pyproject.toml:peers -o requirements/peers.txt
 	$(UV) pip compile $(LOCK_OPTIONS) --upgrade --group pyproject.toml:site -o requirements/site.txt
 
 clean: ## Remove the virtual environment and caches.
-	rm -rf $(VENV) $(VENV)-uv $(TOOLS) $(PEERS) $(SITE) app/ui ui/node_modules .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) $(VENV)-uv $(TOOLS) $(PEERS) $(SITE) $(MLFLOW) app/ui ui/node_modules .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -112,6 +112,11 @@ class Settings(BaseSettings):
         "for all below it, an address, `*` for any with a public address. A host that is named may also have "
         "a private address. Unset: any with a public address.",
     )
+    mlflow_tracking_uri: str | None = Field(
+        None,
+        description="Address of an MLflow server, such as http://mlflow:5000, to which workers send each "
+        "training that has ended. They need `loupe-classifier[mlflow]`. Unset: none.",
+    )
     low_disk_bytes: int = Field(
         5 * 2**30,
         ge=0,
@@ -348,6 +353,19 @@ class Settings(BaseSettings):
         ):
             raise ValueError("must be http://HOST:PORT or https://HOST")
         return value
+
+    @field_validator("mlflow_tracking_uri", mode="after")
+    @classmethod
+    def _http_address(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        url = urlsplit(value)
+        if url.scheme not in ("http", "https") or not url.hostname or "@" in url.netloc:
+            raise ValueError(
+                "must be http://HOST:PORT or https://HOST, without a password: MLFLOW_TRACKING_USERNAME and "
+                "MLFLOW_TRACKING_PASSWORD hold that"
+            )
+        return value.rstrip("/")
 
     @field_validator("log_level", mode="after")
     @classmethod

@@ -46,6 +46,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--require-postgres", action="store_true", help="Fail instead of skip where PostgreSQL is missing."
     )
     parser.addoption(
+        "--require-mlflow", action="store_true", help="Fail instead of skip where MLflow is missing."
+    )
+    parser.addoption(
         "--require-browser", action="store_true", help="Fail instead of skip where Chromium is missing."
     )
     parser.addoption(

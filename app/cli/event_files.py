@@ -130,8 +130,8 @@ class JobEvents:
 
 
 def _test(test: Mapping[str, Any]) -> dict[str, float | None]:
-    """The estimates of the final test, without their intervals."""
-    return {f"test/{name}": one["value"] for name, one in test.items() if isinstance(one, Mapping)}
+    """The figures of the final test, without their intervals."""
+    return {f"test/{name}": one["value"] if isinstance(one, Mapping) else one for name, one in test.items()}
 
 
 def _seconds(moment: str) -> float:

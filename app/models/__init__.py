@@ -15,6 +15,7 @@ from app.models.job_event import JobEvent
 from app.models.job_metric import JobEpoch, JobStep
 from app.models.lease import Lease
 from app.models.low_disk import LowDisk
+from app.models.mlflow_run import MlflowRun
 from app.models.prediction_day import PredictionDay
 from app.models.product import Product
 from app.models.revision import Revision
@@ -43,6 +44,7 @@ __all__ = [
     "JobStep",
     "Lease",
     "LowDisk",
+    "MlflowRun",
     "PredictionDay",
     "Product",
     "Revision",

@@ -28,6 +28,7 @@ from app.models import (
     JobStep,
     Lease,
     LowDisk,
+    MlflowRun,
     PredictionDay,
     Product,
     Revision,
@@ -48,7 +49,7 @@ BY_PRODUCT: dict[type[Base], InstrumentedAttribute[str]] = {
     },
 }
 BY_JOB: dict[type[Base], InstrumentedAttribute[str] | InstrumentedAttribute[str | None]] = {
-    table: table.job_id for table in (Evaluation, JobEvent, JobStep, JobEpoch, GpuLease)
+    table: table.job_id for table in (Evaluation, JobEvent, JobStep, JobEpoch, GpuLease, MlflowRun)
 }
 FREE: dict[type[Base], str] = {
     ApiKey: "only the scope admin reads it through the API, and a bound key cannot have that",

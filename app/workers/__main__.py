@@ -22,6 +22,7 @@ from app.logs import configure_logging
 from app.workers.beat_thread import BeatThread
 from app.workers.home_thread import HomeThread
 from app.workers.metrics import serve_metrics
+from app.workers.mlflow_thread import MlflowThread
 from app.workers.poll_thread import PollThread
 from app.workers.reaper_thread import ReaperThread
 from app.workers.runner import JobRunner
@@ -61,6 +62,8 @@ def main() -> None:
         HomeThread(context, shutdown).start()
     PollThread(runner, queues).start()
     WebhookThread(context, shutdown, runner.metrics).start()
+    if settings.mlflow_tracking_uri is not None:
+        MlflowThread(context, shutdown).start()
     serve_metrics(settings, runner.metrics)
     beat = BeatThread(context, queue, concurrency, offer.gpus)
     beat.start()

@@ -9,7 +9,7 @@ import time
 from app.context import AppContext
 from app.errors import LoupeError
 from app.host.processes import is_gone, process_owner
-from app.jobs import deleted_datasets, garbage, kept_models, reaper, webhook_deliveries
+from app.jobs import deleted_datasets, garbage, kept_models, mlflow_runs, reaper, webhook_deliveries
 
 logger = logging.getLogger(__name__)
 
@@ -91,6 +91,7 @@ class ReaperThread(threading.Thread):
             garbage.forget_requests(self._context)
             garbage.forget_uploads(self._context)
             webhook_deliveries.forget_old_deliveries(self._context)
+            mlflow_runs.forget_deleted_jobs(self._context)
             garbage.forget_audit_records(self._context)
             garbage.clean_storage(self._context)
         except LoupeError as error:

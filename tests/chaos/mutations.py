@@ -28,6 +28,7 @@ AUDIT, LIMITS = "tests/api/test_audit.py", "tests/api/test_limits.py"
 QUOTAS = "tests/services/test_key_quotas.py"
 PROCESSES = "tests/launch/test_two_processes.py"
 PIECES = "tests/api/test_resumable_uploads.py"
+MLFLOW = "tests/jobs/test_mlflow_runs.py"
 DELIVERIES, OUTGOING = "tests/jobs/test_webhook_deliveries.py", "tests/host/test_outgoing.py"
 CONNECTIONS = "tests/launch/test_connections.py"
 REAPER, REAPER_THREAD = "tests/jobs/test_reaper.py", "tests/workers/test_reaper_thread.py"
@@ -623,7 +624,7 @@ MUTATIONS = (
     _one(
         "a table is not limited to the products of a key",
         "app/models/product_limits.py",
-        "table: table.job_id for table in (Evaluation, JobEvent, JobStep, JobEpoch, GpuLease)",
+        "table: table.job_id for table in (Evaluation, JobEvent, JobStep, JobEpoch, GpuLease, MlflowRun)",
         "table: table.job_id for table in (Evaluation, JobEvent, JobEpoch, GpuLease)",
         "tests/models/test_product_limits.py",
     ),
@@ -772,6 +773,20 @@ MUTATIONS = (
         "WebhookDelivery.id == claim.delivery, WebhookDelivery.attempts == claim.attempt)",
         "WebhookDelivery.id == claim.delivery)",
         DELIVERIES,
+    ),
+    _one(
+        "a training is not sent to MLflow again after its worker was lost",
+        "app/jobs/mlflow_runs.py",
+        "next_attempt_at=db_now() + CLAIM_SECONDS)",
+        "next_attempt_at=None)",
+        MLFLOW,
+    ),
+    _one(
+        "a lost attempt to send to MLflow overwrites a newer one",
+        "app/jobs/mlflow_runs.py",
+        "                MlflowRun.attempts == claim.attempt,\n",
+        "",
+        MLFLOW,
     ),
     _one(
         "a webhook's name looked up again after its check",

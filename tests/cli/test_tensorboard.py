@@ -106,7 +106,11 @@ def test_a_running_training_is_followed_and_each_point_is_written_once(
     of_epochs = [(step, at - STARTED) for tag, step, _, at in train if tag == "epoch/accuracy"]
     assert of_epochs == [(1, 4.0), (2, 8.0)]
     assert {tag for tag, *_ in _points(run / "valid")} == {"epoch/loss", "epoch/accuracy"}
-    assert [(tag, step) for tag, step, *_ in _points(run)] == [("test/accuracy", 2), ("test/top_k", 2)]
+    assert [(tag, step) for tag, step, *_ in _points(run)] == [
+        ("test/items", 2),
+        ("test/accuracy", 2),
+        ("test/top_k", 2),
+    ]
 
 
 def _answer_ended(request: Received) -> Answer:

@@ -25,12 +25,13 @@ from app.models import (
     JobEpoch,
     JobEvent,
     JobStep,
+    MlflowRun,
     PredictionDay,
     Product,
     Sweep,
     TrainedModel,
 )
-from app.models.base import new_id
+from app.models.base import new_id, utc_now
 from app.models.product_limits import BY_JOB, BY_PRODUCT, FREE
 from app.schemas.caller import Caller
 from app.schemas.gate import GateRules
@@ -79,6 +80,7 @@ def add_one_of_each(session: Session, product: str) -> None:
             JobStep(job_id=job.id, step=1, epoch=1, loss=0.0, accuracy=0.0, learning_rate=0.0),
             JobEpoch(job_id=job.id, epoch=1, step=1, seconds=1.0, is_best=True, **scores),
             GpuLease(gpu=product, job_id=job.id, fence=1),
+            MlflowRun(job_id=job.id, ended_at=utc_now()),
             Sweep(
                 id=f"swp_{product}", product_id=product, dataset_id=dataset.id, status="running",
                 plan=SWEEP_PLAN.model_dump(mode="json"), candidates=[], events=[],
