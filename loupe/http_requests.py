@@ -8,8 +8,8 @@ import time
 from collections.abc import Generator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 import httpx2 as httpx
 
@@ -38,10 +38,17 @@ class Address:
         """Without ``server`` and ``api_key``: those of LOUPE_SERVER and LOUPE_API_KEY. Raises LoupeError."""
         given = server or os.environ.get("LOUPE_SERVER") or "http://127.0.0.1:8000"
         url = (given if "://" in given else f"http://{given}").rstrip("/")
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-            raise LoupeError(f"{given!r} is no address of a server.", "For example http://127.0.0.1:8000.")
+        if (fault := _find_fault(url)) is not None:
+            raise LoupeError(
+                f"{given!r} is no address of a server: {fault}.", "For example http://127.0.0.1:8000."
+            )
         key = (api_key or os.environ.get("LOUPE_API_KEY", "")).strip()
+        if not key.isprintable():
+            source = "api_key" if api_key else "LOUPE_API_KEY"
+            raise LoupeError(
+                f"{source} holds control characters, or bytes that are no text.",
+                "Copy the key again, as one line.",
+            )
         headers = {"Accept": "application/json"}
         if key:
             headers["Authorization"] = f"Bearer {key}"
@@ -51,11 +58,32 @@ class Address:
         """Of an ``httpx.Client`` or ``httpx.AsyncClient``."""
         return {
             "base_url": self.url,
+            # In UTF-8, since a key may have any letters.
             "headers": {name: value.encode() for name, value in self.headers.items()},
             "timeout": httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
             # A proxy for the outside world cannot reach this machine's own addresses.
-            "trust_env": urlsplit(self.url).hostname not in ("127.0.0.1", "localhost", "::1"),
+            "trust_env": not _is_of_this_machine(httpx.URL(self.url).host),
         }
+
+
+def _find_fault(url: str) -> str | None:
+    """Why no server can be asked at ``url``; None where one can."""
+    try:
+        parts = httpx.URL(url)
+    except (httpx.InvalidURL, UnicodeEncodeError) as error:
+        return str(error)
+    if parts.scheme not in ("http", "https") or not parts.host:
+        return "not http://HOST:PORT"
+    if parts.query or parts.fragment:
+        return "it has a query or a fragment; a path before those is fine"
+    return None
+
+
+def _is_of_this_machine(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def request_of(ask: Ask) -> dict[str, Any]:

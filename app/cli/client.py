@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,15 +11,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote
 
 from app.errors import FieldError, LoupeError
-from app.host.addresses import is_loopback
 from app.host.retry_after import read_retry_after
 
 if TYPE_CHECKING:
     import httpx2 as httpx
 
-CONNECT_SECONDS = 5.0
-# An upload is answered once the server has stored all of it; a first prediction loads the model.
-ANSWER_SECONDS = 600.0
 # How long a command that waits for a job puts up with a server that is being started again.
 PATIENCE_SECONDS = 60.0
 RETRY_SECONDS = 1.0
@@ -71,31 +66,19 @@ class Client:
     """One Loupe server. Raises ServerError for its problem documents, UnreachableError without an answer."""
 
     def __init__(self, server: str) -> None:
-        # Here and not above: `loupe --help` need not wait for it.
+        # Here and not above: `loupe --help` need not wait for them.
         import httpx2 as httpx
 
-        self.server = (server if "://" in server else f"http://{server}").rstrip("/")
-        headers = {b"Accept": b"application/json"}
-        if key := os.environ.get("LOUPE_API_KEY", "").strip():
-            headers[b"Authorization"] = _bearer(key)
+        from loupe.errors import LoupeError as ClientError
+        from loupe.http_requests import Address
+
         try:
-            url = httpx.URL(self.server)
-            if url.scheme not in ("http", "https") or not url.host:
-                raise httpx.InvalidURL("not http://HOST:PORT")
-            if url.query or url.fragment:
-                raise httpx.InvalidURL("it has a query or a fragment; a path before those is fine")
-            self._http = httpx.Client(
-                base_url=url,
-                headers=headers,
-                timeout=httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
-                # A proxy for the outside world cannot reach this machine's own addresses.
-                trust_env=not is_loopback(url.host),
-            )
-            weakref.finalize(self, self._http.close)
-        except (httpx.InvalidURL, UnicodeEncodeError) as error:
-            raise CommandError(
-                f"{server!r} is no address of a server: {error}", hint="For example http://127.0.0.1:8000."
-            ) from error
+            address = Address.of(server, None, PATIENCE_SECONDS)
+        except ClientError as error:
+            raise CommandError(error.message, hint=error.hint) from error
+        self.server = address.url
+        self._http = httpx.Client(**address.options())
+        weakref.finalize(self, self._http.close)
 
     def get(self, path: str, **params: Any) -> Any:
         return self._ask("GET", path, params=params)
@@ -220,16 +203,6 @@ class Client:
                 f"The connection to {self.server} was lost: {error or type(error).__name__}.",
                 hint="See whether the server still runs, then try again.",
             ) from error
-
-
-def _bearer(key: str) -> bytes:
-    """The header as the server reads it: in UTF-8, since a key may have any letters."""
-    if not key.isprintable():
-        raise CommandError(
-            "LOUPE_API_KEY holds control characters, or bytes that are no text.",
-            hint="Copy the key again, as one line.",
-        )
-    return f"Bearer {key}".encode()
 
 
 def quoted(part: str) -> str:

@@ -130,7 +130,9 @@ def test_nobody_at_the_address_is_said() -> None:
         nobody.products.list()
 
 
-@pytest.mark.parametrize("server", ["ftp://x", "http://", "http://x?y=1", "http://x#y"])
+@pytest.mark.parametrize(
+    "server", ["ftp://x", "http://", "http://x?y=1", "http://x#y", "x:port", "http://[::1", "http://\udce4"]
+)
 def test_what_is_no_address_is_refused_at_once(server: str) -> None:
     with pytest.raises(LoupeError, match="no address"):
         Loupe(server)
@@ -142,6 +144,17 @@ def test_the_environment_names_server_and_key(monkeypatch: pytest.MonkeyPatch) -
     address = Address.of(None, None, 0)
     assert address.url == "http://loupe.example:9000/prefix"
     assert address.headers["Authorization"] == "Bearer s3cret"
+
+
+def test_a_key_that_is_no_line_of_text_is_refused() -> None:
+    with pytest.raises(LoupeError, match="control characters"):
+        Loupe(api_key="a\nb")
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.0.0.2", "[::1]"])
+def test_a_proxy_for_the_outside_is_not_asked_for_this_machine(host: str) -> None:
+    assert Address.of(f"http://{host}:8000", None, 0).options()["trust_env"] is False
+    assert Address.of("http://loupe.example", None, 0).options()["trust_env"] is True
 
 
 @pytest.mark.parametrize("label", ["", ".", "..", "a/b"])
