@@ -89,6 +89,8 @@ def find_ended(context: AppContext) -> None:
     )
     with context.db.read() as session:
         found = session.execute(ended).all()
+    if not found:
+        return
     # Another worker may note the same at this moment.
     with contextlib.suppress(IntegrityError), context.db.write() as session:
         for job_id, ended_at in found:

@@ -90,12 +90,14 @@ def test_a_running_training_is_followed_and_each_point_is_written_once(
     loupe: Run, growing: Server, tmp_path: Path
 ) -> None:
     first = loupe("tensorboard", "job_1", "--to", tmp_path, "--server", growing.url)
+    run = tmp_path / "tiny_cnn-job_1"
+    followed = _points(run / "train")
     growing.answer = _answer_ended
     ended = loupe("tensorboard", "job_1", "--to", tmp_path, "--server", growing.url)
 
-    run = tmp_path / "tiny_cnn-job_1"
     assert first.out == ended.out == f"{run}: 4 steps\n"
     train = _points(run / "train")
+    assert sorted(point[:3] for point in followed) == sorted(point[:3] for point in train)
     assert [(step, value) for tag, step, value, _ in train if tag == "step/loss"] == [
         (1, 1.0),
         (2, 0.5),
