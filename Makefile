@@ -15,10 +15,10 @@ MLFLOW := .venv-mlflow
 # Where a container sets it, each process would compile TensorFlow's sources anew: most of a training's start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup ui test-browser demo up test test-all test-fast check chaos attack soak check-postgres format lock docs mutations bench bench-networks bench-serving bench-features bench-labels bench-duplicates bench-doctor bench-truth bench-forecasts bench-gallery tools audit sbom docs-site clean test-mlflow
+.PHONY: help setup ui test-browser demo up test test-all test-fast check chaos attack soak check-postgres format lock docs mutations bench bench-networks bench-serving bench-features bench-labels bench-duplicates bench-doctor bench-training-doctor bench-truth bench-forecasts bench-gallery tools audit sbom docs-site clean test-mlflow
 
 help: ## Show this list.
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-21s %s\n", $$1, $$2}'
 
 setup: $(STAMP) $(UI) ## Make .venv with everything that is locked, and the pages: 2.8 GB on the disk.
 	@if [ "$(MAKECMDGOALS)" = setup ]; then \
@@ -126,6 +126,9 @@ bench-labels: setup ## Measure how many wrong labels an examination finds. ARGS=
 
 bench-doctor: setup ## Measure which faults of a dataset an examination names first. ARGS='FOLDER …': in images of your own.
 	$(BIN)/python -m benchmarks.dataset_doctor $(ARGS)
+
+bench-training-doctor: setup ## Measure which faults of a training its findings name first. ARGS='FOLDER …': on images of your own.
+	$(BIN)/python -m benchmarks.training_doctor $(ARGS)
 
 bench-truth: setup ## Measure whether probabilities and promises hold. ARGS='FOLDER …': on images of your own.
 	$(BIN)/python -m benchmarks.truth $(ARGS)

@@ -46,15 +46,15 @@ def main() -> None:
 
 def _measure(folder: Path, home: Path, root: Path, most: int) -> Table:
     table = Table("fault", "expected", "named first", "others", title=folder.name)
-    clean = _read(folder, most)
-    report = _examine(clean, home / "clean", root)
+    clean = read_shots(folder, most)
+    report = examine_shots(clean, home / "clean", root)
     known = home / "clean" / "dataset"
     alarms = [each.code for each in report.diagnoses if each.level != "note"]
     table.add_row("as it came", "no alarm", ", ".join(alarms) or "no alarm", _notes(report))
     right = 0
     for fault in FAULTS:
         shots = fault.seed(list(clean), np.random.default_rng(0))
-        report = _examine(shots, home / fault.name, root, known)
+        report = examine_shots(shots, home / fault.name, root, known)
         codes = [each.code for each in report.diagnoses]
         right += codes[:1] == [fault.code]
         table.add_row(fault.name, fault.code, *(codes[:1] or ["-"]), ", ".join(codes[1:]))
@@ -62,7 +62,8 @@ def _measure(folder: Path, home: Path, root: Path, most: int) -> Table:
     return table
 
 
-def _read(folder: Path, most: int) -> list[Shot]:
+def read_shots(folder: Path, most: int) -> list[Shot]:
+    """At most so many images of a folder of class folders, drawn at random."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.parent != folder)
     chosen = sorted(np.random.default_rng(0).permutation(len(files))[:most])
     shots = []
@@ -79,8 +80,12 @@ def _notes(report: ExaminationReport) -> str:
     return ", ".join(each.code for each in report.diagnoses if each.level == "note")
 
 
-def _examine(shots: Sequence[Shot], home: Path, root: Path, known: Path | None = None) -> ExaminationReport:
-    """``known``: a dataset whose feature vectors are used again."""
+def examine_shots(
+    shots: Sequence[Shot], home: Path, root: Path, known: Path | None = None
+) -> ExaminationReport:
+    """Imports them into ``home / "dataset"``. ``known``: a dataset whose feature vectors are used again.
+    ``root`` keeps the extractor.
+    """
     for number, shot in enumerate(shots):
         path = home / "source" / (shot.split or "") / shot.label / f"{number:05d}.{shot.extension}"
         path.parent.mkdir(parents=True, exist_ok=True)

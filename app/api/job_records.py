@@ -1,4 +1,4 @@
-"""``/jobs/{job}/metrics``, ``/events``, ``/logs``"""
+"""``/jobs/{job}/metrics``, ``/events``, ``/findings``, ``/logs``"""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from app.context import AppContext
 from app.csv_cells import safe_row
 from app.errors import FieldError, InvalidRequestError, LoupeError
 from app.schemas.common import Page
+from app.schemas.finding import JobFindings
 from app.schemas.job import EpochPoint, JobEvent, JobMetrics, LogFile, StepPoint
 from app.schemas.numbers import MOST
-from app.services import job_records
+from app.services import job_records, training_findings
 
 router = APIRouter(prefix="/jobs/{job}", tags=["jobs"], route_class=CheckedRoute)
 
@@ -86,6 +87,15 @@ def list_events(
             headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
         )
     return page
+
+
+@router.get("/findings")
+def get_findings(job: str, context: ContextDep) -> JobFindings:
+    """What stands out in a training, the worst first: what is wrong, the numbers that show it, what to do.
+
+    Also while it runs. The answers to the test images are looked at once it has ended.
+    """
+    return training_findings.get_findings(context, job)
 
 
 @router.get("/logs")

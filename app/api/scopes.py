@@ -102,6 +102,7 @@ NEEDS: dict[tuple[str, str], Need | None] = {
     ("POST", "/jobs/{job}/stop"): WRITE,
     ("GET", "/jobs/{job}/metrics"): READ,
     ("GET", "/jobs/{job}/events"): READ,
+    ("GET", "/jobs/{job}/findings"): READ,
     ("GET", "/jobs/{job}/logs"): READ,
     ("GET", "/jobs/{job}/logs/{name}"): READ,
     ("POST", "/sweeps"): WRITE,

@@ -7,6 +7,7 @@ from typing import Any
 
 from app.cli.client import Client, quoted
 from app.cli.console import add_row, make_table, note, say, say_json, show
+from app.cli.findings import say_finding, say_headline
 from app.cli.follow import follow_job
 from app.cli.job_end import require_success
 from app.cli.options import DEFAULT_SERVER, AsJson, DatasetId, Server, examples
@@ -14,7 +15,6 @@ from app.words import count
 
 LISTED = 20
 _NAMED = 4
-STYLES = {"error": "red", "warning": "yellow", "note": None}
 examine_epilog = examples("loupe dataset examine dst_…")
 
 
@@ -69,15 +69,14 @@ def warn_of_findings(client: Client, dataset: Mapping[str, Any]) -> None:
         return
     for each in client.get(f"/datasets/{dataset['id']}/examination")["diagnoses"]:
         if each["level"] != "note":
-            say(f"{each['level']}: {each['finding']}.", style=STYLES[each["level"]])
+            say_headline(each)
 
 
 def _show_diagnoses(diagnoses: Sequence[Mapping[str, Any]]) -> None:
     if not diagnoses:
         say("Nothing is wrong with the dataset, as far as Loupe can see.")
     for each in diagnoses:
-        say(f"{each['level']}: {each['finding']}.", style=STYLES[each["level"]])
-        say(f"  {each['advice']}")
+        say_finding(each)
         if each["images"]:
             say(f"  {_names_of(each['images'], each['number'])}")
 

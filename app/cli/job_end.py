@@ -10,6 +10,7 @@ from app.cli.client import Client, quoted
 from app.cli.console import note, say, say_json, say_problem, show_fields
 from app.cli.job_states import describe_status
 from app.cli.reports import summarise_metrics
+from app.cli.training_findings import show_findings
 
 
 def finish_job(client: Client, job: dict[str, Any], *, as_json: bool = False) -> None:
@@ -20,6 +21,8 @@ def finish_job(client: Client, job: dict[str, Any], *, as_json: bool = False) ->
         say_json(job)
     else:
         show_end(client, job)
+        if job["status"] == "succeeded":
+            show_findings(client, job, with_notes=False)
         if job["model"]:
             # No alias points at a model that failed its gate or was imported.
             by_id = failed_gate or not is_training

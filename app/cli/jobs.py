@@ -30,6 +30,7 @@ from app.cli.job_states import describe_progress, describe_status, describe_wait
 from app.cli.job_verbs import JobId
 from app.cli.options import DEFAULT_SERVER, AsJson, Limit, Server
 from app.cli.reports import summarise_metrics
+from app.cli.training_findings import show_findings
 from app.schemas.job_kinds import JOB_KINDS
 
 app = typer.Typer(no_args_is_help=True, help="Jobs: trainings, imports, evaluations, exports, predictions.")
@@ -87,7 +88,7 @@ def list_jobs(
 
 @app.command("show")
 def show_job(job: JobId, as_json: AsJson = False, server: Server = DEFAULT_SERVER) -> None:
-    """Show one job: state, progress, settings, result."""
+    """Show one job: state, progress, settings, result; of a training what stands out in it."""
     client = Client(server)
     answer = client.get(f"/jobs/{quoted(job)}")
     if as_json:
@@ -99,6 +100,7 @@ def show_job(job: JobId, as_json: AsJson = False, server: Server = DEFAULT_SERVE
         if test:
             say()
             show_fields(summarise_metrics(test["items"], test, "test"))
+    show_findings(client, answer)
 
 
 @app.command("follow")

@@ -6,6 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
+from app.schemas.finding import Level
+
 
 class ExaminedImage(BaseModel):
     item: str
@@ -70,7 +72,7 @@ class Diagnosis(BaseModel):
     """Something to act upon."""
 
     code: str = Field(description="For programs; the finding is for people.")
-    level: Literal["error", "warning", "note"]
+    level: Level
     finding: str
     advice: str
     classes: list[str] = Field(description="The classes concerned.")

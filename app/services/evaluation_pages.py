@@ -34,6 +34,7 @@ from app.evaluation.page.spec import (
 from app.evaluation.page.words import seconds, shown, size
 from app.host.files import make_folder, move
 from app.models import Dataset, Evaluation, Job, JobEpoch, TrainedModel
+from app.schemas.finding import Finding as JobFinding
 from app.services import job_records
 from app.services.dataset_manifests import manifest_of
 from app.services.datasets import get_report
@@ -41,8 +42,9 @@ from app.services.evaluation_analyses import analysis_folder, classes_of, ensure
 from app.services.evaluations import require_evaluation, to_schema
 from app.services.examinations import require_report
 from app.services.limited_child import MEMORY_BYTES, run_limited, taking_turn
+from app.services.training_findings import get_findings
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 """Of what is gathered for a page: one of another version is made anew."""
 MISTAKES, DOUBTFUL = 24, 12
 """Images in a page: with them, and the maps of the mistakes, it stays under 2 MB."""
@@ -57,19 +59,22 @@ def get_page(context: AppContext, job_id: str, dataset_id: str | None = None) ->
     with context.db.read() as session:
         evaluation = require_evaluation(session, job_id, dataset_id)
         dataset = session.get_one(Dataset, evaluation.dataset_id)
-    target = analysis_folder(context, evaluation) / f"report-{_key(evaluation, dataset)}.html"
+        is_training = session.get_one(Job, job_id).kind == "training"
+    found = get_findings(context, job_id).data if is_training else []
+    target = analysis_folder(context, evaluation) / f"report-{_key(evaluation, dataset, found)}.html"
     if not target.exists():
         analysis = ensure_analysis(context, evaluation)
-        spec = _gather(context, evaluation, dataset, analysis)
+        spec = _gather(context, evaluation, dataset, analysis, found)
         with taking_turn():
             if not target.exists():
                 _make(context, spec, target)
     return target
 
 
-def _key(evaluation: Evaluation, dataset: Dataset) -> str:
+def _key(evaluation: Evaluation, dataset: Dataset, found: Sequence[JobFinding]) -> str:
     """Another one whenever the page would be another."""
     made_by = [FORMAT_VERSION, __version__, FORM, evaluation.id, dataset.examination]
+    made_by += [each.model_dump(mode="json") for each in found]
     return hashlib.sha256(json.dumps(made_by, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -96,7 +101,13 @@ def _download(context: AppContext, dataset_id: str, item: Item) -> None:
             raise
 
 
-def _gather(context: AppContext, evaluation: Evaluation, dataset: Dataset, analysis: Path) -> PageSpec:
+def _gather(
+    context: AppContext,
+    evaluation: Evaluation,
+    dataset: Dataset,
+    analysis: Path,
+    found: Sequence[JobFinding],
+) -> PageSpec:
     manifest = _manifest(context, dataset)
     items = {item.id: item for item in manifest.items} if manifest is not None else {}
     rows = open_answers(analysis)
@@ -144,6 +155,7 @@ def _gather(context: AppContext, evaluation: Evaluation, dataset: Dataset, analy
         training=_training(context, job.id, epochs),
         is_examined=is_examined,
         findings=findings,
+        training_findings=_of_training(found),
         facts=(
             _about_data(dataset, trained_on, job, evaluation),
             _about_model(job, model),
@@ -207,6 +219,21 @@ def _findings(context: AppContext, dataset: Dataset) -> tuple[tuple[Finding, ...
     findings += [Finding(level="warning", text=_cut(advice)) for advice in report.advice]
     findings.sort(key=lambda finding: LEVELS.index(finding.level))
     return tuple(findings[:MOST_FINDINGS]), is_examined
+
+
+def _of_training(found: Sequence[JobFinding]) -> tuple[Finding, ...]:
+    """Without those of the dataset, which have a section of their own."""
+    return tuple(
+        Finding(
+            level=each.level,
+            text=_cut(each.finding),
+            advice=_cut(each.advice),
+            evidence=_cut(each.evidence),
+            command=each.command and _cut(each.command),
+        )
+        for each in found
+        if each.dataset is None or each.code == "different_test"
+    )
 
 
 def _about_data(dataset: Dataset, trained_on: Dataset | None, job: Job, evaluation: Evaluation) -> Facts:

@@ -25,6 +25,11 @@ def default_start(network: str, weights_root: Path) -> str:
     return "imagenet" if weights is not None and weights.locate(weights_root) else "none"
 
 
+def default_learning_rate(pretrained: str) -> float:
+    """Of a training that starts from these weights: ``none``, or the name of some."""
+    return float((_FRESH if pretrained == "none" else _FINE_TUNED)["learning_rate"])
+
+
 def resolve_before_pictures(
     given: Hyperparameters, network: NetworkSpec, *, pretrained: str
 ) -> Hyperparameters:

@@ -54,8 +54,8 @@ def run_training(spec: TrainingSpec, folder: Path, reporter: Reporter, stop: Sto
     Raises Released after a checkpoint when asked to leave, and the errors of app.errors with their hints.
     """
     with naming_lack_of_memory(spec):
-        run = _prepare(open_work(spec, folder, reporter, stop))
-        fit = _train(run)
+        run = prepare(open_work(spec, folder, reporter, stop))
+        fit = train(run)
         run.work.leave_if_asked()
         _leave_or_end_early(run, fit)
         model, expected, evidence = _evaluate(run, fit)
@@ -63,7 +63,8 @@ def run_training(spec: TrainingSpec, folder: Path, reporter: Reporter, stop: Sto
         return package(run.work, _describe(fit), model, expected, evidence)
 
 
-def _prepare(work: Work) -> Run:
+def prepare(work: Work) -> Run:
+    """Writes the records of what is trained and tested on, where they are not there. Raises Released."""
     spec = work.spec
 
     def report(done: int, total: int) -> None:
@@ -94,13 +95,14 @@ def _prepare(work: Work) -> Run:
     return Run(work, reader, Subset(other, np.arange(len(other))))
 
 
-def _train(run: Run) -> Fit:
+def train(run: Run) -> Fit:
+    """The network, trained until a reason to stop. Raises Released after a checkpoint, NotFiniteError."""
     work = run.work
     spec, settings, reporter = work.spec, work.settings, work.reporter
     reporter.stage("training")
     # Imports may draw from the global generator: create_network comes from its own module, imported by now.
     keras.utils.set_random_seed(settings.seed)
-    train = TrainingSubset(run.reader, np.array(work.split["train"]))
+    learned = TrainingSubset(run.reader, np.array(work.split["train"]))
     replicas = Replicas(work.device.replicas)
     classes = len(work.manifest.classes)
     with replicas.scope():
@@ -109,9 +111,9 @@ def _train(run: Run) -> Fit:
     fit = Fit(
         model,
         settings,
-        train,
+        learned,
         run.subset("valid"),
-        weigh_classes(settings.class_weights, train.labels, work.manifest.classes),
+        weigh_classes(settings.class_weights, learned.labels, work.manifest.classes),
         store=CheckpointStore(spec.checkpoint_root),
         checkpoint_seconds=spec.checkpoint_seconds,
         base_state={"identity": work.identity.to_json(), "environment": work.device.environment()},

@@ -80,14 +80,14 @@ def test_a_dropped_folder_becomes_a_dataset_whose_faults_stand_with_pictures(
     look(page, "import-chosen")
     start(page)
     expect(page.locator(".answer")).to_have_text("15 images in 3 classes", timeout=60_000)
-    findings = page.locator(".finding h3").all_inner_texts()
-    assert [words.split("\n")[-1].strip() for words in findings] == [
-        "1 image lies in more than one class",
-        "1 image could not be read",
-        "1 image is there more than once",
-        "1 file was skipped",
+    findings = page.locator(".found p > b").all_inner_texts()
+    assert findings == [
+        "1 image lies in more than one class.",
+        "1 image could not be read.",
+        "1 image is there more than once.",
+        "1 file was skipped.",
     ]
-    expect(page.locator(".finding").first.locator("img")).to_have_count(2)
+    expect(page.locator(".found").first.locator("img")).to_have_count(2)
     look(page, "import-report")
     page.set_viewport_size(NARROW)
     look(page, "import-report-400")

@@ -111,6 +111,9 @@ def test_the_api_of_this_version_reads_all_of_it(old: AppContext) -> None:
         assert get(f"/jobs/{TRAINED}")["metadata"] == {"who": "me"}
         assert get(f"/jobs/{TRAINED}")["created_at"].startswith("2026-11-24T14:15:2")
         assert get(f"/jobs/{TRAINED}/evaluation")["items"] == 6
+        found = get(f"/jobs/{TRAINED}/findings")
+        assert (found["epochs"], found["is_tested"]) == (2, True)
+        assert "few_test_images" in {each["code"] for each in found["data"]}
         [model] = get("/models")["data"]
         assert (model["job"], model["aliases"]) == (TRAINED, ["champion"])
         assert {row["id"] for row in get("/products")["data"]} == {"screws", "empty"}

@@ -7,7 +7,8 @@ from typing import get_args
 
 from app.datasets.examination.checks import classes, images, splits
 from app.datasets.examination.checks.evidence import Evidence
-from app.datasets.examination.report import Diagnosis, Level
+from app.datasets.examination.report import Diagnosis
+from app.schemas.finding import Level
 
 CHECKS: tuple[Callable[[Evidence], Iterable[Diagnosis]], ...] = (
     images.contradictions,

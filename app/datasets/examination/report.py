@@ -8,6 +8,7 @@ from typing import Literal
 from app.datasets.manifest import DatasetManifest
 from app.datasets.seals import read_sealed, write_sealed
 from app.features.files import EXAMINATION
+from app.schemas.finding import Level
 from app.schemas.message import Message
 
 
@@ -68,9 +69,6 @@ class Honesty(Message):
     shared_images: int
     claimed: Estimate
     true: Estimate
-
-
-Level = Literal["error", "warning", "note"]
 
 
 class Diagnosis(Message):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 from app.datasets.manifest import Item
 from app.schemas.evaluation import Evaluation
+from app.schemas.finding import Level
 from app.schemas.message import Message
 
 PAGE = "report.html"
@@ -44,11 +44,13 @@ class Training(Message):
 
 
 class Finding(Message):
-    """Something that an import or an examination says of the dataset."""
+    """Something that stands out in the dataset or in the training. ``evidence``: the numbers that show it."""
 
-    level: Literal["error", "warning", "note"]
+    level: Level
     text: str
     advice: str | None = None
+    evidence: str | None = None
+    command: str | None = None
 
 
 class Fact(Message):
@@ -71,7 +73,8 @@ class PageSpec(Message):
     ``analysis``: the folder of ``app.evaluation.analysis``. ``mistakes`` and ``doubtful`` are the examples to
     show, of ``total_mistakes`` and of all right answers. ``artifact``: the model's folder, with the digest
     that it must have; None where it is gone. ``is_examined``: whether ``findings`` are also those
-    of an examination. ``training`` is None for a model that was trained elsewhere.
+    of an examination; ``training_findings``: those of the training itself. ``training`` is None for a model
+    that was trained elsewhere.
     """
 
     product: str
@@ -89,6 +92,7 @@ class PageSpec(Message):
     training: Training | None
     is_examined: bool
     findings: tuple[Finding, ...]
+    training_findings: tuple[Finding, ...] = ()
     facts: tuple[Facts, ...]
 
 

@@ -110,6 +110,15 @@ def spec_of(
         ),
         "is_examined": False,
         "findings": (Finding(level="warning", text="2 images are there twice", advice="Remove one."),),
+        "training_findings": (
+            Finding(
+                level="error",
+                text="nothing is learned",
+                evidence="The train loss went from 1.1 to 1.1.",
+                advice="Look at the labels.",
+                command="loupe dataset report dst_1",
+            ),
+        ),
         "facts": (Facts(heading="Model", facts=(Fact(name="network", value="tiny_cnn"),)),),
     }
     return PageSpec(**{**fields, **changes})

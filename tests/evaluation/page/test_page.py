@@ -144,6 +144,11 @@ def test_names_from_uploads_are_text(tmp_path: Path) -> None:
         product=NASTY,
         model=NASTY,
         findings=(spec.findings[0].model_copy(update={"text": NASTY, "advice": NASTY}),),
+        training_findings=(
+            spec.training_findings[0].model_copy(
+                update=dict.fromkeys(("text", "evidence", "advice", "command"), NASTY)
+            ),
+        ),
         facts=(
             spec.facts[0].model_copy(
                 update={

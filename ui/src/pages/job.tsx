@@ -14,6 +14,7 @@ import { Page } from "../parts/page";
 import { ProblemText } from "../parts/problem";
 import { Settings } from "../parts/settings";
 import { State } from "../parts/state";
+import { TrainingFindings } from "../parts/training_findings";
 import { When } from "../parts/when";
 
 /** How often a job is looked at beside its events, in milliseconds: its progress is none. */
@@ -41,6 +42,7 @@ export default function Job() {
       curl={[
         { what: "The job", curl: `{api}/jobs/${id}` },
         { what: "Its curves", curl: `{api}/jobs/${id}/metrics` },
+        { what: "What stands out in a training", curl: `{api}/jobs/${id}/findings` },
         {
           what: "Its events, as they happen",
           curl: `-N -H 'accept: text/event-stream' {api}/jobs/${id}/events`,
@@ -53,6 +55,7 @@ export default function Job() {
         {(job) => (
           <>
             <Head job={job} />
+            {job.kind === "training" && job.started_at && <TrainingFindings job={job} />}
             {job.status === "succeeded" && hasEvaluation(job) && (
               <EvaluationOf job={job} changed={state.again} />
             )}

@@ -1,10 +1,9 @@
 import { api, ask, type Schemas } from "../api/client";
 import { useAsk } from "../api/use_ask";
+import { Found, type Level } from "./found";
 import { Picture } from "./gallery";
 import { askForItems, type Filter, type Flag } from "./gallery_filter";
 import { count } from "./numbers";
-
-type Level = "error" | "warning" | "note";
 
 interface Finding {
   key: string;
@@ -20,11 +19,6 @@ interface Finding {
 /** Findings that are seen at once; the others are folded. */
 const FIRST = 3;
 const PICTURES = 6;
-const LEVELS: Record<Level, [kind: string, word: string]> = {
-  error: ["bad", "Fault"],
-  warning: ["look", "Look here"],
-  note: ["off", "Note"],
-};
 /** Findings of the examination of which a filter leaves all images, not the first ones alone. */
 const FLAG_OF: Record<string, Flag> = {
   contradiction: "contradiction",
@@ -98,25 +92,8 @@ export function DatasetFindings({ dataset, findings, href }: Props) {
 
 function Card({ dataset, finding, href }: { dataset: string; finding: Finding; href: Props["href"] }) {
   const { level, words, advice, filter, images } = finding;
-  const [kind, word] = LEVELS[level];
   return (
-    <article class={`found found-${kind}`}>
-      <div>
-        <p>
-          <span class={`state state-${kind}`}>
-            <svg viewBox="0 0 12 12" aria-hidden="true">
-              {kind === "bad" && <path d="M6 0 L12 12 H0 Z" />}
-              {kind === "look" && <path d="M6 0 L12 6 L6 12 L0 6 Z" />}
-              {kind === "off" && (
-                <circle cx="6" cy="6" r="4" fill="none" stroke="currentColor" stroke-width="2" />
-              )}
-            </svg>
-            {word}
-          </span>{" "}
-          <b>{sentence(words)}</b>
-        </p>
-        <p class="quiet">{advice}</p>
-      </div>
+    <Found level={level} words={words} advice={advice}>
       {filter && (
         <>
           {images ? (
@@ -129,7 +106,7 @@ function Card({ dataset, finding, href }: { dataset: string; finding: Finding; h
           </a>
         </>
       )}
-    </article>
+    </Found>
   );
 }
 
@@ -146,10 +123,6 @@ function Pictures({ dataset, ids }: { dataset: string; ids: string[] }) {
       ))}
     </div>
   );
-}
-
-function sentence(words: string): string {
-  return `${words.charAt(0).toUpperCase()}${words.slice(1)}.`;
 }
 
 /** Has the images looked at. Throws AskError. */

@@ -1,4 +1,5 @@
 import { file, page, type Schemas } from "../api/client";
+import { Found, type Level } from "./found";
 import type { Report } from "./imported";
 import { count } from "./numbers";
 
@@ -7,8 +8,6 @@ interface Props {
   report: Report | undefined;
   examination: Schemas["ExaminationReport"] | undefined;
 }
-
-type Level = "error" | "warning" | "note";
 
 interface Shown {
   item: string;
@@ -47,9 +46,11 @@ export function Findings({ dataset, report, examination }: Props) {
           {examination && !examination.missing && ", and no label looks wrong"}.
         </p>
       )}
-      {found.map((finding) => (
-        <Card key={finding.words} finding={finding} dataset={dataset.id} />
-      ))}
+      <div class="founds">
+        {found.map((finding) => (
+          <Card key={finding.words} finding={finding} dataset={dataset.id} />
+        ))}
+      </div>
       {(examination === undefined || examination.missing) && (
         <p class="quiet">
           {examination?.missing ?? "Nothing has looked at what the images show: no label was judged."}
@@ -134,11 +135,7 @@ const LISTED = 200;
 function Card({ finding, dataset }: { finding: Finding; dataset: string }) {
   const { words, advice, images, number, files = [], level } = finding;
   return (
-    <section class={`card finding finding-${level}`}>
-      <h3>
-        <Mark level={level} /> {words}
-      </h3>
-      <p>{advice}</p>
+    <Found level={level} words={words} advice={advice}>
       {images.length > 0 && (
         <ul class="finding-pictures">
           {images.slice(0, SHOWN).map(({ item, name, label, suggested }) => (
@@ -181,29 +178,6 @@ function Card({ finding, dataset }: { finding: Finding; dataset: string }) {
           </ul>
         </details>
       )}
-    </section>
-  );
-}
-
-const WORDS: Record<Level, [words: string, kind: string]> = {
-  error: ["wrong", "bad"],
-  warning: ["look here", "look"],
-  note: ["note", "off"],
-};
-
-/** A shape and a word for how grave it is. */
-function Mark({ level }: { level: Level }) {
-  const [words, kind] = WORDS[level];
-  return (
-    <span class={`state state-${kind}`}>
-      <svg viewBox="0 0 12 12" aria-hidden="true">
-        {level === "error" && <path d="M6 0 L12 12 H0 Z" />}
-        {level === "warning" && <path d="M6 0 L12 6 L6 12 L0 6 Z" />}
-        {level === "note" && (
-          <circle cx="6" cy="6" r="4" fill="none" stroke="currentColor" stroke-width="2" />
-        )}
-      </svg>
-      {words}
-    </span>
+    </Found>
   );
 }

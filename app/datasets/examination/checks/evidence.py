@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from app.datasets.examination.honesty import Judged
 from app.datasets.examination.looks import Looks
-from app.datasets.examination.report import Diagnosis, ExaminationReport, Level
+from app.datasets.examination.report import Diagnosis, ExaminationReport
 from app.datasets.manifest import DatasetManifest, Item
 from app.datasets.names import show
+from app.schemas.finding import Level
 
 _LISTED = 20
 

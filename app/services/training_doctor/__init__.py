@@ -1,0 +1,1 @@
+"""What stands out in a training: pure functions over what is recorded of it, a module a reason to change."""
