@@ -122,3 +122,46 @@ def test_a_candidate_that_rests_is_left_to_its_sweep(loupe: Run, server: Server)
 
     assert "loupe sweep show swp_1" in ended.err
     assert "resume" not in ended.err
+
+
+def test_a_training_shows_what_stands_out_in_it_and_at_its_end_without_the_notes(
+    loupe: Run, server: Server
+) -> None:
+    _end_as(server, "training", "succeeded", None)
+    answer = server.answer
+    rows = [
+        {
+            "code": "rate_too_low",
+            "level": "error",
+            "finding": "the learning rate is too low",
+            "evidence": "The train loss went from 2.3 to 2.3.",
+            "advice": "Train with a learning_rate of 0.001.",
+            "command": "loupe train screws --set learning_rate=0.001",
+        },
+        {
+            "level": "note",
+            "finding": "nothing has looked",
+            "evidence": "",
+            "advice": "Look.",
+            "command": None,
+        },
+    ]
+
+    def with_findings(request: Received) -> Answer:
+        if request.path.endswith("/findings"):
+            return as_json({"job": "job_9", "data": rows})
+        if "/metrics" in request.path:
+            return as_json({"test": None})
+        return answer(request)
+
+    server.answer = with_findings
+
+    shown = loupe("job", "show", "job_9", "--server", server.url)
+    ended = loupe("job", "follow", "job_9", "--server", server.url)
+
+    for printed in (shown.out, ended.out):
+        assert "error: the learning rate is too low.\n" in printed
+        assert "  The train loss went from 2.3 to 2.3. Train with a learning_rate of 0.001.\n" in printed
+        assert f" train screws --set learning_rate=0.001 --server {server.url}\n" in printed
+    assert "note: nothing has looked." in shown.out
+    assert "note:" not in ended.out

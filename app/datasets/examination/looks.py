@@ -1,4 +1,4 @@
-"""What of an image has nothing to do with what it shows: its size, its format, its colour, its border."""
+"""What of an image has nothing to do with what it shows: its size, format, bytes, colour and border."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ _BLANK = 1.5
 @dataclass(frozen=True)
 class Looks:
     """Of each image, rows of float32: ``size`` as logarithms of width and height in pixels, ``form`` a column
-    a file format, ``colour`` the mean red, green and blue and how they relate, ``border`` means of the four
-    sides and how much they vary, and the same of the outermost pixels all around, which a frame makes one.
-    ``is_blank``: bool (images,).
+    a file format, ``weight`` the logarithm of the file's bytes a pixel, ``colour`` the mean red, green and
+    blue and how they relate, ``border`` means of the four sides and how much they vary, and the same of the
+    outermost pixels all around, which a frame makes one. ``is_blank``: bool (images,).
     """
 
     size: Floats
     form: Floats
+    weight: Floats
     colour: Floats
     border: Floats
     is_blank: NDArray[np.bool_]
@@ -45,6 +46,9 @@ def look_at(items: Sequence[Item], colours: NDArray[np.uint8], thumbnails: NDArr
     return Looks(
         size=np.log([(item.width, item.height) for item in items]).astype(np.float32),
         form=np.array([[item.format == name for name in formats] for item in items], np.float32),
+        weight=np.log([[max(1, item.bytes) / (item.width * item.height)] for item in items]).astype(
+            np.float32
+        ),
         colour=np.concatenate([colour, np.log((colour[:, :2] + 1) / (colour[:, 1:] + 1))], axis=1),
         border=np.stack(border, axis=1),
         is_blank=grey.reshape(len(items), -1).std(axis=1) < _BLANK,

@@ -28,11 +28,14 @@ _TREE: dict[str, Any] = {
 _VIEWS = {
     "size": "size",
     "form": "file format",
+    "weight": "file size for its pixels",
     "colour": "brightness or mean colour",
     "border": "border",
 }
-_MAY_BE_MEANT = ("colour", "border")
-"""Things of two classes may differ in these; files that were stored alike do not differ in the others."""
+_MAY_BE_MEANT = ("weight", "colour", "border")
+"""Things of two classes may differ in these, rough ones take more bytes; files that were stored alike do not
+differ in the others.
+"""
 
 
 @dataclass(frozen=True)

@@ -120,6 +120,7 @@ def test_a_class_without_test_images_is_found() -> None:
     [
         ("size", "error"),
         ("file format", "error"),
+        ("file size for its pixels", "warning"),
         ("brightness or mean colour", "warning"),
         ("border", "warning"),
     ],
@@ -136,6 +137,8 @@ def test_a_class_that_is_told_by_what_has_nothing_to_do_with_it_is_found(what: s
         changed = [replace(item, width=150) if item.label == "nuts" else item for item in changed]
     elif what == "file format":
         changed = [replace(item, format="bmp") if item.label == "nuts" else item for item in changed]
+    elif what == "file size for its pixels":
+        changed = [replace(item, bytes=2500) if item.label == "nuts" else item for item in changed]
     elif what == "border":
         thumbnails[own, :2] = 255
     else:
