@@ -78,6 +78,7 @@ def _gather(
         error=(job.error["code"], job.error["detail"]) if job.error else None,
         tested=tested,
         least_accuracy=float(settings.get("min_accuracy") or 0.0),
+        is_divided=dataset.counts is not None,
         is_tested_elsewhere=other is not None,
         diagnoses=diagnoses,
         conflicts=0 if diagnoses is not None else _count_conflicts(context, dataset),

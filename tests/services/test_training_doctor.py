@@ -107,7 +107,10 @@ FAULTS: dict[str, tuple[TrainingRecord, str]] = {
         "rate_too_high",
     ),
     "a train loss beyond all bounds": (
-        make_record(epochs=make_epochs([50.0, 9.0, *[CHANCE] * 18]), tested=make_test(100, answered="nuts")),
+        make_record(
+            epochs=make_epochs([50.0, 9.0, *[CHANCE] * 18], [CHANCE] * 20),
+            tested=make_test(100, answered="nuts"),
+        ),
         "rate_too_high",
     ),
     "a validation loss beyond all bounds": (
@@ -267,6 +270,16 @@ def test_a_command_trains_again_with_all_that_was_asked_for_and_the_change() -> 
         "loupe train parts --dataset dst_1 --network tiny_cnn --drop 'not clear' --set learning_rate=0.001 "
         "--set epochs=20 --set 'image_size=[96, 128]' --set augmentation=none"
     )
+
+
+def test_a_split_that_came_with_the_images_is_not_asked_for() -> None:
+    few: dict[str, Any] = {"counts": {"train": 2000, "valid": 6, "test": 400}}
+    assert "--set split.valid=0.15" in str(first(make_record(**few)).command)
+    assert first(make_record(**few, is_divided=True)).command is None
+
+
+def test_nothing_is_said_of_the_learning_of_classes_that_are_not_known() -> None:
+    assert codes(make_record(images={}, epochs=FLAT, tested=make_test(100))) == []
 
 
 def test_findings_of_test_images_are_left_out_where_another_dataset_is_tested_on() -> None:

@@ -21,6 +21,7 @@ APART, SURE = 0.1, 3.5
 they are a little too kind.
 """
 _Z = 1.96
+_USUAL_SPLIT = "--set split.train=0.7 --set split.valid=0.15 --set split.test=0.15"
 
 
 def check_test_images(record: TrainingRecord) -> Iterator[Finding]:
@@ -62,14 +63,18 @@ def check_valid_images(record: TrainingRecord) -> Iterator[Finding]:
     number = record.counts.get("valid", 0)
     if not record.is_descent or not 0 < number < FEW_VALID or record.planned_epochs < 2:
         return
+    advice, command = "Add images of validation: the images came divided.", None
+    if not record.is_divided:
+        advice = "Give the validation split a larger share, such as 0.15, or add images."
+        command = f"{record.train_again()} {_USUAL_SPLIT}"
     yield finding(
         "few_valid_images",
         "warning",
         f"the validation images are too few: {number:,}",
         f"They choose the best of {record.planned_epochs} epochs, and one image is worth "
         f"{100 / number:.0f} points of accuracy.",
-        "Give the validation split a larger share, such as 0.15, or add images.",
-        command=f"{record.train_again()} --set split.train=0.7 --set split.valid=0.15 --set split.test=0.15",
+        advice,
+        command=command,
     )
 
 

@@ -12,7 +12,7 @@ from app.words import count
 
 GAP = 0.1
 """Of accuracy, between the train images and the upper limit of what holds for others."""
-RISE, BEYOND = 1.2, 3.0
+RISE, BEYOND = 1.2, 2.0
 """Of the validation loss, over the least that it was; and over the train loss."""
 MOST_EPOCHS = 10_000
 FALLING = 0.05
@@ -59,7 +59,7 @@ def check_overfitting(record: TrainingRecord) -> Iterator[Finding]:
 
 
 def check_end(record: TrainingRecord) -> Iterator[Finding]:
-    if not record.is_descent or not record.has_ended or not record.epochs:
+    if not record.is_descent or not record.has_ended or not record.epochs or len(record.images) < 2:
         return
     done, planned = len(record.epochs), max(record.planned_epochs, len(record.epochs))
     if not _is_getting_better(record):

@@ -18,7 +18,9 @@ from app.services.training_doctor.record import (
 )
 
 THROWN = 3.0
-"""Times log(classes): who knows nothing loses log(classes), so a larger loss is that of steps too large."""
+"""Times log(classes), and nats: who knows nothing loses log(classes), so a larger loss is that of steps that
+are too large. Of two classes log(classes) is so small that fresh weights alone may lose three times as much.
+"""
 THROWN_OTHERS = 30.0
 """The same of validation images: while the statistics of BatchNorm are young, their loss may be large."""
 FLAT = 0.95
@@ -37,6 +39,8 @@ _EXTREMES: dict[str, float] = {"dropout": 0.8, "label_smoothing": 0.5, "weight_d
 
 def check_learning(record: TrainingRecord) -> Iterator[Finding]:
     """The first of: steps too large, steps too small, one class for all, nothing learned."""
+    if len(record.images) < 2:  # nothing is known of the classes
+        return
     for check in (_rate_too_high, _rate_too_low, _one_class_of_weight, _not_learning, _one_class):
         if (found := check(record)) is not None:
             yield found
@@ -78,10 +82,10 @@ def _where_it_was_thrown(record: TrainingRecord) -> str | None:
     bound = record.weighted_ignorance
     for epoch in record.epochs:
         knows = f"who knows nothing has {nats(bound)}, log(classes)."
-        if epoch.train_loss > THROWN * bound:
+        if epoch.train_loss > THROWN * max(1.0, bound):
             return f"The train loss of epoch {epoch.number} is {nats(epoch.train_loss)}; {knows}"
         is_by_heart = epoch.train_loss < FAR * bound
-        if not is_by_heart and (epoch.valid_loss or 0.0) > THROWN_OTHERS * record.ignorance:
+        if not is_by_heart and (epoch.valid_loss or 0.0) > THROWN_OTHERS * max(1.0, record.ignorance):
             return f"The validation loss of epoch {epoch.number} is {nats(epoch.valid_loss or 0.0)}; {knows}"
     return None
 

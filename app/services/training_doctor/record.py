@@ -50,7 +50,8 @@ class TrainingRecord:
     ``counts``: of each split. ``epochs``: so far. ``stop_reason``: None while it runs, and of one that did
     not end well; ``error``: then its code and detail. ``diagnoses``: what the examination of the dataset
     found; None: nothing has looked at its images. ``conflicts``: images that lie in more than one class, as
-    the import counts them. ``is_tested_elsewhere``: on another dataset.
+    the import counts them. ``is_divided``: whether the images came in splits, which a training keeps.
+    ``is_tested_elsewhere``: whether another dataset is tested on.
     """
 
     product: str
@@ -67,6 +68,7 @@ class TrainingRecord:
     error: tuple[str, str] | None = None
     tested: FinalTest | None = None
     least_accuracy: float = 0.0
+    is_divided: bool = False
     is_tested_elsewhere: bool = False
     diagnoses: Sequence[Diagnosis] | None = None
     conflicts: int = 0
