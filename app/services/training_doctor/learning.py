@@ -29,6 +29,8 @@ FAR = 0.5
 """Of log(classes): with a loss below it a network has learned a good part."""
 LEAST_EPOCHS, LEAST_SHARE = 3, 0.2
 """Epochs that a training is given before it can be said not to learn; of a running one, their part of all."""
+LEAST_VALID = 10
+"""Validation images: fewer show nothing, neither that it learns nor that it does not."""
 OTHERS, TAKEN = 5, 0.9
 """Images of other classes, and their share that is answered with one class."""
 DECISIVE, TAKEN_BY_WEIGHT = 0.75, 0.5
@@ -51,6 +53,8 @@ def is_at_chance(record: TrainingRecord) -> bool:
     """Whether no epoch shows that anything was learned that holds for other images."""
     best = record.best
     if best is None or best.valid_loss is None or best.valid_accuracy is None:
+        return False
+    if record.counts.get("valid", 0) < LEAST_VALID:
         return False
     least = min(epoch.valid_loss for epoch in record.validated if epoch.valid_loss is not None)
     accuracy = wilson(best.valid_accuracy, record.counts.get("valid", 0))
