@@ -244,10 +244,15 @@ def test_what_follows_from_a_cause_is_not_named_beside_it() -> None:
 def test_errors_come_before_warnings_and_notes_and_causes_before_what_follows() -> None:
     wrong = Diagnosis(code="contradiction", level="error", finding="2 things", advice="Decide.", number=2)
     record = make_record(
-        diagnoses=(wrong, DIAGNOSIS), epochs=FLAT, tested=make_test(100), counts={"valid": 6, "test": 400}
+        diagnoses=(wrong, DIAGNOSIS), epochs=FLAT, tested=make_test(100), counts={"valid": 12, "test": 400}
     )
     assert codes(record) == ["not_learning", "contradiction", "few_valid_images", "shortcut"]
     assert len(CHECKS) == len(set(CHECKS))
+
+
+def test_a_handful_of_validation_images_shows_neither_that_it_learns_nor_that_it_does_not() -> None:
+    few = make_record(epochs=FLAT, tested=make_test(100), counts={"valid": 6, "test": 400})
+    assert codes(few)[0] == "few_valid_images"
 
 
 def test_a_running_training_is_given_time_and_then_warned_of() -> None:
