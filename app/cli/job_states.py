@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from app.cli.commands import for_terminal
+
 
 def describe_status(job: Mapping[str, Any]) -> str:
     """What a job does or how it ended; a training without a model has not simply succeeded.
@@ -37,7 +39,7 @@ def describe_progress(job: Mapping[str, Any]) -> str:
 def describe_wait(job: Mapping[str, Any]) -> str | None:
     """What a job waits for; None for one that does not wait."""
     if job["waits_for"]:
-        return str(job["waits_for"])
+        return for_terminal(str(job["waits_for"]))
     place = job.get("place")
     if job["status"] != "queued" or place is None:
         return None

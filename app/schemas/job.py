@@ -204,8 +204,8 @@ class Job(BaseModel):
     gpus: int = Field(description="GPUs that it asks for, if it runs on any.")
     ran_on: RanOn | None = Field(description="What a training computes or computed on, once it has begun.")
     waits_for: str | None = Field(
-        description="What a training that is queued or rests lacks: its dataset, which is importing, a GPU, "
-        "or the word of its sweep. Null where only its turn has to come."
+        description="What a job that is queued or rests lacks: its dataset, which is importing, a worker, a "
+        "GPU, or the word of its sweep. Null where only its turn has to come."
     )
     place: int | None = Field(
         None,

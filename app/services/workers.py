@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from app import __version__
 from app.context import AppContext
 from app.errors import ConflictError
-from app.job_queue import GPU_QUEUE, QUEUES, TASK_QUEUE, TRAINING_QUEUE
+from app.job_queue import CPU_QUEUE, GPU_QUEUE, QUEUES, TASK_QUEUE, TRAINING_QUEUE, queue_for
 from app.models import Dataset, GpuLease, Job, Worker
 from app.models.base import db_now, new_id, utc_now
 from app.schemas import worker as schemas
@@ -151,16 +151,20 @@ def has_first_release_worker(session: Session, queues: Collection[str]) -> bool:
 
 
 def waits_for(session: Session, job: Job) -> str | None:
-    """What a job lacks: its dataset, GPUs, or its sweep's word. None where only its turn has to come."""
+    """What a job lacks: its dataset, a worker, GPUs, or its sweep's word. None where only its turn has to
+    come.
+    """
     if job.status == "paused" and job.sweep_id is not None:
         return f"Sweep {job.sweep_id} decides when it goes on."
-    if job.status != "queued" or job.kind not in DEVICE_KINDS:
+    if job.status != "queued":
         return None
+    if job.kind not in DEVICE_KINDS:
+        return _lacks_worker(session, TASK_QUEUE)
     dataset = session.get(Dataset, job.dataset_id)
     if not job.is_planned and dataset is not None and dataset.status == "importing":
         return f"Dataset {job.dataset} is still importing."
     if job.device != "gpu":
-        return None
+        return _lacks_worker(session, queue_for(job.kind, job.device))
     keys = _list_gpus(session)
     most = max(map(len, keys), default=0)
     if most == 0:
@@ -177,6 +181,25 @@ def waits_for(session: Session, job: Job) -> str | None:
     if all(len(of_one - held) < job.gpus for of_one in keys):
         return "A free GPU: all are in use." if job.gpus == 1 else f"{job.gpus} free GPUs of one worker."
     return None
+
+
+_TAKERS = {
+    TASK_QUEUE: (TASK_QUEUE,),
+    CPU_QUEUE: (TRAINING_QUEUE, CPU_QUEUE),
+    TRAINING_QUEUE: (TRAINING_QUEUE, GPU_QUEUE),
+}
+"""Workers of which queues take the jobs of each; the first is the one to start where none runs."""
+
+
+def _lacks_worker(session: Session, queue: str) -> str | None:
+    living = set(session.scalars(select(Worker.queue).where(Worker.beat_at > db_now() - LIVING_SECONDS)))
+    if living.intersection(_TAKERS[queue]):
+        return None
+    state = "none that takes this job is running" if living else "none is running"
+    return (
+        f"A worker: {state}. `loupe up` starts all of Loupe, `loupe worker --queue {_TAKERS[queue][0]}` a "
+        "worker beside an API that runs."
+    )
 
 
 def place_of(session: Session, job: Job) -> int | None:

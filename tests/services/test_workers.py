@@ -17,7 +17,7 @@ from app.models import Job, Worker
 from app.models.base import db_now, new_id
 from app.schemas.job import JobRetry
 from app.schemas.job_kinds import KNOWN_TO_FIRST_RELEASE
-from app.services import job_lifecycle, workers
+from app.services import job_lifecycle, jobs, workers
 from app.services.job_states import queue_job
 from app.services.workers import FORGET_SECONDS, Registration
 from tests.services.rows import add_job, change_job, read_job
@@ -102,6 +102,29 @@ def test_a_worker_of_the_first_release_is_known_by_what_it_does_not_register(any
             workers.require_workers_for(session, Job(kind=kind))
         session.execute(update(Worker).values(beat_at=0))
         assert not workers.has_first_release_worker(session, ["tasks"])
+
+
+@pytest.mark.parametrize(
+    ("job", "queue", "is_taken"),
+    [
+        ({"device": "auto"}, "training", True),
+        ({"device": "auto"}, "gpu", True),
+        ({"device": "auto"}, "cpu", False),
+        ({"device": "auto"}, "tasks", False),
+        ({"device": "cpu"}, "cpu", True),
+        ({"device": "cpu"}, "gpu", False),
+        ({"kind": "import"}, "tasks", True),
+        ({"kind": "import"}, "training", False),
+    ],
+)
+def test_a_queued_job_says_that_no_worker_takes_it(
+    any_context: AppContext, job: dict[str, str], queue: str, is_taken: bool
+) -> None:
+    queued = add_job(any_context, **job)
+    assert "none is running" in str(jobs.get_job(any_context, queued).waits_for)
+    workers.beat(any_context, new_worker(queue=queue))
+    said = jobs.get_job(any_context, queued).waits_for
+    assert said is None if is_taken else "none that takes this job" in str(said)
 
 
 MAPPED: dict[str, Any] = {"class_map": {"keep": None, "drop": ["unclear"], "merge": {}}}
