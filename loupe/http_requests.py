@@ -35,8 +35,10 @@ class Address:
 
     @classmethod
     def of(cls, server: str | None, api_key: str | None, patience: float) -> Address:
-        """Without ``server`` and ``api_key``: those of LOUPE_SERVER and LOUPE_API_KEY. Raises LoupeError."""
-        given = server or os.environ.get("LOUPE_SERVER") or "http://127.0.0.1:8000"
+        """Without ``server``: LOUPE_SERVER, else this machine at LOUPE_PORT; without ``api_key``:
+        LOUPE_API_KEY. Raises LoupeError.
+        """
+        given = server or os.environ.get("LOUPE_SERVER") or local_server()
         url = (given if "://" in given else f"http://{given}").rstrip("/")
         if (fault := _find_fault(url)) is not None:
             raise LoupeError(
@@ -64,6 +66,11 @@ class Address:
             # A proxy for the outside world cannot reach this machine's own addresses.
             "trust_env": not _is_of_this_machine(httpx.URL(self.url).host),
         }
+
+
+def local_server() -> str:
+    """Where a Loupe of this machine answers, as far as the environment says it."""
+    return f"http://127.0.0.1:{os.environ.get('LOUPE_PORT', '').strip() or 8000}"
 
 
 def _find_fault(url: str) -> str | None:

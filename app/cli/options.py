@@ -42,8 +42,13 @@ def local_address() -> Address:
 
 def local_server() -> str:
     """Where the `loupe up` of this environment and of the .env file here answers. Raises AddressError."""
-    from app.config import local_url
+    try:
+        from app.config import local_url
+    except ModuleNotFoundError:
+        # The client alone is installed: no `loupe up` of this installation could have read more.
+        from loupe.http_requests import local_server as server_of_environment
 
+        return server_of_environment()
     address = local_address()
     return local_url(address.host, address.port)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -66,11 +67,12 @@ def _normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def _run(commands: list[list[str]]) -> dict[str, str]:
+def _run(commands: list[list[str]], environment: dict[str, str] | None = None) -> dict[str, str]:
     allowed = sorted(_modules_of_base())
     ended = subprocess.run(
         [sys.executable, "-c", RUN, json.dumps([allowed, commands])],
         cwd=ROOT,
+        env={**os.environ, **(environment or {})},
         capture_output=True,
         text=True,
         timeout=120,
@@ -89,6 +91,14 @@ def test_every_verb_of_a_client_runs_without_the_server(server: Server, tmp_path
     assert len(written) == len(verbs)
     assert not [command for command, err in written.items() if "escaped" in err or "loupe-classifier[" in err]
     assert len(server.requests) >= len(verbs)
+
+
+def test_without_an_address_it_asks_this_machine(server: Server) -> None:
+    server.answer = answer_everything
+    port = server.url.rpartition(":")[2]
+    [(command, err)] = _run([["product", "list"]], {"LOUPE_PORT": port}).items()
+    assert (command, err) == ("product list", "")
+    assert [request.path.partition("?")[0] for request in server.requests] == ["/products"]
 
 
 def test_what_needs_the_server_says_which_extra_brings_it() -> None:
