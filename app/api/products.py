@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Path, Query, Response, status
 from fastapi.responses import JSONResponse
+from pydantic import StringConstraints
 
 from app.api.answers import created
 from app.api.dependencies import After, ContextDep, Force, IdempotentDep, Limit, ModelRouterDep
@@ -27,6 +28,7 @@ IfMatch = Annotated[
         max_length=200,
     ),
 ]
+JobId = Annotated[str, StringConstraints(max_length=200)]
 AliasName = Annotated[Slug, Path(description="Name of the alias; `champion` answers predictions.")]
 
 
@@ -68,10 +70,18 @@ def delete_product(product: str, context: ContextDep, force: Force = False) -> R
 def get_leaderboard(
     product: str,
     context: ContextDep,
+    job: Annotated[
+        list[JobId],
+        Query(
+            default_factory=list,
+            max_length=50,
+            description="Only the models of these trainings, however old.",
+        ),
+    ],
     limit: Annotated[int, Query(ge=1, le=50, description="The newest so many models.")] = 20,
 ) -> Leaderboard:
     """The models of a product, compared on the test images that they share, with significance."""
-    return leaderboards.get_leaderboard(context, product, limit=limit)
+    return leaderboards.get_leaderboard(context, product, limit=limit, jobs=job)
 
 
 @router.get("/{product}/prediction-counts")

@@ -22,8 +22,8 @@ GROUPS = frozenset(
 """The first words that a verb follows."""
 WITH_A_SERVER = frozenset(
     {
-        "audit", "evaluate", "leaderboard", "predict", "promote", "rollback", "tensorboard", "train",
-        "watch",
+        "audit", "compare", "evaluate", "leaderboard", "predict", "promote", "rollback", "tensorboard",
+        "train", "watch",
         *(GROUPS - {"storage", "weights"}),
         "aliases", "datasets", "jobs", "keys", "models", "networks", "products", "sweeps", "webhooks",
     }

@@ -11,6 +11,7 @@ from app import __version__
 from app.cli import (
     aliases,
     audit,
+    compare,
     datasets,
     demo,
     doctor,
@@ -88,6 +89,7 @@ app.command("promote", rich_help_panel=WITH_A_SERVER, epilog=aliases.promote_epi
 app.command("leaderboard", rich_help_panel=WITH_A_SERVER, epilog=leaderboard.epilog)(
     leaderboard.show_leaderboard
 )
+app.command("compare", rich_help_panel=WITH_A_SERVER, epilog=compare.epilog)(compare.compare)
 app.command("tensorboard", rich_help_panel=WITH_A_SERVER, epilog=tensorboard.tensorboard_epilog)(
     tensorboard.show_tensorboard
 )

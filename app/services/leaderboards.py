@@ -43,16 +43,18 @@ class Outcomes:
         return self.right[np.searchsorted(self.items, items)]
 
 
-def get_leaderboard(context: AppContext, product_id: str, *, limit: int) -> schemas.Leaderboard:
-    """Of the newest ``limit`` models of the product. Raises NotFoundError, StorageDamagedError."""
+def get_leaderboard(
+    context: AppContext, product_id: str, *, limit: int, jobs: Sequence[str] = ()
+) -> schemas.Leaderboard:
+    """Of the newest ``limit`` models of the product, or of those that ``jobs`` made. Raises NotFoundError,
+    StorageDamagedError.
+    """
     with context.db.read() as session:
         require_product(session, product_id)
-        models = session.scalars(
-            select(TrainedModel)
-            .where(TrainedModel.product_id == product_id)
-            .order_by(TrainedModel.version.desc())
-            .limit(limit)
-        ).all()
+        asked = select(TrainedModel).where(TrainedModel.product_id == product_id)
+        if jobs:
+            asked = asked.where(TrainedModel.job_id.in_(jobs))
+        models = session.scalars(asked.order_by(TrainedModel.version.desc()).limit(limit)).all()
         folders = _final_tests(session, [model.id for model in models])
         aliases = session.execute(
             select(Alias.model_id, Alias.name).where(Alias.product_id == product_id).order_by(Alias.name)

@@ -94,6 +94,14 @@ def test_few_answers_that_differ_show_nothing(board: Board) -> None:
     assert row["against_champion"]["verdict"] == "too_few_images"
 
 
+def test_only_the_models_of_the_trainings_that_are_named_are_compared(board: Board) -> None:
+    models = [board.add([n >= few for n in range(20)]) for few in (0, 8, 9)]
+    jobs = [board.client.get(f"/models/{model}").json()["job"] for model in models]
+    found = board.get(f"?job={jobs[0]}&job={jobs[1]}&job=job_of_another&limit=2")
+    assert {row["model"] for row in found["models"]} == set(models[:2])
+    assert [{pair["first"], pair["second"]} for pair in found["pairs"]] == [set(models[:2])]
+
+
 def test_a_product_without_models_has_an_empty_board(board: Board) -> None:
     found = board.get()
     assert (found["models"], found["pairs"], found["champion"], found["common_images"]) == ([], [], None, 0)

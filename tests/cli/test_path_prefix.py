@@ -44,6 +44,7 @@ VERBS = (
     "promote screws mdl_1",
     "rollback screws",
     "leaderboard screws",
+    "compare job_1 job_2",
     "network list",
     "workers list",
     "train screws",

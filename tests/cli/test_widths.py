@@ -20,6 +20,7 @@ LISTS = (
     "aliases screws",
     "alias history screws champion",
     "audit",
+    "compare job_1 job_2",
     "dataset diff dst_1 dst_2",
     "dataset examine dst_1",
     "dataset items dst_1",
