@@ -21,7 +21,7 @@ from app.api.problems import BodyRefusedError
 from app.api.routes import CheckedRoute
 from app.api.text import check_text
 from app.context import AppContext
-from app.errors import FieldError, InvalidRequestError, PreconditionFailedError
+from app.errors import ConflictError, FieldError, InvalidRequestError, NotFoundError, PreconditionFailedError
 from app.schemas.common import Page
 from app.schemas.limits import MOST_BYTES
 from app.schemas.upload import Upload
@@ -182,9 +182,13 @@ class _Piece:
         self._file.close()
         if self.bytes == 0 or self._path is None:
             return self._upload
-        kept = uploads.keep_piece(self._context, self._upload, self._path)
-        self._path = None
-        return kept
+        # From here on it may count, whatever happens to this request: an answer of the database may be lost.
+        path, self._path = self._path, None
+        try:
+            return uploads.keep_piece(self._context, self._upload, path)
+        except (ConflictError, NotFoundError):
+            self._context.storage.discard(path)
+            raise
 
     def close(self) -> None:
         self._file.close()

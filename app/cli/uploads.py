@@ -23,6 +23,7 @@ LARGE_BYTES = 16 * 2**20
 PIECE_BYTES = 64 * 2**20
 """A proxy that reads a request to its end before it passes it on loses no more than that."""
 PATIENCE_SECONDS = 600.0
+LIMIT = 429
 GOES_ON = "Start the same command again: it goes on where it stopped."
 
 
@@ -131,7 +132,11 @@ def _after(error: LoupeError, attempt: Callable[[], None]) -> Callable[[], None]
 
 
 def _with_way_on(error: LoupeError) -> LoupeError:
-    return CommandError(error.detail, hint=GOES_ON, errors=error.errors) if _passes(error) else error
+    """A limit that is reached says by itself when there is more."""
+    is_limit = isinstance(error, ServerError) and error.problem.get("status") == LIMIT
+    if is_limit or not _passes(error):
+        return error
+    return CommandError(error.detail, hint=GOES_ON, errors=error.errors)
 
 
 def _passes(error: Exception) -> bool:

@@ -45,7 +45,8 @@ SCHEDULE_SECONDS = (5, 60, 300, 1800, 7200, 18_000, 36_000, 86_400)
 JITTER = 0.1
 SEND_SECONDS = 900.0
 """A model of some 100 MB over a slow line; past this the process is ended."""
-CLAIM_SECONDS = SEND_SECONDS + 60
+CLAIM_SECONDS = 2 * SEND_SECONDS
+"""The model may have to come from the storage that hosts share first."""
 MOST_STEPS = 1000
 """Points of each series of steps; thinned evenly."""
 MOST_FOUND = 100
@@ -123,9 +124,6 @@ def send(context: AppContext, claim: Claim, shutdown: threading.Event) -> None:
     """Makes the attempt. One that a shutdown or an outage of the database cuts off is made again."""
     try:
         spec = describe(context, claim)
-    except LoupeError as error:
-        outcome = Outcome(None, error.detail)
-    else:
         if spec is None:
             _forget(context, claim)
             return
@@ -133,6 +131,12 @@ def send(context: AppContext, claim: Claim, shutdown: threading.Event) -> None:
         if ran is None:
             return
         outcome = ran
+    except LoupeError as error:
+        outcome = Outcome(None, error.detail)
+    except Exception as error:
+        # Settled as a failure, lest this one keeps the others waiting and comes back before its time.
+        logger.exception("mlflow: job %s could not be sent", claim.job_id)
+        outcome = Outcome(None, f"{type(error).__name__}: {error}"[:1000])
     failpoints.pass_by("mlflow.sent")
     _settle(context, claim, outcome)
 

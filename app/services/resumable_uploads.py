@@ -18,7 +18,6 @@ from app.context import AppContext
 from app.errors import (
     ConflictError,
     FieldError,
-    LimitReachedError,
     NotFoundError,
     StorageFullError,
     TooLargeError,
@@ -34,11 +33,12 @@ KEPT = timedelta(days=3)
 """An upload stays for so long after its last byte: over a weekend."""
 MOST_UNFINISHED = 20
 """Of one key at a time; of a server without keys, of all clients."""
-RETRY_SECONDS = 3600
+MOST_CUTS, LEAST_PIECE_BYTES = 1000, 4 * 2**20
+"""A piece for each so many bytes, and so many more for cuts: a row names them all."""
 
 
 def create_upload(context: AppContext, length: int, name: str, fingerprint: str | None) -> schemas.Upload:
-    """Begins an upload of ``length`` bytes. Raises TooLargeError, StorageFullError, LimitReachedError."""
+    """Begins an upload of ``length`` bytes. Raises TooLargeError, StorageFullError, ConflictError."""
     most = context.settings.max_upload_bytes
     if length > most:
         raise TooLargeError(
@@ -57,11 +57,10 @@ def create_upload(context: AppContext, length: int, name: str, fingerprint: str 
             select(func.count(Upload.id)).where(*_live(context), Upload.dataset_id.is_(None))
         )
         if unfinished is not None and unfinished >= MOST_UNFINISHED:
-            raise LimitReachedError(
-                "unfinished_uploads",
+            # No 429: waiting does not help.
+            raise ConflictError(
                 f"There are {unfinished} unfinished uploads, the most at a time.",
                 hint="`GET /uploads` lists them: finish them, or give some up with `DELETE /uploads/<id>`.",
-                retry_after=RETRY_SECONDS,
             )
         row = Upload(
             id=new_id("upl"),
@@ -122,9 +121,21 @@ def require_room(upload: schemas.Upload, end: int) -> None:
 
 def new_piece(context: AppContext, upload: schemas.Upload) -> Path:
     """Where to write the next piece; nobody else writes there."""
+    with context.db.read() as session:
+        require_pieces(require_upload(context, session, upload.id))
     folder = context.storage.pieces(upload.id)
     folder.mkdir(exist_ok=True)
     return folder / f"{upload.offset:015d}-{str(ULID()).lower()}"
+
+
+def require_pieces(row: Upload) -> None:
+    """Raises ConflictError for one in so many pieces that reading the row costs more than they hold."""
+    most = MOST_CUTS + row.length // LEAST_PIECE_BYTES
+    if len(row.pieces) >= most:
+        raise ConflictError(
+            f"The upload {row.id} came in {len(row.pieces):,} pieces, the most for its length.",
+            hint="Begin a new one and send larger pieces, such as of 64 MiB.",
+        )
 
 
 def keep_piece(context: AppContext, upload: schemas.Upload, piece: Path) -> schemas.Upload:
@@ -132,14 +143,18 @@ def keep_piece(context: AppContext, upload: schemas.Upload, piece: Path) -> sche
 
     Raises ConflictError where another request was faster, NotFoundError where the upload was deleted.
     """
-    sync(piece)
-    sync(piece.parent)
-    sync(piece.parent.parent)
-    context.storage.remote.upload(piece)
+    try:
+        sync(piece)
+        sync(piece.parent)
+        sync(piece.parent.parent)
+        size = piece.stat().st_size
+        context.storage.remote.upload(piece)
+    except FileNotFoundError:  # the upload was given up meanwhile, with its folder
+        raise no_upload(upload.id) from None
     with context.db.write() as session:
         row = require_upload(context, session, upload.id, is_held=True)
         require_offset(to_schema(row), upload.offset)
-        row.received += piece.stat().st_size
+        row.received += size
         row.pieces = [*row.pieces, piece.name]
         row.expires_at = utc_now() + KEPT
         return to_schema(row)
@@ -153,10 +168,14 @@ def require_upload(context: AppContext, session: Session, upload_id: str, *, is_
     query = select(Upload).where(Upload.id == upload_id, *_live(context))
     row = session.scalar(query.with_for_update() if is_held else query)
     if row is None:
-        raise NotFoundError(
-            f"There is no upload {upload_id!r}, or it has expired.", hint="Begin a new one: `POST /uploads`."
-        )
+        raise no_upload(upload_id)
     return row
+
+
+def no_upload(upload_id: str) -> NotFoundError:
+    return NotFoundError(
+        f"There is no upload {upload_id!r}, or it has expired.", hint="Begin a new one: `POST /uploads`."
+    )
 
 
 def to_schema(row: Upload) -> schemas.Upload:

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from app.context import AppContext
-from app.errors import ConflictError
-from app.models import Dataset, Job
+from app.errors import BusyError, ConflictError, StorageFullError
+from app.models import Dataset, Job, Upload
 from app.models.base import utc_now
 from app.schemas import upload as schemas
 from app.schemas.import_choices import ImportChoices
 from app.schemas.job_kinds import DATASET_MAKERS
 from app.services import datasets
 from app.services.idempotency import Answer, IdempotentRequest
-from app.services.resumable_uploads import KEPT, get_upload, require_upload, to_schema
+from app.services.resumable_uploads import KEPT, delete_upload, get_upload, require_upload, to_schema
 
 COPIED_BYTES = 2**20
+JOINED_AT_MOST = timedelta(minutes=15)
+"""For which a request that was killed keeps others away."""
 
 
 class _ImportedError(Exception):
@@ -60,21 +65,49 @@ def import_sent(
         row.dataset_id = dataset.id
         row.expires_at = utc_now() + KEPT
 
-    try:
-        whole = _join(context, upload, pieces)
-        answer = datasets.import_upload(
-            context, product_id, whole, upload.name, idempotent, choices, note_dataset
-        )
-    except (_ImportedError, _PiecesGoneError) as error:
-        # A client that lost its patience asks again while its first question is still being answered.
-        upload = get_upload(context, upload_id)
-        if upload.dataset is not None:
-            return _answer_again(context, upload, product_id, choices)
-        raise ConflictError(
-            f"Pieces of the upload {upload_id} are lost.", hint="Send the archive again, as a new upload."
-        ) from error
+    with _joining_alone(context, upload_id):
+        try:
+            _require_space(context, upload)
+            whole = _join(context, upload, pieces)
+            answer = datasets.import_upload(
+                context, product_id, whole, upload.name, idempotent, choices, note_dataset
+            )
+        except _ImportedError:  # a client asked again when this took longer than the claim holds
+            return _answer_again(context, get_upload(context, upload_id), product_id, choices)
+        except _PiecesGoneError as error:
+            # A client that finds it again by its fingerprint would send nothing, for ever.
+            delete_upload(context, upload_id)
+            raise ConflictError(
+                f"Pieces of the upload {upload_id} are lost.", hint="Send the archive again, as a new upload."
+            ) from error
     context.storage.discard(context.storage.pieces(upload_id))
     return answer
+
+
+@contextmanager
+def _joining_alone(context: AppContext, upload_id: str) -> Iterator[None]:
+    """While the block runs, no other request copies the pieces of this upload. Raises BusyError."""
+    with context.db.write() as session:
+        row = require_upload(context, session, upload_id, is_held=True)
+        if row.joined_until is not None and row.joined_until > utc_now():
+            raise BusyError(
+                f"The upload {upload_id} is being imported by another request.",
+                hint="Ask again in a few seconds: the answer is the same dataset.",
+            )
+        row.joined_until = utc_now() + JOINED_AT_MOST
+    try:
+        yield
+    finally:
+        with context.db.write() as session:
+            session.execute(update(Upload).where(Upload.id == upload_id).values(joined_until=None))
+
+
+def _require_space(context: AppContext, upload: schemas.Upload) -> None:
+    if upload.length > (free := shutil.disk_usage(context.storage.scratch).free):
+        raise StorageFullError(
+            f"The archive has {upload.length:,} bytes to put together; the server's disk has {free:,} free.",
+            hint="Make room on the server; what was sent stays.",
+        )
 
 
 def _answer_again(

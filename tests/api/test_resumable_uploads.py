@@ -5,18 +5,18 @@ from __future__ import annotations
 import base64
 import os
 import shutil
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from app import migrations
 from app.config import Settings
 from app.context import AppContext
-from app.errors import ConflictError
+from app.errors import ConflictError, NotFoundError
 from app.jobs.garbage import clean_scratch, forget_uploads
 from app.models import Upload
 from app.models.base import utc_now
@@ -171,7 +171,7 @@ def test_an_upload_is_of_its_key_alone_and_counts_for_it(settings: Settings) -> 
         for _ in range(uploads.MOST_UNFINISHED - 1):
             begin(client, mine)
         refused = client.post("/uploads", headers={"upload-length": "9", **mine})
-        assert "20 unfinished" in assert_problem(refused, 429)["detail"]
+        assert "20 unfinished" in assert_problem(refused, 409)["detail"]
 
 
 def test_what_a_cut_kept_away_is_not_counted(settings: Settings) -> None:
@@ -205,6 +205,8 @@ def test_a_dataset_whose_upload_is_lost_or_whose_dataset_was_deleted_says_so(
     context.storage.remove(context.storage.pieces(upload))
     problem = assert_problem(client.post("/products/p/datasets", json={"upload": upload}), 409)
     assert "lost" in problem["detail"]
+    # The client that does as it is told must not find it again.
+    assert client.get("/uploads").json()["data"] == []
     assert_problem(client.post("/products/p/datasets", json={"upload": "upl_none"}), 404)
     for body in ({"upload": upload, "path": "/data"}, {"upload": None}):
         both = assert_problem(client.post("/products/p/datasets", json=body), 422)
@@ -216,6 +218,49 @@ def test_a_dataset_whose_upload_is_lost_or_whose_dataset_was_deleted_says_so(
     assert client.delete(f"/datasets/{dataset['id']}?force=true").status_code == 204
     problem = assert_problem(client.post("/products/p/datasets", json={"upload": upload}), 409)
     assert "deleted since" in problem["detail"]
+
+
+def test_one_request_at_a_time_puts_the_pieces_together(client: TestClient, context: AppContext) -> None:
+    client.post("/products", json={"id": "p"})
+    upload = begin(client)
+    send(client, upload, 0, ARCHIVE)
+
+    def hold(until: datetime | None) -> None:
+        with context.db.write() as session:
+            session.execute(update(Upload).values(joined_until=until))
+
+    hold(utc_now() + timedelta(minutes=1))
+    busy = client.post("/products/p/datasets", json={"upload": upload})
+    assert "another request" in assert_problem(busy, 503)["detail"]
+    assert busy.headers["retry-after"]
+    assert [path.name for path in context.storage.scratch.iterdir()] == [f"pieces-{upload}"]
+    hold(utc_now() - timedelta(minutes=1))  # of one that was killed
+    assert client.post("/products/p/datasets", json={"upload": upload}).status_code == 202
+    with context.db.read() as session:
+        assert session.scalars(select(Upload.joined_until)).all() == [None]
+
+
+def test_an_upload_in_tiny_pieces_is_refused_before_its_row_grows_large(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uploads, "MOST_CUTS", 2)
+    upload = begin(client)
+    assert [send(client, upload, at, b"x").status_code for at in (0, 1)] == [204, 204]
+    assert "2 pieces" in assert_problem(send(client, upload, 2, b"x"), 409)["detail"]
+
+
+def test_a_piece_of_an_upload_that_is_given_up_meanwhile_is_of_none(
+    client: TestClient, context: AppContext
+) -> None:
+    upload = uploads.get_upload(context, begin(client))
+    piece = uploads.new_piece(context, upload)
+    piece.write_bytes(b"x")
+    assert client.delete(f"/uploads/{upload.id}").status_code == 204
+    with pytest.raises(NotFoundError):
+        uploads.keep_piece(context, upload, piece)
+    with pytest.raises(NotFoundError):
+        uploads.new_piece(context, upload)
+    assert list(context.storage.scratch.iterdir()) == []
 
 
 def test_another_host_goes_on_where_the_first_one_stopped(

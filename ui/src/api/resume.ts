@@ -7,16 +7,18 @@ import { GIVEN_UP, type Options } from "./send";
 const PIECE = 64 * 2 ** 20;
 /** Milliseconds without a byte after which a connection is given up. */
 const STALLED = 120_000;
+const LIMIT = 429;
+/** Seconds: a limit that is reached for longer is said, not waited for. */
+const LONGEST_WAIT = 60;
 /** Milliseconds; the last for as long as it takes. */
 const PAUSES = [500, 1000, 2000, ...new Array<number>(10_000).fill(3000)];
 
 /** Sends `body` in pieces; returns the id of its upload. Throws AskError, AbortError. */
 export async function sendInPieces(body: Blob, options: Options): Promise<string> {
   const { name, fingerprint, signal } = options;
-  const rows = await ask(api.GET("/uploads", { params: { query: { fingerprint } }, signal }));
-  const begun = rows.data.find(({ length }) => length === body.size);
-  const endpoint = `${location.origin}${apiRoot}/uploads`;
-  const url = await new Promise<string | null>((done, failed) => {
+  // Asked for anew at each attempt: an answer that was lost may have begun it.
+  const id = await insist(options, () => findOrBegin(body.size, name, fingerprint, signal));
+  await new Promise<void>((done, failed) => {
     let stalled: ReturnType<typeof setTimeout> | undefined;
     // A connection may be dead although nothing closed it, such as after a change of the network.
     const watch = () => {
@@ -24,16 +26,17 @@ export async function sendInPieces(body: Blob, options: Options): Promise<string
       stalled = setTimeout(() => void upload.abort().then(() => upload.start()), STALLED);
     };
     const upload = new Upload(body, {
-      endpoint,
-      uploadUrl: begun ? `${endpoint}/${begun.id}` : null,
-      metadata: { filename: name, fingerprint },
+      // Without an endpoint: where the server is away as it asks how much is there, it would begin a new one.
+      uploadUrl: `${location.origin}${apiRoot}/uploads/${id}`,
       chunkSize: PIECE,
       // The server remembers what was begun, also for another browser.
       storeFingerprintForResuming: false,
       retryDelays: PAUSES,
       onShouldRetry: (error) => {
         const status = error.originalResponse?.getStatus() ?? 0;
-        const isPassing = status === 0 || status === 409 || mayPass(status);
+        const wait = Number(error.originalResponse?.getHeader("Retry-After") ?? 0);
+        // 409: the server still writes what came before a cut.
+        const isPassing = isAway(status) || status === 409 || (status === LIMIT && wait <= LONGEST_WAIT);
         if (isPassing) options.onWaiting();
         return isPassing;
       },
@@ -43,7 +46,7 @@ export async function sendInPieces(body: Blob, options: Options): Promise<string
       },
       onSuccess: () => {
         clearTimeout(stalled);
-        done(upload.url);
+        done();
       },
       onError: (error) => {
         clearTimeout(stalled);
@@ -58,38 +61,59 @@ export async function sendInPieces(body: Blob, options: Options): Promise<string
     });
     upload.start();
   });
-  return url?.split("/").pop() ?? "";
+  return id;
+}
+
+async function findOrBegin(
+  length: number,
+  filename: string,
+  fingerprint: string,
+  signal: AbortSignal,
+): Promise<string> {
+  const rows = await ask(api.GET("/uploads", { params: { query: { fingerprint } }, signal }));
+  const begun = rows.data.find((one) => one.length === length);
+  if (begun) return begun.id;
+  const metadata = `filename ${base64(filename)},fingerprint ${base64(fingerprint)}`;
+  const header = { "upload-length": length, "upload-metadata": metadata };
+  const upload = await ask(api.POST("/uploads", { params: { header }, signal }));
+  return upload.id;
+}
+
+function base64(text: string): string {
+  return btoa(String.fromCharCode(...new TextEncoder().encode(text)));
 }
 
 /** Makes a dataset of an upload; asked again after a cut, the server answers with the same one. */
-export async function importSent(
-  product: string,
-  upload: string,
-  options: Options,
-): Promise<Schemas["Dataset"]> {
-  const { signal } = options;
+export function importSent(product: string, upload: string, options: Options): Promise<Schemas["Dataset"]> {
+  return insist(options, () =>
+    ask(
+      api.POST("/products/{product}/datasets", {
+        params: { path: { product } },
+        body: { upload },
+        bodySerializer: JSON.stringify,
+        headers: { "Content-Type": "application/json" },
+        signal: options.signal,
+      }),
+    ),
+  );
+}
+
+/** What `attempt` gives, once the server is there. Throws AskError for what it refuses. */
+async function insist<T>({ onWaiting, signal }: Options, attempt: () => Promise<T>): Promise<T> {
   for (;;) {
     try {
-      return await ask(
-        api.POST("/products/{product}/datasets", {
-          params: { path: { product } },
-          body: { upload },
-          bodySerializer: JSON.stringify,
-          headers: { "Content-Type": "application/json" },
-          signal,
-        }),
-      );
+      return await attempt();
     } catch (error) {
-      if (!(error instanceof AskError) || !(error.status === 0 || mayPass(error.status))) throw error;
-      options.onWaiting();
+      if (!(error instanceof AskError) || !isAway(error.status)) throw error;
+      onWaiting();
       await new Promise((later) => setTimeout(later, 3000));
       signal.throwIfAborted();
     }
   }
 }
 
-function mayPass(status: number): boolean {
-  return [429, 502, 503, 504].includes(status);
+function isAway(status: number): boolean {
+  return [0, 502, 503, 504].includes(status);
 }
 
 function asAskError(error: Error | DetailedError): AskError {
