@@ -18,6 +18,7 @@ from app.cli.event_files import JobEvents
 from app.cli.options import DEFAULT_SERVER, Server, examples
 
 POLL_SECONDS = 2.0
+END_SECONDS = 5
 TENSORBOARD_SECONDS = 5
 """After which TensorBoard looks for new events."""
 
@@ -111,9 +112,17 @@ def _show(client: Client, wanted: list[str], folder: Path, port: int | None) -> 
                 time.sleep(POLL_SECONDS)
                 _refresh(followed)
         finally:
-            process.terminate()
+            _end(process)
     if status != 0:
         raise CommandError(f"TensorBoard ended with status {status}.", hint="Its output above says why.")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(END_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
 
 
 def _refresh(followed: list[JobEvents]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.cli.client import Client, quoted
+from app.cli.client import Client, ServerError, quoted
 from app.cli.findings import say_finding
 
 
@@ -12,6 +12,12 @@ def show_findings(client: Client, job: dict[str, Any], *, with_notes: bool = Tru
     """The findings of a training that has begun, the worst first."""
     if job["kind"] != "training" or job["started_at"] is None:
         return
-    for each in client.get(f"/jobs/{quoted(job['id'])}/findings")["data"]:
+    try:
+        found = client.get(f"/jobs/{quoted(job['id'])}/findings")["data"]
+    except ServerError as error:
+        if error.problem["status"] == 404:  # a server of an earlier release
+            return
+        raise
+    for each in found:
         if with_notes or each["level"] != "note":
             say_finding(each)

@@ -31,6 +31,7 @@ from app.host import failpoints
 from app.models import Job, MlflowRun, TrainedModel
 from app.models.base import db_now
 from app.schemas.job import JobMetrics
+from app.schemas.job_kinds import MODEL_MAKERS
 from app.schemas.message import parse_message
 from app.services.job_records import get_metrics
 from app.services.job_states import TERMINAL, append_event
@@ -84,7 +85,7 @@ def find_ended(context: AppContext) -> None:
     known = exists().where(MlflowRun.job_id == Job.id, MlflowRun.ended_at == Job.finished_at)
     ended = (
         select(Job.id, Job.finished_at)
-        .where(Job.kind == "training", Job.status.in_(TERMINAL), Job.started_at.is_not(None), ~known)
+        .where(Job.kind.in_(MODEL_MAKERS), Job.status.in_(TERMINAL), Job.started_at.is_not(None), ~known)
         .order_by(Job.id)
         .limit(MOST_FOUND)
     )

@@ -35,6 +35,7 @@ from app.evaluation.page.words import seconds, shown, size
 from app.host.files import make_folder, move
 from app.models import Dataset, Evaluation, Job, JobEpoch, TrainedModel
 from app.schemas.finding import Finding as JobFinding
+from app.schemas.job_kinds import MODEL_MAKERS
 from app.services import job_records
 from app.services.dataset_manifests import manifest_of
 from app.services.datasets import get_report
@@ -59,7 +60,7 @@ def get_page(context: AppContext, job_id: str, dataset_id: str | None = None) ->
     with context.db.read() as session:
         evaluation = require_evaluation(session, job_id, dataset_id)
         dataset = session.get_one(Dataset, evaluation.dataset_id)
-        is_training = session.get_one(Job, job_id).kind == "training"
+        is_training = session.get_one(Job, job_id).kind in MODEL_MAKERS
     found = get_findings(context, job_id).data if is_training else []
     target = analysis_folder(context, evaluation) / f"report-{_key(evaluation, dataset, found)}.html"
     if not target.exists():

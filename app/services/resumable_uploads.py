@@ -60,7 +60,7 @@ def create_upload(context: AppContext, length: int, name: str, fingerprint: str 
             # No 429: waiting does not help.
             raise ConflictError(
                 f"There are {unfinished} unfinished uploads, the most at a time.",
-                hint="`GET /uploads` lists them: finish them, or give some up with `DELETE /uploads/<id>`.",
+                hint="Finish them, or give some up: GET /uploads lists them, DELETE /uploads/ID deletes one.",
             )
         row = Upload(
             id=new_id("upl"),
@@ -105,7 +105,7 @@ def require_offset(upload: schemas.Upload, offset: int) -> None:
     if upload.offset != offset:
         raise ConflictError(
             f"The upload {upload.id} goes on at byte {upload.offset:,}, not at {offset:,}.",
-            hint=f"Ask where: `HEAD /uploads/{upload.id}` answers with Upload-Offset.",
+            hint="A HEAD of the upload answers with Upload-Offset.",
             errors=(FieldError("Upload-Offset", f"is {upload.offset}"),),
         )
 
@@ -173,9 +173,7 @@ def require_upload(context: AppContext, session: Session, upload_id: str, *, is_
 
 
 def no_upload(upload_id: str) -> NotFoundError:
-    return NotFoundError(
-        f"There is no upload {upload_id!r}, or it has expired.", hint="Begin a new one: `POST /uploads`."
-    )
+    return NotFoundError(f"There is no upload {upload_id!r}, or it has expired.", hint="Begin a new one.")
 
 
 def to_schema(row: Upload) -> schemas.Upload:

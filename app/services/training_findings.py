@@ -22,7 +22,7 @@ from app.schemas.class_map import ClassMap
 from app.schemas.common import Estimate
 from app.schemas.finding import Finding, JobFindings
 from app.schemas.hyperparameters import Hyperparameters, SplitSettings
-from app.schemas.job_kinds import get_job_kind
+from app.schemas.job_kinds import MODEL_MAKERS, get_job_kind
 from app.schemas.job_payloads import TrainingPayload
 from app.services.dataset_states import evaluation_dataset_of
 from app.services.datasets import get_report
@@ -40,7 +40,7 @@ def get_findings(context: AppContext, job_id: str) -> JobFindings:
     """The worst first; none of a training that has not begun. Raises NotFoundError, ConflictError."""
     with context.db.read() as session:
         job = require_job(session, job_id)
-        if job.kind != "training":
+        if job.kind not in MODEL_MAKERS:
             raise ConflictError(
                 f"Job {job_id} is {get_job_kind(job.kind).noun}; only trainings have findings."
             )

@@ -55,7 +55,7 @@ def import_sent(
     if upload.offset < upload.length:
         raise ConflictError(
             f"Of the upload {upload_id} {upload.offset:,} of {upload.length:,} bytes are here.",
-            hint=f"Send the rest: `PATCH /uploads/{upload_id}` with Upload-Offset: {upload.offset}.",
+            hint=f"Send the rest, from byte {upload.offset} on.",
         )
 
     def note_dataset(session: Session, dataset: Dataset) -> None:

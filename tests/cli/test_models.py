@@ -10,7 +10,7 @@ import pytest
 
 from app.artifacts import Transfer
 from tests.cli.answers import answer_everything
-from tests.cli.conftest import Answer, Received, Run, Server, as_json
+from tests.cli.conftest import Answer, Received, Run, Server, as_json, as_problem
 
 ACCURACY = {"value": 0.5, "low": 0.4, "high": 0.6}
 METRICS = {
@@ -28,7 +28,7 @@ MODEL = {
 JOB = {
     "id": "job_1", "kind": "training", "status": "succeeded", "stage": None, "stop_reason": "completed",
     "product": "screws", "network": "tiny_cnn", "dataset": {"id": "dst_1"}, "model": "mdl_1", "error": None,
-    "waits_for": None, "best": None,
+    "waits_for": None, "best": None, "started_at": "2026-01-02T03:04:05.000Z",
     "progress": {"fraction": 1.0, "epoch": None, "epochs": None, "eta_seconds": None},
     "gate": {"passed": False, "became_champion": False, "reasons": ["It is below min_accuracy."]},
 }  # fmt: skip
@@ -43,6 +43,8 @@ def _answering(model: dict[str, Any], job: dict[str, Any]) -> Any:
             return as_json(model)
         if path.endswith("/metrics"):
             return as_json({"test": {**METRICS, "items": 9}})
+        if path.endswith("/findings"):
+            return as_problem(404, "not_found", "A server of an earlier release has none.")
         if path.endswith("/events"):
             return as_json({"data": [], "has_more": False, "next_cursor": None})
         return as_json(job)

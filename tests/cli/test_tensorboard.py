@@ -137,7 +137,9 @@ def test_tensorboard_shows_a_real_training_with_its_settings(passed_on: Server, 
     port = free_port()
     url = f"http://127.0.0.1:{port}/data/plugin"
     command = [sys.executable, "-m", "app.cli", "tensorboard", "--product", trained.product]
-    process = subprocess.Popen([*command, "--port", str(port), "--server", passed_on.url])
+    # A script that runs in the background leaves Ctrl-C ignored to what it starts.
+    command = ["env", "--default-signal=INT", *command, "--port", str(port), "--server", passed_on.url]
+    process = subprocess.Popen(command)
 
     def find_scalars() -> Any:
         with suppress(httpx.HTTPError):
