@@ -12,10 +12,14 @@ export interface Asked<T> {
 interface Options<T> {
   /** Milliseconds until it is asked again by itself; null: never. */
   every?: (value: T | undefined) => number | null;
+  /** What makes it ask again while the answer before is still shown: what changes about the same thing. */
+  as?: unknown;
 }
 
 /** How long a page waits before it asks a server that is away once more, in milliseconds. */
 const AWAY = 3000;
+/** The same for a key that has reached its limit. */
+const LIMITED = 15_000;
 
 /**
  * Asks once, and again where `keys` change.
@@ -25,9 +29,10 @@ const AWAY = 3000;
 export function useAsk<T>(
   question: (signal: AbortSignal) => Promise<T>,
   keys: readonly unknown[],
-  { every }: Options<T> = {},
+  { every, as }: Options<T> = {},
 ): Asked<T> {
   const key = JSON.stringify(keys);
+  const turn = JSON.stringify(as);
   const [state, setState] = useState<{ key: string; value?: T; error?: AskError; isLoading: boolean }>({
     key,
     isLoading: true,
@@ -54,6 +59,7 @@ export function useAsk<T>(
         if (!(error instanceof AskError)) throw error;
         setState((old) => ({ key, value: old.key === key ? old.value : undefined, error, isLoading: false }));
         if (error.status === 0 || error.status >= 500) later(AWAY);
+        if (error.status === 429) later(LIMITED);
       }
     };
     setState((old) => (old.key === key ? { ...old, isLoading: true } : { key, isLoading: true }));
@@ -62,7 +68,7 @@ export function useAsk<T>(
       stop.abort();
       clearTimeout(timer);
     };
-  }, [key, round]);
+  }, [key, round, turn]);
 
   const again = useCallback(() => setRound((old) => old + 1), []);
   const isCurrent = state.key === key;

@@ -12,11 +12,16 @@ const TYPES = [
   "checkpoint",
   "model",
   "model_removed",
+  "resumed",
+  "rung",
+  "mlflow",
   "stop_requested",
   "pause_requested",
   "cancel_requested",
   "warning",
 ];
+/** How many one answer has. */
+const MANY = 100;
 /** How many a page keeps. */
 const MOST = 500;
 
@@ -40,15 +45,8 @@ export function useEvents(
       });
     if (!isActive) {
       const stop = new AbortController();
-      ask(
-        api.GET("/jobs/{job}/events", {
-          params: { path: { job }, query: { limit: 100 } },
-          signal: stop.signal,
-        }),
-      )
-        .then(({ data }) => add(data))
-        // The page shows the job's own error.
-        .catch(() => undefined);
+      // The page shows the job's own error.
+      readAll(job, add, stop.signal).catch(() => undefined);
       return () => stop.abort();
     }
     const stream = new EventSource(`${apiRoot}/jobs/${job}/events`);
@@ -61,4 +59,16 @@ export function useEvents(
     return () => stream.close();
   }, [job, isActive]);
   return events;
+}
+
+/** The events are answered oldest first: the end of the job is on the last page. */
+async function readAll(job: string, add: (more: JobEvent[]) => void, signal: AbortSignal): Promise<void> {
+  let after: string | undefined;
+  for (;;) {
+    const params = { path: { job }, query: { limit: MANY, after } };
+    const { data, has_more } = await ask(api.GET("/jobs/{job}/events", { params, signal }));
+    add(data);
+    if (!has_more) return;
+    after = String(data.at(-1)?.number ?? "");
+  }
 }

@@ -18,8 +18,9 @@ export default function Compare() {
   const { query, route } = useLocation();
   const { product } = query;
   const chosen = (query.jobs ?? "").split(",").filter(Boolean);
-  const state = useAsk((signal) => gather(product, chosen, signal), [product, chosen], {
+  const state = useAsk((signal) => gather(product, chosen, signal), [product], {
     every: (value) => (value?.runs.some(({ job }) => isActive(job)) ? LOOK : null),
+    as: chosen,
   });
   const choose = (ids: string[]) =>
     route(page(`/compare?${product ? `product=${product}&` : ""}jobs=${ids.join(",")}`), true);

@@ -154,8 +154,7 @@ function Ready({ dataset, report, examination, trainings, changed }: ReadyProps)
         <DatasetFindings dataset={dataset.id} findings={findings} href={address} />
       ) : (
         <p class="quiet">
-          {examination ? "Nothing stands out." : "The import found nothing wrong."}{" "}
-          {!examination && NOT_EXAMINED}
+          {nothingFound(dataset, examination !== undefined)} {!examination && NOT_EXAMINED}
         </p>
       )}
       <Shown dataset={dataset} trainings={trainings} edits={edits} address={address} />
@@ -170,6 +169,11 @@ function Ready({ dataset, report, examination, trainings, changed }: ReadyProps)
       <ChangesBar dataset={dataset.id} state={edits} />
     </>
   );
+}
+
+function nothingFound({ skipped }: Dataset, isExamined: boolean): string {
+  if (skipped) return `${count(skipped, "file was", "files were")} left out by the import.`;
+  return isExamined ? "Nothing stands out." : "The import found nothing wrong.";
 }
 
 const NOT_EXAMINED = "Nothing has looked at the images themselves yet: see below.";

@@ -16,6 +16,8 @@ import { State } from "../parts/state";
 import { When } from "../parts/when";
 
 const PAGE_SIZE = 24;
+/** Milliseconds until the list is asked for again: a first champion may have come. */
+const LOOK = 30_000;
 /** Trainings on a card's line. */
 const LAST = 12;
 
@@ -25,6 +27,7 @@ export default function Products() {
   const state = useAsk(
     (signal) => ask(api.GET("/products", { params: { query: { limit: PAGE_SIZE, after } }, signal })),
     ["products", after],
+    { every: () => LOOK },
   );
   // Where there is none, the button stands in the middle of the page.
   const isEmpty = state.value?.data.length === 0 && !after;
@@ -143,7 +146,11 @@ async function gather(product: Schemas["Product"], signal: AbortSignal): Promise
     askForDays(product.id, 7, signal),
   ]);
   const [job] = jobs.data;
-  const model = models.data.find((one) => one.id === product.champion);
+  let model = models.data.find((one) => one.id === product.champion);
+  if (!model && product.champion) {
+    const path = { model: product.champion };
+    model = await ask(api.GET("/models/{model}", { params: { path }, signal }));
+  }
   return {
     champion: model
       ? { accuracy: estimateOf(model.metrics, "accuracy"), network: model.network, version: model.version }

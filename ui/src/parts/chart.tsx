@@ -40,12 +40,15 @@ export function Chart(props: Props) {
     props.yLabel,
   ]);
 
+  const newest = useRef(props);
+  newest.current = props;
   useEffect(() => {
     const element = place.current;
     if (element === null) return;
     const draw = () => {
       plot.current?.destroy();
-      plot.current = new uPlot(optionsOf(props, element), dataOf(props), element);
+      // Not the props of this effect: the scheme may change long after the last point came.
+      plot.current = new uPlot(optionsOf(newest.current, element), dataOf(newest.current), element);
     };
     draw();
     const resize = new ResizeObserver(() =>

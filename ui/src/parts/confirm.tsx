@@ -12,6 +12,8 @@ interface ConfirmProps {
   kind?: "main" | "danger" | "plain";
   isSmall?: boolean;
   children?: ComponentChildren;
+  /** Called when the dialog closes, whatever was pressed. */
+  closed?: () => void;
   /** Throws AskError, which the dialog shows. */
   act: () => Promise<void>;
 }
@@ -25,7 +27,15 @@ export function Confirm(props: ConfirmProps) {
       <button type="button" class={isSmall ? `${kind} small` : kind} onClick={() => setOpen(true)}>
         {button}
       </button>
-      {isOpen && <Question {...props} close={() => setOpen(false)} />}
+      {isOpen && (
+        <Question
+          {...props}
+          close={() => {
+            setOpen(false);
+            props.closed?.();
+          }}
+        />
+      )}
     </>
   );
 }

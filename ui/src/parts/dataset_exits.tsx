@@ -48,6 +48,8 @@ export function Delete({ dataset }: { dataset: Schemas["Dataset"] }) {
       title={`Delete ${dataset.source}?`}
       confirm={isForced ? "Delete all of these with it" : "Delete it"}
       kind="danger"
+      // Whoever opens it again is told anew what goes too.
+      closed={() => setRefusal(undefined)}
       act={async () => {
         try {
           await ask(

@@ -19,7 +19,8 @@ export function Examples({ job, cell }: { job: string; cell: Cell | undefined })
           signal,
         }),
       ),
-    [job, query, limit],
+    [job, query],
+    { as: limit },
   );
   return (
     <Asked state={state} lines={6}>

@@ -14,19 +14,21 @@ export function JobActions({ job, changed }: { job: Schemas["Job"]; changed: () 
     changed();
   };
   const isRunning = job.status === "running";
+  // A sweep decides for its candidates: the server refuses all but their cancellation.
+  const isFree = !job.sweep;
   return (
     <>
-      {isRunning && job.kind === "training" && (
+      {isRunning && isFree && job.kind === "training" && (
         <Act
           words="Stop and keep"
           kind="main"
           act={() => then(ask(api.POST("/jobs/{job}/stop", { params })))}
         />
       )}
-      {isRunning && PAUSES.has(job.kind) && (
+      {isRunning && isFree && PAUSES.has(job.kind) && (
         <Act words="Pause" act={() => then(ask(api.POST("/jobs/{job}/pause", { params })))} />
       )}
-      {job.status === "paused" && (
+      {job.status === "paused" && isFree && (
         <Act words="Go on" kind="main" act={() => then(ask(api.POST("/jobs/{job}/resume", { params })))} />
       )}
       {(isActive(job) || job.status === "paused") && (
@@ -37,17 +39,14 @@ export function JobActions({ job, changed }: { job: Schemas["Job"]; changed: () 
           kind="danger"
           act={() => then(ask(api.POST("/jobs/{job}/cancel", { params })))}
         >
-          <p>What it has done so far is thrown away. It can be started anew afterwards.</p>
+          <p>What it has done so far is thrown away. This cannot be undone.</p>
         </Confirm>
       )}
-      {(job.status === "failed" || job.status === "cancelled") && (
+      {job.status === "failed" && isFree && (
         <Act
           words="Try again"
           kind="main"
-          act={async () => {
-            const again = await ask(api.POST("/jobs/{job}/retry", { params, body: { start: "checkpoint" } }));
-            route(page(`/jobs/${again.id}`));
-          }}
+          act={() => then(ask(api.POST("/jobs/{job}/retry", { params, body: { start: "checkpoint" } })))}
         />
       )}
       {!isActive(job) && job.status !== "paused" && (

@@ -21,6 +21,7 @@ const STAGES: Record<string, string> = {
   exporting: "Packing the model",
   verifying: "Asking the packed model about every test image",
   predicting: "Predicting",
+  comparing: "Asking the champion about the same images",
 };
 
 /** What it does, how far it is, how long it still takes, and the best so far. */

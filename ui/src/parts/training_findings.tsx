@@ -7,7 +7,8 @@ import { Found } from "./found";
 export function TrainingFindings({ job }: { job: Schemas["Job"] }) {
   const state = useAsk(
     (signal) => ask(api.GET("/jobs/{job}/findings", { params: { path: { job: job.id } }, signal })),
-    [job.id, job.status, job.progress.epoch],
+    [job.id],
+    { as: [job.status, job.progress.epoch] },
   );
   return (
     <Asked state={state} lines={2}>
