@@ -116,6 +116,9 @@ function Confidence({ job }: { job: Job }) {
   );
 }
 
+/** How much of the share that is wrong a chart shows at least. */
+const LEAST_RISK = 0.05;
+
 function Drawn({ curves }: { curves: Schemas["EvaluationCurves"] }) {
   const { reliability, reliability_before, risk_coverage } = curves;
   const drawn = useMemo(() => {
@@ -130,6 +133,8 @@ function Drawn({ curves }: { curves: Schemas["EvaluationCurves"] }) {
       ],
       coverage: risk_coverage.coverage,
       risk: [{ label: "wrong among the accepted", colour: 1, values: risk_coverage.risk }],
+      // Where nothing is wrong, a chart without a range would reach to 10,000 %.
+      risks: [0, Math.max(LEAST_RISK, ...risk_coverage.risk) * 1.05] as [number, number],
     };
   }, [curves]);
   const format = (value: number) => percent(value, 0);
@@ -156,6 +161,7 @@ function Drawn({ curves }: { curves: Schemas["EvaluationCurves"] }) {
           xLabel="share of images that are accepted"
           yLabel="wrong"
           lines={drawn.risk}
+          range={drawn.risks}
           format={(value) => percent(value)}
         />
       </div>
