@@ -26,6 +26,4 @@ class Upload(CreatedAt, Base):
     """Names of the files in its folder, in their order."""
     dataset_id: Mapped[str | None] = mapped_column(String(40))
     """What it became; its pieces are gone then."""
-    joined_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    """While a request puts the pieces together no other does; null where none does."""
     expires_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)

@@ -15,13 +15,7 @@ from sqlalchemy.orm import Session
 from ulid import ULID
 
 from app.context import AppContext
-from app.errors import (
-    ConflictError,
-    FieldError,
-    NotFoundError,
-    StorageFullError,
-    TooLargeError,
-)
+from app.errors import ConflictError, FieldError, NotFoundError, StorageFullError, TooLargeError
 from app.host.files import sync
 from app.models import Upload
 from app.models.base import new_id, utc_now

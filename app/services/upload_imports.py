@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 from pathlib import Path
 
-from sqlalchemy import select, update
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.context import AppContext
 from app.errors import BusyError, ConflictError, StorageFullError
-from app.models import Dataset, Job, Upload
+from app.models import Dataset, Job
 from app.models.base import utc_now
 from app.schemas import upload as schemas
 from app.schemas.import_choices import ImportChoices
@@ -23,8 +24,6 @@ from app.services.idempotency import Answer, IdempotentRequest
 from app.services.resumable_uploads import KEPT, delete_upload, get_upload, require_upload, to_schema
 
 COPIED_BYTES = 2**20
-JOINED_AT_MOST = timedelta(minutes=15)
-"""For which a request that was killed keeps others away."""
 
 
 class _ImportedError(Exception):
@@ -42,15 +41,28 @@ def import_sent(
     idempotent: IdempotentRequest | None,
     choices: ImportChoices,
 ) -> Answer:
-    """Imports an upload that is here to its last byte. Asked again, it answers with the
-    same dataset.
+    """Imports an upload that is here to its last byte; asked again, it answers with the same dataset.
 
-    Raises ConflictError while some of it is missing, and where it became another dataset than is asked for.
+    Raises ConflictError while some of it is missing, and where it became another dataset than is asked for;
+    BusyError while another request puts it together.
     """
+    get_upload(context, upload_id)  # What is of another key leaves no folder here.
+    with _joining_alone(context, upload_id):
+        return _import_alone(context, product_id, upload_id, idempotent, choices)
+
+
+def _import_alone(
+    context: AppContext,
+    product_id: str,
+    upload_id: str,
+    idempotent: IdempotentRequest | None,
+    choices: ImportChoices,
+) -> Answer:
     with context.db.read() as session:
         row = require_upload(context, session, upload_id)
         upload, pieces = to_schema(row), list(row.pieces)
     if upload.dataset is not None:
+        context.storage.discard(context.storage.pieces(upload_id))
         return _answer_again(context, upload, product_id, choices)
     if upload.offset < upload.length:
         raise ConflictError(
@@ -65,41 +77,43 @@ def import_sent(
         row.dataset_id = dataset.id
         row.expires_at = utc_now() + KEPT
 
-    with _joining_alone(context, upload_id):
-        try:
-            _require_space(context, upload)
-            whole = _join(context, upload, pieces)
-            answer = datasets.import_upload(
-                context, product_id, whole, upload.name, idempotent, choices, note_dataset
-            )
-        except _ImportedError:  # a client asked again when this took longer than the claim holds
-            return _answer_again(context, get_upload(context, upload_id), product_id, choices)
-        except _PiecesGoneError as error:
-            # A client that finds it again by its fingerprint would send nothing, for ever.
-            delete_upload(context, upload_id)
-            raise ConflictError(
-                f"Pieces of the upload {upload_id} are lost.", hint="Send the archive again, as a new upload."
-            ) from error
+    _require_space(context, upload)
+    try:
+        whole = _join(context, upload, pieces)
+        answer = datasets.import_upload(
+            context, product_id, whole, upload.name, idempotent, choices, note_dataset
+        )
+    except (_ImportedError, _PiecesGoneError) as error:
+        # Only requests of one host wait for each other.
+        upload = get_upload(context, upload_id)
+        if upload.dataset is not None:
+            return _answer_again(context, upload, product_id, choices)
+        # A client that finds it again by its fingerprint would send nothing, for ever.
+        delete_upload(context, upload_id)
+        raise ConflictError(
+            f"Pieces of the upload {upload_id} are lost.", hint="Send the archive again, as a new upload."
+        ) from error
     context.storage.discard(context.storage.pieces(upload_id))
     return answer
 
 
 @contextmanager
 def _joining_alone(context: AppContext, upload_id: str) -> Iterator[None]:
-    """While the block runs, no other request copies the pieces of this upload. Raises BusyError."""
-    with context.db.write() as session:
-        row = require_upload(context, session, upload_id, is_held=True)
-        if row.joined_until is not None and row.joined_until > utc_now():
-            raise BusyError(
-                f"The upload {upload_id} is being imported by another request.",
-                hint="Ask again in a few seconds: the answer is the same dataset.",
-            )
-        row.joined_until = utc_now() + JOINED_AT_MOST
+    """While the block runs, no other request of this host copies the pieces. Raises BusyError."""
+    folder = context.storage.pieces(upload_id)
+    folder.mkdir(exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
+        # The lock goes with the process, however that ends.
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
+    except BlockingIOError:
+        raise BusyError(
+            f"The upload {upload_id} is being imported by another request.",
+            hint="Ask again in a few seconds: the answer is the same dataset.",
+        ) from None
     finally:
-        with context.db.write() as session:
-            session.execute(update(Upload).where(Upload.id == upload_id).values(joined_until=None))
+        os.close(descriptor)
 
 
 def _require_space(context: AppContext, upload: schemas.Upload) -> None:

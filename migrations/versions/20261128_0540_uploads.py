@@ -22,7 +22,6 @@ def upgrade() -> None:
         sa.Column("received", sa.BigInteger(), nullable=False),
         sa.Column("pieces", sa.JSON(), nullable=False),
         sa.Column("dataset_id", sa.String(40), nullable=True),
-        sa.Column("joined_until", sa.DateTime(timezone=True), nullable=True),
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import os
 import shutil
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from app.config import Settings
 from app.context import AppContext
 from app.errors import ConflictError, NotFoundError
 from app.jobs.garbage import clean_scratch, forget_uploads
-from app.models import Upload
+from app.models import AuditRecord, Upload
 from app.models.base import utc_now
 from app.services import resumable_uploads as uploads
 from tests.api.keys import FIRST, make_headers
@@ -225,19 +226,18 @@ def test_one_request_at_a_time_puts_the_pieces_together(client: TestClient, cont
     upload = begin(client)
     send(client, upload, 0, ARCHIVE)
 
-    def hold(until: datetime | None) -> None:
-        with context.db.write() as session:
-            session.execute(update(Upload).values(joined_until=until))
-
-    hold(utc_now() + timedelta(minutes=1))
+    pieces = context.storage.pieces(upload)
+    descriptor = os.open(pieces, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
     busy = client.post("/products/p/datasets", json={"upload": upload})
     assert "another request" in assert_problem(busy, 503)["detail"]
     assert busy.headers["retry-after"]
-    assert [path.name for path in context.storage.scratch.iterdir()] == [f"pieces-{upload}"]
-    hold(utc_now() - timedelta(minutes=1))  # of one that was killed
-    assert client.post("/products/p/datasets", json={"upload": upload}).status_code == 202
+    assert list(context.storage.scratch.iterdir()) == [pieces]
+    os.close(descriptor)  # as the end of a process does
+    made = client.post("/products/p/datasets", json={"upload": upload}).json()
     with context.db.read() as session:
-        assert session.scalars(select(Upload.joined_until)).all() == [None]
+        records = session.scalars(select(AuditRecord).where(AuditRecord.action.contains("datasets"))).all()
+    assert [made["id"] in record.things for record in records if record.status == 202] == [True]
 
 
 def test_an_upload_in_tiny_pieces_is_refused_before_its_row_grows_large(
